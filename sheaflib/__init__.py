@@ -1,0 +1,33 @@
+"""sheaflib: a feedforward ReLU network as a cellular sheaf.
+
+A companion of "Neural Networks as Local-to-Global Computations" (Bosca & Ghrist, arXiv:2603.14831).
+
+>>> import numpy as np
+>>> from sheaflib import Network, NeuralSheaf, harmonic_extension, relax
+>>> network = Network.he([2, 4, 1], np.random.default_rng(0))
+>>> sheaf = NeuralSheaf(network)
+>>> x = [[1.0, 0.5]]
+>>> bool(np.allclose(harmonic_extension(sheaf, x).output, network(x)))
+True
+>>> relax(sheaf, x, start=np.zeros((1, sheaf.N)), tol=1e-10).reason.split(" after")[0]
+'max|Δ| < 1e-10'
+"""
+
+from sheaflib.cellular import CellularSheaf, SheafEdge
+from sheaflib.harmonic import backpropagate, harmonic_extension
+from sheaflib.heat import HeatUnstable, heat, relax
+from sheaflib.layers import add, average_pool, batch_norm, convolution, max_pool
+from sheaflib.network import Network, Node
+from sheaflib.operations import Affine, MaxPool, Output, ReLU, Stack
+from sheaflib.pins import hard, soft
+from sheaflib.sheaf import NeuralSheaf
+from sheaflib.solution import Solution
+from sheaflib.substitution import backward_substitution, forward_substitution
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Affine", "CellularSheaf", "HeatUnstable", "MaxPool", "Network", "NeuralSheaf", "Node", "Output", "ReLU", "SheafEdge",
+    "Solution", "Stack", "add", "average_pool", "backpropagate", "backward_substitution", "batch_norm", "convolution",
+    "forward_substitution", "hard", "harmonic_extension", "heat", "max_pool", "relax", "soft",
+]

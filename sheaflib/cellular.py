@@ -1,0 +1,141 @@
+"""A cellular sheaf on a graph: the general definition, of which a network with a frozen pattern is an instance (paper §1)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Mapping, Sequence
+
+import numpy as np
+import scipy.sparse as sparse
+from scipy.linalg import null_space
+from scipy.sparse.linalg import spsolve
+
+from sheaflib.checks import positive, real_array, whole
+from sheaflib.layout import Layout
+
+
+@dataclass(frozen=True, eq=False)
+class SheafEdge:
+    """An oriented edge tail → head with its two restriction maps into the edge stalk (d, n_tail) and (d, n_head)."""
+
+    name: str
+    tail: str
+    head: str
+    from_tail: sparse.csr_array
+    from_head: sparse.csr_array
+    weight: float = 1.0
+
+
+class CellularSheaf:
+    """Stalks on vertices and edges, and restriction maps; the coboundary is (δω)_e = F_{head→e} ω_head − F_{tail→e} ω_tail.
+
+    vertices: name -> dimension of its stalk. edges: tuples (tail, head, from_tail, from_head[, weight]), or SheafEdge objects.
+    Dense matrices of all coordinates are formed only by the cohomology methods.
+
+    >>> path = CellularSheaf({"a": 1, "b": 1, "c": 1}, [("a", "b", [[1]], [[1]]), ("b", "c", [[1]], [[1]])])
+    >>> path.harmonic_extension({"a": [0.0], "c": [1.0]})["b"]
+    array([0.5])
+    """
+
+    def __init__(self, vertices: Mapping[str, int], edges: Sequence):
+        self.layout = Layout(tuple(vertices), tuple(whole(f"vertices[{v!r}]", n, 0) for v, n in vertices.items()))
+        self.edges = tuple(self._edge(edge) for edge in edges)
+        self.edge_layout = Layout(tuple(e.name for e in self.edges), tuple(e.from_tail.shape[0] for e in self.edges))
+        if len(set(self.edge_layout.names)) < len(self.edges):
+            raise ValueError("edges repeat a name; give parallel edges names of their own with SheafEdge")
+
+    def _edge(self, edge) -> SheafEdge:
+        if not isinstance(edge, SheafEdge):
+            tail, head, from_tail, from_head, *weight = edge
+            maps = (sparse.csr_array(np.atleast_2d(real_array(f"restriction map of {tail}-{head}", m)))
+                    for m in (from_tail, from_head))
+            edge = SheafEdge(f"{tail}-{head}", tail, head, *maps, *weight)
+        positive(f"weight of edge {edge.name!r}", edge.weight)
+        for vertex, restriction in ((edge.tail, edge.from_tail), (edge.head, edge.from_head)):
+            s = self.layout[vertex]
+            if restriction.shape != (edge.from_tail.shape[0], s.stop - s.start):
+                raise ValueError(f"the restriction map from {vertex!r} to edge {edge.name!r} has shape {restriction.shape}, "
+                                 f"expected ({edge.from_tail.shape[0]}, {s.stop - s.start})")
+        return edge
+
+    @cached_property
+    def coboundary(self) -> sparse.csr_array:
+        """δ: C⁰ -> C¹, sparse (dim C¹, dim C⁰), rows and columns in the order of edges and vertices."""
+        parts = [(np.zeros(0, int), np.zeros(0, int), np.zeros(0))]
+        for edge in self.edges:
+            row = self.edge_layout[edge.name].start
+            for vertex, sign, restriction in ((edge.tail, -1, edge.from_tail), (edge.head, 1, edge.from_head)):
+                entries = restriction.tocoo()
+                column = self.layout[vertex].start
+                parts.append((entries.coords[0] + row, entries.coords[1] + column, sign * entries.data))
+        rows, columns, entries = (np.concatenate(part) for part in zip(*parts))
+        return sparse.csr_array((entries, (rows, columns)), shape=(self.edge_layout.size, self.layout.size))
+
+    @cached_property
+    def weights(self) -> np.ndarray:
+        """The edge weights, one a row of δ: (dim C¹,)."""
+        return np.repeat([e.weight for e in self.edges], self.edge_layout.dims).astype(float)
+
+    @cached_property
+    def laplacian(self) -> sparse.csr_array:
+        """L = δᵀ diag(w) δ, sparse (dim C⁰, dim C⁰)."""
+        return sparse.csr_array(self.coboundary.T @ sparse.diags_array(self.weights) @ self.coboundary)
+
+    def global_sections(self) -> np.ndarray:
+        """An orthonormal basis of H⁰ = ker δ, one section a column: (dim C⁰, dim H⁰)."""
+        return null_space(self.coboundary.toarray())
+
+    @property
+    def dim_h0(self) -> int:
+        """dim H⁰(G; F)."""
+        return self.layout.size - self._rank(self.coboundary)
+
+    @property
+    def dim_h1(self) -> int:
+        """dim H¹(G; F) = dim coker δ."""
+        return self.edge_layout.size - self._rank(self.coboundary)
+
+    def relative_dims(self, boundary: np.ndarray) -> tuple[int, int]:
+        """(dim H⁰(G, U; F), dim H¹(G, U; F)) for the boundary U given as indices into C⁰."""
+        free = self._free(np.asarray(boundary, dtype=int))
+        rank = self._rank(self.coboundary[:, free])
+        return len(free) - rank, self.edge_layout.size - rank
+
+    def harmonic_extension(self, boundary: Mapping[str, object]) -> dict[str, np.ndarray]:
+        """The cochain that minimises ½ωᵀLω with ω fixed on the boundary, by vertex.
+
+        boundary: vertex -> value of its whole stalk (n,), or vertex -> (coordinates, values). Raises ValueError when the
+        extension is not unique, that is when H⁰(G, U; F) ≠ 0.
+        """
+        index, value = self._boundary(boundary)
+        free = self._free(index)
+        if self.relative_dims(index)[0]:
+            raise ValueError(f"the harmonic extension is not unique: dim H⁰(G, U; F) = {self.relative_dims(index)[0]} "
+                             f"for the boundary {', '.join(boundary)}")
+        w = np.zeros(self.layout.size)
+        w[index] = value
+        if len(free):
+            L = self.laplacian
+            w[free] = spsolve(L[free][:, free].tocsc(), -(L[free][:, index] @ value))
+        return self.layout.split(w)
+
+    def _boundary(self, boundary) -> tuple[np.ndarray, np.ndarray]:
+        index, value = [], []
+        for vertex, given in boundary.items():
+            s = self.layout[vertex]
+            places, numbers = given if isinstance(given, tuple) else (range(s.stop - s.start), given)
+            places = [range(s.stop - s.start)[i] for i in places]
+            index += [s.start + i for i in places]
+            value.append(real_array(f"boundary[{vertex!r}]", numbers, (len(places),)))
+        return np.array(index, dtype=int), np.concatenate(value) if value else np.zeros(0)
+
+    def _free(self, boundary: np.ndarray) -> np.ndarray:
+        return np.setdiff1d(np.arange(self.layout.size), boundary)
+
+    @staticmethod
+    def _rank(matrix: sparse.csr_array) -> int:
+        return int(np.linalg.matrix_rank(matrix.toarray())) if min(matrix.shape) else 0
+
+    def __repr__(self):
+        return f"CellularSheaf({len(self.layout.names)} vertices, {len(self.edges)} edges, dim C⁰ = {self.layout.size}, dim C¹ = {self.edge_layout.size})"

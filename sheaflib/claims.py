@@ -1,0 +1,128 @@
+"""What the paper says, as claims with an expected value or bound and a tolerance, and how a measured value is compared."""
+
+import math
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+KEYS = {"notebook", "statement", "source", "where", "expected", "tolerance", "rtolerance", "below", "above", "full", "verdict", "evidence"}
+SOURCES = ("paper", "reported", "derived")
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One entry of claims.toml; `kind` says how a measured value is compared with `expected`: equal, below or above."""
+
+    id: str
+    notebook: str
+    statement: str
+    source: str
+    where: str
+    kind: str
+    expected: object
+    tolerance: float
+    relative: bool
+    full: bool
+    verdict: str
+    evidence: str
+
+    @classmethod
+    def parse(cls, name, entry):
+        """Return the claim of one entry; ValueError says what is missing or contradictory."""
+        complain(name, entry)
+        kind = next(k for k in ("expected", "below", "above") if k in entry)
+        return cls(name, entry["notebook"], entry["statement"], entry["source"], entry["where"],
+                   {"expected": "equal"}.get(kind, kind), entry[kind], entry.get("rtolerance", entry.get("tolerance", 0)),
+                   "rtolerance" in entry, entry.get("full", False), entry.get("verdict", "holds"), entry.get("evidence", ""))
+
+    def agrees(self, measured):
+        """Return whether a plain measured value is as expected; NaN never is."""
+        if self.kind == "equal":
+            return same(measured, self.expected, self.tolerance, self.relative)
+        compare = (lambda v: v < self.expected) if self.kind == "below" else (lambda v: v > self.expected)
+        values = list(leaves(measured))
+        return bool(values) and all(is_number(v) and compare(v) for v in values)
+
+    def judge(self, measured):
+        """Return the verdict on a measured value: disagreement is a refutation only where one is expected."""
+        if self.agrees(measured):
+            return "holds" if self.verdict == "holds" else "fails"
+        return "refuted" if self.verdict == "refuted" else "fails"
+
+    def rounded(self, value):
+        """Return a plain value with numbers rounded one digit below the tolerance (or bound), lists and dicts throughout."""
+        return round_to(value, self.expected if self.kind != "equal" else self.tolerance, self.relative)
+
+    def written_expected(self):
+        """Return the expected value as the ledger writes it: {"below": b} and {"above": a} for bounds."""
+        return self.expected if self.kind == "equal" else {self.kind: self.expected}
+
+    def written_tolerance(self):
+        """Return the tolerance as the ledger writes it: a number, {"relative": r}, or None where there is none."""
+        if self.kind != "equal" or any(not is_number(v) for v in leaves(self.expected)):
+            return None
+        return {"relative": self.tolerance} if self.relative else self.tolerance
+
+
+def read_claims(path):
+    """Return {id: Claim} of a claims file; ValueError names a malformed entry."""
+    entries = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    return {name: Claim.parse(name, entry) for name, entry in entries.items()}
+
+
+def complain(name, entry):
+    """Raise ValueError when an entry of claims.toml is incomplete or contradictory."""
+    missing = {"notebook", "statement", "source", "where"} - set(entry)
+    problems = [
+        (missing, f"lacks {sorted(missing)}"),
+        (set(entry) - KEYS, f"has unknown keys {sorted(set(entry) - KEYS)}"),
+        (sum(k in entry for k in ("expected", "below", "above")) != 1, "needs exactly one of expected, below, above"),
+        ({"tolerance", "rtolerance"} <= set(entry), "has both tolerance and rtolerance"),
+        (entry.get("source") not in SOURCES, f"has source {entry.get('source')!r}, expected one of {SOURCES}"),
+        (entry.get("verdict", "holds") not in ("holds", "refuted"), "has a verdict that is neither holds nor refuted"),
+        (entry.get("verdict") == "refuted" and not entry.get("evidence"), "is refuted and gives no evidence"),
+    ]
+    for wrong, text in problems:
+        if wrong:
+            raise ValueError(f"claims.toml: {name!r} {text}")
+
+
+def is_number(value):
+    """Return whether a plain value is a number and no truth value."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def leaves(value):
+    """Yield the numbers and texts inside lists and dicts."""
+    if isinstance(value, (dict, list)):
+        for v in value.values() if isinstance(value, dict) else value:
+            yield from leaves(v)
+    else:
+        yield value
+
+
+def same(measured, expected, tolerance, relative):
+    """Return whether plain values agree elementwise: numbers within the tolerance, everything else equal."""
+    if isinstance(expected, dict):
+        return isinstance(measured, dict) and set(measured) == set(expected) and all(
+            same(measured[k], expected[k], tolerance, relative) for k in expected)
+    if isinstance(expected, list):
+        return isinstance(measured, list) and len(measured) == len(expected) and all(
+            same(m, e, tolerance, relative) for m, e in zip(measured, expected))
+    if is_number(expected):
+        return is_number(measured) and abs(measured - expected) <= tolerance * (abs(expected) if relative else 1)
+    return type(measured) is type(expected) and measured == expected
+
+
+def round_to(value, unit, relative=False):
+    """Return numbers rounded one digit below `unit` (of each number's own size when relative), ten digits where it is 0."""
+    if isinstance(value, dict):
+        return {k: round_to(v, unit, relative) for k, v in value.items()}
+    if isinstance(value, list):
+        return [round_to(v, unit, relative) for v in value]
+    if not isinstance(value, float) or not math.isfinite(value):
+        return value if not isinstance(value, float) else str(value)
+    size = abs(value) * unit if relative else abs(unit)
+    if size == 0:
+        return float(f"{value:.10g}")
+    return round(value, 1 - math.floor(math.log10(size))) + 0.0

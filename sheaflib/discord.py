@@ -1,0 +1,36 @@
+"""Discord: how much each edge, neuron and sample disagrees, ‖(δw − c)_e‖² without weights and without ½ (paper §1, §6.3)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from sheaflib.sheaf import NeuralSheaf
+
+
+def per_neuron(sheaf: NeuralSheaf, w, x, pattern=None) -> dict[str, np.ndarray]:
+    """Squared discrepancy of every coordinate of every edge: edge name -> (B, n_e). "output" only for a w with a_out.
+
+    >>> from sheaflib.network import Network
+    >>> sheaf = NeuralSheaf(Network.mlp([[[2.0]], [[3.0]]]))
+    >>> total(sheaf, [[2.0, 2.0, 7.0]], [[1.0]])
+    array([1.])
+    """
+    squares = sheaf.discrepancy(w, x, pattern)**2
+    return {e.name: squares[:, e.rows] for e in sheaf.edges if e.rows.stop <= squares.shape[1]}
+
+
+def per_edge(sheaf: NeuralSheaf, w, x, pattern=None) -> dict[str, np.ndarray]:
+    """Discord of every edge: edge name -> (B,). The paper's figure for a batch is its mean."""
+    return {name: squares.sum(axis=1) for name, squares in per_neuron(sheaf, w, x, pattern).items()}
+
+
+def total(sheaf: NeuralSheaf, w, x, pattern=None) -> np.ndarray:
+    """Total discord, the sum over edges: (B,); twice the energy when all edge weights are 1."""
+    return (sheaf.discrepancy(w, x, pattern)**2).sum(axis=1)
+
+
+def forward_deviation(sheaf: NeuralSheaf, w, x) -> dict[str, np.ndarray]:
+    """How far each stalk is from the forward pass, "tension": stalk name -> (B, n)."""
+    w = sheaf.cochain("w", w)
+    exact = sheaf.forward(x, augmented=w.shape[1] > sheaf.N)
+    return {name: w[:, s] - exact[:, s] for name, s in sheaf.augmented_layout.slices.items() if s.stop <= w.shape[1]}

@@ -1,0 +1,131 @@
+"""Every figure leaves as PDF, PNG and a JSON of its plotted numbers: the same numbers give the same bytes."""
+
+import hashlib
+import io
+import json
+import math
+import os
+import re
+from pathlib import Path
+
+import matplotlib
+import matplotlib.style
+import numpy as np
+
+from sheaflib.ledger import out_folder
+
+LIMIT = 300_000
+LONGEST = 1000
+DIGITS = 10
+
+
+def style():
+    """Apply the companion's look to every later figure: colour-blind-safe colours, constrained layout, stable bytes."""
+    matplotlib.style.use(Path(__file__).with_name("sheaflib.mplstyle"))
+
+
+def save(fig, name, numbers, *, caption, parameters=None, seed=None, rtol=1e-6, atol=1e-9):
+    """Write name.pdf, name.png and name.json to SHEAFLIB_OUT/figures (else build/lab/figures).
+
+    `numbers` maps names to the plotted numbers, texts, lists or arrays (no side longer than 1000); `rtol` and `atol` are
+    how far another machine's numbers may be from these. The files carry parameters, seed and a hash of the numbers.
+    ValueError: a bad name, NaN or infinite numbers, a curve too long, or the three files over 300 kB together.
+    """
+    if not re.fullmatch(r"[a-z0-9][a-z0-9.-]*", name):
+        raise ValueError(f"figure name {name!r}: lower-case letters, digits, dots and hyphens only")
+    kept = {key: storable(value, f"{name}: {key}") for key, value in numbers.items()}
+    noted = {"parameters": storable(parameters or {}, f"{name}: parameters"), "seed": seed, "sha256": numbers_hash(kept)}
+    files = {
+        f"{name}.pdf": drawn(fig, "pdf", {"Keywords": canonical(noted), "Subject": caption}),
+        f"{name}.png": drawn(fig, "png", {"Description": caption, "Comment": canonical(noted)}),
+        f"{name}.json": written({"caption": caption, "rtol": rtol, "atol": atol, **noted}, kept).encode(),
+    }
+    if sum(map(len, files.values())) > LIMIT:
+        sizes = ", ".join(f"{file} {len(data) // 1000} kB" for file, data in files.items())
+        raise ValueError(f"figure {name} is over {LIMIT // 1000} kB: {sizes}; thin its curves or rasterise its scatter")
+    for file, data in files.items():
+        replace(path(file), data)
+
+
+def path(file):
+    """Return where a figure's file goes: below SHEAFLIB_OUT when it is set, else below build/lab of the repository."""
+    return out_folder(Path(__file__).resolve().parents[1]) / "figures" / file
+
+
+def thin(x, *ys, keep=(), n=LONGEST):
+    """Return x and each of ys (all of one length) at no more than n indices: both ends, those in `keep`, the rest evenly spread.
+
+    ValueError when the lengths differ, `keep` leaves the range, or more than n indices must be kept.
+    >>> [list(map(int, v)) for v in thin(range(9), range(0, 90, 10), keep=[5], n=4)]
+    [[0, 4, 5, 8], [0, 40, 50, 80]]
+    """
+    curves = [np.asarray(v) for v in (x, *ys)]
+    length = len(curves[0])
+    if any(len(v) != length for v in curves):
+        raise ValueError(f"thin: curves of one length, got {[len(v) for v in curves]}")
+    kept = sorted({0, length - 1, *(int(k) for k in keep)} if length else ())
+    if any(not 0 <= k < length for k in kept) or len(kept) > n:
+        raise ValueError(f"thin: keep holds {len(kept)} indices with the ends, at most {n} inside 0..{length - 1} can be")
+    chosen = spread(kept, length, n)
+    return tuple(v[chosen] for v in curves)
+
+
+def spread(kept, length, n):
+    """Return at most n sorted indices of range(length): the kept ones and evenly spread others."""
+    if length <= n:
+        return list(range(length))
+    room = n - len(kept)
+    others = np.linspace(0, length - 1, room + 2).round().astype(int)[1:-1] if room > 0 else []
+    return sorted({*kept, *map(int, others)})
+
+
+def storable(value, where):
+    """Return a value as JSON holds it, floats at ten digits; ValueError names what is NaN, infinite, too long or of no use."""
+    if isinstance(value, (np.ndarray, np.generic)):
+        value = value.tolist()
+    if isinstance(value, dict):
+        return {str(key): storable(v, f"{where}.{key}") for key, v in value.items()}
+    if isinstance(value, (list, tuple, range)):
+        if len(value) > LONGEST:
+            raise ValueError(f"{where} has {len(value)} entries, more than {LONGEST}: use thin")
+        return [storable(v, where) for v in value]
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise ValueError(f"{where} holds {value}, which JSON cannot: leave the point out or use None")
+        return float(f"{value:.{DIGITS}g}") + 0.0
+    if value is None or isinstance(value, (bool, int, str)):
+        return value
+    raise ValueError(f"{where} holds a {type(value).__name__}; numbers, texts, lists, arrays and dicts only")
+
+
+def canonical(value):
+    """Return the one JSON text of a storable value."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def numbers_hash(kept):
+    """Return the SHA-256 of the canonical JSON of storable numbers."""
+    return hashlib.sha256(canonical(kept).encode()).hexdigest()
+
+
+def written(head, kept):
+    """Return the JSON file's text: the head, then the numbers with one line for each name."""
+    fields = [f'"{key}": {json.dumps(head[key], sort_keys=True, ensure_ascii=False)}' for key in head]
+    rows = ",\n  ".join(f"{json.dumps(key)}: {canonical(value)}" for key, value in kept.items())
+    return "{\n " + ",\n ".join([*fields, '"numbers": {\n  ' + rows + "\n }"]) + "\n}\n"
+
+
+def drawn(fig, kind, metadata):
+    """Return the figure as bytes of a PDF or PNG, without dates and versions of software."""
+    undated = {"pdf": {"CreationDate": None, "ModDate": None, "Creator": None, "Producer": None}, "png": {"Software": None}}
+    buffer = io.BytesIO()
+    fig.savefig(buffer, format=kind, metadata={**undated[kind], **metadata})
+    return buffer.getvalue()
+
+
+def replace(target, data):
+    """Write bytes so that a reader sees the old file or the new one, never a part."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".{target.name}.tmp")
+    temporary.write_bytes(data)
+    os.replace(temporary, target)

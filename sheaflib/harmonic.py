@@ -1,0 +1,56 @@
+"""Harmonic extension: the forward pass is the unique one, back-propagation its transposed solve (Prop. 3.4)."""
+
+from __future__ import annotations
+
+from typing import Sequence
+
+import numpy as np
+
+from sheaflib.checks import batch
+from sheaflib.network import INPUT, gather
+from sheaflib.pins import Pin, resolve
+from sheaflib.sheaf import NeuralSheaf
+from sheaflib.solution import Solution
+from sheaflib.substitution import backward_substitution, masked_forward, pinned_solve
+
+
+def harmonic_extension(sheaf: NeuralSheaf, x, pins: Pin | Sequence[Pin] = (), pattern=None) -> Solution:
+    """The cochain that minimises V over Ω, for a batch x (B, n_0).
+
+    Without pins and pattern: forward substitution, the pattern read off on the way; this is the forward pass and V = 0.
+    With `pattern` (M,) or (B, M) the selections are frozen: the masked network. With pins the pattern is frozen at the given
+    one, or at the forward pass's; `pattern_changes` of the Solution says whether the answer's own pattern agrees.
+
+    >>> from sheaflib.network import Network
+    >>> harmonic_extension(NeuralSheaf(Network.mlp([[[2.0]], [[3.0]]])), [[1.0]])
+    Solution(direct, residual < 1e-12, error < 1e-12)
+    """
+    x = batch(INPUT, x, sheaf.network.n_in)
+    pinned = resolve(sheaf, pins, len(x))
+    frozen = pattern is not None or bool(pinned)
+    if not frozen:
+        w = sheaf.forward(x)
+        return Solution(sheaf, x, w, sheaf.pattern(w, x), pinned, "direct", "")
+    s = sheaf.check_pattern(sheaf.pattern(sheaf.forward(x), x) if pattern is None else pattern)
+    s = np.broadcast_to(s, (len(x), sheaf.M))
+    w = masked_forward(sheaf, x, s)
+    if pinned:
+        gap = np.hstack([pinned.hard_value - w[:, pinned.hard_index], -pinned.stretch(w)])
+        w = w + pinned_solve(sheaf, s, pinned, gap)
+        w = pinned.impose(w)
+    return Solution(sheaf, x, w, s, pinned, "direct", "pinned" if pinned else "", frozen=True)
+
+
+def backpropagate(sheaf: NeuralSheaf, x, g) -> dict[str, tuple]:
+    """Gradients of a loss with respect to every affine node's (W, b), by one transposed harmonic solve.
+
+    g: (B, n_out), the loss's gradient with respect to z^{k+1} at the forward pass. Returns node -> (dW, db), summed over the batch.
+    """
+    x = batch(INPUT, x, sheaf.network.n_in)
+    w = sheaf.forward(x)
+    seed = np.zeros_like(w)
+    seed[:, sheaf.layout[sheaf.network.nodes[-1].name]] = batch("g", g, sheaf.network.n_out)
+    e = backward_substitution(sheaf, seed, sheaf.pattern(w, x))
+    values = {INPUT: x, **sheaf.layout.split(w)}
+    return {node.name: node.operation.gradient(gather(values, node), e[:, sheaf.layout[node.name]])
+            for node in sheaf.network.nodes if node.operation.kind == "affine"}

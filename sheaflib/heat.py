@@ -1,0 +1,140 @@
+"""The sheaf heat equation ẇ = −α ∂V/∂w by explicit Euler, as a generator and as a driver (Thm 4.1, 4.2; paper §3).
+
+Forces are taken from the old state, the pattern is read anew at each step (fast selection), hard pins are re-imposed after it.
+Two steppers do the same arithmetic: `EulerStepper` reads like the equations, `CompiledStepper` is the engine.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Iterator, Sequence
+
+import numpy as np
+
+from sheaflib import discord, spectrum
+from sheaflib.checks import batch, positive, whole
+from sheaflib.euler import EulerStepper, HeatUnstable
+from sheaflib.compiled import CompiledStepper, can_compile
+from sheaflib.forces import check_output_force
+from sheaflib.network import INPUT
+from sheaflib.pins import Pin, ResolvedPins, resolve
+from sheaflib.sheaf import NeuralSheaf
+from sheaflib.solution import Solution
+
+__all__ = ["heat", "relax", "default_step", "HeatState", "HeatHistory", "HeatUnstable"]
+
+
+@dataclass(frozen=True, eq=False)
+class HeatState:
+    """The flow after `step` steps: cochain (B, width), the last max|Δ| of every sample (B,), the steps each took (B,),
+    and the switches since the last yield, (K, 3) rows (step, sample, unit): the pattern of state `step` differs there."""
+
+    step: int
+    time: float
+    cochain: np.ndarray
+    change: np.ndarray
+    steps: np.ndarray
+    switches: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class HeatHistory:
+    """What `relax` kept: recorded steps (R,), discord edge -> (R, B), every switch (K, 3), steps taken (B,), dt, α."""
+
+    step: np.ndarray
+    discord: dict[str, np.ndarray]
+    switches: np.ndarray
+    steps: np.ndarray
+    dt: float
+    alpha: float
+
+    @property
+    def total(self) -> np.ndarray:
+        """Total discord at the recorded steps: (R, B)."""
+        return sum(self.discord.values())
+
+    def __repr__(self):
+        return f"HeatHistory({len(self.step)} records, {len(self.switches)} switches, {self.steps.max()} steps of dt = {self.dt:g})"
+
+
+def heat(sheaf: NeuralSheaf, x, start, dt: float | None = None, alpha: float = 1.0, pins: Pin | Sequence[Pin] = (),
+         output_force: str = "jacobian", every: int = 1, tol: float = 0.0, stepper=None) -> Iterator[HeatState]:
+    """Yield the flow from `start` (B, N) or (B, N + n_out) over inputs x (B, n_0): first the start, then every `every` steps.
+
+    A start with a_out is needed for, and only for, a sigmoid or softmax output that takes part in the flow; without it the
+    output edge is left out. dt defaults to 1/(α·bound). A sample rests once its max|Δ| < tol; the generator ends when all do.
+    Raises ValueError for a dt that cannot converge, HeatUnstable when the energy grows.
+    """
+    x = batch(INPUT, x, sheaf.network.n_in)
+    w = sheaf.cochain("start", start)
+    if len(w) != len(x):
+        raise ValueError(f"start has {len(w)} rows, expected {len(x)}: one a row of x")
+    augmented = w.shape[1] > sheaf.N
+    pinned = resolve(sheaf, pins, len(x), augmented)
+    alpha, every, tol = positive("alpha", alpha), whole("every", every), positive("tol", tol, zero=True)
+    check_output_force(output_force)
+    w = pinned.impose(w)
+    dt = default_step(sheaf, pinned, augmented, alpha, output_force) if dt is None else positive("dt", dt)
+    check_step(sheaf, x, w, dt, alpha, pinned, output_force)
+    if stepper is None:
+        stepper = CompiledStepper if can_compile(sheaf) else EulerStepper
+    return _flow(stepper(sheaf, x, w, dt, alpha, pinned, output_force, tol), dt, every)
+
+
+def _flow(stepper, dt: float, every: int) -> Iterator[HeatState]:
+    yield HeatState(0, 0.0, stepper.w.copy(), np.full(len(stepper.w), np.inf), stepper.steps.copy(), np.zeros((0, 3), int))
+    while stepper.active.any():
+        switches = stepper.advance(every)
+        step = int(stepper.steps.max())
+        yield HeatState(step, step * dt, stepper.w.copy(), stepper.change.copy(), stepper.steps.copy(), switches)
+
+
+def relax(sheaf: NeuralSheaf, x, start, tol: float = 1e-12, max_steps: int = 1_000_000, every: int = 100, **options) -> Solution:
+    """Run `heat` until max|Δ| < tol in every sample or for max_steps; options as in `heat`.
+
+    Returns a Solution whose history holds the discord at every `every`-th step and every switch.
+    """
+    tol, max_steps, every = positive("tol", tol), whole("max_steps", max_steps), whole("every", every)
+    steps, kept, switches = [], [], []
+    x = batch(INPUT, x, sheaf.network.n_in)
+    dt = options.get("dt")
+    for state in heat(sheaf, x, start, every=min(every, max_steps), tol=tol, **options):
+        steps.append(state.step)
+        kept.append(discord.per_edge(sheaf, state.cochain, x))
+        switches.append(state.switches)
+        if state.step:
+            dt = state.time / state.step
+        if state.step >= max_steps or (state.change < tol).all():
+            break
+    history = HeatHistory(np.array(steps), {e: np.array([k[e] for k in kept]) for e in kept[0]},
+                          np.concatenate(switches), state.steps, dt, options.get("alpha", 1.0))
+    w = state.cochain
+    pins = resolve(sheaf, options.get("pins", ()), len(x), w.shape[1] > sheaf.N)
+    reason = (f"max|Δ| < {tol:.0e} after {state.step} steps" if (state.change < tol).all()
+              else f"stopped at {state.step} steps with max|Δ| = {state.change.max():.1e}")
+    return Solution(sheaf, x, w, sheaf.pattern(w, x), pins, "heat", reason,
+                    output_force=options.get("output_force", "jacobian"), history=history)
+
+
+def default_step(sheaf: NeuralSheaf, pins: ResolvedPins | None = None, augmented: bool = False, alpha: float = 1.0,
+                 output_force: str = "jacobian") -> float:
+    """1/(α·bound): stable for every pattern, half of the largest step known to be."""
+    return 1 / (alpha * spectrum.bound(sheaf, pins, augmented, output_force))
+
+
+def check_step(sheaf: NeuralSheaf, x, w, dt: float, alpha: float, pins: ResolvedPins, output_force: str) -> None:
+    """Raise ValueError when dt ≥ 2/(αλ_max), λ_max of the pattern at the harmonic extension, or at the start with pins (derived)."""
+    augmented = w.shape[1] > sheaf.N
+    safe = 2 / (alpha * spectrum.bound(sheaf, pins, augmented, output_force))
+    if dt < safe:
+        return
+    state = w if pins else sheaf.forward(x, augmented=augmented)
+    patterns = sheaf.pattern(state, x)
+    last = sheaf.layout[sheaf.network.nodes[-1].name]
+    largest = max(spectrum.extreme(sheaf, s, pins, z[last] if augmented else None, output_force)[1]
+                  for s, z in zip(patterns, state))
+    limit = 2 / (alpha * largest)
+    if dt >= limit:
+        where = "the start" if pins else "the harmonic extension"
+        raise ValueError(f"dt={dt:g} is unstable: Euler needs dt < 2/(α·λ_max) = {limit:.3g} here (α = {alpha:g}, λ_max = {largest:.4g} "
+                         f"at {where}); use dt={0.95 * limit:.2g}, or dt < {safe:.3g}, which is safe for every pattern")

@@ -1,0 +1,86 @@
+"""Layers that are operations in disguise: each function builds an `Affine` or a `MaxPool` on flattened images.
+
+An image of shape (channels, height, width) is flattened in C order, so a "flatten" layer is no layer at all.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import scipy.sparse as sparse
+
+from sheaflib.checks import positive, real_array, whole
+from sheaflib.operations import Affine, MaxPool
+
+Shape = tuple[int, int, int]
+
+
+def convolution(kernel, shape: Shape, bias=None, stride: int = 1, padding: int = 0) -> tuple[Affine, Shape]:
+    """A 2-D convolution (cross-correlation, as in deep learning) as a sparse Affine, and the shape it writes.
+
+    kernel (c_out, c_in, h, w); shape (c_in, H, W) of what it reads; bias (c_out,). Raises ValueError when they do not fit.
+
+    >>> conv, shape = convolution(np.ones((1, 1, 2, 2)), (1, 3, 3))
+    >>> shape, conv.value(np.ones((1, 9)))
+    ((1, 2, 2), array([[4., 4., 4., 4.]]))
+    """
+    kernel = real_array("kernel", kernel, (None, shape[0], None, None))
+    c_out, _, h, w = kernel.shape
+    windows, (height, width) = _windows(shape, (h, w), stride, padding)
+    taps = windows.reshape(height * width, -1)                      # input index (−1: padding) of every tap of a window
+    inside = taps >= 0
+    pixel, tap = np.nonzero(inside)
+    rows = (np.arange(c_out)[:, None] * height * width + pixel).ravel()
+    columns = np.tile(taps[inside], c_out)
+    entries = kernel.reshape(c_out, -1)[:, tap].ravel()
+    weight = sparse.csr_array((entries, (rows, columns)), shape=(c_out * height * width, int(np.prod(shape))))
+    bias = np.zeros(c_out) if bias is None else real_array("bias", bias, (c_out,))
+    return Affine(weight, np.repeat(bias, height * width)), (c_out, height, width)
+
+
+def average_pool(shape: Shape, size: int, stride: int | None = None) -> tuple[Affine, Shape]:
+    """The mean over size × size windows, channel by channel, as a sparse Affine, and the shape it writes."""
+    pool, out = max_pool(shape, size, stride)
+    n_out, k = pool.windows.shape
+    entries = np.full(n_out * k, 1 / k)
+    weight = sparse.csr_array((entries, (np.repeat(np.arange(n_out), k), pool.windows.ravel())), shape=(n_out, pool.n_in))
+    return Affine(weight), out
+
+
+def max_pool(shape: Shape, size: int, stride: int | None = None) -> tuple[MaxPool, Shape]:
+    """The maximum over size × size windows, channel by channel, and the shape it writes; stride defaults to size."""
+    channels, H, W = shape
+    windows, (height, width) = _windows((1, H, W), (size, size), size if stride is None else stride, 0)
+    windows = windows.reshape(height * width, -1)
+    offsets = np.arange(channels)[:, None, None] * H * W
+    return MaxPool((offsets + windows).reshape(channels * height * width, -1), channels * H * W), (channels, height, width)
+
+
+def batch_norm(scale, shift, mean, variance, eps: float = 1e-5, pixels: int = 1) -> Affine:
+    """Batch normalisation in inference, scale·(a − mean)/√(variance + eps) + shift, as a diagonal Affine.
+
+    scale, shift, mean, variance: (channels,); `pixels` = height · width repeats each channel over its image.
+    """
+    scale = real_array("scale", scale, (None,))
+    shift, mean, variance = (real_array(name, value, scale.shape)
+                             for name, value in (("shift", shift), ("mean", mean), ("variance", variance)))
+    if (variance < 0).any():
+        raise ValueError(f"variance must be ≥ 0, got {variance.min():g}")
+    gain = scale / np.sqrt(variance + positive("eps", eps))
+    return Affine(sparse.diags_array(np.repeat(gain, pixels)).tocsr(), np.repeat(shift - gain * mean, pixels))
+
+
+def add(n: int, parts: int = 2) -> Affine:
+    """The sum of `parts` stacked vectors of width n, [I … I]: what follows a Stack in a residual block."""
+    return Affine(sparse.hstack([sparse.eye_array(whole("n", n))] * whole("parts", parts, 2)).tocsr())
+
+
+def _windows(shape: Shape, size: tuple[int, int], stride: int, padding: int) -> tuple[np.ndarray, tuple[int, int]]:
+    """Input indices (height, width, c, h, w) of every window, −1 in the padding, and (height, width)."""
+    channels, H, W = (whole("shape", n) for n in shape)
+    stride, padding = whole("stride", stride), whole("padding", padding, 0)
+    index = np.full((channels, H + 2 * padding, W + 2 * padding), -1, dtype=np.int64)
+    index[:, padding:padding + H, padding:padding + W] = np.arange(channels * H * W).reshape(channels, H, W)
+    if size[0] > index.shape[1] or size[1] > index.shape[2] or min(size) < 1:
+        raise ValueError(f"window {size} does not fit into an image of shape {tuple(shape)} with padding {padding}")
+    windows = np.lib.stride_tricks.sliding_window_view(index, size, axis=(1, 2))[:, ::stride, ::stride]
+    return windows.transpose(1, 2, 0, 3, 4), windows.shape[1:3]

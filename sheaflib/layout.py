@@ -1,0 +1,64 @@
+"""Names ↔ slices of a flat array: where each stalk lies in a cochain."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from sheaflib.checks import real_array
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Consecutive named blocks of a flat array, in order.
+
+    >>> layout = Layout(("z1", "a1", "z2"), (4, 4, 1))
+    >>> layout["a1"], layout.size, layout.label(5)
+    (slice(4, 8, None), 9, 'a1[1]')
+    """
+
+    names: tuple[str, ...]
+    dims: tuple[int, ...]
+
+    @cached_property
+    def slices(self) -> dict[str, slice]:
+        ends = np.cumsum(self.dims, dtype=int).tolist()
+        return {name: slice(end - n, end) for name, n, end in zip(self.names, self.dims, ends)}
+
+    @property
+    def size(self) -> int:
+        return sum(self.dims)
+
+    def __getitem__(self, name: str) -> slice:
+        if name not in self.slices:
+            raise ValueError(f"stalk {name!r} is unknown, expected one of {', '.join(self.names)}")
+        return self.slices[name]
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.slices
+
+    def split(self, w: np.ndarray) -> dict[str, np.ndarray]:
+        """Views of w (…, size) by name."""
+        return {name: w[..., s] for name, s in self.slices.items()}
+
+    def join(self, parts) -> np.ndarray:
+        """The flat array (B, size) of a mapping name -> (B, n); ValueError when a name is missing or a shape is off."""
+        missing = [name for name in self.names if name not in parts]
+        if missing:
+            raise ValueError(f"parts lacks {', '.join(missing)}; expected {', '.join(self.names)}")
+        return np.concatenate([real_array(f"parts[{name!r}]", parts[name], (None, n))
+                               for name, n in zip(self.names, self.dims)], axis=1)
+
+    def locate(self, index: int) -> tuple[str, int]:
+        """The block and the place in it of one flat index."""
+        for name, s in self.slices.items():
+            if s.start <= index < s.stop:
+                return name, index - s.start
+        raise ValueError(f"index={index} is out of range 0 … {self.size - 1}")
+
+    def label(self, index: int) -> str:
+        """The block and place of one flat index as text, "a1[1]"."""
+        name, place = self.locate(index)
+        return f"{name}[{place}]"

@@ -1,0 +1,123 @@
+"""The ledger: what a notebook measured beside what the paper says, one line a claim, verdicts `holds`, `refuted`, `fails`."""
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from sheaflib.claims import Claim, read_claims
+
+MARKS = {"holds": "✓", "refuted": "≠", "fails": "✗", "left out": "·"}
+
+
+@dataclass(frozen=True)
+class Record:
+    """What a notebook found for one claim; prints in one line and stays silent as the last value of a cell."""
+
+    claim: Claim
+    measured: object
+    verdict: str
+    text: str
+
+    def __repr__(self):
+        reason = f" (refuted: {self.claim.evidence})" if self.verdict == "refuted" else ""
+        reason = " (only compared at full size)" if self.verdict == "left out" else reason
+        return f"{MARKS[self.verdict]} {self.claim.id}: {self.text}{reason}"
+
+    def _ipython_display_(self):
+        """Show nothing: `Ledger.check` has printed the line."""
+
+    def written(self):
+        """Return the record as a dict for the ledger's file."""
+        claim = self.claim
+        return {"id": claim.id, "notebook": claim.notebook, "statement": claim.statement, "source": claim.source,
+                "expected": claim.written_expected(), "measured": self.measured, "tolerance": claim.written_tolerance(),
+                "verdict": self.verdict, "where": claim.where, "text": self.text, "evidence": claim.evidence}
+
+
+class Ledger:
+    """The checks of one notebook; `profile` is "full", "quick", "custom" (strict) or "" (interactive: prints, never raises)."""
+
+    def __init__(self, notebook, profile=None, claims=None, folder=None):
+        """Read claims.toml; FileNotFoundError or ValueError when it is not there or malformed."""
+        path = Path(claims) if claims else find_claims()
+        self.notebook = str(notebook)
+        self.profile = os.environ.get("SHEAFLIB_PROFILE", "") if profile is None else profile
+        if self.profile not in ("", "full", "quick", "custom"):
+            raise ValueError(f"SHEAFLIB_PROFILE is {self.profile!r}, expected full, quick, custom or nothing")
+        self.claims = read_claims(path)
+        self.folder = Path(folder) if folder else out_folder(path.resolve().parent.parent) / "ledger"
+        self.records = {}
+
+    def __repr__(self):
+        return f"Ledger({self.notebook!r}, {len(self.records)} checked)"
+
+    def check(self, name, measured, text=""):
+        """Compare with claim `name`, print and return the Record; ValueError for a claim of no or another notebook, AssertionError on a mismatch in a strict profile."""
+        claim = self._claim(name)
+        value = plain(measured)
+        left_out = claim.full and self.profile in ("quick", "custom")
+        verdict = "left out" if left_out else claim.judge(value)
+        record = Record(claim, None if left_out else claim.rounded(value), verdict, " ".join(text.split()) or str(claim.rounded(value)))
+        print(record)
+        if not left_out:
+            self.records[name] = record
+            self._write()
+        if verdict == "fails" and self.profile:
+            raise AssertionError(complaint(claim, value))
+        return record
+
+    def _claim(self, name):
+        """Return the claim of this notebook with an id; ValueError otherwise."""
+        if name not in self.claims:
+            raise ValueError(f"claims.toml has no claim {name!r}")
+        if self.claims[name].notebook != self.notebook:
+            raise ValueError(f"claim {name!r} belongs to notebook {self.claims[name].notebook}, not {self.notebook}")
+        return self.claims[name]
+
+    def _write(self):
+        """Write this notebook's records, sorted by id, to its file in the ledger's folder."""
+        rows = [self.records[name].written() for name in sorted(self.records)]
+        self.folder.mkdir(parents=True, exist_ok=True)
+        temporary = self.folder / f".{self.notebook}.json.tmp"
+        temporary.write_text(json.dumps(rows, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        os.replace(temporary, self.folder / f"{self.notebook}.json")
+
+
+def find_claims():
+    """Return the path of claims.toml, from SHEAFLIB_CLAIMS or from notebooks/ here or above; FileNotFoundError otherwise."""
+    if os.environ.get("SHEAFLIB_CLAIMS"):
+        return Path(os.environ["SHEAFLIB_CLAIMS"])
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        if (folder / "notebooks" / "claims.toml").is_file():
+            return folder / "notebooks" / "claims.toml"
+    raise FileNotFoundError(f"no notebooks/claims.toml in {here} or above; run inside the repository or set SHEAFLIB_CLAIMS")
+
+
+def out_folder(root):
+    """Return the folder of a run's results: SHEAFLIB_OUT, else build/lab of the repository."""
+    return Path(os.environ.get("SHEAFLIB_OUT") or Path(root) / "build" / "lab")
+
+
+def complaint(claim, measured):
+    """Return the message of a failed check: id, expected, measured, tolerance."""
+    wanted = f"{claim.kind} {claim.expected!r}" + (f" within {claim.written_tolerance()}" if claim.kind == "equal" else "")
+    if claim.verdict == "refuted":
+        return f"{claim.id}: measured {measured!r} agrees with {wanted}, yet the claim is listed as refuted"
+    return f"{claim.id}: expected {wanted}, measured {measured!r}"
+
+
+def plain(value):
+    """Return a value with NumPy scalars, arrays and tuples as Python numbers and lists; TypeError for anything else."""
+    if isinstance(value, (np.ndarray, np.generic)):
+        return plain(value.tolist())
+    if isinstance(value, dict):
+        return {str(key): plain(v) for key, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(v) for v in value]
+    if isinstance(value, (bool, int, float, str)):
+        return value
+    raise TypeError(f"a measured value is numbers, text, lists or dicts, got {type(value).__name__}")

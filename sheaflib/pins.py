@@ -1,0 +1,150 @@
+"""Pinned neurons: some coordinates of a cochain clamped (hard) or tied by a spring of stiffness γ (soft) (paper §5.1).
+
+A soft pin is a penalty edge √γ to a vertex that holds the wanted value; γ → ∞ is the hard pin, which makes the boundary grow.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Sequence
+
+import numpy as np
+
+from sheaflib.checks import positive, real_array
+from sheaflib.sheaf import NeuralSheaf
+
+
+@dataclass(frozen=True, eq=False)
+class Pin:
+    """A wish for one stalk: `value` for the coordinates `at` (all by default), stiffness γ (infinite: hard)."""
+
+    stalk: str
+    value: np.ndarray
+    at: tuple[int, ...] | None
+    gamma: float
+
+
+def hard(stalk: str, value, at: int | Sequence[int] | None = None) -> Pin:
+    """Clamp coordinates of a stalk. value: a number, (n,) shared by the batch, or (B, n) one row a sample.
+
+    >>> hard("z1", 0.5, at=0)
+    Pin(z1[0], hard)
+    """
+    return _pin(stalk, value, at, np.inf)
+
+
+def soft(stalk: str, value, gamma: float, at: int | Sequence[int] | None = None) -> Pin:
+    """Pull coordinates of a stalk towards a value with force −γ(v − value); γ > 0. value as in `hard`.
+
+    >>> soft("z1", 0, gamma=10)
+    Pin(z1, soft γ=10)
+    """
+    return _pin(stalk, value, at, positive("gamma", gamma))
+
+
+def _pin(stalk, value, at, gamma) -> Pin:
+    at = None if at is None else tuple(int(i) for i in np.atleast_1d(at))
+    return Pin(stalk, real_array("value", value), at, gamma)
+
+
+def _show(pin: Pin) -> str:
+    place = "" if pin.at is None else str(list(pin.at))
+    return f"Pin({pin.stalk}{place}, {'hard' if np.isinf(pin.gamma) else f'soft γ={pin.gamma:g}'})"
+
+
+Pin.__repr__ = _show
+
+
+@dataclass(frozen=True, eq=False)
+class ResolvedPins:
+    """Pins as flat indices into a cochain, for a batch of B samples.
+
+    hard_index (h,), hard_value (B, h); soft_index (s,), soft_value (B, s), gamma (s,). Disjoint: hard wins over soft.
+    """
+
+    width: int
+    hard_index: np.ndarray
+    hard_value: np.ndarray
+    soft_index: np.ndarray
+    soft_value: np.ndarray
+    gamma: np.ndarray
+
+    def __bool__(self) -> bool:
+        return bool(len(self.hard_index) or len(self.soft_index))
+
+    @property
+    def free(self) -> np.ndarray:
+        """Which coordinates are not clamped: (width,) of bool."""
+        free = np.ones(self.width, dtype=bool)
+        free[self.hard_index] = False
+        return free
+
+    def impose(self, w: np.ndarray) -> np.ndarray:
+        """A copy of w (B, width) with the hard pins set."""
+        w = w.copy()
+        w[:, self.hard_index] = self.hard_value
+        return w
+
+    def stretch(self, w: np.ndarray) -> np.ndarray:
+        """w − v* on the soft pins: (B, s)."""
+        return w[:, self.soft_index] - self.soft_value
+
+    def energy(self, w: np.ndarray) -> np.ndarray:
+        """½ Σ γ (w − v*)² of the penalty edges: (B,)."""
+        return 0.5 * (self.gamma * self.stretch(w)**2).sum(axis=1)
+
+    def apply(self, w: np.ndarray, f: np.ndarray) -> np.ndarray:
+        """The force f (B, width) at w with −γ(w − v*) added on soft pins and 0 on clamped coordinates (in place)."""
+        f[:, self.soft_index] -= self.gamma * self.stretch(w)
+        f[:, self.hard_index] = 0
+        return f
+
+
+def resolve(sheaf: NeuralSheaf, pins: Pin | Sequence[Pin], n_batch: int, augmented: bool = False) -> ResolvedPins:
+    """Turn pins into flat indices; a_out can be pinned when `augmented` and the output is sigmoid or softmax.
+
+    Soft pins on one coordinate act like parallel springs. Raises ValueError for an unknown stalk, a coordinate outside it,
+    a value of the wrong shape, and two hard pins that contradict.
+    """
+    pins = [pins] if isinstance(pins, Pin) else list(pins)
+    layout = sheaf.augmented_layout if augmented else sheaf.layout
+    hard_at: dict[int, np.ndarray] = {}
+    soft_at: dict[int, tuple[float, np.ndarray]] = {}
+    for pin in pins:
+        if not isinstance(pin, Pin):
+            raise TypeError(f"pins holds {pin!r}, expected pins made by hard(…) or soft(…)")
+        for index, value in _coordinates(pin, layout, n_batch):
+            if np.isinf(pin.gamma):
+                if index in hard_at and not np.array_equal(hard_at[index], value):
+                    raise ValueError(f"two hard pins contradict on {layout.label(index)}: {hard_at[index][0]:g} and {value[0]:g}")
+                hard_at[index] = value
+            else:
+                gamma, target = soft_at.get(index, (0.0, value))
+                total = gamma + pin.gamma
+                soft_at[index] = (total, (gamma * target + pin.gamma * value) / total)
+    soft_at = {i: v for i, v in soft_at.items() if i not in hard_at}
+    hard_index, soft_index = sorted(hard_at), sorted(soft_at)
+    return ResolvedPins(
+        layout.size, np.array(hard_index, int), _columns([hard_at[i] for i in hard_index], n_batch),
+        np.array(soft_index, int), _columns([soft_at[i][1] for i in soft_index], n_batch),
+        np.array([soft_at[i][0] for i in soft_index]))
+
+
+def _coordinates(pin: Pin, layout, n_batch: int):
+    """Pairs (flat index, value of every sample (B,)) of one pin."""
+    s = layout[pin.stalk]
+    width = s.stop - s.start
+    at = range(width) if pin.at is None else pin.at
+    outside = [i for i in at if not -width <= i < width]
+    if outside:
+        raise ValueError(f"pin at={outside[0]} is out of range: {pin.stalk!r} has coordinates 0 … {width - 1}")
+    try:
+        value = np.broadcast_to(pin.value, (n_batch, len(at)))
+    except ValueError:
+        raise ValueError(f"pin value on {pin.stalk!r} has shape {pin.value.shape}, "
+                         f"expected a number, ({len(at)},) or ({n_batch}, {len(at)})") from None
+    return [(s.start + i % width, value[:, k]) for k, i in enumerate(at)]
+
+
+def _columns(values: list[np.ndarray], n_batch: int) -> np.ndarray:
+    return np.stack(values, axis=1) if values else np.zeros((n_batch, 0))

@@ -1,0 +1,6 @@
+"""Pictures of sheaves and flows: each function takes data and an axes, draws, and returns the axes; none computes.
+
+Colours by edge kind are the same in every figure.
+"""
+
+EDGE_COLOURS = {"affine": "#0072B2", "activation": "#E69F00", "projection": "#009E73", "output": "#CC79A7", "penalty": "#D55E00"}

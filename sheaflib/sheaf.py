@@ -1,0 +1,299 @@
+"""The cellular sheaf of a network: one vertex per quantity, one edge per computational step (paper §1, Lemma 3.2).
+
+A cochain on the free coordinates Ω is one flat array w (B, N), N = Σ widths, in topological order. The sheaf never sees
+layers: block i of the forward pass is F_i(blocks before i), so δ_Ω = I − (strictly lower triangular) and det δ_Ω = 1.
+A sigmoid or softmax output adds one block "a_out"; cochains of that augmented width are accepted where it says so.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Mapping
+
+import numpy as np
+import scipy.sparse as sparse
+
+from sheaflib.cellular import CellularSheaf, SheafEdge
+from sheaflib.checks import batch, positive, real_array
+from sheaflib.layout import Layout
+from sheaflib.network import A_OUT, INPUT, Network, Node, gather
+from sheaflib.operations import Affine, Selection
+
+
+@dataclass(frozen=True)
+class Edge:
+    """One edge tail → head; `rows` are its coordinates in C¹, which are those of its head in Ω."""
+
+    name: str
+    kind: str
+    tail: str
+    head: str
+    rows: slice
+
+    @property
+    def dim(self) -> int:
+        return self.rows.stop - self.rows.start
+
+
+class NeuralSheaf:
+    """The sheaf of a network. Edges are named as in the paper: affine_1, activation_1, …, projection_1, …, output.
+
+    edge_weights: one positive number for every edge, or a mapping edge name -> number (default 1):
+    V(w) = ½ Σ_e w_e ‖(δw − c)_e‖² and L = δᵀ diag(w_e) δ.
+
+    >>> sheaf = NeuralSheaf(Network.mlp([[[2.0]], [[3.0]]], [[1.0], [0.0]]))
+    >>> sheaf.forward([[1.0]])
+    array([[3., 3., 9.]])
+    >>> sheaf.coboundary([True]).toarray()
+    array([[ 1.,  0.,  0.],
+           [-1.,  1.,  0.],
+           [ 0., -3.,  1.]])
+    """
+
+    def __init__(self, network: Network, edge_weights: float | Mapping[str, float] = 1.0):
+        self.network = network
+        self.layout = Layout(tuple(n.name for n in network.nodes), tuple(n.operation.n_out for n in network.nodes))
+        selections = [n for n in network.nodes if isinstance(n.operation, Selection)]
+        self.pattern_layout = Layout(tuple(n.name for n in selections), tuple(n.operation.n_pattern for n in selections))
+        self.edges = _edges(network, self.augmented_layout)
+        self.edge_weights = _edge_weights(edge_weights, self.edges)
+
+    @property
+    def N(self) -> int:
+        """The number of free coordinates, dim Ω = dim C¹ (a_out excluded)."""
+        return self.layout.size
+
+    @property
+    def M(self) -> int:
+        """The length of an activation pattern: 2^M patterns for a ReLU network."""
+        return self.pattern_layout.size
+
+    @cached_property
+    def augmented_layout(self) -> Layout:
+        """The layout with a_out at the end for a sigmoid or softmax output; the plain layout otherwise."""
+        if self.network.output.is_identity:
+            return self.layout
+        return Layout(self.layout.names + (A_OUT,), self.layout.dims + (self.network.n_out,))
+
+    @cached_property
+    def row_weights(self) -> np.ndarray:
+        """Edge weights, one a coordinate of the (augmented) cochain."""
+        return np.concatenate([np.full(e.dim, self.edge_weights[e.name]) for e in self.edges])
+
+    # cochains -------------------------------------------------------------------------------------------------------
+
+    def cochain(self, name: str, w) -> np.ndarray:
+        """`w` checked: a finite float64 cochain (B, N), or (B, N + n_out) when the output adds a_out."""
+        w = real_array(name, w)
+        width = self.augmented_layout.size if w.ndim and w.shape[-1] == self.augmented_layout.size else self.N
+        return batch(name, w, width)
+
+    def forward(self, x, augmented: bool = False) -> np.ndarray:
+        """The forward pass as a cochain: (B, n_0) -> (B, N); with `augmented`, a_out = φ(z^{k+1}) is appended."""
+        x = batch(INPUT, x, self.network.n_in)
+        w = np.empty((len(x), self.augmented_layout.size if augmented else self.N))
+        values = {INPUT: x}
+        for node in self.network.nodes:
+            values[node.name] = w[:, self.layout[node.name]] = node.operation.value(gather(values, node))
+        if augmented and not self.network.output.is_identity:
+            w[:, self.N:] = self.network.output.value(values[node.name])
+        return w
+
+    def pattern(self, w, x) -> np.ndarray:
+        """The activation pattern σ(w) (B, M): True where z ≥ 0, the chosen place for max-pool."""
+        values = self._values(self.cochain("w", w), batch(INPUT, x, self.network.n_in))
+        parts = [node.operation.pattern(gather(values, node)) for node in self.network.nodes if node.name in self.pattern_layout]
+        return np.concatenate(parts, axis=1) if parts else np.zeros((len(w), 0), dtype=bool)
+
+    def check_pattern(self, pattern) -> np.ndarray:
+        """`pattern` checked, as (B, M) or (1, M): booleans, ReLU coefficients in [0, 1] or max-pool choices."""
+        s = np.asarray(pattern)
+        real_array("pattern", s)
+        s = s[None] if s.ndim == 1 else s
+        if s.ndim != 2 or s.shape[1] != self.M:
+            raise ValueError(f"pattern has shape {np.shape(pattern)}, expected ({self.M},) or (B, {self.M})")
+        for node in self.network.nodes:
+            if node.name in self.pattern_layout and s.size:
+                node.operation.check_pattern(node.name, s[:, self.pattern_layout[node.name]])
+        return s
+
+    # δ, δᵀ, V --------------------------------------------------------------------------------------------------------
+
+    def discrepancy(self, w, x, pattern=None) -> np.ndarray:
+        """δw − c, edge by edge: w_i − F_i(blocks before i), shape of w.
+
+        With `pattern` the selections are frozen; by default they follow w. An augmented w adds a_out − φ(z^{k+1}).
+        """
+        w, x = self.cochain("w", w), batch(INPUT, x, self.network.n_in)
+        pattern = None if pattern is None else self.check_pattern(pattern)
+        values, e = self._values(w, x), w.copy()
+        for node in self.network.nodes:
+            e[:, self.layout[node.name]] -= node.operation.value(gather(values, node), self._own(node, pattern))
+        if w.shape[1] > self.N:
+            e[:, self.N:] -= self.network.output.value(values[self.network.nodes[-1].name])
+        return e
+
+    def push(self, v, pattern) -> np.ndarray:
+        """δ_Ω v for a frozen pattern: (B, N) -> (B, N)."""
+        pattern = self.check_pattern(pattern)
+        v = batch("v", v, self.N)
+        values, out = self._values(v, np.zeros((len(v), self.network.n_in))), v.copy()
+        for node in self.network.nodes:
+            out[:, self.layout[node.name]] -= node.operation.linear(gather(values, node), self._own(node, pattern))
+        return out
+
+    def pull(self, e, pattern) -> np.ndarray:
+        """δ_Ωᵀ e for a frozen pattern: (B, N) -> (B, N)."""
+        pattern = self.check_pattern(pattern)
+        e = batch("e", e, self.N)
+        out = e.copy()
+        for node in self.network.nodes:
+            self.scatter(node, e[:, self.layout[node.name]], pattern, out, -1.0)
+        return out
+
+    def scatter(self, node: Node, e: np.ndarray, pattern: np.ndarray, out: np.ndarray, sign: float = 1.0) -> None:
+        """Add sign · F_nodeᵀ e to the blocks of `out` that the node reads (in place; inputs x are boundary and skipped)."""
+        if node.inputs == (INPUT,):
+            return
+        back, start = node.operation.adjoint(e, self._own(node, pattern)), 0
+        for name in node.inputs:
+            width = self.network.n_in if name == INPUT else self.layout[name].stop - self.layout[name].start
+            if name != INPUT:
+                out[:, self.layout[name]] += sign * back[:, start:start + width]
+            start += width
+
+    def energy(self, w, x, pattern=None) -> np.ndarray:
+        """V = ½ Σ_e w_e ‖(δw − c)_e‖², one number a sample: (B,)."""
+        e = self.discrepancy(w, x, pattern)
+        return 0.5 * (self.row_weights[:e.shape[1]] * e**2).sum(axis=1)
+
+    # matrices for one frozen pattern ---------------------------------------------------------------------------------
+
+    def coboundary(self, pattern) -> sparse.csr_array:
+        """δ_Ω for one pattern, sparse (N, N), lower triangular with unit diagonal (Lemma 3.2)."""
+        s = self._one(pattern)
+        parts = [(np.arange(self.N, dtype=np.int32),) * 2 + (np.ones(self.N),)]
+        for node in self.network.nodes:
+            rows, columns, entries = node.operation.triplets(self._own(node, s)[0])
+            target = self._columns(node)[columns]
+            free = slice(None) if INPUT not in node.inputs else target >= 0
+            parts.append((rows[free] + np.int32(self.layout[node.name].start), target[free], -entries[free]))
+        rows, columns, entries = (np.concatenate(part) for part in zip(*parts))
+        return sparse.csr_array((entries, (rows, columns)), shape=(self.N, self.N))
+
+    def boundary_coboundary(self, pattern) -> sparse.csr_array:
+        """δ_U for one pattern, sparse (N, n_U); columns in the order of `boundary_values`."""
+        return self.cellular(pattern).coboundary[:, self.boundary_index]
+
+    def laplacian(self, pattern) -> sparse.csr_array:
+        """L[Ω,Ω] = δ_Ωᵀ diag(w_e) δ_Ω for one pattern, sparse (N, N)."""
+        delta = self.coboundary(pattern)
+        return sparse.csr_array(delta.T @ sparse.diags_array(self.row_weights[:self.N]) @ delta)
+
+    def boundary_laplacian(self, pattern) -> sparse.csr_array:
+        """L[Ω,U] = δ_Ωᵀ diag(w_e) δ_U for one pattern, sparse (N, n_U)."""
+        weights = sparse.diags_array(self.row_weights[:self.N])
+        return sparse.csr_array(self.coboundary(pattern).T @ weights @ self.boundary_coboundary(pattern))
+
+    # the paper's extended stalks -------------------------------------------------------------------------------------
+
+    @cached_property
+    def ones_blocks(self) -> dict[str, tuple[tuple[str, int], ...]]:
+        """Vertex -> its ones-blocks: (affine node that reads it, width). The bias acts on them as diag(b)."""
+        readers = [n for n in self.network.nodes if isinstance(n.operation, Affine)]
+        return {v: tuple((n.name, n.operation.n_out) for n in readers if n.inputs == (v,)) for v in (INPUT, *self.layout.names)}
+
+    @cached_property
+    def extended_layout(self) -> Layout:
+        """C⁰ with the paper's extended stalks: v_x = R^{n_0} ⊕ ones, v_zℓ, v_aℓ = R^{n_ℓ} ⊕ ones."""
+        dims = (self.network.n_in, *self.layout.dims)
+        names = (INPUT, *self.layout.names)
+        return Layout(names, tuple(n + sum(width for _, width in self.ones_blocks[v]) for v, n in zip(names, dims)))
+
+    @cached_property
+    def boundary_index(self) -> np.ndarray:
+        """The coordinates of C⁰ that belong to the boundary U: x and every ones-block."""
+        free = np.concatenate([np.arange(self.extended_layout[v].start, self.extended_layout[v].start + n)
+                               for v, n in zip(self.layout.names, self.layout.dims)])
+        return np.setdiff1d(np.arange(self.extended_layout.size), free)
+
+    def boundary_values(self, x) -> np.ndarray:
+        """The boundary data u = (x, 1, …, 1), one row a sample: (B, n_U), in the order of `boundary_index`."""
+        x = batch(INPUT, x, self.network.n_in)
+        return np.hstack([x, np.ones((len(x), len(self.boundary_index) - self.network.n_in))])
+
+    def cellular(self, pattern) -> CellularSheaf:
+        """The sheaf of one frozen pattern as a `CellularSheaf` with the paper's extended stalks and restriction maps."""
+        s = self._one(pattern)
+        edges = [edge for node in self.network.nodes for edge in self._sheaf_edges(node, s)]
+        return CellularSheaf(dict(zip(self.extended_layout.names, self.extended_layout.dims)), edges)
+
+    def _sheaf_edges(self, node: Node, s: np.ndarray):
+        """The edges into one node: [W | diag b] and I; R and [I | 0]; [I | 0] and a projection."""
+        rows, columns, entries = node.operation.triplets(self._own(node, s)[0])
+        linear = sparse.csr_array((entries, (rows, columns)), shape=(node.operation.n_out, node.operation.n_in))
+        for edge in (e for e in self.edges if e.head == node.name):
+            local = slice(edge.rows.start - self.layout[node.name].start, edge.rows.stop - self.layout[node.name].start)
+            tail_map = linear[local][:, local] if edge.kind == "projection" else linear
+            blocks = [tail_map] + [sparse.diags_array(node.operation.bias) if reader == node.name else
+                                   sparse.csr_array((edge.dim, width)) for reader, width in self.ones_blocks[edge.tail]]
+            head_map = sparse.eye_array(node.operation.n_out + sum(w for _, w in self.ones_blocks[node.name]), format="csr")[local]
+            yield SheafEdge(edge.name, edge.tail, edge.head, sparse.csr_array(sparse.hstack(blocks)),
+                            sparse.csr_array(head_map), self.edge_weights[edge.name])
+
+    # helpers ---------------------------------------------------------------------------------------------------------
+
+    def _values(self, w: np.ndarray, x: np.ndarray) -> dict[str, np.ndarray]:
+        return {INPUT: x, **self.layout.split(w)}
+
+    def _own(self, node: Node, pattern: np.ndarray | None) -> np.ndarray | None:
+        """The part of a pattern (B, M) that belongs to one node: (B, n_pattern)."""
+        if pattern is None:
+            return None
+        return pattern[:, self.pattern_layout[node.name]] if node.name in self.pattern_layout else pattern[:, :0]
+
+    def _one(self, pattern) -> np.ndarray:
+        s = self.check_pattern(pattern)
+        if len(s) != 1:
+            raise ValueError(f"pattern has shape {s.shape}, expected one pattern ({self.M},): a matrix belongs to one sample")
+        return s
+
+    def _columns(self, node: Node) -> np.ndarray:
+        """Where each coordinate that a node reads lies in Ω; −1 for x."""
+        parts = [np.full(self.network.n_in, -1, np.int32) if name == INPUT else
+                 np.arange(self.layout[name].start, self.layout[name].stop, dtype=np.int32) for name in node.inputs]
+        return np.concatenate(parts)
+
+    def __repr__(self):
+        return f"NeuralSheaf({len(self.edges)} edges, N = {self.N}, M = {self.M}, output {self.network.output.name})"
+
+
+def _edges(network: Network, layout: Layout) -> tuple[Edge, ...]:
+    """The edges in the order of C¹; each kind is numbered as in the paper."""
+    edges, count = [], {}
+
+    def add(kind: str, tail: str, head: str, rows: slice) -> None:
+        count[kind] = count.get(kind, 0) + 1
+        edges.append(Edge(kind if kind == "output" else f"{kind}_{count[kind]}", kind, tail, head, rows))
+
+    widths = {INPUT: network.n_in, **dict(zip(layout.names, layout.dims))}
+    for node in network.nodes:
+        start = layout[node.name].start
+        for tail in node.inputs:
+            stop = start + (widths[tail] if node.operation.kind == "projection" else widths[node.name])
+            add(node.operation.kind, tail, node.name, slice(start, stop))
+            start = stop
+    if A_OUT in layout:
+        add("output", network.nodes[-1].name, A_OUT, layout[A_OUT])
+    return tuple(edges)
+
+
+def _edge_weights(given, edges: tuple[Edge, ...]) -> dict[str, float]:
+    names = [e.name for e in edges]
+    if not isinstance(given, Mapping):
+        return dict.fromkeys(names, positive("edge_weights", given))
+    unknown = [name for name in given if name not in names]
+    if unknown:
+        raise ValueError(f"edge_weights names {unknown[0]!r}, expected one of {', '.join(names)}")
+    return {name: positive(f"edge_weights[{name!r}]", given.get(name, 1.0)) for name in names}

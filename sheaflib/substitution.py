@@ -1,0 +1,63 @@
+"""Substitution in δ_Ω: forward is a forward pass with injections, backward is back-propagation (Lemma 3.2).
+
+Pinned problems for a frozen pattern use δ_Ω⁻¹ too: with G the rows of δ_Ω⁻¹ at the pinned coordinates, the smallest
+disturbance η of the edges that closes the gaps at the pins is diag(w)⁻¹ Gᵀ (ρ + Γ⁻¹)⁻¹ gap, ρ = G diag(w)⁻¹ Gᵀ being their
+effective resistance (derived). No N × N matrix is formed; the only dense system has one row a pinned coordinate.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from sheaflib.checks import batch
+from sheaflib.network import INPUT, gather
+from sheaflib.pins import ResolvedPins
+from sheaflib.sheaf import NeuralSheaf
+
+
+def masked_forward(sheaf: NeuralSheaf, x: np.ndarray, pattern: np.ndarray) -> np.ndarray:
+    """δ_Ω⁻¹ c: the forward pass with the selections frozen at `pattern` (B, M): (B, n_0) -> (B, N)."""
+    w = np.empty((len(x), sheaf.N))
+    values = {INPUT: x, **sheaf.layout.split(w)}
+    for node in sheaf.network.nodes:
+        values[node.name][:] = node.operation.value(gather(values, node), sheaf._own(node, pattern))
+    return w
+
+
+def forward_substitution(sheaf: NeuralSheaf, f, pattern) -> np.ndarray:
+    """δ_Ω⁻¹ f, a forward pass with injections f into every block: (B, N) -> (B, N)."""
+    pattern, f = sheaf.check_pattern(pattern), batch("f", f, sheaf.N)
+    v = f.copy()
+    values = {INPUT: np.zeros((len(f), sheaf.network.n_in)), **sheaf.layout.split(v)}
+    for node in sheaf.network.nodes:
+        if node.inputs != (INPUT,):
+            values[node.name] += node.operation.linear(gather(values, node), sheaf._own(node, pattern))
+    return v
+
+
+def backward_substitution(sheaf: NeuralSheaf, g, pattern) -> np.ndarray:
+    """δ_Ω⁻ᵀ g: back-propagation of the sensitivities g of every block: (B, N) -> (B, N)."""
+    pattern, g = sheaf.check_pattern(pattern), batch("g", g, sheaf.N)
+    e = g.copy()
+    for node in reversed(sheaf.network.nodes):
+        sheaf.scatter(node, e[:, sheaf.layout[node.name]], pattern, e)
+    return e
+
+
+def pinned_solve(sheaf: NeuralSheaf, pattern: np.ndarray, pins: ResolvedPins, gap: np.ndarray,
+                 load: np.ndarray | None = None) -> np.ndarray:
+    """The change d (B, N) that minimises ½‖δ_Ω d‖²_w − ⟨load, d⟩ + ½ Σ γ (d − gap)² on soft pins, with d = gap on hard ones.
+
+    gap: (B, h + s), hard pins first; load: (B, N) or None for zero.
+    """
+    index = np.concatenate([pins.hard_index, pins.soft_index])
+    compliance = np.diag(np.concatenate([np.zeros(len(pins.hard_index)), 1 / pins.gamma]))
+    unit = np.zeros((len(index), sheaf.N))
+    unit[np.arange(len(index)), index] = 1
+    weights = sheaf.row_weights[:sheaf.N]
+    eta = np.zeros((len(pattern), sheaf.N)) if load is None else backward_substitution(sheaf, load, pattern) / weights
+    for i, s in enumerate(pattern):
+        G = backward_substitution(sheaf, unit, s[None])                    # the rows of δ_Ω⁻¹ at the pins
+        resistance = (G / weights) @ G.T
+        eta[i] += np.linalg.solve(resistance + compliance, gap[i] - G @ eta[i]) @ (G / weights)
+    return forward_substitution(sheaf, eta, pattern)
