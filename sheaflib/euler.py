@@ -1,4 +1,4 @@
-"""One explicit Euler step of the heat equation in NumPy: the oracle, and the stepper for what cannot be compiled."""
+"""Explicit Euler steps of the heat equation: the state of a flow, its energy, and the NumPy step that is the oracle."""
 
 from __future__ import annotations
 
@@ -13,19 +13,32 @@ class HeatUnstable(ArithmeticError):
     """The energy of a flow grew: the message names the step, the edge with the largest discord, the energy and dt."""
 
 
-class EulerStepper:
-    """State of a flow: w (B, width), steps taken (B,), last max|Δ| (B,), which samples still move (B,)."""
+class Stepper:
+    """The state of a flow: w (B, width), steps taken (B,), last max|Δ| (B,), which samples still move (B,).
+
+    A subclass takes the steps in `advance`. A sample rests once its max|Δ| < tol.
+    """
 
     def __init__(self, sheaf: NeuralSheaf, x, w, dt: float, alpha: float, pins: ResolvedPins, output_force: str, tol: float):
-        self.sheaf, self.x, self.w, self.pins, self.output_force, self.tol = sheaf, x, w.copy(), pins, output_force, tol
-        self.dt, self.alpha = dt, alpha
+        self.sheaf, self.x, self.w, self.pins = sheaf, x, w.copy(), pins
+        self.dt, self.alpha, self.output_force, self.tol = dt, alpha, output_force, tol
         self.steps = np.zeros(len(w), dtype=np.int64)
         self.change = np.full(len(w), np.inf)
         self.active = np.ones(len(w), dtype=bool)
         self.limit = energy_limit(sheaf, self.w, x, pins, output_force)
 
     def advance(self, n: int) -> np.ndarray:
-        """Take up to n steps with every sample that still moves; return the switches (K, 3): step, sample, unit."""
+        """Take up to n steps with every sample that still moves; return the switches (K, 3): step, sample, unit.
+
+        Raises HeatUnstable when the energy of a sample exceeds its limit.
+        """
+        raise NotImplementedError
+
+
+class EulerStepper(Stepper):
+    """w ← w + dt·α·force(w), a whole batch at once."""
+
+    def advance(self, n):
         found = [np.zeros((0, 3), dtype=np.int64)]
         pattern = self.sheaf.pattern(self.w, self.x)
         for _ in range(n):
@@ -41,15 +54,13 @@ class EulerStepper:
     def _step(self) -> None:
         delta = self.dt * self.alpha * force(self.sheaf, self.w, self.x, self.pins, None, self.output_force)
         delta[~self.active] = 0
-        with np.errstate(over="ignore", invalid="ignore"):
-            self.w += delta
+        self.w += delta
         self.steps += self.active
         self.change[self.active] = np.abs(delta).max(axis=1)[self.active]
+        energy = flow_energy(self.sheaf, self.w, self.x, self.pins, self.output_force)
+        if not (energy <= self.limit).all():
+            raise_unstable(self, int(np.argmin(energy <= self.limit)))
         self.active &= ~(self.change < self.tol)
-        energy = flow_energy(self.sheaf, self.w, self.x, self.pins, self.output_force) if np.isfinite(self.w).all() else np.inf
-        if not np.all(energy <= self.limit):
-            sample = int(np.argmax(~(energy <= self.limit))) if np.ndim(energy) else 0
-            raise_unstable(self, sample)
 
 
 def flow_energy(sheaf: NeuralSheaf, w, x, pins: ResolvedPins, output_force: str) -> np.ndarray:
@@ -58,9 +69,8 @@ def flow_energy(sheaf: NeuralSheaf, w, x, pins: ResolvedPins, output_force: str)
     if w.shape[1] == sheaf.N or output_force == "jacobian":
         return sheaf.energy(w, x) + pins.energy(w)
     z = w[:, sheaf.layout[sheaf.network.nodes[-1].name]]
-    weight = sheaf.edge_weights["output"]
     cross_entropy = sheaf.network.output.potential(z) - (w[:, sheaf.N:] * z).sum(axis=1)
-    return sheaf.energy(w[:, :sheaf.N], x) + pins.energy(w) + weight * cross_entropy
+    return sheaf.energy(w[:, :sheaf.N], x) + pins.energy(w) + sheaf.edge_weights["output"] * cross_entropy
 
 
 def energy_limit(sheaf: NeuralSheaf, w, x, pins: ResolvedPins, output_force: str) -> np.ndarray:
@@ -75,17 +85,11 @@ def energy_limit(sheaf: NeuralSheaf, w, x, pins: ResolvedPins, output_force: str
     return energy + np.abs(energy) + floor if descends else 1e3 * (1 + np.abs(energy))
 
 
-def raise_unstable(stepper, sample: int) -> None:
+def raise_unstable(stepper: Stepper, sample: int) -> None:
     """Raise HeatUnstable with step, edge, energy and dt of one sample."""
-    sheaf, w = stepper.sheaf, np.nan_to_num(stepper.w[sample:sample + 1], posinf=1e150, neginf=-1e150)
-    with np.errstate(over="ignore"):
-        squares = sheaf.discrepancy(w, stepper.x[sample:sample + 1])[0]**2
-        worst = max((e for e in sheaf.edges if e.rows.stop <= len(squares)), key=lambda e: squares[e.rows].sum())
-        energy = float(flow_energy(sheaf, w, stepper.x[sample:sample + 1], _one(stepper.pins, sample), stepper.output_force)[0])
-    raise HeatUnstable(f"the energy grew to {energy:.3g} (limit {stepper.limit[sample]:.3g}) at step {stepper.steps[sample]} of sample {sample}, "
-                       f"most of it on edge {worst.name} (into {worst.head!r}); lower dt={stepper.dt:g}")
-
-
-def _one(pins: ResolvedPins, sample: int) -> ResolvedPins:
-    return ResolvedPins(pins.width, pins.hard_index, pins.hard_value[sample:sample + 1],
-                        pins.soft_index, pins.soft_value[sample:sample + 1], pins.gamma)
+    sheaf, w, x = stepper.sheaf, stepper.w[[sample]], stepper.x[[sample]]
+    squares = sheaf.discrepancy(w, x)[0]**2
+    worst = max((e for e in sheaf.edges if e.rows.stop <= len(squares)), key=lambda e: squares[e.rows].sum())
+    energy = flow_energy(sheaf, w, x, stepper.pins.sample(sample), stepper.output_force)[0]
+    raise HeatUnstable(f"the energy grew to {energy:.3g} (limit {stepper.limit[sample]:.3g}) at step {stepper.steps[sample]} of sample "
+                       f"{sample}, most of it on edge {worst.name} (into {worst.head!r}); lower dt={stepper.dt:g}")

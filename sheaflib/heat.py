@@ -13,28 +13,38 @@ import numpy as np
 
 from sheaflib import discord, spectrum
 from sheaflib.checks import batch, positive, whole
-from sheaflib.euler import EulerStepper, HeatUnstable
 from sheaflib.compiled import CompiledStepper, can_compile
+from sheaflib.euler import EulerStepper, HeatUnstable, Stepper
 from sheaflib.forces import check_output_force
 from sheaflib.network import INPUT
 from sheaflib.pins import Pin, ResolvedPins, resolve
 from sheaflib.sheaf import NeuralSheaf
 from sheaflib.solution import Solution
 
+NO_SWITCHES = np.zeros((0, 3), dtype=np.int64)
+
 __all__ = ["heat", "relax", "default_step", "HeatState", "HeatHistory", "HeatUnstable"]
 
 
 @dataclass(frozen=True, eq=False)
 class HeatState:
-    """The flow after `step` steps: cochain (B, width), the last max|Δ| of every sample (B,), the steps each took (B,),
-    and the switches since the last yield, (K, 3) rows (step, sample, unit): the pattern of state `step` differs there."""
+    """The flow after `step` steps of dt: cochain (B, width), the last max|Δ| of every sample (B,), the steps each took (B,),
+    and the switches since the last yield, (K, 3) rows (step, sample, unit): the pattern of state `step` differs from the one before."""
 
     step: int
-    time: float
+    dt: float
     cochain: np.ndarray
     change: np.ndarray
     steps: np.ndarray
     switches: np.ndarray
+
+    @property
+    def time(self) -> float:
+        """step · dt."""
+        return self.step * self.dt
+
+    def __repr__(self):
+        return f"HeatState(step {self.step}, {len(self.switches)} switches since the last)"
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,62 +68,63 @@ class HeatHistory:
 
 
 def heat(sheaf: NeuralSheaf, x, start, dt: float | None = None, alpha: float = 1.0, pins: Pin | Sequence[Pin] = (),
-         output_force: str = "jacobian", every: int = 1, tol: float = 0.0, stepper=None) -> Iterator[HeatState]:
+         output_force: str = "jacobian", every: int = 1, tol: float = 0.0, stepper: type[Stepper] | None = None) -> Iterator[HeatState]:
     """Yield the flow from `start` (B, N) or (B, N + n_out) over inputs x (B, n_0): first the start, then every `every` steps.
 
-    A start with a_out is needed for, and only for, a sigmoid or softmax output that takes part in the flow; without it the
-    output edge is left out. dt defaults to 1/(α·bound). A sample rests once its max|Δ| < tol; the generator ends when all do.
+    A start with a_out makes the output edge of a sigmoid or softmax part of the flow; without it that edge is left out.
+    dt defaults to 1/(α·bound). A sample rests once its max|Δ| < tol; the generator ends when all do.
     Raises ValueError for a dt that cannot converge, HeatUnstable when the energy grows.
     """
+    flow = _begin(sheaf, x, start, dt, alpha, pins, output_force, tol, stepper)
+    return _states(flow, whole("every", every))
+
+
+def _states(flow: Stepper, every: int) -> Iterator[HeatState]:
+    switches = NO_SWITCHES
+    while True:
+        yield HeatState(int(flow.steps.max()), flow.dt, flow.w.copy(), flow.change.copy(), flow.steps.copy(), switches)
+        if not flow.active.any():
+            return
+        switches = flow.advance(every)
+
+
+def relax(sheaf: NeuralSheaf, x, start, dt: float | None = None, alpha: float = 1.0, pins: Pin | Sequence[Pin] = (),
+          output_force: str = "jacobian", every: int = 100, tol: float = 1e-12, stepper: type[Stepper] | None = None,
+          max_steps: int = 1_000_000) -> Solution:
+    """Run `heat` until max|Δ| < tol in every sample or for max_steps; arguments as there.
+
+    Returns a Solution whose history holds the discord at every `every`-th step and at the last, and every switch.
+    """
+    every, max_steps = whole("every", every), whole("max_steps", max_steps)
+    flow = _begin(sheaf, x, start, dt, alpha, pins, output_force, positive("tol", tol), stepper)
+    step, kept, switches = [0], [discord.per_edge(sheaf, flow.w, flow.x)], [NO_SWITCHES]
+    while flow.active.any() and step[-1] < max_steps:
+        switches.append(flow.advance(min(every, max_steps - step[-1])))
+        step.append(int(flow.steps.max()))
+        kept.append(discord.per_edge(sheaf, flow.w, flow.x))
+    history = HeatHistory(np.array(step), {e: np.array([record[e] for record in kept]) for e in kept[0]},
+                          np.concatenate(switches), flow.steps, flow.dt, alpha)
+    reason = (f"stopped at {step[-1]} steps with max|Δ| = {flow.change.max():.1e}" if flow.active.any()
+              else f"max|Δ| < {tol:.0e} after {step[-1]} steps")
+    return Solution(sheaf, flow.x, flow.w, sheaf.pattern(flow.w, flow.x), flow.pins, "heat", reason,
+                    output_force=output_force, history=history)
+
+
+def _begin(sheaf, x, start, dt, alpha, pins, output_force, tol, stepper) -> Stepper:
+    """Check the arguments of a flow and put it at its start."""
     x = batch(INPUT, x, sheaf.network.n_in)
     w = sheaf.cochain("start", start)
     if len(w) != len(x):
         raise ValueError(f"start has {len(w)} rows, expected {len(x)}: one a row of x")
     augmented = w.shape[1] > sheaf.N
     pinned = resolve(sheaf, pins, len(x), augmented)
-    alpha, every, tol = positive("alpha", alpha), whole("every", every), positive("tol", tol, zero=True)
+    w, alpha, tol = pinned.impose(w), positive("alpha", alpha), positive("tol", tol, zero=True)
     check_output_force(output_force)
-    w = pinned.impose(w)
     dt = default_step(sheaf, pinned, augmented, alpha, output_force) if dt is None else positive("dt", dt)
     check_step(sheaf, x, w, dt, alpha, pinned, output_force)
     if stepper is None:
         stepper = CompiledStepper if can_compile(sheaf) else EulerStepper
-    return _flow(stepper(sheaf, x, w, dt, alpha, pinned, output_force, tol), dt, every)
-
-
-def _flow(stepper, dt: float, every: int) -> Iterator[HeatState]:
-    yield HeatState(0, 0.0, stepper.w.copy(), np.full(len(stepper.w), np.inf), stepper.steps.copy(), np.zeros((0, 3), int))
-    while stepper.active.any():
-        switches = stepper.advance(every)
-        step = int(stepper.steps.max())
-        yield HeatState(step, step * dt, stepper.w.copy(), stepper.change.copy(), stepper.steps.copy(), switches)
-
-
-def relax(sheaf: NeuralSheaf, x, start, tol: float = 1e-12, max_steps: int = 1_000_000, every: int = 100, **options) -> Solution:
-    """Run `heat` until max|Δ| < tol in every sample or for max_steps; options as in `heat`.
-
-    Returns a Solution whose history holds the discord at every `every`-th step and every switch.
-    """
-    tol, max_steps, every = positive("tol", tol), whole("max_steps", max_steps), whole("every", every)
-    steps, kept, switches = [], [], []
-    x = batch(INPUT, x, sheaf.network.n_in)
-    dt = options.get("dt")
-    for state in heat(sheaf, x, start, every=min(every, max_steps), tol=tol, **options):
-        steps.append(state.step)
-        kept.append(discord.per_edge(sheaf, state.cochain, x))
-        switches.append(state.switches)
-        if state.step:
-            dt = state.time / state.step
-        if state.step >= max_steps or (state.change < tol).all():
-            break
-    history = HeatHistory(np.array(steps), {e: np.array([k[e] for k in kept]) for e in kept[0]},
-                          np.concatenate(switches), state.steps, dt, options.get("alpha", 1.0))
-    w = state.cochain
-    pins = resolve(sheaf, options.get("pins", ()), len(x), w.shape[1] > sheaf.N)
-    reason = (f"max|Δ| < {tol:.0e} after {state.step} steps" if (state.change < tol).all()
-              else f"stopped at {state.step} steps with max|Δ| = {state.change.max():.1e}")
-    return Solution(sheaf, x, w, sheaf.pattern(w, x), pins, "heat", reason,
-                    output_force=options.get("output_force", "jacobian"), history=history)
+    return stepper(sheaf, x, w, dt, alpha, pinned, output_force, tol)
 
 
 def default_step(sheaf: NeuralSheaf, pins: ResolvedPins | None = None, augmented: bool = False, alpha: float = 1.0,

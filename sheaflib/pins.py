@@ -72,6 +72,10 @@ class ResolvedPins:
     def __bool__(self) -> bool:
         return bool(len(self.hard_index) or len(self.soft_index))
 
+    def sample(self, i: int) -> ResolvedPins:
+        """The pins of sample i alone, a batch of one."""
+        return ResolvedPins(self.width, self.hard_index, self.hard_value[[i]], self.soft_index, self.soft_value[[i]], self.gamma)
+
     @property
     def free(self) -> np.ndarray:
         """Which coordinates are not clamped: (width,) of bool."""

@@ -129,7 +129,7 @@ class NeuralSheaf:
         pattern = None if pattern is None else self.check_pattern(pattern)
         values, e = self._values(w, x), w.copy()
         for node in self.network.nodes:
-            e[:, self.layout[node.name]] -= node.operation.value(gather(values, node), self._own(node, pattern))
+            e[:, self.layout[node.name]] -= node.operation.value(gather(values, node), self.own(node, pattern))
         if w.shape[1] > self.N:
             e[:, self.N:] -= self.network.output.value(values[self.network.nodes[-1].name])
         return e
@@ -140,7 +140,7 @@ class NeuralSheaf:
         v = batch("v", v, self.N)
         values, out = self._values(v, np.zeros((len(v), self.network.n_in))), v.copy()
         for node in self.network.nodes:
-            out[:, self.layout[node.name]] -= node.operation.linear(gather(values, node), self._own(node, pattern))
+            out[:, self.layout[node.name]] -= node.operation.linear(gather(values, node), self.own(node, pattern))
         return out
 
     def pull(self, e, pattern) -> np.ndarray:
@@ -156,7 +156,7 @@ class NeuralSheaf:
         """Add sign · F_nodeᵀ e to the blocks of `out` that the node reads (in place; inputs x are boundary and skipped)."""
         if node.inputs == (INPUT,):
             return
-        back, start = node.operation.adjoint(e, self._own(node, pattern)), 0
+        back, start = node.operation.adjoint(e, self.own(node, pattern)), 0
         for name in node.inputs:
             width = self.network.n_in if name == INPUT else self.layout[name].stop - self.layout[name].start
             if name != INPUT:
@@ -175,8 +175,8 @@ class NeuralSheaf:
         s = self._one(pattern)
         parts = [(np.arange(self.N, dtype=np.int32),) * 2 + (np.ones(self.N),)]
         for node in self.network.nodes:
-            rows, columns, entries = node.operation.triplets(self._own(node, s)[0])
-            target = self._columns(node)[columns]
+            rows, columns, entries = node.operation.triplets(self.own(node, s)[0])
+            target = self.columns(node)[columns]
             free = slice(None) if INPUT not in node.inputs else target >= 0
             parts.append((rows[free] + np.int32(self.layout[node.name].start), target[free], -entries[free]))
         rows, columns, entries = (np.concatenate(part) for part in zip(*parts))
@@ -231,7 +231,7 @@ class NeuralSheaf:
 
     def _sheaf_edges(self, node: Node, s: np.ndarray):
         """The edges into one node: [W | diag b] and I; R and [I | 0]; [I | 0] and a projection."""
-        rows, columns, entries = node.operation.triplets(self._own(node, s)[0])
+        rows, columns, entries = node.operation.triplets(self.own(node, s)[0])
         linear = sparse.csr_array((entries, (rows, columns)), shape=(node.operation.n_out, node.operation.n_in))
         for edge in (e for e in self.edges if e.head == node.name):
             local = slice(edge.rows.start - self.layout[node.name].start, edge.rows.stop - self.layout[node.name].start)
@@ -247,7 +247,7 @@ class NeuralSheaf:
     def _values(self, w: np.ndarray, x: np.ndarray) -> dict[str, np.ndarray]:
         return {INPUT: x, **self.layout.split(w)}
 
-    def _own(self, node: Node, pattern: np.ndarray | None) -> np.ndarray | None:
+    def own(self, node: Node, pattern: np.ndarray | None) -> np.ndarray | None:
         """The part of a pattern (B, M) that belongs to one node: (B, n_pattern)."""
         if pattern is None:
             return None
@@ -259,7 +259,7 @@ class NeuralSheaf:
             raise ValueError(f"pattern has shape {s.shape}, expected one pattern ({self.M},): a matrix belongs to one sample")
         return s
 
-    def _columns(self, node: Node) -> np.ndarray:
+    def columns(self, node: Node) -> np.ndarray:
         """Where each coordinate that a node reads lies in Ω; −1 for x."""
         parts = [np.full(self.network.n_in, -1, np.int32) if name == INPUT else
                  np.arange(self.layout[name].start, self.layout[name].stop, dtype=np.int32) for name in node.inputs]

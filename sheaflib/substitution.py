@@ -20,7 +20,7 @@ def masked_forward(sheaf: NeuralSheaf, x: np.ndarray, pattern: np.ndarray) -> np
     w = np.empty((len(x), sheaf.N))
     values = {INPUT: x, **sheaf.layout.split(w)}
     for node in sheaf.network.nodes:
-        values[node.name][:] = node.operation.value(gather(values, node), sheaf._own(node, pattern))
+        values[node.name][:] = node.operation.value(gather(values, node), sheaf.own(node, pattern))
     return w
 
 
@@ -31,7 +31,7 @@ def forward_substitution(sheaf: NeuralSheaf, f, pattern) -> np.ndarray:
     values = {INPUT: np.zeros((len(f), sheaf.network.n_in)), **sheaf.layout.split(v)}
     for node in sheaf.network.nodes:
         if node.inputs != (INPUT,):
-            values[node.name] += node.operation.linear(gather(values, node), sheaf._own(node, pattern))
+            values[node.name] += node.operation.linear(gather(values, node), sheaf.own(node, pattern))
     return v
 
 
