@@ -6,14 +6,20 @@ import json
 import math
 import os
 import re
+import sys
 from pathlib import Path
 
 import matplotlib
 import matplotlib.style
+import matplotlib.pyplot as pyplot
 import numpy as np
+from matplotlib.figure import Figure
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from sheaflib.ledger import out_folder
 
+COLOURS = 64
 LIMIT = 300_000
 LONGEST = 1000
 DIGITS = 10
@@ -22,6 +28,10 @@ DIGITS = 10
 def style():
     """Apply the companion's look to every later figure: colour-blind-safe colours, constrained layout, stable bytes."""
     matplotlib.style.use(Path(__file__).with_name("sheaflib.mplstyle"))
+    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    if shell is not None:                     # inline pictures with a palette too; the backend would set its own otherwise
+        pyplot.switch_backend(matplotlib.get_backend())
+        shell.display_formatter.formatters["image/png"].for_type(Figure, lambda fig: drawn(fig, "png", {}, dpi=fig.dpi))
 
 
 def save(fig, name, numbers, *, caption, parameters=None, seed=None, rtol=1e-6, atol=1e-9):
@@ -115,12 +125,22 @@ def written(head, kept):
     return "{\n " + ",\n ".join([*fields, '"numbers": {\n  ' + rows + "\n }"]) + "\n}\n"
 
 
-def drawn(fig, kind, metadata):
-    """Return the figure as bytes of a PDF or PNG, without dates and versions of software."""
+def drawn(fig, kind, metadata, **options):
+    """Return the figure as bytes of a PDF or of a PNG with a palette, without dates and versions of software."""
     undated = {"pdf": {"CreationDate": None, "ModDate": None, "Creator": None, "Producer": None}, "png": {"Software": None}}
     buffer = io.BytesIO()
-    fig.savefig(buffer, format=kind, metadata={**undated[kind], **metadata})
-    return buffer.getvalue()
+    fig.savefig(buffer, format=kind, metadata={**undated[kind], **metadata}, **options)
+    return palette(buffer, metadata) if kind == "png" else buffer.getvalue()
+
+
+def palette(buffer, metadata):
+    """Return a PNG with at most 64 colours, a third of the size; the texts of `metadata` go with it."""
+    texts, small = PngInfo(), io.BytesIO()
+    for key, text in metadata.items():
+        texts.add_itxt(key, text)
+    image = Image.open(buffer).convert("RGB").quantize(COLOURS, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    image.save(small, format="png", pnginfo=texts, optimize=True)
+    return small.getvalue()
 
 
 def replace(target, data):

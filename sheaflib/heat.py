@@ -49,12 +49,14 @@ class HeatState:
 
 @dataclass(frozen=True, eq=False)
 class HeatHistory:
-    """What `relax` kept: recorded steps (R,), discord edge -> (R, B), every switch (K, 3), steps taken (B,), dt, α."""
+    """What `relax` kept: recorded steps (R,), discord edge -> (R, B), every switch (K, 3), steps taken (B,),
+    the last max|Δ| (B,), dt, α."""
 
     step: np.ndarray
     discord: dict[str, np.ndarray]
     switches: np.ndarray
     steps: np.ndarray
+    change: np.ndarray
     dt: float
     alpha: float
 
@@ -103,7 +105,7 @@ def relax(sheaf: NeuralSheaf, x, start, dt: float | None = None, alpha: float = 
         step.append(int(flow.steps.max()))
         kept.append(discord.per_edge(sheaf, flow.w, flow.x))
     history = HeatHistory(np.array(step), {e: np.array([record[e] for record in kept]) for e in kept[0]},
-                          np.concatenate(switches), flow.steps, flow.dt, alpha)
+                          np.concatenate(switches), flow.steps, flow.change, flow.dt, alpha)
     reason = (f"stopped at {step[-1]} steps with max|Δ| = {flow.change.max():.1e}" if flow.active.any()
               else f"max|Δ| < {tol:.0e} after {step[-1]} steps")
     return Solution(sheaf, flow.x, flow.w, sheaf.pattern(flow.w, flow.x), flow.pins, "heat", reason,
