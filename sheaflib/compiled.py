@@ -74,7 +74,8 @@ class CompiledStepper(Stepper):
         output = OUTPUTS[sheaf.network.output.name] if self.w.shape[1] > sheaf.N else 0
         done, status, count, self.change[sample] = _advance(
             self.w[sample], self.constant[sample], *self.rows, sheaf.row_weights, last, output, self.output_force == "jacobian",
-            self.pins.free, self.gamma, self.target[sample], self.dt * self.alpha, n, self.tol, self.limit[sample], events)
+            self.pins.free, self.gamma, self.target[sample], self.dt * self.alpha, n, self.tol,
+            self.limit[sample] - self.pins.offset[sample], events)
         step, row = events[:count].T
         switches = np.stack([self.steps[sample] + step, np.full(count, sample), self.unit[row]], axis=1)
         self.steps[sample] += done

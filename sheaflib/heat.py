@@ -146,7 +146,7 @@ def check_step(sheaf: NeuralSheaf, x, w, dt: float, alpha: float, pins: Resolved
     last = sheaf.layout[sheaf.network.nodes[-1].name]
     largest = max(spectrum.extreme(sheaf, s, pins, z[last] if augmented else None, output_force)[1]
                   for s, z in zip(patterns, state))
-    limit = 2 / (alpha * largest)
+    limit = 2 / (alpha * largest) if largest else np.inf
     if dt >= limit:
         where = "the start" if pins else "the harmonic extension"
         raise ValueError(f"dt={dt:g} is unstable: Euler needs dt < 2/(α·λ_max) = {limit:.3g} here (α = {alpha:g}, λ_max = {largest:.4g} "

@@ -55,7 +55,10 @@ class Ledger:
         return f"Ledger({self.notebook!r}, {len(self.records)} checked)"
 
     def check(self, name, measured, text=""):
-        """Compare with claim `name`, print and return the Record; ValueError for a claim of no or another notebook, AssertionError on a mismatch in a strict profile."""
+        """Compare with claim `name`, print the line and return the Record.
+
+        ValueError: a claim that is unknown or another notebook's. AssertionError: a mismatch in a strict profile.
+        """
         claim = self._claim(name)
         value = plain(measured)
         left_out = claim.full and self.profile in ("quick", "custom")
@@ -104,7 +107,9 @@ def out_folder(root):
 
 def complaint(claim, measured):
     """Return the message of a failed check: id, expected, measured, tolerance."""
-    wanted = f"{claim.kind} {claim.expected!r}" + (f" within {claim.written_tolerance()}" if claim.kind == "equal" else "")
+    bound = "" if claim.kind == "equal" else f"{claim.kind} "
+    within = f" within {claim.written_tolerance()}" if claim.written_tolerance() is not None else ""
+    wanted = f"{bound}{claim.expected!r}{within}"
     if claim.verdict == "refuted":
         return f"{claim.id}: measured {measured!r} agrees with {wanted}, yet the claim is listed as refuted"
     return f"{claim.id}: expected {wanted}, measured {measured!r}"

@@ -130,12 +130,16 @@ class Affine(Operation):
     @cached_property
     def norm(self) -> float:
         """The spectral norm ‖W‖₂ (sparse and matrix-free: Lanczos, raised by 1e-6 of itself to stay an upper bound)."""
-        if isinstance(self.weight, np.ndarray):
-            return float(np.linalg.norm(self.weight, 2))
-        if min(self.weight.shape) <= 32:
-            return float(np.linalg.norm(self.weight @ np.eye(self.n_in), 2))
-        start = np.random.default_rng(0).standard_normal(min(self.weight.shape))
-        return float(svds(self.weight, k=1, v0=start, return_singular_vectors=False)[0] * (1 + 1e-6))
+        W = self.weight
+        if isinstance(W, np.ndarray):
+            return float(np.linalg.norm(W, 2))
+        if min(W.shape) <= 32:                            # the columns of the flat or narrow side, one by one
+            side = W if W.shape[1] <= W.shape[0] else W.T
+            return float(np.linalg.norm(side @ np.eye(side.shape[1]), 2))
+        start = np.random.default_rng(0).standard_normal(min(W.shape))
+        if not (W @ (W.T @ start) if W.shape[0] <= W.shape[1] else W.T @ (W @ start)).any():
+            return 0.0
+        return float(svds(W, k=1, v0=start, return_singular_vectors=False)[0] * (1 + 1e-6))
 
     def gradient(self, a: np.ndarray, e: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Gradient of Σ_i ⟨e_i, W a_i + b⟩ with respect to (W, b), summed over the batch; W's as W is stored.

@@ -60,6 +60,7 @@ class ResolvedPins:
     """Pins as flat indices into a cochain, for a batch of B samples.
 
     hard_index (h,), hard_value (B, h); soft_index (s,), soft_value (B, s), gamma (s,). Disjoint: hard wins over soft.
+    Springs that share a coordinate are one spring and a constant energy, `offset` (B,).
     """
 
     width: int
@@ -68,13 +69,15 @@ class ResolvedPins:
     soft_index: np.ndarray
     soft_value: np.ndarray
     gamma: np.ndarray
+    offset: np.ndarray
 
     def __bool__(self) -> bool:
         return bool(len(self.hard_index) or len(self.soft_index))
 
     def sample(self, i: int) -> ResolvedPins:
         """The pins of sample i alone, a batch of one."""
-        return ResolvedPins(self.width, self.hard_index, self.hard_value[[i]], self.soft_index, self.soft_value[[i]], self.gamma)
+        return ResolvedPins(self.width, self.hard_index, self.hard_value[[i]], self.soft_index, self.soft_value[[i]], self.gamma,
+                            self.offset[[i]])
 
     @property
     def free(self) -> np.ndarray:
@@ -95,7 +98,7 @@ class ResolvedPins:
 
     def energy(self, w: np.ndarray) -> np.ndarray:
         """½ Σ γ (w − v*)² of the penalty edges: (B,)."""
-        return 0.5 * (self.gamma * self.stretch(w)**2).sum(axis=1)
+        return 0.5 * (self.gamma * self.stretch(w)**2).sum(axis=1) + self.offset
 
     def apply(self, w: np.ndarray, f: np.ndarray) -> np.ndarray:
         """The force f (B, width) at w with −γ(w − v*) added on soft pins and 0 on clamped coordinates (in place)."""
@@ -113,7 +116,7 @@ def resolve(sheaf: NeuralSheaf, pins: Pin | Sequence[Pin], n_batch: int, augment
     pins = [pins] if isinstance(pins, Pin) else list(pins)
     layout = sheaf.augmented_layout if augmented else sheaf.layout
     hard_at: dict[int, np.ndarray] = {}
-    soft_at: dict[int, tuple[float, np.ndarray]] = {}
+    soft_at: dict[int, list[tuple[float, np.ndarray]]] = {}
     for pin in pins:
         if not isinstance(pin, Pin):
             raise TypeError(f"pins holds {pin!r}, expected pins made by hard(…) or soft(…)")
@@ -123,15 +126,20 @@ def resolve(sheaf: NeuralSheaf, pins: Pin | Sequence[Pin], n_batch: int, augment
                     raise ValueError(f"two hard pins contradict on {layout.label(index)}: {hard_at[index][0]:g} and {value[0]:g}")
                 hard_at[index] = value
             else:
-                gamma, target = soft_at.get(index, (0.0, value))
-                total = gamma + pin.gamma
-                soft_at[index] = (total, (gamma * target + pin.gamma * value) / total)
-    soft_at = {i: v for i, v in soft_at.items() if i not in hard_at}
-    hard_index, soft_index = sorted(hard_at), sorted(soft_at)
+                soft_at.setdefault(index, []).append((pin.gamma, value))
+    hard_index, soft_index = sorted(hard_at), sorted(set(soft_at) - set(hard_at))
+    springs = [_parallel(soft_at[i]) for i in soft_index]
     return ResolvedPins(
         layout.size, np.array(hard_index, int), _columns([hard_at[i] for i in hard_index], n_batch),
-        np.array(soft_index, int), _columns([soft_at[i][1] for i in soft_index], n_batch),
-        np.array([soft_at[i][0] for i in soft_index]))
+        np.array(soft_index, int), _columns([value for _, value, _ in springs], n_batch),
+        np.array([gamma for gamma, _, _ in springs]), sum((offset for _, _, offset in springs), np.zeros(n_batch)))
+
+
+def _parallel(springs: list[tuple[float, np.ndarray]]) -> tuple[float, np.ndarray, np.ndarray]:
+    """Springs on one coordinate as one: its stiffness, where it rests, and the energy that is left there."""
+    gamma = sum(g for g, _ in springs)
+    rest = sum(g * value for g, value in springs) / gamma
+    return gamma, rest, 0.5 * sum(g * (value - rest)**2 for g, value in springs)
 
 
 def _coordinates(pin: Pin, layout, n_batch: int):

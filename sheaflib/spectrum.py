@@ -75,8 +75,13 @@ def eigenvalues(sheaf: NeuralSheaf, pattern, pins: ResolvedPins | None = None, z
 
 
 def extreme(sheaf: NeuralSheaf, pattern, pins: ResolvedPins | None = None, z=None, output_force: str = "jacobian") -> tuple[float, float]:
-    """(λ₁, λ_max) for one pattern; Lanczos beyond 400 coordinates, λ₁ then through δ⁻¹δ⁻ᵀ (one substitution each way)."""
+    """(λ₁, λ_max) for one pattern; Lanczos beyond 400 coordinates, λ₁ then through δ⁻¹δ⁻ᵀ (one substitution each way).
+
+    With every coordinate clamped nothing is left: (∞, 0).
+    """
     L = laplacian(sheaf, pattern, pins, z, output_force)
+    if not L.shape[0]:
+        return np.inf, 0.0
     if L.shape[0] <= DENSE:
         values = np.linalg.eigvalsh(L.toarray())
         return float(values[0]), float(values[-1])

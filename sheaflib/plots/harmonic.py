@@ -6,11 +6,11 @@ from typing import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
-import seaborn as sns
 
 from sheaflib.layout import Layout
 from sheaflib.plots import EDGE_COLOURS
 from sheaflib.plots.schematic import math_name
+from sheaflib.plots.spectra import jitter
 
 BLUE, ORANGE = "#0072B2", "#D55E00"
 
@@ -18,12 +18,13 @@ BLUE, ORANGE = "#0072B2", "#D55E00"
 def energy_plane(z, a, V, forward: tuple[float, float], labels: tuple[str, str], ax=None):
     """Level lines of V on the plane of one z and its a (V has shape (len(a), len(z))), the kink z = 0 and the forward pass."""
     ax = plt.gca() if ax is None else ax
-    filled = ax.contourf(z, a, V, levels=np.geomspace(0.02, np.max(V), 14), cmap="cividis", norm="log", extend="min")
+    cmap = plt.get_cmap("cividis").with_extremes(under="#00204c")
+    filled = ax.contourf(z, a, V, levels=np.geomspace(0.02, np.max(V), 14), cmap=cmap, norm="log", extend="min")
     ax.axvline(0, color="white", linewidth=1.2, linestyle="--")
-    ax.plot(*forward, "*", color=ORANGE, mec="white", ms=16, label="forward pass, V = 0")
-    ax.set(xlabel=labels[0], ylabel=labels[1])
+    ax.plot(*forward, "*", color="white", mec="black", ms=17, label="forward pass, $V = 0$")
+    ax.set(xlabel=labels[0], ylabel=labels[1], title="energy $V$ on a plane")
     ax.legend(loc="upper left", labelcolor="white")
-    ax.figure.colorbar(filled, ax=ax, label="energy V", ticks=[0.1, 1, 10], format="%g")
+    ax.figure.colorbar(filled, ax=ax, ticks=[0.1, 1, 10], format="%g")
     return ax
 
 
@@ -32,8 +33,8 @@ def energy_lines(t, curves, ax=None):
     ax = plt.gca() if ax is None else ax
     for curve in curves:
         ax.plot(t, curve, color=BLUE, linewidth=1, alpha=0.7)
-    ax.plot(0, 0, "*", color=ORANGE, ms=14, zorder=3)
-    ax.set(xlabel="distance from the forward pass", ylabel="energy V", ylim=(0, None))
+    ax.plot(0, 0, "*", color="white", mec="black", ms=17, clip_on=False, zorder=3)
+    ax.set(xlabel="distance from the forward pass", title="energy $V$ along straight lines", ylim=(0, None))
     return ax
 
 
@@ -71,7 +72,7 @@ def pattern_table(patterns, energies, own: Sequence[bool], axes=None):
     top.bar(place, energies, color=[ORANGE if o else BLUE for o in own])
     for i in np.flatnonzero(own):
         top.plot(i, 0, "*", color=ORANGE, ms=15, clip_on=False, zorder=3)
-    top.set(ylabel="energy V")
+    top.set(ylabel="energy $V$")
     grid_rows, grid_columns = np.nonzero(np.transpose(patterns))
     bottom.plot(grid_columns, grid_rows, "s", color="0.25", ms=9)
     off_rows, off_columns = np.nonzero(1 - np.transpose(np.asarray(patterns, dtype=int)))
@@ -84,9 +85,9 @@ def pattern_table(patterns, energies, own: Sequence[bool], axes=None):
 def energy_by_wrong(wrong, energies, ax=None):
     """Energy of the masked networks against the number of units at which the pattern differs from the cochain's own."""
     ax = plt.gca() if ax is None else ax
-    sns.stripplot(x=np.asarray(wrong), y=np.asarray(energies), ax=ax, size=2.5, color=BLUE, alpha=0.5, jitter=0.3, rasterized=True)
+    ax.plot(np.asarray(wrong) + jitter(len(wrong)), energies, "o", ms=3, mew=0, color=BLUE, alpha=0.5, rasterized=True)
     ax.plot(0, 0, "*", color=ORANGE, ms=15, clip_on=False, zorder=3)
-    ax.set(xlabel="units at which σ differs from the cochain's own pattern", ylabel="energy V", ylim=(0, None))
+    ax.set(xlabel="units at which σ differs from the cochain's own pattern", ylabel="energy $V$", ylim=(0, None))
     return ax
 
 

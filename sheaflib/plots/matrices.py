@@ -12,6 +12,9 @@ from sheaflib.layout import Layout
 from sheaflib.plots.schematic import math_name
 
 
+SHADES = 21            # few enough to be told apart, and to stay as they are in a PNG with a palette
+
+
 def block_matrix(matrix, rows: Layout, columns: Layout, ax=None, names: Mapping[tuple[str, str], str] | None = None, limit: float | None = None):
     """A small matrix as a heat map centred at 0, zeros left white, lines between the blocks of `rows` and `columns`, and names written into blocks.
 
@@ -19,7 +22,8 @@ def block_matrix(matrix, rows: Layout, columns: Layout, ax=None, names: Mapping[
     """
     ax = plt.subplots(figsize=(5, 4.2))[1] if ax is None else ax
     limit = float(np.abs(matrix).max()) if limit is None else limit
-    sns.heatmap(matrix, mask=np.asarray(matrix) == 0, ax=ax, cmap="vlag", center=0, vmin=-limit, vmax=limit, square=True, linewidths=0.4, linecolor="#e6e6e6",
+    colours = sns.color_palette("vlag", as_cmap=True).resampled(SHADES)
+    sns.heatmap(matrix, mask=np.asarray(matrix) == 0, ax=ax, cmap=colours, vmin=-limit, vmax=limit, square=True, linewidths=0.4, linecolor="#e6e6e6",
                 cbar_kws={"shrink": 0.8, "label": "entry"})
     _frame(ax, rows, columns)
     for (row, column), text in (names or {}).items():
@@ -40,7 +44,7 @@ def nonzeros(rows, columns, blocks: Layout, ax=None):
     ax.set_ylim(blocks.size, 0)
     ax.set_aspect("equal")
     _frame(ax, blocks, blocks, width=0.5, least=0.03)
-    ax.legend(loc="upper right", fontsize=8.5)
+    ax.legend(loc="upper right", fontsize=8.5, frameon=True, framealpha=1, edgecolor="none", borderaxespad=0.7)
     return ax
 
 
@@ -51,7 +55,7 @@ def _frame(ax, rows: Layout, columns: Layout, width: float = 1.3, least: float =
         for _, s in blocks:
             line(s.stop, color="#333333", lw=width)
         line(0, color="#333333", lw=width)
-        named = [(f"${math_name(name)}$", (s.start + s.stop) / 2) for name, s in blocks if s.stop - s.start >= least * layout.size]
+        named = [(name if " " in name else f"${math_name(name)}$", (s.start + s.stop) / 2) for name, s in blocks if s.stop - s.start >= least * layout.size]
         axis.set_ticks([place for _, place in named], [name for name, _ in named], rotation=0)
         axis.set_tick_params(length=0, labelsize=10)
     ax.xaxis.tick_top()

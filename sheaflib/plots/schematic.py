@@ -17,6 +17,7 @@ CELL = 0.17            # height of a coordinate in inches
 MOST = 6               # a longer stalk is drawn with dots
 BOX = (0.5, 0.34)      # width and height of a vertex
 FLOOR = 0.52           # where stalks stand, above the line of the graph
+CLEAR = FLOOR + 2 * CELL   # below this the names of the maps are
 LANE = 0.82            # depth of one lane of skip edges below the graph
 BOUNDARY, FREE, INK = "#c9c9c9", "#ffffff", "#222222"
 
@@ -126,7 +127,7 @@ def _vertex(ax, sheaf, name, x, stalks):
         y = _column(ax, x, y, width, BOUNDARY, "1")
     y = _column(ax, x, y, own, BOUNDARY if name == "x" else FREE, "")
     space = r"\oplus".join(rf"\mathbb{{R}}^{{{n}}}" for n in (own, *ones))
-    ax.text(x, y + 0.07, f"${space}$", ha="center", va="bottom", fontsize=10)
+    ax.text(x, max(y, CLEAR) + 0.07, f"${space}$", ha="center", va="bottom", fontsize=10)
 
 
 def _column(ax, x, y, n, colour, text, width=0.24):
@@ -150,7 +151,7 @@ def _straight(ax, edge, at, lane, labels):
     _edge_name(ax, edge, middle, -0.09)
     ax.plot([middle, middle], [0, FLOOR], color=colour, lw=0.8, ls=":", zorder=1)
     top = _column(ax, middle, FLOOR, edge.dim, colour, "", 0.2)
-    ax.text(middle, top + 0.07, rf"$\mathbb{{R}}^{{{edge.dim}}}$", ha="center", va="bottom", fontsize=10, color=_dark(colour))
+    ax.text(middle, max(top, CLEAR) + 0.07, rf"$\mathbb{{R}}^{{{edge.dim}}}$", ha="center", va="bottom", fontsize=10, color=_dark(colour))
     for start, stop, text in ((left + 0.15, middle - 0.13, labels[0]), (right - 0.15, middle + 0.13, labels[1])):
         _arrow(ax, (start, FLOOR + CELL / 2), (stop, FLOOR + CELL / 2), colour)
         ax.text((start + stop) / 2, FLOOR + CELL / 2 + 0.06, text, ha="center", va="bottom", fontsize=9)
@@ -159,14 +160,18 @@ def _straight(ax, edge, at, lane, labels):
 def _skip(ax, edge, at, lane, labels):
     """An edge that passes over other vertices: down, along its lane, up again; its stalk lies on the lane."""
     colour, depth = EDGE_COLOURS[edge.kind], LANE if labels else 0.34
-    left, right, y = at[edge.tail] + 0.1, at[edge.head] - 0.1, -0.1 - depth * lane
+    aside = max(0.18 - 0.09 * (lane - 1), 0)                               # so that lanes neither meet nor cross at a vertex
+    left, right, y = at[edge.tail] + aside, at[edge.head] - aside, -0.1 - depth * lane
     ax.plot([left, left, right, right], [0, y, y, 0], color=colour, lw=2.4, solid_joinstyle="round", zorder=2, gid=f"line:{edge.name}")
     if labels is None:
         return
     middle, n = (left + right) / 2, _shown(edge.dim)
     start = middle - n * CELL / 2
     for i in range(n):
-        ax.add_patch(Rectangle((start + i * CELL, y + 0.1), CELL, 0.2, fc=colour, ec=INK, lw=0.7, zorder=3))
+        if edge.dim > MOST and i == n - 2:
+            ax.text(start + (i + 0.5) * CELL, y + 0.2, "⋯", ha="center", va="center", fontsize=7.5)
+        else:
+            ax.add_patch(Rectangle((start + i * CELL, y + 0.1), CELL, 0.2, fc=colour, ec=INK, lw=0.7, zorder=3))
     ax.text(middle, y + 0.36, rf"$\mathbb{{R}}^{{{edge.dim}}}$", ha="center", va="bottom", fontsize=10, color=_dark(colour))
     _edge_name(ax, edge, middle, y - 0.09)
     for end, stop, text in ((left + 0.2, start - 0.08, labels[0]), (right - 0.2, start + n * CELL + 0.08, labels[1])):

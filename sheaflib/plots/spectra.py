@@ -12,6 +12,12 @@ from matplotlib.patches import Patch
 from sheaflib.plots import EDGE_COLOURS
 
 BLUE, ORANGE = "#0072B2", "#D55E00"
+SMALLEST, LARGEST = r"$\lambda_1$", r"$\lambda_{\max}$"
+
+
+def jitter(n: int) -> np.ndarray:
+    """n offsets in ±0.3 that spread points across their row, the same in every run: multiples of the golden ratio."""
+    return 0.6 * (np.arange(n) * 0.6180339887 % 1 - 0.5)
 
 
 def entries(rows, columns, kinds: Sequence[str], size: int, ax=None):
@@ -38,7 +44,7 @@ def running_products(low, high, curves, ax=None):
         ax.plot(step, curve, color=BLUE, linewidth=0.9, alpha=0.8, label="some of them" if i == 0 else None)
     ax.axhline(0, color="black", linewidth=0.8)
     ax.plot(step[-1], 0, "o", color=ORANGE, ms=8, zorder=3, label="the end: exactly 0, for every pattern")
-    ax.set(xlabel="pivots multiplied so far", ylabel="log₂ of their product", xticks=step[::3])
+    ax.set(xlabel="pivots multiplied so far", ylabel=r"$\log_2$ of their product", xticks=step[::3])
     ax.legend(loc="upper left")
     return ax
 
@@ -48,14 +54,14 @@ def spectra(smallest: Mapping[str, Sequence[float]], largest: Mapping[str, Seque
     """λ₁ and λ_max over patterns, one row a network on a log scale, with the pattern-free bound and the forward pass's own pair."""
     ax = plt.gca() if ax is None else ax
     for values, colour in ((smallest, BLUE), (largest, ORANGE)):
-        sns.violinplot(data=dict(values), orient="h", log_scale=True, color=colour, inner=None, cut=0, linewidth=0.6,
-                       density_norm="width", width=0.75, ax=ax)
+        sns.violinplot(data=dict(values), orient="h", log_scale=True, color=colour, inner=None, cut=0, linewidth=1.5,
+                       linecolor=colour, saturation=1, density_norm="width", width=0.75, ax=ax)
     for row, name in enumerate(smallest):
         ax.plot(bounds[name], row, "|", color="black", ms=20, mew=2)
         ax.plot((forward or {}).get(name, ()), [row] * len((forward or {}).get(name, ())), "o", color="white", mec="black", ms=6)
     ax.axvline(1, color="black", linewidth=0.8, linestyle="--")
-    ax.set(xlabel="eigenvalue of L", ylabel="")
-    handles = [Patch(color=BLUE, label="λ₁"), Patch(color=ORANGE, label="λ_max"),
+    ax.set(xlabel="eigenvalue of $L$", ylabel="")
+    handles = [Patch(color=BLUE, label=SMALLEST), Patch(color=ORANGE, label=LARGEST),
                plt.Line2D([], [], marker="|", ls="", color="black", ms=11, mew=2, label="bound"),
                plt.Line2D([], [], marker="o", ls="", color="white", mec="black", label="the forward pass's pattern")]
     ax.legend(handles=handles, ncols=4, loc="lower center", bbox_to_anchor=(0.5, 1.0))
@@ -63,25 +69,29 @@ def spectra(smallest: Mapping[str, Sequence[float]], largest: Mapping[str, Seque
 
 
 def sizes(width, depth, merged: Sequence[bool], ax=None):
-    """Widest layer against depth of many networks (jittered by the caller), chains and networks with merges apart."""
+    """Depth against widest layer of many networks, chains and networks with merges apart."""
     ax = plt.gca() if ax is None else ax
     for flag, colour, marker, label in ((False, BLUE, "o", "chain"), (True, EDGE_COLOURS["projection"], "^", "with merges")):
         own = [i for i, m in enumerate(merged) if m == flag]
-        ax.plot(np.take(width, own), np.take(depth, own), marker, ms=3.5, alpha=0.6, mew=0, color=colour, label=label, rasterized=True)
-    ax.set(xscale="log", xlabel="widest layer", ylabel="layers on the longest path")
-    ax.legend(loc="upper right", frameon=True)
+        ax.plot(np.take(width, own), np.take(depth, own) + jitter(len(own)), marker, ms=3.5, alpha=0.6, mew=0, color=colour, label=label, rasterized=True)
+    ax.set(xscale="log", xlabel="widest layer", ylabel="layers on the longest path", yticks=(1, 5, 10, 15, 20))
+    ax.xaxis.set_major_formatter("{x:g}")
+    ax.legend(ncols=2, loc="lower center", bbox_to_anchor=(0.5, 1.0))
     return ax
 
 
 def extremes_by_weights(smallest: Mapping[str, Sequence[float]], largest: Mapping[str, Sequence[float]], ax=None):
     """log₁₀ λ₁ and log₁₀ λ_max of random networks, one row a kind of weights."""
     ax = plt.gca() if ax is None else ax
-    for values, colour in ((smallest, BLUE), (largest, ORANGE)):
-        sns.stripplot(data=dict(values), orient="h", color=colour, size=3, alpha=0.6, jitter=0.3, ax=ax, rasterized=True)
+    for row, name in enumerate(smallest):
+        ax.plot(smallest[name], row + jitter(len(smallest[name])), "o", ms=3.5, mew=0, alpha=0.6, color=BLUE, rasterized=True)
+        ax.plot(largest[name], row + jitter(len(largest[name])), "o", ms=3.5, mew=0, alpha=0.6, color=ORANGE, rasterized=True)
+    ax.set_yticks(range(len(smallest)), list(smallest))
+    ax.invert_yaxis()
     ax.axvline(0, color="black", linewidth=0.8, linestyle="--")
-    ax.set(xlabel="log₁₀ of the eigenvalue", ylabel="")
-    handles = [plt.Line2D([], [], marker="o", ls="", color=c, label=name) for c, name in ((BLUE, "λ₁"), (ORANGE, "λ_max"))]
-    ax.legend(handles=handles, loc="upper left")
+    ax.set(xlabel=r"$\log_{10}$ of the eigenvalue", ylabel="")
+    handles = [plt.Line2D([], [], marker="o", ls="", color=c, label=name) for c, name in ((BLUE, SMALLEST), (ORANGE, LARGEST))]
+    ax.legend(handles=handles, ncols=2, loc="lower center", bbox_to_anchor=(0.5, 1.0))
     return ax
 
 
@@ -91,28 +101,30 @@ def face(s, values, labels: tuple[str, str], ax=None):
     filled = ax.contourf(s, s, np.transpose(values), levels=12, cmap="cividis")
     ax.plot([0, 1, 0, 1], [0, 0, 1, 1], "o", color="white", mec="black", ms=7, clip_on=False, zorder=3)
     ax.set(xlabel=f"s of {labels[0]}", ylabel=f"s of {labels[1]}", aspect="equal", xticks=(0, 0.5, 1), yticks=(0, 0.5, 1))
-    ax.figure.colorbar(filled, ax=ax, label="λ₁", shrink=0.85)
+    ax.figure.colorbar(filled, ax=ax, label=SMALLEST, shrink=0.85)
     return ax
 
 
-def by_place(values: Mapping[str, Sequence[float]], ax=None, xlabel: str = "λ₁"):
+def by_place(values: Mapping[str, Sequence[float]], ax=None, xlabel: str = SMALLEST):
     """A distribution a row: λ₁ at vertices, on edges, inside the cube."""
     ax = plt.gca() if ax is None else ax
-    sns.violinplot(data=dict(values), orient="h", color="#56B4E9", inner="quart", cut=0, linewidth=0.8, density_norm="width", ax=ax)
+    sns.violinplot(data=dict(values), orient="h", color="#56B4E9", inner="quart", cut=0, saturation=1, linewidth=0.8, density_norm="width", ax=ax)
     ax.set(xlabel=xlabel, ylabel="", xlim=(0, None))
     return ax
 
 
-def against_bound(values, bounds, merged: Sequence[bool], ax=None):
-    """λ_max of many networks against the pattern-free bound, on logarithmic axes; nothing lies above the line."""
+def looseness(chains: Mapping[str, Sequence[float]], merges: Mapping[str, Sequence[float]], ax=None):
+    """bound / λ_max of many networks, one row a kind of weights, chains above networks with merges; nothing lies left of 1."""
     ax = plt.gca() if ax is None else ax
-    for flag, colour, marker, label in ((False, BLUE, "o", "chain"), (True, EDGE_COLOURS["projection"], "^", "with merges")):
-        own = [i for i, m in enumerate(merged) if m == flag]
-        ax.loglog(np.take(bounds, own), np.take(values, own), marker, ms=4, alpha=0.7, mew=0, color=colour, label=label, rasterized=True)
-    ends = [min(values), max(bounds)]
-    ax.plot(ends, ends, color="black", linewidth=0.8, label="λ_max = bound")
-    ax.set(xlabel="the pattern-free bound", ylabel="λ_max")
-    ax.legend(loc="upper left")
+    for ratios, colour, marker, shift, label in ((chains, BLUE, "o", -0.2, "chain"), (merges, EDGE_COLOURS["projection"], "^", 0.2, "with merges")):
+        for row, name in enumerate(ratios):
+            ax.plot(ratios[name], row + shift + 0.55 * jitter(len(ratios[name])), marker, ms=4.5, mew=0, alpha=0.7, color=colour,
+                    label=label if row == 0 else None, rasterized=True)
+    ax.axvline(1, color="black", linewidth=0.8, linestyle="--")
+    ax.set_yticks(range(len(chains)), list(chains))
+    ax.invert_yaxis()
+    ax.set(xlabel=f"bound / {LARGEST}")
+    ax.legend(ncols=2, loc="lower center", bbox_to_anchor=(0.5, 1.0))
     return ax
 
 
@@ -122,6 +134,6 @@ def smallest_by_depth(depth, values, dense_depth, dense, ax=None):
     sns.lineplot(x=np.ravel(depth), y=np.ravel(values), estimator="median", errorbar=("pi", 100), color=BLUE, ax=ax,
                  label="from substitutions (median, all seeds)")
     ax.plot(dense_depth, dense, "o", mfc="none", color=ORANGE, ms=8, mew=1.5, label="dense eigenvalues, one seed")
-    ax.set(yscale="log", xlabel="layers", ylabel="λ₁ at the forward pass")
+    ax.set(yscale="log", xlabel="layers", ylabel=f"{SMALLEST} at the forward pass")
     ax.legend()
     return ax
