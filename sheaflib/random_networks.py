@@ -6,7 +6,7 @@ from typing import Iterator, NamedTuple
 
 import numpy as np
 
-from sheaflib.layers import add
+from sheaflib.layers import add, convolution, max_pool
 from sheaflib.network import INPUT, Network
 from sheaflib.operations import Affine, ReLU, Stack
 from sheaflib.sheaf import NeuralSheaf
@@ -97,6 +97,26 @@ def pairs(rng: np.random.Generator, networks: int, patterns: int, max_width: int
         sheaf, shape = NeuralSheaf(network), measure(network)
         for number, pattern in enumerate(random_patterns(rng, patterns, sheaf.M)):
             yield Pair(sheaf, pattern, weights, shape, number)
+
+
+def small_cnn(rng: np.random.Generator, side: int, channels: int = 3, n_out: int = 4) -> Network:
+    """A convolutional network on side × side images: 3 × 3 kernels, ReLU, 2 × 2 max-pool, one dense layer.
+
+    >>> small_cnn(np.random.default_rng(0), 6)
+    Network(x(36) -> z1(48) -> a1(48) -> p1(12) -> z2(4), identity)
+    """
+    conv, shape = convolution(rng.standard_normal((channels, 1, 3, 3)) / 3, (1, side, side), rng.standard_normal(channels))
+    pool, _ = max_pool(shape, 2)
+    dense = Affine(rng.standard_normal((n_out, pool.n_out)) / np.sqrt(pool.n_out), rng.standard_normal(n_out))
+    return Network(side**2, [("z1", conv), ("a1", ReLU(conv.n_out)), ("p1", pool), ("z2", dense)])
+
+
+def cube_points(rng: np.random.Generator, count: int, length: int) -> dict[str, np.ndarray]:
+    """Random points s of the cube [0, 1]^length: at its "vertices", on its "edges" and "inside", (count, length) each."""
+    vertices = rng.integers(0, 2, (count, length)).astype(float)
+    edges = vertices.copy()
+    edges[np.arange(count), rng.integers(0, length, count)] = rng.random(count)
+    return {"vertices": vertices, "edges": edges, "inside": rng.random((count, length))}
 
 
 def random_patterns(rng: np.random.Generator, count: int, length: int) -> np.ndarray:

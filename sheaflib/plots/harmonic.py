@@ -18,8 +18,8 @@ BLUE, ORANGE = "#0072B2", "#D55E00"
 def energy_plane(z, a, V, forward: tuple[float, float], labels: tuple[str, str], ax=None):
     """Level lines of V on the plane of one z and its a (V has shape (len(a), len(z))), the kink z = 0 and the forward pass."""
     ax = plt.gca() if ax is None else ax
-    cmap = plt.get_cmap("cividis").with_extremes(under="#00204c")
-    filled = ax.contourf(z, a, V, levels=np.geomspace(0.02, np.max(V), 14), cmap=cmap, norm="log", extend="min")
+    levels = np.geomspace(0.02, np.max(V), 14)
+    filled = ax.contourf(z, a, np.clip(V, levels[0], levels[-1]), levels=levels, cmap="cividis", norm="log")
     ax.axvline(0, color="white", linewidth=1.2, linestyle="--")
     ax.plot(*forward, "*", color="white", mec="black", ms=17, label="forward pass, $V = 0$")
     ax.set(xlabel=labels[0], ylabel=labels[1], title="energy $V$ on a plane")
