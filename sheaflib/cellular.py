@@ -98,7 +98,10 @@ class CellularSheaf:
 
     def relative_dims(self, boundary: np.ndarray) -> tuple[int, int]:
         """(dim H⁰(G, U; F), dim H¹(G, U; F)) for the boundary U given as indices into C⁰."""
-        free = self._free(np.asarray(boundary, dtype=int))
+        boundary = np.asarray(boundary, dtype=int)
+        if boundary.size and (boundary.min() < 0 or boundary.max() >= self.layout.size):
+            raise ValueError(f"boundary holds {boundary.min()} … {boundary.max()}, expected indices 0 … {self.layout.size - 1}")
+        free = self._free(boundary)
         rank = self._rank(self.coboundary[:, free])
         return len(free) - rank, self.edge_layout.size - rank
 
@@ -125,7 +128,9 @@ class CellularSheaf:
         for vertex, given in boundary.items():
             s = self.layout[vertex]
             places, numbers = given if isinstance(given, tuple) else (range(s.stop - s.start), given)
-            places = [range(s.stop - s.start)[i] for i in places]
+            outside = [i for i in places if not 0 <= i < s.stop - s.start]
+            if outside:
+                raise ValueError(f"boundary[{vertex!r}] names coordinate {outside[0]}, expected 0 … {s.stop - s.start - 1}")
             index += [s.start + i for i in places]
             value.append(real_array(f"boundary[{vertex!r}]", numbers, (len(places),)))
         return np.array(index, dtype=int), np.concatenate(value) if value else np.zeros(0)

@@ -25,13 +25,13 @@ def harmonic_extension(sheaf: NeuralSheaf, x, pins: Pin | Sequence[Pin] = (), pa
     >>> harmonic_extension(NeuralSheaf(Network.mlp([[[2.0]], [[3.0]]])), [[1.0]])
     Solution(direct, residual < 1e-12, error < 1e-12)
     """
-    x = batch(INPUT, x, sheaf.network.n_in)
+    x = batch(INPUT, x, sheaf.network.n_in).copy()
     pinned = resolve(sheaf, pins, len(x))
     frozen = pattern is not None or bool(pinned)
     if not frozen:
         w = sheaf.forward(x)
         return Solution(sheaf, x, w, sheaf.pattern(w, x), pinned, "direct", "")
-    s = sheaf.check_pattern(sheaf.pattern(sheaf.forward(x), x) if pattern is None else pattern)
+    s = sheaf.check_pattern(sheaf.pattern(sheaf.forward(x), x) if pattern is None else pattern, len(x))
     s = np.broadcast_to(s, (len(x), sheaf.M))
     w = masked_forward(sheaf, x, s)
     if pinned:
@@ -47,9 +47,11 @@ def backpropagate(sheaf: NeuralSheaf, x, g) -> dict[str, tuple]:
     g: (B, n_out), the loss's gradient with respect to z^{k+1} at the forward pass. Returns node -> (dW, db), summed over the batch.
     """
     x = batch(INPUT, x, sheaf.network.n_in)
-    w = sheaf.forward(x)
+    w, g = sheaf.forward(x), batch("g", g, sheaf.network.n_out)
+    if len(g) != len(x):
+        raise ValueError(f"g has {len(g)} rows, expected {len(x)}: one a row of x")
     seed = np.zeros_like(w)
-    seed[:, sheaf.layout[sheaf.network.nodes[-1].name]] = batch("g", g, sheaf.network.n_out)
+    seed[:, sheaf.layout[sheaf.network.nodes[-1].name]] = g
     e = backward_substitution(sheaf, seed, sheaf.pattern(w, x))
     values = {INPUT: x, **sheaf.layout.split(w)}
     return {node.name: node.operation.gradient(gather(values, node), e[:, sheaf.layout[node.name]])

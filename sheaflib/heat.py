@@ -114,7 +114,7 @@ def relax(sheaf: NeuralSheaf, x, start, dt: float | None = None, alpha: float = 
 
 def _begin(sheaf, x, start, dt, alpha, pins, output_force, tol, stepper) -> Stepper:
     """Check the arguments of a flow and put it at its start."""
-    x = batch(INPUT, x, sheaf.network.n_in)
+    x = batch(INPUT, x, sheaf.network.n_in).copy()
     w = sheaf.cochain("start", start)
     if len(w) != len(x):
         raise ValueError(f"start has {len(w)} rows, expected {len(x)}: one a row of x")

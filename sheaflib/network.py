@@ -25,6 +25,9 @@ class Node:
     operation: Operation
     inputs: tuple[str, ...]
 
+    def __post_init__(self):
+        object.__setattr__(self, "inputs", (self.inputs,) if isinstance(self.inputs, str) else tuple(self.inputs))
+
 
 @dataclass(frozen=True)
 class Network:
@@ -79,6 +82,7 @@ class Network:
         values = {INPUT: x}
         for node in self.nodes:
             values[node.name] = node.operation.value(gather(values, node))
+        check_overflow(values)
         return self.output.value(values[self.nodes[-1].name])
 
     def save(self, file) -> None:
@@ -111,6 +115,14 @@ def gather(values: dict[str, np.ndarray], node: Node) -> np.ndarray:
     return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
 
 
+def check_overflow(values: dict[str, np.ndarray]) -> None:
+    """Raise OverflowError naming the first quantity of a forward pass that is not finite."""
+    if np.isfinite(values[next(reversed(values))]).all():
+        return
+    first = next(name for name, value in values.items() if not np.isfinite(value).all())
+    raise OverflowError(f"the forward pass overflows at {first!r}: weights or inputs are too large for float64")
+
+
 def _nodes(n_in: int, nodes: Sequence) -> tuple[Node, ...]:
     """Normalise and check the nodes of a network."""
     if not nodes:
@@ -128,8 +140,7 @@ def _as_node(entry: Sequence, previous: str) -> Node:
     """A Node from (name, operation) or (name, operation, inputs)."""
     if len(entry) not in (2, 3):
         raise ValueError(f"nodes holds {entry!r}, expected (name, operation) or (name, operation, inputs)")
-    inputs = entry[2] if len(entry) == 3 else previous
-    return Node(entry[0], entry[1], (inputs,) if isinstance(inputs, str) else tuple(inputs))
+    return Node(entry[0], entry[1], entry[2] if len(entry) == 3 else previous)
 
 
 def _check_node(node: Node, dims: dict[str, int]) -> None:
@@ -149,6 +160,8 @@ def _check_node(node: Node, dims: dict[str, int]) -> None:
 
 def _layer(layer: int, weight, bias, n_in: int | None) -> Affine:
     """One affine layer of a chain, with errors that name it and notice a transposed weight."""
+    if isinstance(weight, Affine) and bias is not None:
+        raise ValueError(f"layer {layer}: bias is given beside an Affine, which has one already; pass None for it")
     try:
         affine = weight if isinstance(weight, Affine) else Affine(weight, bias)
     except (ValueError, TypeError) as error:

@@ -22,13 +22,12 @@ NO_PATTERN = np.zeros((1, 0), dtype=bool)
 
 
 class Operation:
-    """One vertex's map F(a) = F_s a + offset, with n_in, n_out, the kind of its edges and the length of its pattern."""
+    """One vertex's map F(a) = F_s a (+ b), with n_in, n_out, the kind of its edges and the length of its pattern."""
 
     kind: str
     n_in: int
     n_out: int
     n_pattern: int = 0
-    offset: np.ndarray | float = 0.0
 
     def pattern(self, a: np.ndarray) -> np.ndarray:
         """The pattern s at the input a: (B, n_in) -> (B, n_pattern)."""
@@ -52,8 +51,8 @@ class Operation:
         raise NotImplementedError
 
     def value(self, a: np.ndarray, s: np.ndarray | None = None) -> np.ndarray:
-        """F(a) = F_s a + offset: (B, n_in) -> (B, n_out); s defaults to the pattern at a."""
-        return self.linear(a, self.pattern(a) if s is None else s) + self.offset
+        """F(a): (B, n_in) -> (B, n_out); s defaults to the pattern at a."""
+        return self.linear(a, self.pattern(a) if s is None else s)
 
     def check_pattern(self, name: str, s: np.ndarray) -> None:
         """Raise ValueError unless s (…, n_pattern) is a pattern of this operation."""
@@ -101,10 +100,6 @@ class Affine(Operation):
     def n_out(self) -> int:
         return self.weight.shape[0]
 
-    @property
-    def offset(self) -> np.ndarray:
-        return self.bias
-
     def linear(self, a, s=NO_PATTERN):
         return a @ self.weight.T if isinstance(self.weight, np.ndarray) else (self.weight @ a.T).T
 
@@ -115,7 +110,7 @@ class Affine(Operation):
 
     def value(self, a, s=None):
         z = self.linear(a)
-        return np.add(z, self.bias, out=z)
+        return np.add(z, self.bias, out=None if isinstance(self.weight, LinearOperator) else z)
 
     def triplets(self, s=NO_PATTERN):
         if isinstance(self.weight, np.ndarray):
@@ -364,14 +359,14 @@ _OUTPUTS: dict[str, tuple[Callable, Callable, float]] = {
 def _weight(weight):
     """The three forms a weight may take, checked: dense float64, CSR float64, LinearOperator."""
     if isinstance(weight, LinearOperator):
-        return weight
-    if sparse.issparse(weight):
+        real_array("weight", np.zeros(0, weight.dtype))
+    elif sparse.issparse(weight):
         real_array("weight.data", weight.data)
-        return sparse.csr_array(weight, dtype=np.float64)
-    weight = real_array("weight", weight)
+    else:
+        weight = real_array("weight", weight)
     if weight.ndim != 2 or 0 in weight.shape:
         raise ValueError(f"weight has shape {weight.shape}, expected (n_out, n_in) with both ≥ 1")
-    return weight
+    return sparse.csr_array(weight, dtype=np.float64) if sparse.issparse(weight) else weight
 
 
 def _frozen(value):

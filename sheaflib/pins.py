@@ -10,7 +10,7 @@ from typing import Sequence
 
 import numpy as np
 
-from sheaflib.checks import positive, real_array
+from sheaflib.checks import positive, real_array, whole
 from sheaflib.sheaf import NeuralSheaf
 
 
@@ -43,8 +43,11 @@ def soft(stalk: str, value, gamma: float, at: int | Sequence[int] | None = None)
 
 
 def _pin(stalk, value, at, gamma) -> Pin:
-    at = None if at is None else tuple(int(i) for i in np.atleast_1d(at))
-    return Pin(stalk, real_array("value", value), at, gamma)
+    if at is not None:
+        at = tuple(whole("at", i, least=-(2**31)) for i in ([at] if np.ndim(at) == 0 else at))
+    value = real_array("value", value).copy()
+    value.flags.writeable = False
+    return Pin(stalk, value, at, gamma)
 
 
 def _show(pin: Pin) -> str:
@@ -123,7 +126,8 @@ def resolve(sheaf: NeuralSheaf, pins: Pin | Sequence[Pin], n_batch: int, augment
         for index, value in _coordinates(pin, layout, n_batch):
             if np.isinf(pin.gamma):
                 if index in hard_at and not np.array_equal(hard_at[index], value):
-                    raise ValueError(f"two hard pins contradict on {layout.label(index)}: {hard_at[index][0]:g} and {value[0]:g}")
+                    i = int(np.argmax(hard_at[index] != value))
+                    raise ValueError(f"two hard pins contradict on {layout.label(index)}: {hard_at[index][i]:g} and {value[i]:g} in sample {i}")
                 hard_at[index] = value
             else:
                 soft_at.setdefault(index, []).append((pin.gamma, value))

@@ -17,7 +17,7 @@ import scipy.sparse as sparse
 from sheaflib.cellular import CellularSheaf, SheafEdge
 from sheaflib.checks import batch, positive, real_array
 from sheaflib.layout import Layout
-from sheaflib.network import A_OUT, INPUT, Network, Node, gather
+from sheaflib.network import A_OUT, INPUT, Network, Node, check_overflow, gather
 from sheaflib.operations import Affine, Selection
 
 
@@ -96,23 +96,29 @@ class NeuralSheaf:
         values = {INPUT: x}
         for node in self.network.nodes:
             values[node.name] = w[:, self.layout[node.name]] = node.operation.value(gather(values, node))
+        check_overflow(values)
         if augmented and not self.network.output.is_identity:
             w[:, self.N:] = self.network.output.value(values[node.name])
         return w
 
     def pattern(self, w, x) -> np.ndarray:
         """The activation pattern σ(w) (B, M): True where z ≥ 0, the chosen place for max-pool."""
-        values = self._values(self.cochain("w", w), batch(INPUT, x, self.network.n_in))
+        values = self._values(*self._state(w, x))
         parts = [node.operation.pattern(gather(values, node)) for node in self.network.nodes if node.name in self.pattern_layout]
         return np.concatenate(parts, axis=1) if parts else np.zeros((len(w), 0), dtype=bool)
 
-    def check_pattern(self, pattern) -> np.ndarray:
-        """`pattern` checked, as (B, M) or (1, M): booleans, ReLU coefficients in [0, 1] or max-pool choices."""
+    def check_pattern(self, pattern, n_batch: int | None = None) -> np.ndarray:
+        """`pattern` checked, as (B, M) or (1, M): booleans, ReLU coefficients in [0, 1] or max-pool choices.
+
+        With n_batch, ValueError unless it holds one pattern, or one a sample.
+        """
         s = np.asarray(pattern)
         real_array("pattern", s)
         s = s[None] if s.ndim == 1 else s
         if s.ndim != 2 or s.shape[1] != self.M:
             raise ValueError(f"pattern has shape {np.shape(pattern)}, expected ({self.M},) or (B, {self.M})")
+        if n_batch is not None and len(s) not in (1, n_batch):
+            raise ValueError(f"pattern has {len(s)} rows, expected 1 or {n_batch}: one a sample")
         for node in self.network.nodes:
             if node.name in self.pattern_layout and s.size:
                 node.operation.check_pattern(node.name, s[:, self.pattern_layout[node.name]])
@@ -125,8 +131,8 @@ class NeuralSheaf:
 
         With `pattern` the selections are frozen; by default they follow w. An augmented w adds a_out − φ(z^{k+1}).
         """
-        w, x = self.cochain("w", w), batch(INPUT, x, self.network.n_in)
-        pattern = None if pattern is None else self.check_pattern(pattern)
+        w, x = self._state(w, x)
+        pattern = None if pattern is None else self.check_pattern(pattern, len(w))
         values, e = self._values(w, x), w.copy()
         for node in self.network.nodes:
             e[:, self.layout[node.name]] -= node.operation.value(gather(values, node), self.own(node, pattern))
@@ -136,8 +142,8 @@ class NeuralSheaf:
 
     def push(self, v, pattern) -> np.ndarray:
         """δ_Ω v for a frozen pattern: (B, N) -> (B, N)."""
-        pattern = self.check_pattern(pattern)
         v = batch("v", v, self.N)
+        pattern = self.check_pattern(pattern, len(v))
         values, out = self._values(v, np.zeros((len(v), self.network.n_in))), v.copy()
         for node in self.network.nodes:
             out[:, self.layout[node.name]] -= node.operation.linear(gather(values, node), self.own(node, pattern))
@@ -145,8 +151,8 @@ class NeuralSheaf:
 
     def pull(self, e, pattern) -> np.ndarray:
         """δ_Ωᵀ e for a frozen pattern: (B, N) -> (B, N)."""
-        pattern = self.check_pattern(pattern)
         e = batch("e", e, self.N)
+        pattern = self.check_pattern(pattern, len(e))
         out = e.copy()
         for node in self.network.nodes:
             self.scatter(node, e[:, self.layout[node.name]], pattern, out, -1.0)
@@ -243,6 +249,13 @@ class NeuralSheaf:
                             sparse.csr_array(head_map), self.edge_weights[edge.name])
 
     # helpers ---------------------------------------------------------------------------------------------------------
+
+    def _state(self, w, x) -> tuple[np.ndarray, np.ndarray]:
+        """A cochain and its inputs, checked to have as many rows."""
+        w, x = self.cochain("w", w), batch(INPUT, x, self.network.n_in)
+        if len(w) != len(x):
+            raise ValueError(f"w has {len(w)} rows and x has {len(x)}, expected as many: one a sample")
+        return w, x
 
     def _values(self, w: np.ndarray, x: np.ndarray) -> dict[str, np.ndarray]:
         return {INPUT: x, **self.layout.split(w)}

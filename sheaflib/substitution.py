@@ -26,7 +26,8 @@ def masked_forward(sheaf: NeuralSheaf, x: np.ndarray, pattern: np.ndarray) -> np
 
 def forward_substitution(sheaf: NeuralSheaf, f, pattern) -> np.ndarray:
     """δ_Ω⁻¹ f, a forward pass with injections f into every block: (B, N) -> (B, N)."""
-    pattern, f = sheaf.check_pattern(pattern), batch("f", f, sheaf.N)
+    f = batch("f", f, sheaf.N)
+    pattern = sheaf.check_pattern(pattern, len(f))
     v = f.copy()
     values = {INPUT: np.zeros((len(f), sheaf.network.n_in)), **sheaf.layout.split(v)}
     for node in sheaf.network.nodes:
@@ -37,7 +38,8 @@ def forward_substitution(sheaf: NeuralSheaf, f, pattern) -> np.ndarray:
 
 def backward_substitution(sheaf: NeuralSheaf, g, pattern) -> np.ndarray:
     """δ_Ω⁻ᵀ g: back-propagation of the sensitivities g of every block: (B, N) -> (B, N)."""
-    pattern, g = sheaf.check_pattern(pattern), batch("g", g, sheaf.N)
+    g = batch("g", g, sheaf.N)
+    pattern = sheaf.check_pattern(pattern, len(g))
     e = g.copy()
     for node in reversed(sheaf.network.nodes):
         sheaf.scatter(node, e[:, sheaf.layout[node.name]], pattern, e)

@@ -1,0 +1,45 @@
+# Every recipe is one `python -m tools ...` line, which can be typed as it stands where there is no make.
+PYTHON ?= python3
+NB ?=
+P ?=
+ARGS ?=
+unexport MPLBACKEND
+
+force := $(if $(findstring B,$(firstword -$(MAKEFLAGS))), --force)
+quoted = '$(subst ','\'',$(1))'
+
+.DEFAULT_GOAL := help
+.PHONY: help env figures quick batch test verify lab bench mutants clean
+
+help:
+	@$(PYTHON) -m tools help
+
+env:
+	@$(PYTHON) -m tools env
+
+figures:
+	@$(PYTHON) -m tools figures --notebook $(call quoted,$(NB)) --parameters $(call quoted,$(P))$(force)
+
+quick:
+	@$(PYTHON) -m tools quick
+
+batch:
+	@$(PYTHON) -m tools batch --notebook $(call quoted,$(NB))
+
+test:
+	@$(PYTHON) -m tools test $(ARGS)
+
+verify:
+	@$(PYTHON) -m tools verify
+
+lab:
+	@$(PYTHON) -m tools lab
+
+bench:
+	@$(PYTHON) -m tools bench
+
+mutants:
+	@$(PYTHON) -m tools mutants
+
+clean:
+	@$(PYTHON) -m tools clean $(ARGS)

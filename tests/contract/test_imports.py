@@ -1,0 +1,141 @@
+"""Imports go one way, nothing heavy comes with the core, and the library works with numba and without."""
+
+import ast
+import subprocess
+import sys
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import sheaflib
+from sheaflib import Network, NeuralSheaf, relax
+from sheaflib.compiled import can_compile
+
+FOLDER = Path(sheaflib.__file__).parent
+MODULES = {".".join(path.relative_to(FOLDER.parent).with_suffix("").parts).removesuffix(".__init__"): path for path in FOLDER.rglob("*.py")}
+CORE = {f"sheaflib.{name}" for name in ("checks", "operations", "layers", "network", "layout", "cellular", "sheaf", "pins", "substitution",
+                                        "solution", "harmonic", "forces", "euler", "compiled", "heat", "spectrum", "discord", "exact")}
+LEAVES = {"sheaflib.tasks", "sheaflib.ledger", "sheaflib.claims", "sheaflib.gallery", "sheaflib.plots"}
+FOREIGN = {"papermill", "nbformat", "nbconvert", "pytest", "hypothesis", "torch", "sklearn", "tqdm", "tools", "tests", "autograd"}
+
+
+def imported(module):
+    """The modules that one names, by their whole names, inside functions too."""
+    found = set()
+    for node in ast.walk(ast.parse(MODULES[module].read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{module} imports relatively"
+            names = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= names & set(MODULES) | (set() if names <= set(MODULES) else {node.module})
+    return found
+
+
+def inside(names):
+    return {name for name in names if name in MODULES}
+
+
+GRAPH = {module: inside(imported(module)) - {module} for module in MODULES}
+
+
+def reached(module):
+    seen, todo = set(), [module]
+    while todo:
+        for name in GRAPH[todo.pop()] - seen:
+            seen.add(name)
+            todo.append(name)
+    return seen
+
+
+def test_the_modules_named_here_exist():
+    assert CORE <= set(MODULES)
+    assert LEAVES <= set(MODULES)
+
+
+def test_imports_are_acyclic():
+    assert set(TopologicalSorter(GRAPH).static_order()) == set(MODULES)          # CycleError names the circle
+
+
+def test_no_module_imports_the_package_root():
+    """`import sheaflib` from inside would point back at everything."""
+    assert not [module for module in MODULES if "sheaflib" in GRAPH[module]]
+
+
+@pytest.mark.parametrize("module, never", [
+    ("sheaflib.operations", {"network", "layout", "sheaf", "pins", "harmonic", "heat"}),
+    ("sheaflib.network", {"layout", "sheaf", "pins", "harmonic", "heat", "cellular"}),
+    ("sheaflib.cellular", {"network", "operations", "sheaf", "heat"}),
+    ("sheaflib.sheaf", {"pins", "harmonic", "substitution", "solution", "forces", "heat", "euler", "compiled", "spectrum", "discord"}),
+    ("sheaflib.pins", {"harmonic", "substitution", "solution", "forces", "heat", "spectrum"}),
+    ("sheaflib.harmonic", {"heat", "euler", "compiled", "spectrum", "discord"}),
+    ("sheaflib.euler", {"compiled", "heat", "spectrum", "discord"}),
+    ("sheaflib.discord", {"heat", "harmonic", "spectrum", "pins"}),
+    ("sheaflib.spectrum", {"heat", "harmonic", "discord"}),
+])
+def test_data_flows_one_way(module, never):
+    assert not reached(module) & {f"sheaflib.{name}" for name in never}
+
+
+@pytest.mark.parametrize("module", sorted(CORE))
+def test_core_never_imports_a_leaf(module):
+    assert not [name for name in reached(module) if any(name == leaf or name.startswith(leaf + ".") for leaf in LEAVES)]
+
+
+@pytest.mark.parametrize("module", sorted(MODULES))
+def test_nothing_imports_the_tools_of_building_and_testing(module):
+    assert not {name.split(".")[0] for name in imported(module)} & FOREIGN
+
+
+def run(code):
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=FOLDER.parent, check=True).stdout.strip()
+
+
+def test_importing_sheaflib_draws_in_no_plotting():
+    assert run("import sys, sheaflib; print([m for m in ('matplotlib', 'seaborn', 'IPython', 'papermill', 'pytest') if m in sys.modules])") == "[]"
+
+
+# numba -----------------------------------------------------------------------------------------------------------------------
+
+SMALL = """
+import numpy as np
+from sheaflib import Network, NeuralSheaf, hard, relax
+from sheaflib.compiled import can_compile
+sheaf = NeuralSheaf(Network.mlp([[[1.0, 2.0], [-1.0, 1.0]], [[1.0, -2.0]]], [[0.5, 0.0], [1.0]], 'sigmoid'))
+solution = relax(sheaf, [[1.0, 0.5]], np.ones((1, 6)), tol=1e-10, pins=hard('z1', 0.25, at=0))
+print(can_compile(sheaf), solution.history.steps[0], *solution.cochain[0].round(9))
+"""
+
+
+def test_numba_is_used_when_it_imports(monkeypatch):
+    dispatcher = pytest.importorskip("numba.core.registry").CPUDispatcher
+    sheaf = NeuralSheaf(Network.mlp([[[1.0]], [[1.0]]]))
+    assert can_compile(sheaf)
+
+    def refuse(*_):
+        raise AssertionError("the NumPy stepper was used")
+
+    monkeypatch.setattr("sheaflib.euler.EulerStepper.advance", refuse)
+    solution = relax(sheaf, [[1.0]], np.zeros((1, 3)), tol=1e-10)
+    np.testing.assert_allclose(solution.cochain, 1.0, atol=1e-8)
+    modules = [module for name, module in sys.modules.items() if name.startswith("sheaflib.")]
+    assert any(isinstance(value, dispatcher) and value.signatures for module in modules for value in vars(module).values())
+
+
+def test_everything_works_without_numba():
+    without = run("import sys; sys.modules['numba'] = None\n" + SMALL).split()
+    assert without[0] == "False"
+    if can_compile(NeuralSheaf(Network.mlp([[[1.0]]]))):
+        with_numba = run(SMALL).split()
+        assert with_numba[0] == "True"
+        assert with_numba[1] == without[1]
+        np.testing.assert_allclose(np.array(with_numba[2:], float), np.array(without[2:], float), rtol=0, atol=2e-9)
+
+
+def test_a_matrix_free_network_runs_in_numpy():
+    from sheaflib import Affine
+    sheaf = NeuralSheaf(Network(1, [("z1", Affine.from_maps(lambda a: 2 * a, lambda e: 2 * e, (1, 1)))]))
+    assert not can_compile(sheaf)
+    np.testing.assert_allclose(relax(sheaf, [[3.0]], [[0.0]]).cochain, [[6.0]], atol=1e-9)

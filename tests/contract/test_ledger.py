@@ -1,0 +1,200 @@
+"""The ledger: verdicts, lines, profiles, rounding; the gallery: stable bytes, limits."""
+
+import hashlib
+import json
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+
+from sheaflib import gallery
+from sheaflib.claims import round_to
+from sheaflib.ledger import Ledger, find_claims
+
+ENTRIES = {
+    "equal": "expected = 1.5\ntolerance = 0.01",
+    "relative": "expected = 1.5\nrtolerance = 0.01",
+    "list": "expected = [1, [2, 3]]\ntolerance = 0.5",
+    "table": "expected = { a = 1.0, b = 2.0 }\ntolerance = 0.1",
+    "count": "expected = 8592",
+    "below": "below = 1e-12",
+    "above": "above = 0.9",
+    "true": "expected = true",
+    "text": "expected = 'unique'",
+    "wrong": "expected = 1.0\ntolerance = 0.1\nverdict = 'refuted'\nevidence = 'it is two'",
+    "big": "expected = 7\nfull = true",
+    "other": "expected = 1",
+}
+
+
+@pytest.fixture
+def claims(tmp_path):
+    """Return a claims file with one claim of each kind for notebook 04, and "other" for 05."""
+    path = tmp_path / "notebooks" / "claims.toml"
+    path.parent.mkdir()
+    common = 'statement = "s"\nsource = "paper"\nwhere = "w"\n'
+    blocks = [f'["{k}"]\nnotebook = "{"05" if k == "other" else "04"}"\n{common}{v}\n' for k, v in ENTRIES.items()]
+    path.write_text("\n".join(blocks))
+    return path
+
+
+@pytest.fixture
+def ledger(claims, tmp_path):
+    """Return an interactive ledger of notebook 04, which never raises."""
+    return Ledger("04", profile="", claims=claims, folder=tmp_path / "parts")
+
+
+@pytest.mark.parametrize("name, measured, verdict", [
+    ("equal", 1.509, "holds"), ("equal", np.float64(1.52), "fails"), ("equal", float("nan"), "fails"), ("equal", "1.5", "fails"),
+    ("relative", 1.514, "holds"), ("relative", 1.516, "fails"),
+    ("list", np.array([1, 2]), "fails"), ("list", [1.4, (2.2, 3)], "holds"), ("list", [1, [2, 4]], "fails"),
+    ("table", {"a": 1.05, "b": 2}, "holds"), ("table", {"a": 1.0}, "fails"),
+    ("count", np.int64(8592), "holds"), ("count", 8593, "fails"), ("count", True, "fails"),
+    ("below", 3e-16, "holds"), ("below", 1e-12, "fails"), ("below", float("nan"), "fails"), ("below", [1e-13, 1e-11], "fails"),
+    ("above", np.array([0.95, 0.91]), "holds"), ("above", 0.9, "fails"), ("above", [], "fails"),
+    ("true", np.bool_(True), "holds"), ("true", False, "fails"), ("true", 1, "fails"),
+    ("text", "unique", "holds"), ("text", "two", "fails"),
+    ("wrong", 2.0, "refuted"), ("wrong", 1.0, "fails"), ("wrong", float("nan"), "refuted"),
+])
+def test_verdicts(ledger, name, measured, verdict):
+    assert ledger.check(name, measured).verdict == verdict
+
+
+def test_each_verdict_prints_one_line(ledger, claims, capsys):
+    record = ledger.check("equal", 1.5, "one and\n a half")
+    ledger.check("wrong", 2, "two")
+    ledger.check("count", 3, "three")
+    Ledger("04", profile="quick", claims=claims).check("big", 1, "small")
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == ["✓ equal: one and a half", "≠ wrong: two (refuted: it is two)", "✗ count: three", "· big: small (only compared at full size)"]
+    assert repr(record) == lines[0] and record._ipython_display_() is None
+
+
+@pytest.mark.parametrize("profile", ["full", "quick", "custom"])
+def test_strict_profiles_raise_after_writing_what_was_measured(claims, tmp_path, profile):
+    ledger = Ledger("04", profile=profile, claims=claims, folder=tmp_path)
+    with pytest.raises(AssertionError, match="equal: expected 1.5 within 0.01, measured 2.0"):
+        ledger.check("equal", 2.0)
+    assert json.loads((tmp_path / "04.json").read_text())[0]["verdict"] == "fails"
+    with pytest.raises(AssertionError, match="agrees with 1.0 within 0.1, yet the claim is listed as refuted"):
+        ledger.check("wrong", 1.0)
+
+
+def test_claims_of_full_size_are_left_out_of_other_profiles_only(claims, tmp_path):
+    for profile, count in (("quick", 0), ("custom", 0), ("full", 1), ("", 1)):
+        ledger = Ledger("04", profile=profile, claims=claims, folder=tmp_path)
+        ledger.check("big", 7)
+        assert len(ledger.records) == count
+
+
+def test_the_part_is_sorted_and_rounded(ledger, tmp_path):
+    for name, value in (("true", True), ("below", 3e-16), ("equal", np.float32(1.50123)), ("list", [1.234, [2.01, 3]])):
+        ledger.check(name, value)
+    rows = json.loads((tmp_path / "parts" / "04.json").read_text())
+    assert [(row["id"], row["measured"]) for row in rows] == [("below", 0.0), ("equal", 1.501), ("list", [1.23, [2.01, 3]]), ("true", True)]
+    assert [row["tolerance"] for row in rows] == [None, 0.01, 0.5, None] and rows[0]["expected"] == {"below": 1e-12}
+    assert not list((tmp_path / "parts").glob(".*")) and repr(ledger) == "Ledger('04', 4 checked)"
+
+
+@pytest.mark.parametrize("value, unit, relative, rounded", [
+    (1.23456, 0.01, False, 1.235), (1.23456, 5e-4, False, 1.23456), (1234.5678, 0.01, True, 1235.0), (-1e-20, 1e-12, False, 0.0),
+    (1 / 3, 0, False, 0.3333333333), (0.0, 0.01, True, 0.0), (float("nan"), 1, False, "nan"), (7, 0.1, False, 7),
+])
+def test_rounding_is_one_digit_below_the_tolerance(value, unit, relative, rounded):
+    assert round_to(value, unit, relative) == rounded
+
+
+def test_unknown_foreign_and_unusable_are_errors(ledger):
+    with pytest.raises(ValueError, match="no claim 'nothing'"):
+        ledger.check("nothing", 1)
+    with pytest.raises(ValueError, match="'other' belongs to notebook 05, not 04"):
+        ledger.check("other", 1)
+    with pytest.raises(TypeError, match="got complex"):
+        ledger.check("equal", 1j)
+
+
+@pytest.mark.parametrize("entry, said", [
+    ('notebook = "04"\nstatement = "s"\nsource = "paper"\nexpected = 1', "lacks \\['where'\\]"),
+    ('notebook = "04"\nstatement = "s"\nsource = "paper"\nwhere = "w"\nexpected = 1\nbelow = 2', "exactly one of"),
+    ('notebook = "04"\nstatement = "s"\nsource = "me"\nwhere = "w"\nexpected = 1', "source 'me'"),
+    ('notebook = "04"\nstatement = "s"\nsource = "paper"\nwhere = "w"\nexpected = 1\nverdict = "refuted"', "no evidence"),
+    ('notebook = "04"\nstatement = "s"\nsource = "paper"\nwhere = "w"\nexpected = 1\ntolerence = 1', "unknown keys \\['tolerence'\\]"),
+])
+def test_a_malformed_claim_is_named(tmp_path, entry, said):
+    path = tmp_path / "claims.toml"
+    path.write_text(f'["bad"]\n{entry}\n')
+    with pytest.raises(ValueError, match=f"'bad' .*{said}"):
+        Ledger("04", profile="", claims=path)
+
+
+def test_claims_are_found_from_below_or_by_name(claims, tmp_path, monkeypatch):
+    monkeypatch.delenv("SHEAFLIB_CLAIMS", raising=False)
+    monkeypatch.chdir(claims.parent)
+    assert find_claims() == claims
+    monkeypatch.setenv("SHEAFLIB_CLAIMS", "elsewhere.toml")
+    assert str(find_claims()) == "elsewhere.toml"
+    monkeypatch.delenv("SHEAFLIB_CLAIMS")
+    monkeypatch.chdir("/")
+    with pytest.raises(FileNotFoundError, match="no notebooks/claims.toml in / or above"):
+        find_claims()
+    monkeypatch.setenv("SHEAFLIB_PROFILE", "fast")
+    with pytest.raises(ValueError, match="SHEAFLIB_PROFILE is 'fast'"):
+        Ledger("04", claims=claims)
+
+
+@pytest.fixture
+def drawn(tmp_path, monkeypatch):
+    """Return a function that saves one curve and gives the three files' bytes."""
+    monkeypatch.setenv("SHEAFLIB_OUT", str(tmp_path))
+
+    def save(y, **more):
+        gallery.style()
+        fig, ax = plt.subplots()
+        ax.plot(y)
+        gallery.save(fig, "curve", {"y": y}, caption="a curve", parameters={"dt": 0.01}, seed=3, **more)
+        plt.close(fig)
+        return {e: (tmp_path / "figures" / f"curve.{e}").read_bytes() for e in ("pdf", "png", "json")}
+
+    return save
+
+
+def test_the_same_numbers_give_the_same_bytes_with_their_hash_inside(drawn):
+    first, second, other = drawn([0.1, 1 / 3]), drawn([0.1 + 1e-14, 1 / 3]), drawn([0.1, 0.4])
+    assert first["json"] == second["json"] and all(first[e] != other[e] for e in first)
+    stored = json.loads(first["json"])
+    canonical = json.dumps(stored["numbers"], sort_keys=True, separators=(",", ":"))
+    assert stored["sha256"] == hashlib.sha256(canonical.encode()).hexdigest() and stored["numbers"] == {"y": [0.1, 0.3333333333]}
+    assert list(stored) == ["caption", "rtol", "atol", "parameters", "seed", "sha256", "numbers"]
+    for ending in ("pdf", "png"):
+        assert stored["sha256"].encode() in first[ending] and b'"dt":0.01' in first[ending]
+        assert not any(word in first[ending] for word in (b"CreationDate", b"atplotlib", b"Software"))
+    assert drawn([0.1, 1 / 3]) == first
+
+
+@pytest.mark.parametrize("y, said", [
+    ([0, np.nan], "curve: y holds nan"), (np.zeros(1001), "1001 entries, more than 1000: use thin"), ([1j], "holds a complex"),
+])
+def test_numbers_that_json_cannot_hold_are_refused(y, said):
+    with pytest.raises(ValueError, match=said):
+        gallery.save(None, "curve", {"y": y}, caption="")
+
+
+def test_too_big_and_badly_named_figures_are_refused(drawn):
+    with pytest.raises(ValueError, match="figure curve is over 300 kB: curve.pdf .* kB, curve.png .* kB, curve.json .* kB"):
+        drawn(np.random.default_rng(0).random((300, 200)))
+    with pytest.raises(ValueError, match="lower-case"):
+        gallery.save(None, "A b", {}, caption="")
+
+
+def test_thinning_keeps_ends_and_switches():
+    x = np.arange(100_000)
+    thinned, squares = gallery.thin(x, x**2, keep=[3, 777, 778])
+    assert len(thinned) <= 1000 and {0, 3, 777, 778, 99_999} <= set(thinned) and (squares == thinned**2).all()
+    assert np.diff(thinned).min() > 0 and np.diff(thinned).max() < 120
+    assert [len(v) for v in gallery.thin([], [])] == [0, 0]
+    with pytest.raises(ValueError, match="one length"):
+        gallery.thin([1, 2], [1])
+    with pytest.raises(ValueError, match="at most 10"):
+        gallery.thin(x, keep=range(50), n=10)
+    with pytest.raises(ValueError, match="inside 0..4"):
+        gallery.thin(range(5), keep=[5])

@@ -1,0 +1,258 @@
+"""The tools on a toy repository: what is stale, what a failure says, what an interrupt leaves, what cleaning keeps."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import nbformat
+import pytest
+
+import toy
+from tools import __main__ as command_line
+from tools import drift, figures, index, notebooks, parameters, readme, state, trial, verify
+from tools.project import REPOSITORY, Project
+from tools.surroundings import process_environment
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """Return a toy repository whose notebooks have run once."""
+    project = toy.make(tmp_path_factory.mktemp("toy") / "finished")
+    assert run(project) == 0
+    return project
+
+
+@pytest.fixture
+def project(finished, tmp_path):
+    """Return a copy of the finished toy repository, which may be changed."""
+    return Project(shutil.copytree(finished.root, tmp_path / "copy"))
+
+
+def run(project, *arguments):
+    """Run `figures` on a toy repository and return its exit status."""
+    return figures.main(["figures", "--root", str(project.root), *arguments])
+
+
+def tree(project):
+    """Return the bytes of everything that is committed."""
+    folders = (project.figures, project.notebooks)
+    return {p.name: p.read_bytes() for f in folders for p in sorted(f.iterdir())} | {"README": (project.root / "README.md").read_bytes()}
+
+
+def stale(project):
+    """Return the numbers of the stale notebooks with the reasons."""
+    every = index.load(project)
+    reasons = {n.number: state.stale(project, n, state.fingerprint(project, n, every)) for n in every}
+    return {number: reason for number, reason in reasons.items() if reason}
+
+
+def test_a_first_run_leaves_figures_ledger_and_readme(finished):
+    names = {f"{n}{e}" for n in ("first", "second") for e in figures.ENDINGS} | {"ledger.json", "LEDGER.md"}
+    assert {p.name for p in finished.figures.iterdir()} == names
+    rows = json.loads((finished.figures / "ledger.json").read_text())
+    assert [(row["id"], row["verdict"]) for row in rows] == [("toy.00", "holds"), ("toy.01", "holds")]
+    text = (finished.root / "README.md").read_text()
+    assert "![a (line)](figures/first.png)" in text and "`toy.01`" in text and readme.filled(text, finished) == text
+
+
+def test_a_second_run_runs_nothing_whatever_the_times(project, capsys):
+    for path in project.root.rglob("*"):
+        os.utime(path, (1, 1))
+    before = tree(project)
+    assert run(project) == 0
+    assert "nothing to run" in capsys.readouterr().out and tree(project) == before
+
+
+def test_a_rerun_of_one_notebook_changes_no_byte(project, capsys):
+    before = tree(project)
+    assert run(project, "--notebook", "0") == 0
+    assert tree(project) == before and "asked for" in capsys.readouterr().out
+
+
+def test_a_changed_source_makes_a_notebook_and_those_that_need_it_stale(project):
+    toy.write(project, "00-first", *toy.good("00", "first"), "1 + 1")
+    assert stale(project) == {"00": "changed: notebook", "01": "changed: notebooks it needs"}
+
+
+@pytest.mark.parametrize("file", ["sheaflib/gallery.py", "sheaflib/sheaflib.mplstyle", "requirements.lock"])
+def test_a_changed_library_style_or_lock_makes_all_stale(project, file):
+    path = project.root / file
+    path.write_text(path.read_text() + "\n# changed\n")
+    assert set(stale(project)) == {"00", "01"}
+
+
+def test_a_changed_claim_makes_its_notebook_stale(project):
+    path = project.notebooks / "claims.toml"
+    path.write_text(path.read_text().replace("expected = 4", "expected = 4.0"))
+    assert stale(project) == {"01": "changed: claims"}
+
+
+@pytest.mark.parametrize("file, change", [("figures/second.png", None), ("figures/second.json", b"{}"), ("notebooks/01-second.ipynb", "output")])
+def test_a_lost_or_changed_result_makes_its_notebook_stale(project, file, change):
+    path = project.root / file
+    if change is None:
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes().replace(b"size is 4", b"size is 5") if change == "output" else change)
+    assert stale(project) == {"01": f"{file} is not as it was left"}
+
+
+def test_a_fresh_clone_runs_everything(project):
+    shutil.rmtree(project.build)
+    assert set(stale(project)) == {"00", "01"}
+
+
+def test_a_claim_that_no_notebook_measures_fails_the_run(project, capsys):
+    with open(project.notebooks / "claims.toml", "a") as file:
+        file.write(toy.CLAIM.format(id="toy.forgotten", nb="09", value=1))
+    assert run(project) == 1
+    assert "no notebook measures toy.forgotten (notebook 09)" in capsys.readouterr().err
+
+
+def test_failures_are_named_with_their_cell_and_stop_no_other(project, capsys):
+    before = tree(project)
+    toy.write(project, "02-error", "a = 1", "# divide\n1 / 0")
+    toy.write(project, "03-exit", "a = 1", "import sys; sys.exit(0)", "a")
+    toy.write(project, "04-slow", "a = 1", "import time; time.sleep(60)")
+    toy.write(project, "05-needs", "a = 1")
+    toy.write(project, "06-good", "a = 1", "print(a)")
+    toy.index(project, {"file": "02-error.ipynb"}, {"file": "03-exit.ipynb"}, {"file": "04-slow.ipynb", "timeout": 2},
+              {"file": "05-needs.ipynb", "needs": ["02"]}, {"file": "06-good.ipynb"})
+    assert run(project) == 1
+    said = capsys.readouterr().err
+    assert "02-error failed in cell `02-cell-1`: # divide" in said and "ZeroDivisionError: division by zero" in said
+    assert "03-exit failed in cell `03-cell-1`" in said and "without an error (sys.exit?)" in said
+    assert "04-slow failed in cell `04-cell-1`" in said and "not run: it needs 02-error" in said
+    assert "4 of 5 notebooks failed: " in said and set(stale(project)) == {"02", "03", "04", "05"}
+    assert [c.execution_count for c in notebooks.code_cells(notebooks.read(project.notebooks / "06-good.ipynb"))] == [1, 2]
+    after = tree(project)
+    assert {k: v for k, v in after.items() if k in before and k != "index.toml"} == {k: v for k, v in before.items() if k != "index.toml"}
+
+
+def test_a_figure_that_the_index_does_not_list_is_a_problem(project):
+    notebook = index.find(index.load(project), "1")
+    folder = project.build / "stage" / "01" / "figures"
+    assert figures.figure_problem(notebook, folder) == ""
+    (folder / "other.png").write_bytes(b"")
+    (folder / "second.pdf").unlink()
+    assert figures.figure_problem(notebook, folder) == (
+        "01-second.ipynb makes the figures other, which its entry in index.toml does not list"
+        " and does not make second, which its entry in index.toml lists")
+
+
+@pytest.mark.parametrize("arguments, said", [
+    (["--notebook", "01", "--parameters", "sice=3"], "01-second.ipynb has no parameter sice; it has: size=4"),
+    (["--notebook", "9"], "there is no notebook '9'; there are: 00-first, 01-second"),
+    (["--parameters", "size=3"], "parameters are for one notebook"),
+    (["--notebook", "1", "--parameters", "size"], "parameters are written name=value"),
+    (["--notebook", "1", "--parameters", "size=three"], "parameter size: 'three' is no number"),
+])
+def test_requests_that_make_no_sense_are_answered(project, capsys, arguments, said):
+    assert run(project, *arguments) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_parameters_are_typed():
+    given = parameters.parse("dt=0.02, tol=1e-10 dims=[2, 4, 1] name=\"a b\" on=true off=False k = 3")
+    assert given == {"dt": 0.02, "tol": 1e-10, "dims": [2, 4, 1], "name": "a b", "on": True, "off": False, "k": 3}
+    assert type(given["k"]) is int and parameters.parse("") == {}
+
+
+def test_runs_with_parameters_quick_and_batch_touch_nothing_committed(project, capsys):
+    toy.write(project, "01-second", "size: int = 3\ndims = [\n    2,\n    4]", toy.good("01", "second")[2])
+    assert parameters.defaults(index.find(index.load(project), "01")) == {"size": "3", "dims": "[ 2, 4]"}
+    toy.index(project, {"file": "01-second.ipynb", "quick": {"size": 4}})
+    with open(project.notebooks / "index.toml", "a") as file:
+        file.write('[[notebook.batch]]\nname = "b"\nparameters = { size = 5 }\n')
+    before = tree(project)
+    assert run(project, "--notebook", "01", "--parameters", "size=4") == 0
+    assert trial.main(["batch", "--root", str(project.root)]) == 1
+    assert "toy.01: expected 4 within 0, measured 5" in capsys.readouterr().err and tree(project) == before
+    assert (project.build / "runs" / "01-size=4" / "LEDGER.md").is_file() and (project.build / "batch" / "01-b" / "ledger.json").is_file()
+    assert trial.main(["quick", "--notebook", "1", "--root", str(project.root)]) == 0
+    assert (project.build / "quick" / "LEDGER.md").is_file() and tree(project) == before
+
+
+def test_an_interrupted_run_keeps_what_is_finished(project):
+    flag = project.root / "slow"
+    flag.touch()
+    toy.write(project, "01-second", "size = 4", f"import os, time\nwhile os.path.exists({str(flag)!r}): time.sleep(0.1)", *toy.good("01", "second", 4)[1:])
+    toy.write(project, "00-first", *toy.good("00", "first"), "1 + 1")
+    before = {p.name: p.read_bytes() for p in project.figures.iterdir()}
+    process = subprocess.Popen([sys.executable, "-m", "tools.figures", "--root", str(project.root)], cwd=REPOSITORY,
+                               env=process_environment({}), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while set(stale(project)) != {"01"} and time.monotonic() < deadline:
+        time.sleep(0.2)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(30) == 130
+    flag.unlink()
+    assert {p.name: p.read_bytes() for p in project.figures.iterdir()} == before
+    assert set(stale(project)) == {"01"} and run(project) == 0 and stale(project) == {}
+
+
+def test_verify_finds_drift_and_reports_bytes_without_failing(project, capsys):
+    figure = project.figures / "first.json"
+    figure.write_text(figure.read_text().replace("[0,3]", "[0,3.1]"))
+    (project.figures / "gone.json").write_text("{}")
+    ledger = project.figures / "ledger.json"
+    ledger.write_text(ledger.read_text().replace('"measured": 4', '"measured": 5'))
+    assert verify.main(["verify", "--root", str(project.root)]) == 1
+    said = capsys.readouterr()
+    for text in ("drift: first y[1]: 3, committed 3.1", "drift: gone is committed and no longer made", "claim toy.01 measured: 4, committed 5"):
+        assert text in said.err
+    assert "8 of 10 committed files are byte-identical; not: figures/first.json, figures/ledger.json" in said.out
+
+
+def test_drift_allows_what_the_tolerances_allow():
+    assert list(drift.differences({"a": [1.0, 2.0]}, {"a": [1.0 + 1e-9, 2.0]}, 1e-6, 0)) == []
+    assert list(drift.differences({"a": [1.0]}, {"a": [1.0, 2.0]}, 1, 1)) == ["a: list of 1, committed list of 2"]
+    assert list(drift.differences(True, 1, 1, 1)) and list(drift.differences("x", "y", 1, 1)) and not list(drift.differences(None, None, 0, 0))
+    row = {"expected": {"below": 1e-9}, "tolerance": None, "verdict": "holds", "measured": 0.0}
+    assert drift.record({**row, "measured": 3e-10}, row) == []
+    assert drift.record({**row, "verdict": "refuted"}, row) == ["verdict: refuted, committed holds"]
+    assert drift.allowed({"expected": 2.0, "tolerance": {"relative": 0.1}}) == (0.1, 0.0)
+
+
+def test_cleaning_removes_what_runs_leave_and_is_idempotent():
+    cell = nbformat.v4.new_code_cell("print(1)", id="00-print", execution_count=1)
+    cell.metadata = {"tags": ["parameters", "injected-parameters"], "papermill": {"status": "completed"}, "execution": {}, "keep": 1}
+    cell.outputs = [nbformat.v4.new_output("stream", name="stdout", text=t) for t in ("\x1b[1m1\x1b[0m", "\n2\n")]
+    cell.outputs += [nbformat.v4.new_output("display_data", {"text/plain": "x", notebooks.WIDGET: {}}, metadata={"a": 1})]
+    metadata = {"papermill": {}, "widgets": {}, "language_info": {"name": "python", "version": "3.11.7"}}
+    text = notebooks.clean(nbformat.v4.new_notebook(cells=[cell], metadata=metadata))
+    assert notebooks.clean(nbformat.reads(text, 4)) == text and text.endswith("}\n") and '\n "cells"' in text
+    kept = nbformat.reads(text, 4)
+    assert kept.cells[0].metadata == {"tags": ["parameters"], "keep": 1} and kept.cells[0].execution_count == 1
+    assert [o.get("text") for o in kept.cells[0].outputs] == ["1\n2\n", None] and kept.cells[0].outputs[1].data == {"text/plain": "x"}
+    assert kept.metadata.language_info == {"name": "python"} and "widgets" not in kept.metadata
+
+
+def test_a_readme_without_markers_is_an_error(project):
+    with pytest.raises(ValueError, match="exactly one pair <!-- begin: figures -->"):
+        readme.filled("no markers", project)
+
+
+def test_an_index_is_checked(project):
+    toy.index(project, {"file": "00-first.ipynb", "needs": ["01"]}, {"file": "01-second.ipynb"})
+    with pytest.raises(ValueError, match="needs \\['01'\\], not listed before it"):
+        index.load(project)
+    toy.index(project, {"file": "00-first.ipynb", "figurs": []})
+    with pytest.raises(ValueError, match="an entry has the keys"):
+        index.load(project)
+
+
+def test_make_types_one_python_line_each():
+    def recipe(*arguments):
+        return subprocess.run(["make", "-n", "--no-print-directory", *arguments], cwd=REPOSITORY, capture_output=True, text=True, check=True,
+                              env={k: v for k, v in os.environ.items() if not k.startswith(("MAKE", "MFLAGS", "PYTHON"))}).stdout.strip()
+    assert recipe("figures") == "python3 -m tools figures --notebook '' --parameters ''"
+    assert recipe("-B", "figures").endswith("--force")
+    assert recipe("figures", "NB=04", "P=a='B'") == "python3 -m tools figures --notebook '04' --parameters 'a='\\''B'\\'''"
+    for target in command_line.COMMANDS:
+        assert recipe(target).startswith(f"python3 -m tools {target}") and "\n" not in recipe(target)
+    assert recipe() == recipe("help") and all(f"make {target} " in command_line.usage() for target in command_line.COMMANDS)

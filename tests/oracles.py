@@ -1,0 +1,69 @@
+"""Dense matrices of a network, written from the definition alone: the independent side of many tests."""
+
+import numpy as np
+
+from sheaflib import Affine, MaxPool, ReLU
+
+EPS = np.finfo(float).eps
+
+
+def operation_matrix(operation, s):
+    """F_s of one operation as a dense (n_out, n_in) array, s its own part of a pattern."""
+    if isinstance(operation, ReLU):
+        return np.diag([1.0 * p + operation.slope * (1 - p) for p in s])
+    if isinstance(operation, MaxPool):
+        matrix = np.zeros((operation.n_out, operation.n_in))
+        for row, (window, place) in enumerate(zip(operation.windows, s)):
+            matrix[row, window[int(place)]] = 1
+        return matrix
+    if isinstance(operation, Affine):
+        return operation.linear(np.eye(operation.n_in)).T
+    return np.eye(operation.n_out)
+
+
+def dense_system(network, pattern, x):
+    """δ_Ω (N, N) and c (N,) for one pattern (M,) and one input x (n_0,): block i is w_i − F_i(blocks before i)."""
+    ends = np.cumsum([node.operation.n_out for node in network.nodes])
+    blocks = {node.name: np.arange(end - node.operation.n_out, end) for node, end in zip(network.nodes, ends)}
+    delta, c, used = np.eye(ends[-1]), np.zeros(ends[-1]), 0
+    for node in network.nodes:
+        operation, rows, start = node.operation, blocks[node.name], 0
+        length = operation.n_out if isinstance(operation, (ReLU, MaxPool)) else 0
+        F = operation_matrix(operation, pattern[used:used + length])
+        used += length
+        if isinstance(operation, Affine):
+            c[rows] += operation.bias
+        for tail in node.inputs:
+            width = network.n_in if tail == "x" else len(blocks[tail])
+            part = F[:, start:start + width]
+            start += width
+            if tail == "x":
+                c[rows] += part @ x
+            else:
+                delta[np.ix_(rows, blocks[tail])] -= part
+    return delta, c
+
+
+def row_weights(sheaf):
+    """The edge weight of every row of δ_Ω."""
+    return np.concatenate([np.full(e.dim, sheaf.edge_weights[e.name]) for e in sheaf.edges if e.name != "output"])
+
+
+def dense_laplacian(sheaf, pattern):
+    """δ_Ωᵀ diag(w) δ_Ω for one pattern."""
+    delta, _ = dense_system(sheaf.network, pattern, np.zeros(sheaf.network.n_in))
+    return delta.T @ (row_weights(sheaf)[:, None] * delta)
+
+
+def constrained_minimum(delta, c, weights, hard=(), soft=()):
+    """argmin ½‖δw − c‖²_weights + ½Σγ(w_i − t)² with w_i = v: hard holds (i, v), soft holds (i, γ, t)."""
+    fixed = {int(i): v for i, v in hard}
+    free = [i for i in range(len(c)) if i not in fixed]
+    w = np.zeros(len(c))
+    w[list(fixed)] = list(fixed.values())
+    rows = [np.sqrt(weights)[:, None] * delta] + [np.sqrt(gamma) * np.eye(len(c))[[i]] for i, gamma, _ in soft]
+    right = np.concatenate([np.sqrt(weights) * c, [np.sqrt(gamma) * t for _, gamma, t in soft]])
+    A = np.concatenate(rows)
+    if free:
+        w[free] = np.linalg.lstsq(A[:, free], right - A @ w, rcond=None)[0]
+    return w

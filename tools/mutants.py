@@ -1,0 +1,161 @@
+"""`make mutants`: plant one-line defects in copies of sheaflib, one each, and see the unit tests catch every one."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+from tools.project import REPOSITORY
+from tools.surroundings import cores
+
+LIMIT = 120                     # seconds for one pytest call; a defect that makes it run longer counts as caught
+PYTEST = ["-m", "pytest", "-x", "-q", "--no-header", "--tb=no", "-p", "no:cacheprovider", "-p", "no:nbval", "-p", "no:xdist"]
+PROFILE = """from hypothesis import Phase, settings
+settings.register_profile("mutants", derandomize=True, deadline=None, database=None, phases=[Phase.explicit, Phase.generate])
+"""
+
+
+class Mutant(NamedTuple):
+    """One defect: in `file` the text `old`, which occurs exactly once, becomes `new`; `tests` should notice."""
+
+    file: str
+    old: str
+    new: str
+    reason: str
+    tests: str
+
+
+SUBSTITUTION, ENERGY, EIGENVALUES = (f"tests/theorems/test_{name}.py" for name in ("substitution", "energy", "eigenvalues"))
+BLOCKS, AFFINE, LAYERS, PINS, SPECTRUM = (f"tests/dense/test_{name}.py" for name in ("blocks", "affine", "layers", "pins", "spectrum"))
+NEURON, GRAPHS, ORDER = "tests/known/test_one_neuron.py", "tests/known/test_graphs.py", "tests/order/test_euler_order.py"
+PAPER, GRADIENTS = "tests/known/test_paper_runs.py", "tests/parity/test_gradients.py"
+REFUSAL = "tests/contract/test_bad_input.py::test_a_step_beyond_2_over_lambda_max_is_refused_with_both_numbers"
+SAVED = "tests/contract/test_immutability.py::test_save_and_load_every_operation"
+GENERATOR = "tests/parity/test_engines.py::test_generator_recorded_every_1_and_every_7_and_relax"
+
+MUTANTS = [
+    # operations, layers and network
+    Mutant("operations.py", "(self.weight.T @ e.T).T", "(self.weight @ e.T).T", "adjoint of a sparse map without its transpose", AFFINE),
+    Mutant("operations.py", "return a >= 0", "return a > 0", "z = 0 counted as inactive", NEURON),
+    Mutant("operations.py", "return e.T @ a, e.sum(axis=0)", "return e.T @ a, e.mean(axis=0)", "mean for sum in the bias gradient", GRADIENTS),
+    Mutant("operations.py", "np.add.at(out, (np.arange(len(e))[:, None], self._chosen(s)), e)",
+           "out[np.arange(len(e))[:, None], self._chosen(s)] = e", "adjoint of overlapping max-pool overwrites instead of adding", LAYERS),
+    Mutant("operations.py", "return p * expit(-z) * v", "return p * v", "Jacobian of the sigmoid without 1 − p", ENERGY),
+    Mutant("layers.py", "np.repeat(bias, height * width)", "np.repeat(0 * bias, height * width)", "convolution forgets its bias", LAYERS),
+    Mutant("network.py", '"slope": operation.slope', '"slope": 0.0', "a saved leaky ReLU comes back plain", SAVED),
+    # the sheaf
+    Mutant("sheaf.py", "return 0.5 * (self.row_weights", "return (self.row_weights", "V without its ½", ENERGY),
+    Mutant("sheaf.py", "delta.T @ sparse.diags_array(self.row_weights[:self.N]) @ delta", "delta.T @ delta", "L forgets the edge weights", BLOCKS),
+    Mutant("sheaf.py", "sparse.diags_array(node.operation.bias)", "sparse.diags_array(0 * node.operation.bias)", "extended stalks forget diag(b)", BLOCKS),
+    Mutant("sheaf.py", "start += width", "start += 0", "the second part of a stack pulls with the first part's force", SUBSTITUTION),
+    Mutant("cellular.py", "(edge.tail, -1, edge.from_tail)", "(edge.tail, 1, edge.from_tail)", "coboundary is a sum, not a difference", GRAPHS),
+    # harmonic extension and substitution
+    Mutant("substitution.py", "for node in reversed(sheaf.network.nodes)", "for node in sheaf.network.nodes",
+           "backward substitution runs forward", SUBSTITUTION),
+    Mutant("substitution.py", "resistance + compliance", "resistance", "direct solve takes soft pins for hard ones", PINS),
+    Mutant("harmonic.py", "e = backward_substitution(sheaf, seed, sheaf.pattern(w, x))",
+           "e = backward_substitution(sheaf, seed, 0 * sheaf.pattern(w, x))", "backpropagation with every unit off", GRADIENTS),
+    # pins
+    Mutant("pins.py", "-= self.gamma * self.stretch(w)", "+= self.gamma * self.stretch(w)", "a soft pin pushes away", ENERGY),
+    Mutant("pins.py", "w[:, self.hard_index] = self.hard_value", "w[:, self.hard_index] += 0", "hard pins are never imposed", NEURON),
+    Mutant("pins.py", "s.start + i % width", "s.start + (i + 1) % width", "a pin on part of a stalk takes the neighbour", PINS),
+    # the heat equation
+    Mutant("forces.py", "f[:, last] += back", "f[:, :back.shape[1]] += back", "the output edge pulls the first stalk", ENERGY),
+    Mutant("forces.py", "sheaf.row_weights[:w.shape[1]] * sheaf.discrepancy", "sheaf.discrepancy", "the force forgets the edge weights", ENERGY),
+    Mutant("euler.py", "np.stack([self.steps[sample], sample, unit]", "np.stack([self.steps[sample] - 1, sample, unit]",
+           "a switch is dated one step early", PAPER),
+    Mutant("compiled.py", "w[indices[start]] >= 0", "w[indices[start]] > 1e-3", "the engine's kink is off zero", PAPER),
+    Mutant("compiled.py", "if t > 0 and new != pattern[i]:", "if t > 1 and new != pattern[i]:", "the engine misses a switch in its first step", GENERATOR),
+    Mutant("compiled.py", "self.dt * self.alpha", "self.dt", "the engine forgets α", ORDER),
+    Mutant("heat.py", "limit = 2 / (alpha * largest)", "limit = 4 / (alpha * largest)", "twice too large a step is let through", REFUSAL),
+    Mutant("solution.py", "sheaf.energy(self.cochain, self.x) + self.pins.energy(self.cochain)", "sheaf.energy(self.cochain, self.x)",
+           "a solution's energy without its springs", PINS),
+    # spectrum and discord
+    Mutant("spectrum.py", "squares[name] += node.operation.norm**2", "squares[name] = node.operation.norm**2",
+           "the bound forgets fan-out", EIGENVALUES),
+    Mutant("spectrum.py", "e / sheaf.row_weights[:sheaf.N]", "e", "Lanczos for λ₁ forgets the edge weights", SPECTRUM),
+    Mutant("discord.py", "squares.sum(axis=1)", "squares.mean(axis=1)", "discord of an edge as a mean", ENERGY),
+]
+
+
+def main(argv=None):
+    """Try every mutant, or those whose file is named in argv; 1 when one survives, is no defect of today's text, or the tests fail without."""
+    chosen = [m for m in MUTANTS if not argv or m.file in argv]
+    targets = sorted({m.tests for m in chosen})
+    groups = [targets[k::cores()] for k in range(min(cores(), len(targets)))]
+    untouched = [Mutant("", "", "", "nothing changed", " ".join(group)) for group in groups]
+    with ThreadPoolExecutor(cores()) as pool:
+        verdicts = list(pool.map(report, [*untouched, *chosen]))
+    good = verdicts.count(True)
+    print(f"{good - verdicts[:len(untouched)].count(True)} of {len(chosen)} mutants caught")
+    return 0 if good == len(verdicts) else 1
+
+
+def report(mutant):
+    """Try one mutant, print its line, return whether all is well."""
+    well, text = attempt(mutant)
+    place = f"{mutant.file}: {mutant.reason}" if mutant.file else f"unchanged: {mutant.tests}"
+    print(f"{'✓' if well else '✗'} {place}: {text}", flush=True)
+    return well
+
+
+def attempt(mutant):
+    """Return (all is well, what happened) for one mutant in a copy of its own."""
+    with tempfile.TemporaryDirectory(prefix="mutant-") as folder:
+        copy = Path(folder)
+        duplicate(copy)
+        if mutant.file and not plant(copy / "sheaflib" / mutant.file, mutant):
+            return False, f"the old text does not occur exactly once: {mutant.old}"
+        try:
+            run = subprocess.run([sys.executable, *PYTEST, *mutant.tests.split()], cwd=copy, env=surroundings(copy), timeout=LIMIT,
+                                 capture_output=True, text=True, encoding="utf-8")
+        except subprocess.TimeoutExpired:
+            return bool(mutant.file), f"no end within {LIMIT} s"
+    return judge(mutant, run)
+
+
+def duplicate(copy):
+    """Copy what the unit tests need; caches come along, so that only a mutated module is compiled again."""
+    for name in ("sheaflib", "tests"):
+        shutil.copytree(REPOSITORY / name, copy / name)
+    shutil.copy(REPOSITORY / "pyproject.toml", copy)
+    (copy / "conftest.py").write_text(PROFILE, encoding="utf-8")
+
+
+def plant(path, mutant):
+    """Replace the old text by the new; False when it does not occur exactly once."""
+    source = path.read_text(encoding="utf-8")
+    if source.count(mutant.old) != 1:
+        return False
+    path.write_text(source.replace(mutant.old, mutant.new), encoding="utf-8")
+    for stale in (path.parent / "__pycache__").glob(f"{path.stem}.*"):
+        stale.unlink()
+    return True
+
+
+def surroundings(copy):
+    """Return the environment of a pytest call inside the copy: one thread each, no shrinking of counterexamples."""
+    single = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("SHEAFLIB_", "PYTEST_"))}
+    return {**inherited, **single, "HYPOTHESIS_PROFILE": "mutants", "PYTHONPATH": str(copy), "PYTHONIOENCODING": "utf-8"}
+
+
+def judge(mutant, run):
+    """Return (all is well, what happened) from a finished pytest call."""
+    if not mutant.file:
+        return run.returncode == 0, "passes" if run.returncode == 0 else f"FAILS without any change\n{run.stdout}{run.stderr}"
+    if run.returncode == 0:
+        return False, f"SURVIVED {mutant.tests}"
+    failed = re.search(r"^FAILED (.+?)(?: - .*)?$", run.stdout, re.MULTILINE)
+    if run.returncode == 1 and failed:
+        return True, f"caught by {failed[1]}"
+    return False, f"pytest exited with {run.returncode} and no failed test\n{run.stdout}{run.stderr}"
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

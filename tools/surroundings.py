@@ -1,0 +1,56 @@
+"""What every run finds around it: environment variables and a quiet kernel profile."""
+
+import os
+
+KERNEL_PROFILE = """\
+c = get_config()
+c.IPKernelApp.log_level = 50
+c.HistoryManager.enabled = False
+c.IPKernelApp.exec_lines = ["__import__('numpy').random.seed(0)"]  # seaborn's jitter draws from NumPy's global generator
+c.InlineBackend.print_figure_kwargs = {"bbox_inches": "tight", "metadata": {"Software": None}}
+"""
+
+
+def cores():
+    """Return the number of processor cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def variables(project, profile, out, numba=None):
+    """Return the environment variables of a run with a ledger profile whose results go to `out`."""
+    return {
+        "JUPYTER_PREFER_ENV_PATH": "1",
+        "PYTHONHASHSEED": "0",
+        "SOURCE_DATE_EPOCH": "0",
+        "OMP_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+        "MKL_NUM_THREADS": "1",
+        "NUMBA_NUM_THREADS": "1",
+        "NUMBA_CACHE_DIR": str(numba or project.build / "numba"),
+        "IPYTHONDIR": str(kernel_profile(project)),
+        "PYTHONPATH": python_path(project),
+        "SHEAFLIB_PROFILE": profile,
+        "SHEAFLIB_OUT": str(out),
+        "SHEAFLIB_CLAIMS": str(project.notebooks / "claims.toml"),
+    }
+
+
+def python_path(project):
+    """Return PYTHONPATH with this checkout first, so that no other sheaflib is imported."""
+    inherited = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    return os.pathsep.join([str(project.root), *(p for p in inherited if p and p != str(project.root))])
+
+
+def kernel_profile(project):
+    """Write the kernel's settings below build/ and return the folder that IPYTHONDIR names."""
+    from tools.project import write_whole
+
+    folder = project.build / "ipython"
+    write_whole(folder / "profile_default" / "ipython_kernel_config.py", KERNEL_PROFILE)
+    return folder
+
+
+def process_environment(changes):
+    """Return this process's environment with the changes, without MPLBACKEND (agg removes inline figures)."""
+    inherited = {key: value for key, value in os.environ.items() if key != "MPLBACKEND"}
+    return {**inherited, **changes}
