@@ -13,13 +13,16 @@ True
 'max|Δ| < 1e-10'
 """
 
+from sheaflib.affine import Affine
 from sheaflib.cellular import CellularSheaf, SheafEdge
 from sheaflib.harmonic import backpropagate, harmonic_extension
 from sheaflib.heat import HeatUnstable, heat, relax
 from sheaflib.layers import add, average_pool, batch_norm, convolution, max_pool
 from sheaflib.network import Network, Node
-from sheaflib.operations import Affine, MaxPool, Output, ReLU, Stack
+from sheaflib.operations import Stack
+from sheaflib.output import Output
 from sheaflib.pins import hard, soft
+from sheaflib.selection import MaxPool, ReLU
 from sheaflib.sheaf import NeuralSheaf
 from sheaflib.solution import Solution
 from sheaflib.substitution import backward_substitution, forward_substitution

@@ -55,6 +55,15 @@ def whole(name: str, value, least: int = 1) -> int:
     return int(value)
 
 
+def read_only(value):
+    """A copy that its owner can keep: a read-only array, or a copied sparse matrix; a LinearOperator is returned as it is."""
+    if hasattr(value, "copy"):
+        value = value.copy()
+    if isinstance(value, np.ndarray):
+        value.flags.writeable = False
+    return value
+
+
 def _fits(shape: tuple, expected: tuple) -> bool:
     return len(shape) == len(expected) and all(e is None or s == e for s, e in zip(shape, expected))
 

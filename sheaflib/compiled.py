@@ -10,9 +10,10 @@ import numpy as np
 import scipy.sparse as sparse
 from scipy.sparse.linalg import LinearOperator
 
+from sheaflib.affine import Affine
 from sheaflib.euler import Stepper, raise_unstable
 from sheaflib.network import INPUT
-from sheaflib.operations import Affine, MaxPool, ReLU
+from sheaflib.selection import MaxPool, ReLU
 from sheaflib.sheaf import NeuralSheaf
 
 try:

@@ -8,8 +8,9 @@ from __future__ import annotations
 import numpy as np
 import scipy.sparse as sparse
 
+from sheaflib.affine import Affine
 from sheaflib.checks import positive, real_array, whole
-from sheaflib.operations import Affine, MaxPool
+from sheaflib.selection import MaxPool
 
 Shape = tuple[int, int, int]
 

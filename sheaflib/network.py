@@ -10,8 +10,11 @@ import numpy as np
 import scipy.sparse as sparse
 from scipy.sparse.linalg import LinearOperator
 
+from sheaflib.affine import Affine
 from sheaflib.checks import batch, real_array, whole
-from sheaflib.operations import Affine, MaxPool, Operation, Output, ReLU, Stack
+from sheaflib.operations import Operation, Stack
+from sheaflib.output import Output
+from sheaflib.selection import MaxPool, ReLU
 
 INPUT = "x"
 A_OUT = "a_out"

@@ -10,7 +10,7 @@ from typing import Sequence
 
 import numpy as np
 
-from sheaflib.checks import positive, real_array, whole
+from sheaflib.checks import positive, read_only, real_array, whole
 from sheaflib.sheaf import NeuralSheaf
 
 
@@ -45,9 +45,7 @@ def soft(stalk: str, value, gamma: float, at: int | Sequence[int] | None = None)
 def _pin(stalk, value, at, gamma) -> Pin:
     if at is not None:
         at = tuple(whole("at", i, least=-(2**31)) for i in ([at] if np.ndim(at) == 0 else at))
-    value = real_array("value", value).copy()
-    value.flags.writeable = False
-    return Pin(stalk, value, at, gamma)
+    return Pin(stalk, read_only(real_array("value", value)), at, gamma)
 
 
 def _show(pin: Pin) -> str:

@@ -6,9 +6,11 @@ from typing import Iterator, NamedTuple
 
 import numpy as np
 
+from sheaflib.affine import Affine
 from sheaflib.layers import add, convolution, max_pool
 from sheaflib.network import INPUT, Network
-from sheaflib.operations import Affine, ReLU, Stack
+from sheaflib.operations import Stack
+from sheaflib.selection import ReLU
 from sheaflib.sheaf import NeuralSheaf
 
 WEIGHTS = ("He", "rank one", "layers 1e±6", "rows 1e±6")

@@ -14,11 +14,12 @@ from typing import Mapping
 import numpy as np
 import scipy.sparse as sparse
 
+from sheaflib.affine import Affine
 from sheaflib.cellular import CellularSheaf, SheafEdge
 from sheaflib.checks import batch, positive, real_array
 from sheaflib.layout import Layout
 from sheaflib.network import A_OUT, INPUT, Network, Node, check_overflow, gather
-from sheaflib.operations import Affine, Selection
+from sheaflib.selection import Selection
 
 
 @dataclass(frozen=True)

@@ -40,12 +40,12 @@ GENERATOR = "tests/parity/test_engines.py::test_generator_recorded_every_1_and_e
 
 MUTANTS = [
     # operations, layers and network
-    Mutant("operations.py", "(self.weight.T @ e.T).T", "(self.weight @ e.T).T", "adjoint of a sparse map without its transpose", AFFINE),
-    Mutant("operations.py", "return a >= 0", "return a > 0", "z = 0 counted as inactive", NEURON),
-    Mutant("operations.py", "return e.T @ a, e.sum(axis=0)", "return e.T @ a, e.mean(axis=0)", "mean for sum in the bias gradient", GRADIENTS),
-    Mutant("operations.py", "np.add.at(out, (np.arange(len(e))[:, None], self._chosen(s)), e)",
+    Mutant("affine.py", "(self.weight.T @ e.T).T", "(self.weight @ e.T).T", "adjoint of a sparse map without its transpose", AFFINE),
+    Mutant("selection.py", "return a >= 0", "return a > 0", "z = 0 counted as inactive", NEURON),
+    Mutant("affine.py", "return e.T @ a, e.sum(axis=0)", "return e.T @ a, e.mean(axis=0)", "mean for sum in the bias gradient", GRADIENTS),
+    Mutant("selection.py", "np.add.at(out, (np.arange(len(e))[:, None], self._chosen(s)), e)",
            "out[np.arange(len(e))[:, None], self._chosen(s)] = e", "adjoint of overlapping max-pool overwrites instead of adding", LAYERS),
-    Mutant("operations.py", "return p * expit(-z) * v", "return p * v", "Jacobian of the sigmoid without 1 − p", ENERGY),
+    Mutant("output.py", "return p * expit(-z) * v", "return p * v", "Jacobian of the sigmoid without 1 − p", ENERGY),
     Mutant("layers.py", "np.repeat(bias, height * width)", "np.repeat(0 * bias, height * width)", "convolution forgets its bias", LAYERS),
     Mutant("network.py", '"slope": operation.slope', '"slope": 0.0', "a saved leaky ReLU comes back plain", SAVED),
     # the sheaf

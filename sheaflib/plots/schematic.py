@@ -9,7 +9,7 @@ import matplotlib.pyplot as plt
 from matplotlib.colors import to_rgb
 from matplotlib.patches import FancyBboxPatch, Patch, Rectangle
 
-from sheaflib.operations import MaxPool
+from sheaflib.selection import MaxPool
 from sheaflib.plots import EDGE_COLOURS
 from sheaflib.sheaf import Edge, NeuralSheaf
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 
 from oracles import dense_laplacian
 from sheaflib import Network, NeuralSheaf, hard, relax, soft, spectrum
-from sheaflib.operations import Output
+from sheaflib.output import Output
 from sheaflib.pins import resolve
 from strategies import MODERATE, any_pattern, cases
 

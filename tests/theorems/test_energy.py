@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from oracles import dense_system, row_weights
 from sheaflib import Network, NeuralSheaf, discord
 from sheaflib.forces import force
-from sheaflib.operations import Output
+from sheaflib.output import Output
 from sheaflib.pins import hard, resolve, soft
 from strategies import MODERATE, cases
 

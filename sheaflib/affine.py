@@ -1,0 +1,133 @@
+"""z = W a + b with a dense, sparse or matrix-free W: one affine edge of the sheaf (paper §1)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Callable
+
+import numpy as np
+import scipy.sparse as sparse
+from scipy.sparse.linalg import LinearOperator, svds
+
+from sheaflib.checks import read_only, real_array, whole
+from sheaflib.operations import NO_PATTERN, Operation
+
+
+@dataclass(frozen=True, eq=False)
+class Affine(Operation):
+    """z = W a + b. W is a dense (n_out, n_in) array, a scipy.sparse matrix, or a LinearOperator; b defaults to zero.
+
+    >>> Affine([[1, 2], [0, 1]], [0, 3]).value(np.array([[1.0, 1.0]]))
+    array([[3., 4.]])
+    """
+
+    weight: np.ndarray | sparse.csr_array | LinearOperator
+    bias: np.ndarray | None = None
+    kind = "affine"
+
+    def __post_init__(self):
+        weight = _weight(self.weight)
+        bias = np.zeros(weight.shape[0]) if self.bias is None else real_array("bias", self.bias)
+        if bias.shape != weight.shape[:1]:
+            raise ValueError(f"bias has shape {bias.shape}, expected ({weight.shape[0]},): "
+                             f"one number a row of the weight {weight.shape}")
+        object.__setattr__(self, "weight", read_only(weight))
+        object.__setattr__(self, "bias", read_only(bias))
+
+    @classmethod
+    def from_maps(cls, apply: Callable, adjoint: Callable, shape: tuple[int, int], bias=None) -> Affine:
+        """A matrix-free affine map from a pair of functions on batches: apply (B, n_in) -> (B, n_out) and its adjoint.
+
+        Raises ValueError when ⟨apply(a), e⟩ ≠ ⟨a, adjoint(e)⟩ on a random pair or a result has the wrong shape.
+        """
+        n_out, n_in = (whole("shape", n) for n in shape)
+        _check_adjoint(apply, adjoint, n_in, n_out)
+        return cls(LinearOperator(
+            (n_out, n_in), dtype=np.float64,
+            matvec=lambda a: apply(a.reshape(1, -1))[0], rmatvec=lambda e: adjoint(e.reshape(1, -1))[0],
+            matmat=lambda a: apply(a.T).T, rmatmat=lambda e: adjoint(e.T).T), bias)
+
+    @property
+    def n_in(self) -> int:
+        return self.weight.shape[1]
+
+    @property
+    def n_out(self) -> int:
+        return self.weight.shape[0]
+
+    def linear(self, a, s=NO_PATTERN):
+        return a @ self.weight.T if isinstance(self.weight, np.ndarray) else (self.weight @ a.T).T
+
+    def adjoint(self, e, s=NO_PATTERN):
+        if isinstance(self.weight, LinearOperator):
+            return self.weight.rmatmat(e.T).T
+        return e @ self.weight if isinstance(self.weight, np.ndarray) else (self.weight.T @ e.T).T
+
+    def value(self, a, s=None):
+        z = self.linear(a)
+        return np.add(z, self.bias, out=None if isinstance(self.weight, LinearOperator) else z)
+
+    def triplets(self, s=NO_PATTERN):
+        if isinstance(self.weight, np.ndarray):
+            rows = np.repeat(np.arange(self.n_out, dtype=np.int32), self.n_in)
+            return rows, np.tile(np.arange(self.n_in, dtype=np.int32), self.n_out), self.weight.ravel()
+        weight = self.weight
+        if isinstance(weight, LinearOperator):
+            weight = sparse.csr_array(self.weight @ np.eye(self.n_in))
+        weight = weight.tocoo()
+        return weight.coords[0], weight.coords[1], weight.data
+
+    @cached_property
+    def norm(self) -> float:
+        """The spectral norm ‖W‖₂ (sparse and matrix-free: Lanczos, raised by 1e-6 of itself to stay an upper bound)."""
+        W = self.weight
+        if isinstance(W, np.ndarray):
+            return float(np.linalg.norm(W, 2))
+        if min(W.shape) <= 32:                            # the columns of the flat or narrow side, one by one
+            side = W if W.shape[1] <= W.shape[0] else W.T
+            return float(np.linalg.norm(side @ np.eye(side.shape[1]), 2))
+        start = np.random.default_rng(0).standard_normal(min(W.shape))
+        if not (W @ (W.T @ start) if W.shape[0] <= W.shape[1] else W.T @ (W @ start)).any():
+            return 0.0
+        return float(svds(W, k=1, v0=start, return_singular_vectors=False)[0] * (1 + 1e-6))
+
+    def gradient(self, a: np.ndarray, e: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Gradient of Σ_i ⟨e_i, W a_i + b⟩ with respect to (W, b), summed over the batch; W's as W is stored.
+
+        a is (B, n_in), e is (B, n_out). For a sparse W only its stored entries get a gradient; TypeError when matrix-free.
+        """
+        if isinstance(self.weight, LinearOperator):
+            raise TypeError("weight is matrix-free: it has no entries to differentiate")
+        if isinstance(self.weight, np.ndarray):
+            return e.T @ a, e.sum(axis=0)
+        rows, columns, _ = self.triplets()
+        data = np.einsum("bk,bk->k", e[:, rows], a[:, columns])
+        return sparse.csr_array((data, (rows, columns)), shape=self.weight.shape), e.sum(axis=0)
+
+    def __repr__(self):
+        form = {np.ndarray: ""}.get(type(self.weight), ", sparse" if sparse.issparse(self.weight) else ", matrix-free")
+        return f"Affine({self.n_in} -> {self.n_out}{form})"
+
+
+def _weight(weight):
+    """The three forms a weight may take, checked: dense float64, CSR float64, LinearOperator."""
+    if isinstance(weight, LinearOperator):
+        real_array("weight", np.zeros(0, weight.dtype))
+    elif sparse.issparse(weight):
+        real_array("weight.data", weight.data)
+    else:
+        weight = real_array("weight", weight)
+    if weight.ndim != 2 or 0 in weight.shape:
+        raise ValueError(f"weight has shape {weight.shape}, expected (n_out, n_in) with both ≥ 1")
+    return sparse.csr_array(weight, dtype=np.float64) if sparse.issparse(weight) else weight
+
+
+def _check_adjoint(apply, adjoint, n_in, n_out):
+    rng = np.random.default_rng(0)
+    a, e = rng.standard_normal((2, n_in)), rng.standard_normal((2, n_out))
+    forward, back = real_array("apply(a)", apply(a), (2, n_out)), real_array("adjoint(e)", adjoint(e), (2, n_in))
+    left, right = (forward * e).sum(axis=1), (a * back).sum(axis=1)
+    scale = np.linalg.norm(forward, axis=1) * np.linalg.norm(e, axis=1) + 1e-300
+    if (np.abs(left - right) > 1e-10 * scale).any():
+        raise ValueError(f"adjoint is not the adjoint of apply: ⟨apply(a), e⟩ = {left[0]:g} but ⟨a, adjoint(e)⟩ = {right[0]:g}")

@@ -1,0 +1,126 @@
+"""State-dependent linear maps: ReLU, leaky ReLU, |·| and max-pool, one activation edge of the sheaf (paper §1)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from sheaflib.checks import read_only, real_array, whole
+from sheaflib.operations import Operation
+
+
+class Selection(Operation):
+    """A linear map with at most one entry a row, chosen by the state: ReLU, leaky ReLU, |·|, max-pool."""
+
+    kind = "activation"
+
+    @property
+    def n_pattern(self) -> int:
+        return self.n_out
+
+
+@dataclass(frozen=True)
+class ReLU(Selection):
+    """a = R_z z, R_z = diag(1[z ≥ 0]); z = 0 counts as active (paper §1). `slope` ≠ 0: leaky ReLU; −1: |z|.
+
+    The pattern is True where z ≥ 0; a frozen pattern may lie in [0, 1] (the sliding modes of Thm 4.1).
+
+    >>> ReLU(3).value(np.array([[-1.0, 0.0, 2.0]])) + 0
+    array([[0., 0., 2.]])
+    """
+
+    n: int
+    slope: float = 0.0
+
+    def __post_init__(self):
+        whole("n", self.n)
+        object.__setattr__(self, "slope", float(real_array("slope", self.slope, ())))
+
+    @property
+    def n_in(self) -> int:
+        return self.n
+
+    @property
+    def n_out(self) -> int:
+        return self.n
+
+    @property
+    def norm(self) -> float:
+        return max(1.0, abs(self.slope))
+
+    def pattern(self, a):
+        return a >= 0
+
+    def coefficient(self, s: np.ndarray) -> np.ndarray:
+        """The diagonal of R: 1 where active, `slope` where not, linear in s between."""
+        return s if self.slope == 0 else self.slope + (1 - self.slope) * s
+
+    def linear(self, a, s):
+        return self.coefficient(s) * a
+
+    adjoint = linear
+
+    def triplets(self, s):
+        index = np.arange(self.n, dtype=np.int32)
+        return index, index, self.coefficient(s).astype(np.float64)
+
+    def check_pattern(self, name, s):
+        if not ((s >= 0) & (s <= 1)).all():
+            raise ValueError(f"pattern of {name!r} must lie in [0, 1], got {s.min():g} … {s.max():g}")
+
+
+@dataclass(frozen=True, eq=False)
+class MaxPool(Selection):
+    """a_j = max of z over window j; the pattern is the position of the (first) largest entry in its window.
+
+    windows: (n_out, k) indices into the n_in coordinates read.
+
+    >>> MaxPool([[0, 1], [2, 3]], 4).value(np.array([[1.0, 5.0, 2.0, 0.0]]))
+    array([[5., 2.]])
+    """
+
+    windows: np.ndarray
+    n_in: int
+
+    def __post_init__(self):
+        windows = np.asarray(self.windows)
+        if windows.ndim != 2 or windows.dtype.kind not in "iu" or windows.size == 0:
+            raise ValueError(f"windows has shape {windows.shape} and dtype {windows.dtype}, expected (n_out, k) integers")
+        if windows.min() < 0 or windows.max() >= whole("n_in", self.n_in):
+            raise ValueError(f"windows holds {windows.min()} … {windows.max()}, expected indices in 0 … {self.n_in - 1}")
+        object.__setattr__(self, "windows", read_only(windows.astype(np.int64)))
+
+    @property
+    def n_out(self) -> int:
+        return len(self.windows)
+
+    @property
+    def norm(self) -> float:
+        """√(number of windows that share a coordinate): overlapping windows may all select the same one."""
+        return float(np.sqrt(np.bincount(self.windows.ravel()).max()))
+
+    def pattern(self, a):
+        return a[:, self.windows].argmax(axis=2)
+
+    def _chosen(self, s: np.ndarray) -> np.ndarray:
+        return self.windows[np.arange(self.n_out), s.astype(np.int64, copy=False)]
+
+    def linear(self, a, s):
+        return np.take_along_axis(a, np.broadcast_to(self._chosen(s), (len(a), self.n_out)), axis=1)
+
+    def adjoint(self, e, s):
+        out = np.zeros((len(e), self.n_in))
+        np.add.at(out, (np.arange(len(e))[:, None], self._chosen(s)), e)
+        return out
+
+    def triplets(self, s):
+        return np.arange(self.n_out), self._chosen(s), np.ones(self.n_out)
+
+    def check_pattern(self, name, s):
+        k = self.windows.shape[1]
+        if s.dtype.kind == "f" and not (s == np.round(s)).all() or s.min() < 0 or s.max() >= k:
+            raise ValueError(f"pattern of {name!r} (max-pool) must hold whole numbers 0 … {k - 1}, got {s.min():g} … {s.max():g}")
+
+    def __repr__(self):
+        return f"MaxPool({self.n_in} -> {self.n_out})"
