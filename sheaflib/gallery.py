@@ -19,7 +19,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from sheaflib.ledger import out_folder
 
-COLOURS = 64
+COLOURS = 128
 LIMIT = 300_000
 LONGEST = 1000
 DIGITS = 10
@@ -134,7 +134,7 @@ def drawn(fig, kind, metadata, **options):
 
 
 def palette(buffer, metadata):
-    """Return a PNG with at most 64 colours, a third of the size; the texts of `metadata` go with it."""
+    """Return a PNG with at most 128 colours, a third of the size; the texts of `metadata` go with it."""
     texts, small = PngInfo(), io.BytesIO()
     for key, text in metadata.items():
         texts.add_itxt(key, text)
