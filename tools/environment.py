@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-IMPORTS = {"pytest-xdist": "xdist"}
+IMPORTS = {"pytest-xdist": "xdist", "pillow": "PIL"}
 
 
 def versions_admitted(root=ROOT):
