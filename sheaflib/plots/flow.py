@@ -43,6 +43,17 @@ def rate_line(step, anchor: tuple[float, float], slope: float, ax=None, label: s
     return ax
 
 
+def run_with_rate(history, slope: float, ax=None, title: str = "", label: str = "2 ln(1 − dt λ₁)"):
+    """Total discord of a `HeatHistory` (its first sample), its switches, and the line of the predicted late slope per step."""
+    ax = plt.gca() if ax is None else ax
+    total = history.total[:, 0]
+    discord_curves(history.step, {"total": total}, ax, np.unique(history.switches[:, 0])[:60])
+    rate_line(history.step[[0, -1]], (history.step[-1], total[-1]), slope, ax, label)
+    ax.set_title(title)
+    ax.legend()
+    return ax
+
+
 def switch_raster(switches, labels: Sequence[str], ax=None, dt: float = 1.0):
     """One row a neuron, one tick a switch at its time step·dt; `switches` (K, 3) as in `HeatHistory`, labels of all neurons."""
     ax = plt.gca() if ax is None else ax

@@ -32,7 +32,7 @@ def pinned_schematic(sheaf: NeuralSheaf, pins: Sequence[Pin], ax=None):
         ax.plot([x, x], [-BOX[1] / 2, -DROP + BOX[1] / 2], color=EDGE_COLOURS["penalty"], linewidth=2.2, zorder=1)
         ax.text(x + 0.09, -DROP / 2, f"$\\sqrt{{\\gamma}}$, γ = {pin.gamma:g}", va="center", fontsize=9, color=EDGE_COLOURS["penalty"])
         _box(ax, x, -DROP, "$v^*$")
-    ax.set_ylim(min(ax.get_ylim()[0], -DROP - 0.3), ax.get_ylim()[1])
+    ax.set_ylim(-0.95 if all(np.isinf(pin.gamma) for pin in pins) else -DROP - 0.3, ax.get_ylim()[1])
     return ax
 
 
