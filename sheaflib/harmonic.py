@@ -9,23 +9,24 @@ import numpy as np
 from sheaflib.checks import batch
 from sheaflib.network import INPUT, gather
 from sheaflib.pins import Pin, resolve
-from sheaflib.sheaf import NeuralSheaf
+from sheaflib.sheaf import NeuralSheaf, check_sheaf
 from sheaflib.solution import Solution
 from sheaflib.substitution import backward_substitution, masked_forward, pinned_solve
 
 
 def harmonic_extension(sheaf: NeuralSheaf, x, pins: Pin | Sequence[Pin] = (), pattern=None) -> Solution:
-    """The cochain that minimises V over Ω, for a batch x (B, n_0).
+    """The cochain that minimises V over Ω, for a batch x (B, n_0): the forward pass, or its pinned counterpart.
 
     Without pins and pattern: forward substitution, the pattern read off on the way; this is the forward pass and V = 0.
     With `pattern` (M,) or (B, M) the selections are frozen: the masked network. With pins the pattern is frozen at the given
-    one, or at the forward pass's; `pattern_changes` of the Solution says whether the answer's own pattern agrees.
+    one, or at the forward pass's, and V of that frozen sheaf is minimised: `residual` and `error` speak of it. Where the
+    answer's own pattern differs (`pattern_changes` > 0) it is no equilibrium of the network's sheaf: use `relax`.
 
     >>> from sheaflib.network import Network
     >>> harmonic_extension(NeuralSheaf(Network.mlp([[[2.0]], [[3.0]]])), [[1.0]])
     Solution(direct, residual < 1e-12, error < 1e-12)
     """
-    x = batch(INPUT, x, sheaf.network.n_in).copy()
+    x = batch(INPUT, x, check_sheaf(sheaf).network.n_in).copy()
     pinned = resolve(sheaf, pins, len(x))
     frozen = pattern is not None or bool(pinned)
     if not frozen:
@@ -38,7 +39,7 @@ def harmonic_extension(sheaf: NeuralSheaf, x, pins: Pin | Sequence[Pin] = (), pa
         gap = np.hstack([pinned.hard_value - w[:, pinned.hard_index], -pinned.stretch(w)])
         w = w + pinned_solve(sheaf, s, pinned, gap)
         w = pinned.impose(w)
-    return Solution(sheaf, x, w, s, pinned, "direct", "pinned" if pinned else "", frozen=True)
+    return Solution(sheaf, x, w, s, pinned, "direct", "pinned, pattern frozen" if pinned else "", frozen=True)
 
 
 def backpropagate(sheaf: NeuralSheaf, x, g) -> dict[str, tuple]:

@@ -18,7 +18,7 @@ from sheaflib.euler import EulerStepper, HeatUnstable, Stepper
 from sheaflib.forces import check_output_force
 from sheaflib.network import INPUT
 from sheaflib.pins import Pin, ResolvedPins, resolve
-from sheaflib.sheaf import NeuralSheaf
+from sheaflib.sheaf import NeuralSheaf, check_sheaf
 from sheaflib.solution import Solution
 
 NO_SWITCHES = np.zeros((0, 3), dtype=np.int64)
@@ -114,7 +114,7 @@ def relax(sheaf: NeuralSheaf, x, start, dt: float | None = None, alpha: float = 
 
 def _begin(sheaf, x, start, dt, alpha, pins, output_force, tol, stepper) -> Stepper:
     """Check the arguments of a flow and put it at its start."""
-    x = batch(INPUT, x, sheaf.network.n_in).copy()
+    x = batch(INPUT, x, check_sheaf(sheaf).network.n_in).copy()
     w = sheaf.cochain("start", start)
     if len(w) != len(x):
         raise ValueError(f"start has {len(w)} rows, expected {len(x)}: one a row of x")

@@ -50,6 +50,7 @@ def average_pool(shape: Shape, size: int, stride: int | None = None) -> tuple[Af
 def max_pool(shape: Shape, size: int, stride: int | None = None) -> tuple[MaxPool, Shape]:
     """The maximum over size × size windows, channel by channel, and the shape it writes; stride defaults to size."""
     channels, H, W = shape
+    size = whole("size", size)
     windows, (height, width) = _windows((1, H, W), (size, size), size if stride is None else stride, 0)
     windows = windows.reshape(height * width, -1)
     offsets = np.arange(channels)[:, None, None] * H * W

@@ -23,7 +23,7 @@ class Record:
 
     def __repr__(self):
         reason = f" (refuted: {self.claim.evidence})" if self.verdict == "refuted" else ""
-        reason = " (only compared at full size)" if self.verdict == "left out" else reason
+        reason = " (only compared at the default parameters)" if self.verdict == "left out" else reason
         return f"{MARKS[self.verdict]} {self.claim.id}: {self.text}{reason}"
 
     def _ipython_display_(self):

@@ -70,6 +70,8 @@ class Network:
     @classmethod
     def he(cls, dims: Sequence[int], rng: np.random.Generator, output: str | Output = "identity") -> Network:
         """The chain with widths dims = [n_0, …, n_{k+1}], He weights N(0, 2/n_{ℓ-1}) and zero biases (paper §1)."""
+        if not isinstance(rng, np.random.Generator):
+            raise TypeError(f"rng={rng!r} must be a numpy.random.Generator: use np.random.default_rng(42)")
         dims = [whole("dims", n) for n in dims]
         if len(dims) < 2:
             raise ValueError(f"dims={dims} must hold at least the input and the output width")

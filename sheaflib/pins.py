@@ -11,6 +11,7 @@ from typing import Sequence
 import numpy as np
 
 from sheaflib.checks import positive, read_only, real_array, whole
+from sheaflib.network import INPUT
 from sheaflib.sheaf import NeuralSheaf
 
 
@@ -146,6 +147,8 @@ def _parallel(springs: list[tuple[float, np.ndarray]]) -> tuple[float, np.ndarra
 
 def _coordinates(pin: Pin, layout, n_batch: int):
     """Pairs (flat index, value of every sample (B,)) of one pin."""
+    if pin.stalk == INPUT:
+        raise ValueError(f"stalk {INPUT!r} is boundary already, expected one of {', '.join(layout.names)}: give another input instead")
     s = layout[pin.stalk]
     width = s.stop - s.start
     at = range(width) if pin.at is None else pin.at

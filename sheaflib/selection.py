@@ -57,7 +57,7 @@ class ReLU(Selection):
         return s if self.slope == 0 else self.slope + (1 - self.slope) * s
 
     def linear(self, a, s):
-        return self.coefficient(s) * a
+        return np.where(s, a, 0.0) if self.slope == 0 and s.dtype == bool else self.coefficient(s) * a
 
     adjoint = linear
 

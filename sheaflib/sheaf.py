@@ -37,6 +37,13 @@ class Edge:
         return self.rows.stop - self.rows.start
 
 
+def check_sheaf(sheaf) -> NeuralSheaf:
+    """Raise TypeError unless `sheaf` is a NeuralSheaf."""
+    if not isinstance(sheaf, NeuralSheaf):
+        raise TypeError(f"sheaf is a {type(sheaf).__name__}, expected NeuralSheaf(network)")
+    return sheaf
+
+
 class NeuralSheaf:
     """The sheaf of a network. Edges are named as in the paper: affine_1, activation_1, …, projection_1, …, output.
 
@@ -53,6 +60,8 @@ class NeuralSheaf:
     """
 
     def __init__(self, network: Network, edge_weights: float | Mapping[str, float] = 1.0):
+        if not isinstance(network, Network):
+            raise TypeError(f"network is a {type(network).__name__}, expected a Network (Network.mlp, Network.he or Network(n_in, nodes))")
         self.network = network
         self.layout = Layout(tuple(n.name for n in network.nodes), tuple(n.operation.n_out for n in network.nodes))
         selections = [n for n in network.nodes if isinstance(n.operation, Selection)]
@@ -86,6 +95,8 @@ class NeuralSheaf:
 
     def cochain(self, name: str, w) -> np.ndarray:
         """`w` checked: a finite float64 cochain (B, N), or (B, N + n_out) when the output adds a_out."""
+        if hasattr(w, "cochain"):
+            raise TypeError(f"{name} is a {type(w).__name__}, expected its array: use .cochain")
         w = real_array(name, w)
         width = self.augmented_layout.size if w.ndim and w.shape[-1] == self.augmented_layout.size else self.N
         return batch(name, w, width)

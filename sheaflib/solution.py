@@ -90,7 +90,7 @@ class Solution:
         if not self._augmented:
             parts += [f"error {_size(self.error)}"]
         if self.frozen:
-            parts += [f"{self.pattern_changes} pattern changes"]
+            parts += [f"{self.pattern_changes} pattern changes{': not self-consistent' if self.pattern_changes else ''}"]
         return f"Solution({', '.join(parts)})"
 
 

@@ -7,7 +7,9 @@ from tools.project import write_whole
 FIELDS = ("id", "notebook", "statement", "source", "expected", "measured", "tolerance", "verdict")
 ORDER = {"fails": 0, "refuted": 1, "holds": 2}
 MARKS = {"holds": "✓ holds", "refuted": "≠ refuted", "fails": "✗ fails"}
-HEAD = "| the paper says | expected | we get | tolerance | verdict | notebook |\n|---|---|---|---|---|---|"
+SOURCES = {"paper": ("The paper says", "from the abstract, the authors' public code or recorded outputs"),
+           "reported": ("As reported", "told by readers of the paper"),
+           "derived": ("Derived", "ours, not known to be in the paper")}
 
 
 def merge(folder, numbers):
@@ -32,10 +34,19 @@ def write(rows, folder, files):
 
 def table(rows, files):
     """Return the text of LEDGER.md."""
-    lines = [line(row, files) for row in rows]
-    legend = ("Sources: *paper*, the abstract or the authors' public code and recorded outputs; *reported*, told by readers of the paper; "
-              "*derived*, our own derivation. Refuted statements come first, with the evidence.")
-    return "\n".join(["# Ledger", "", counts(rows), "", legend, "", HEAD, *lines]) + "\n"
+    first = [row for row in rows if row["verdict"] != "holds"]
+    sections = [section("What does not hold", "with the evidence", first, files)]
+    for source, (title, origin) in SOURCES.items():
+        sections.append(section(title, origin, [row for row in rows if row["source"] == source and row not in first], files))
+    return "\n".join(["# Ledger", "", counts(rows), *sections]) + "\n"
+
+
+def section(title, origin, rows, files):
+    """Return one titled table, "" without rows."""
+    if not rows:
+        return ""
+    head = f"| {'claim' if title == 'What does not hold' else title.lower()} | expected | we get | tolerance | verdict | where |\n|---|---|---|---|---|---|"
+    return "\n".join(["", f"## {title}", "", f"*{origin}*", "", head, *(line(row, files) for row in rows)])
 
 
 def counts(rows):
@@ -47,7 +58,7 @@ def counts(rows):
 
 def line(row, files):
     """Return one row of the table."""
-    said = f"{row['statement']} *({row['source']}: {row['where']})* `{row['id']}`"
+    said = f"{row['statement']} *({row['where']})* `{row['id']}`"
     got = row["text"] + (f" — {row['evidence']}" if row["verdict"] == "refuted" else "")
     cells = [said, short(row["expected"]), got, short(row["tolerance"]), MARKS[row["verdict"]],
              f"[{row['notebook']}]({files[row['notebook']]})"]

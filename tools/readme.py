@@ -19,7 +19,7 @@ def filled(text, project):
     """Return a README's text with the generated parts in place."""
     every = index.load(project)
     rows = json.loads((project.figures / "ledger.json").read_text(encoding="utf-8"))
-    parts = {"figures": figure_table(every, rows), "gallery": gallery(project, every), "ledger": ledger_summary(rows)}
+    parts = {"figures": figure_table(every, rows), "gallery": gallery(project, every), "ledger": ledger_summary(rows, project.claims())}
     for name, content in parts.items():
         text = replace(text, name, content)
     return text
@@ -40,7 +40,7 @@ def figure_table(every, rows):
         drawn = ", ".join(f"[{name}](figures/{name}.pdf)" for name in notebook.figures) or "—"
         claims = ", ".join(f"`{row['id']}`" for row in sorted(rows, key=lambda r: r["id"]) if row["notebook"] == notebook.number) or "—"
         lines.append(f"| [{notebook.number} {notebook.title}](notebooks/{notebook.file}) | {drawn} | {claims} |")
-    return "\n".join(lines)
+    return folded("Every figure, its notebook and its claims", "\n".join(lines))
 
 
 def gallery(project, every):
@@ -50,10 +50,16 @@ def gallery(project, every):
         caption = json.loads((project.figures / f"{name}.json").read_text(encoding="utf-8"))["caption"]
         plain = caption.replace("[", "(").replace("]", ")").replace("\n", " ")
         blocks.append(f"![{plain}](figures/{name}.png)\n\n*{plain}*")
-    return "\n\n".join(blocks) or "No figures yet."
+    return folded(f"{len(blocks)} pictures", "\n\n".join(blocks)) if blocks else "No figures yet."
 
 
-def ledger_summary(rows):
-    """Return the counts of the verdicts and the refuted claims, first."""
-    refuted = [f"- ≠ `{row['id']}` (notebook {row['notebook']}): {row['statement']}" for row in rows if row["verdict"] == "refuted"]
+def folded(summary, text):
+    """Return Markdown that opens when the reader clicks on the summary."""
+    return f"<details>\n<summary>{summary}</summary>\n\n{text}\n\n</details>"
+
+
+def ledger_summary(rows, claims):
+    """Return the counts of the verdicts and the refuted claims with the evidence, first."""
+    refuted = [f"- ≠ refuted: “{row['statement']}” ({claims[row['id']]['where']}). In fact {claims[row['id']]['evidence']} (notebook {row['notebook']})."
+               for row in rows if row["verdict"] == "refuted"]
     return "\n".join([f"{ledgers.counts(rows)} [The whole ledger](figures/LEDGER.md).", *([""] + refuted if refuted else [])])

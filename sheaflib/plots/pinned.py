@@ -49,7 +49,7 @@ def displacement_map(moved, stalks: Sequence[str], ax=None):
     image = ax.imshow(np.log10(np.maximum(moved, 1e-3)), cmap="cividis", vmin=-2.5, vmax=0.4, aspect="auto")
     for (i, j), value in np.ndenumerate(moved):
         light = image.norm(np.log10(max(value, 1e-3))) < 0.55
-        ax.text(j, i, f"{value:.2f}" if value >= 0.005 else "0", ha="center", va="center", fontsize=9, color="white" if light else "black",
+        ax.text(j, i, f"{value:.2f}" if value >= 0.095 else f"{value:.3f}", ha="center", va="center", fontsize=9, color="white" if light else "black",
                 fontweight="bold" if i == j else None)
     ax.set(xticks=range(len(stalks)), xticklabels=stalks, yticks=range(len(stalks)), yticklabels=stalks, xlabel="stalk that moves", ylabel="pinned stalk")
     ax.spines[:].set_visible(False)

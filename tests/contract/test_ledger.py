@@ -66,7 +66,7 @@ def test_each_verdict_prints_one_line(ledger, claims, capsys):
     ledger.check("count", 3, "three")
     Ledger("04", profile="quick", claims=claims).check("big", 1, "small")
     lines = capsys.readouterr().out.splitlines()
-    assert lines == ["✓ equal: one and a half", "≠ wrong: two (refuted: it is two)", "✗ count: three", "· big: small (only compared at full size)"]
+    assert lines == ["✓ equal: one and a half", "≠ wrong: two (refuted: it is two)", "✗ count: three", "· big: small (only compared at the default parameters)"]
     assert repr(record) == lines[0] and record._ipython_display_() is None
 
 

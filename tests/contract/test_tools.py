@@ -184,7 +184,8 @@ def test_an_interrupted_run_keeps_what_is_finished(project):
     toy.write(project, "00-first", *toy.good("00", "first"), "1 + 1")
     before = {p.name: p.read_bytes() for p in project.figures.iterdir()}
     process = subprocess.Popen([sys.executable, "-m", "tools.figures", "--root", str(project.root)], cwd=REPOSITORY,
-                               env=process_environment({}), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+                               env=process_environment({}), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                               preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler))   # ignored under nohup
     deadline = time.monotonic() + 60
     while set(stale(project)) != {"01"} and time.monotonic() < deadline:
         time.sleep(0.2)
