@@ -1,4 +1,4 @@
-"""z = W a + b with a dense, sparse or matrix-free W: one affine edge of the sheaf (paper §1)."""
+"""z = W a + b with a dense, sparse or matrix-free W: one affine edge of the sheaf (the paper's construction)."""
 
 from __future__ import annotations
 
@@ -41,6 +41,8 @@ class Affine(Operation):
 
         Raises ValueError when ⟨apply(a), e⟩ ≠ ⟨a, adjoint(e)⟩ on a random pair or a result has the wrong shape.
         """
+        if not isinstance(shape, (tuple, list)) or len(shape) != 2:
+            raise ValueError(f"shape={shape!r}, expected (n_out, n_in)")
         n_out, n_in = (whole("shape", n) for n in shape)
         _check_adjoint(apply, adjoint, n_in, n_out)
         return cls(LinearOperator(

@@ -1,4 +1,4 @@
-"""A cellular sheaf on a graph: the general definition, of which a network with a frozen pattern is an instance (paper §1)."""
+"""A cellular sheaf on a graph: the general definition, of which a network with a frozen pattern is an instance (the paper's construction)."""
 
 from __future__ import annotations
 
@@ -47,10 +47,16 @@ class CellularSheaf:
 
     def _edge(self, edge) -> SheafEdge:
         if not isinstance(edge, SheafEdge):
+            if len(edge) not in (4, 5):
+                raise ValueError(f"edges holds {len(edge)} entries in {edge!r}, expected (tail, head, from_tail, from_head[, weight])")
             tail, head, from_tail, from_head, *weight = edge
             maps = (sparse.csr_array(np.atleast_2d(real_array(f"restriction map of {tail}-{head}", m)))
                     for m in (from_tail, from_head))
             edge = SheafEdge(f"{tail}-{head}", tail, head, *maps, *weight)
+        for restriction in (edge.from_tail, edge.from_head):
+            if not sparse.issparse(restriction):
+                raise TypeError(f"a restriction map of edge {edge.name!r} is a {type(restriction).__name__}, expected a sparse matrix")
+            real_array(f"a restriction map of edge {edge.name!r}", restriction.data)
         positive(f"weight of edge {edge.name!r}", edge.weight)
         for vertex, restriction in ((edge.tail, edge.from_tail), (edge.head, edge.from_head)):
             s = self.layout[vertex]
@@ -98,9 +104,9 @@ class CellularSheaf:
 
     def relative_dims(self, boundary: np.ndarray) -> tuple[int, int]:
         """(dim H⁰(G, U; F), dim H¹(G, U; F)) for the boundary U given as indices into C⁰."""
-        boundary = np.asarray(boundary, dtype=int)
-        if boundary.size and (boundary.min() < 0 or boundary.max() >= self.layout.size):
-            raise ValueError(f"boundary holds {boundary.min()} … {boundary.max()}, expected indices 0 … {self.layout.size - 1}")
+        boundary = np.array([whole("boundary", i, least=0) for i in boundary], dtype=int)
+        if boundary.size and boundary.max() >= self.layout.size:
+            raise ValueError(f"boundary holds {boundary.max()}, expected indices 0 … {self.layout.size - 1}")
         free = self._free(boundary)
         rank = self._rank(self.coboundary[:, free])
         return len(free) - rank, self.edge_layout.size - rank
@@ -131,6 +137,8 @@ class CellularSheaf:
             outside = [i for i in places if not 0 <= i < s.stop - s.start]
             if outside:
                 raise ValueError(f"boundary[{vertex!r}] names coordinate {outside[0]}, expected 0 … {s.stop - s.start - 1}")
+            if len(set(places)) < len(places):
+                raise ValueError(f"boundary[{vertex!r}] names a coordinate twice: {list(places)}")
             index += [s.start + i for i in places]
             value.append(real_array(f"boundary[{vertex!r}]", numbers, (len(places),)))
         return np.array(index, dtype=int), np.concatenate(value) if value else np.zeros(0)

@@ -59,8 +59,9 @@ def read_only(value):
     """A copy that its owner can keep: a read-only array, or a copied sparse matrix; a LinearOperator is returned as it is."""
     if hasattr(value, "copy"):
         value = value.copy()
-    if isinstance(value, np.ndarray):
-        value.flags.writeable = False
+    for array in (value,) if isinstance(value, np.ndarray) else (getattr(value, part, None) for part in ("data", "indices", "indptr")):
+        if isinstance(array, np.ndarray):
+            array.flags.writeable = False
     return value
 
 

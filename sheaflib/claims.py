@@ -5,7 +5,7 @@ import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
-KEYS = {"notebook", "statement", "source", "where", "expected", "tolerance", "rtolerance", "below", "above", "full", "verdict", "evidence"}
+KEYS = {"notebook", "statement", "source", "where", "expected", "tolerance", "rtolerance", "below", "above", "full", "verdict", "evidence", "found"}
 SOURCES = ("paper", "reported", "derived")
 
 
@@ -25,6 +25,7 @@ class Claim:
     full: bool
     verdict: str
     evidence: str
+    found: object
 
     @classmethod
     def parse(cls, name, entry):
@@ -33,21 +34,21 @@ class Claim:
         kind = next(k for k in ("expected", "below", "above") if k in entry)
         return cls(name, entry["notebook"], entry["statement"], entry["source"], entry["where"],
                    {"expected": "equal"}.get(kind, kind), entry[kind], entry.get("rtolerance", entry.get("tolerance", 0)),
-                   "rtolerance" in entry, entry.get("full", False), entry.get("verdict", "holds"), entry.get("evidence", ""))
+                   "rtolerance" in entry, entry.get("full", False), entry.get("verdict", "holds"), entry.get("evidence", ""), entry.get("found"))
 
     def agrees(self, measured):
         """Return whether a plain measured value is as expected; NaN never is."""
         if self.kind == "equal":
             return same(measured, self.expected, self.tolerance, self.relative)
-        compare = (lambda v: v < self.expected) if self.kind == "below" else (lambda v: v > self.expected)
+        compare = (lambda v: abs(v) < self.expected) if self.kind == "below" else (lambda v: v > self.expected)
         values = list(leaves(measured))
         return bool(values) and all(is_number(v) and compare(v) for v in values)
 
     def judge(self, measured):
-        """Return the verdict on a measured value: disagreement is a refutation only where one is expected."""
-        if self.agrees(measured):
-            return "holds" if self.verdict == "holds" else "fails"
-        return "refuted" if self.verdict == "refuted" else "fails"
+        """Return the verdict on a measured value; a refutation must be the one that is expected, the value `found`."""
+        if self.verdict == "holds":
+            return "holds" if self.agrees(measured) else "fails"
+        return "refuted" if same(measured, self.found, self.tolerance, self.relative) and not self.agrees(measured) else "fails"
 
     def rounded(self, value):
         """Return a plain value with numbers rounded one digit below the tolerance (or bound), lists and dicts throughout."""
@@ -81,6 +82,7 @@ def complain(name, entry):
         (entry.get("source") not in SOURCES, f"has source {entry.get('source')!r}, expected one of {SOURCES}"),
         (entry.get("verdict", "holds") not in ("holds", "refuted"), "has a verdict that is neither holds nor refuted"),
         (entry.get("verdict") == "refuted" and not entry.get("evidence"), "is refuted and gives no evidence"),
+        (entry.get("verdict") == "refuted" and "found" not in entry, "is refuted and does not say what was found"),
     ]
     for wrong, text in problems:
         if wrong:

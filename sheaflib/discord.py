@@ -1,4 +1,4 @@
-"""Discord: how much each edge, neuron and sample disagrees, ‖(δw − c)_e‖² without weights and without ½ (paper §1, §6.3)."""
+"""Discord: how much each edge, neuron and sample disagrees, ‖(δw − c)_e‖² without weights and without ½ (§6.3 of the paper, as reported)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The force −∂V/∂w on every coordinate of a cochain, penalty edges and the output edge included (paper §3)."""
+"""The force −∂V/∂w on every coordinate of a cochain, penalty edges and the output edge included (Thm 4.1)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The sheaf heat equation ẇ = −α ∂V/∂w by explicit Euler, as a generator and as a driver (Thm 4.1, 4.2; paper §3).
+"""The sheaf heat equation ẇ = −α ∂V/∂w by explicit Euler, as a generator and as a driver (Thm 4.1, 4.2).
 
 Forces are taken from the old state, the pattern is read anew at each step (fast selection), hard pins are re-imposed after it.
 Two steppers do the same arithmetic: `EulerStepper` reads like the equations, `CompiledStepper` is the engine.

@@ -24,7 +24,7 @@ def convolution(kernel, shape: Shape, bias=None, stride: int = 1, padding: int =
     >>> shape, conv.value(np.ones((1, 9)))
     ((1, 2, 2), array([[4., 4., 4., 4.]]))
     """
-    kernel = real_array("kernel", kernel, (None, shape[0], None, None))
+    kernel = real_array("kernel", kernel, (None, _image(shape)[0], None, None))
     c_out, _, h, w = kernel.shape
     windows, (height, width) = _windows(shape, (h, w), stride, padding)
     taps = windows.reshape(height * width, -1)                      # input index (−1: padding) of every tap of a window
@@ -49,7 +49,7 @@ def average_pool(shape: Shape, size: int, stride: int | None = None) -> tuple[Af
 
 def max_pool(shape: Shape, size: int, stride: int | None = None) -> tuple[MaxPool, Shape]:
     """The maximum over size × size windows, channel by channel, and the shape it writes; stride defaults to size."""
-    channels, H, W = shape
+    channels, H, W = _image(shape)
     size = whole("size", size)
     windows, (height, width) = _windows((1, H, W), (size, size), size if stride is None else stride, 0)
     windows = windows.reshape(height * width, -1)
@@ -68,7 +68,7 @@ def batch_norm(scale, shift, mean, variance, eps: float = 1e-5, pixels: int = 1)
     if (variance < 0).any():
         raise ValueError(f"variance must be ≥ 0, got {variance.min():g}")
     gain = scale / np.sqrt(variance + positive("eps", eps))
-    return Affine(sparse.diags_array(np.repeat(gain, pixels)).tocsr(), np.repeat(shift - gain * mean, pixels))
+    return Affine(sparse.diags_array(np.repeat(gain, whole("pixels", pixels))).tocsr(), np.repeat(shift - gain * mean, pixels))
 
 
 def add(n: int, parts: int = 2) -> Affine:
@@ -76,9 +76,16 @@ def add(n: int, parts: int = 2) -> Affine:
     return Affine(sparse.hstack([sparse.eye_array(whole("n", n))] * whole("parts", parts, 2)).tocsr())
 
 
+def _image(shape) -> Shape:
+    """(channels, height, width), checked."""
+    if not isinstance(shape, (tuple, list)) or len(shape) != 3:
+        raise ValueError(f"shape={shape!r}, expected (channels, height, width)")
+    return tuple(whole("shape", n) for n in shape)
+
+
 def _windows(shape: Shape, size: tuple[int, int], stride: int, padding: int) -> tuple[np.ndarray, tuple[int, int]]:
     """Input indices (height, width, c, h, w) of every window, −1 in the padding, and (height, width)."""
-    channels, H, W = (whole("shape", n) for n in shape)
+    channels, H, W = _image(shape)
     stride, padding = whole("stride", stride), whole("padding", padding, 0)
     index = np.full((channels, H + 2 * padding, W + 2 * padding), -1, dtype=np.int64)
     index[:, padding:padding + H, padding:padding + W] = np.arange(channels * H * W).reshape(channels, H, W)

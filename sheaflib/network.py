@@ -1,4 +1,4 @@
-"""A feedforward network as a topologically ordered graph of operations (paper §1; merges are our extension)."""
+"""A feedforward network as a topologically ordered graph of operations (the paper's construction; merges are derived)."""
 
 from __future__ import annotations
 
@@ -29,7 +29,10 @@ class Node:
     inputs: tuple[str, ...]
 
     def __post_init__(self):
-        object.__setattr__(self, "inputs", (self.inputs,) if isinstance(self.inputs, str) else tuple(self.inputs))
+        inputs = (self.inputs,) if isinstance(self.inputs, str) else self.inputs
+        if not isinstance(self.name, str) or not isinstance(inputs, (list, tuple)):
+            raise TypeError(f"node {self.name!r} reads {self.inputs!r}, expected names as text, and one name or several to read")
+        object.__setattr__(self, "inputs", tuple(inputs))
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,7 @@ class Network:
 
     @classmethod
     def he(cls, dims: Sequence[int], rng: np.random.Generator, output: str | Output = "identity") -> Network:
-        """The chain with widths dims = [n_0, …, n_{k+1}], He weights N(0, 2/n_{ℓ-1}) and zero biases (paper §1)."""
+        """The chain with widths dims = [n_0, …, n_{k+1}], He weights N(0, 2/n_{ℓ-1}) and zero biases (the paper's construction)."""
         if not isinstance(rng, np.random.Generator):
             raise TypeError(f"rng={rng!r} must be a numpy.random.Generator: use np.random.default_rng(42)")
         dims = [whole("dims", n) for n in dims]
@@ -130,8 +133,8 @@ def check_overflow(values: dict[str, np.ndarray]) -> None:
 
 def _nodes(n_in: int, nodes: Sequence) -> tuple[Node, ...]:
     """Normalise and check the nodes of a network."""
-    if not nodes:
-        raise ValueError("nodes is empty, expected at least one operation")
+    if not isinstance(nodes, (list, tuple)) or not nodes:
+        raise ValueError(f"nodes is {nodes!r}, expected a list of at least one (name, operation[, inputs])")
     dims, checked = {INPUT: n_in}, []
     for entry in nodes:
         node = entry if isinstance(entry, Node) else _as_node(entry, previous=next(reversed(dims)))

@@ -1,4 +1,4 @@
-"""What every operation of a network offers: each is affine once its pattern is frozen, F(a) = F_s a + b (paper §1).
+"""What every operation of a network offers: each is affine once its pattern is frozen, F(a) = F_s a + b (the paper's construction).
 
 An operation reads one batch (B, n_in) and writes one batch (B, n_out). `Affine` and `Stack` have no pattern; a `Selection`
 multiplies by a matrix that depends on the sign or the order of what it reads, written down by its pattern s.

@@ -1,4 +1,4 @@
-"""The output map φ, the only one of a network that is not piecewise affine (paper §1)."""
+"""The output map φ, the only one of a network that is not piecewise affine (the paper's construction)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Output:
     name: str = "identity"
 
     def __post_init__(self):
-        if self.name not in _OUTPUTS:
+        if not isinstance(self.name, str) or self.name not in _OUTPUTS:
             raise ValueError(f"output={self.name!r} is unknown, expected one of {', '.join(_OUTPUTS)}")
 
     @property

@@ -1,4 +1,4 @@
-"""Pinned neurons: some coordinates of a cochain clamped (hard) or tied by a spring of stiffness γ (soft) (paper §5.1).
+"""Pinned neurons: some coordinates of a cochain clamped (hard) or tied by a spring of stiffness γ (soft) (§5.1 of the paper).
 
 A soft pin is a penalty edge √γ to a vertex that holds the wanted value; γ → ∞ is the hard pin, which makes the boundary grow.
 """
@@ -115,7 +115,9 @@ def resolve(sheaf: NeuralSheaf, pins: Pin | Sequence[Pin], n_batch: int, augment
     Soft pins on one coordinate act like parallel springs. Raises ValueError for an unknown stalk, a coordinate outside it,
     a value of the wrong shape, and two hard pins that contradict.
     """
-    pins = [pins] if isinstance(pins, Pin) else list(pins)
+    if not isinstance(pins, (Pin, list, tuple)):
+        raise TypeError(f"pins is {pins!r}, expected a pin or a sequence of pins made by hard(…) or soft(…)")
+    pins = [pins] if isinstance(pins, Pin) else pins
     layout = sheaf.augmented_layout if augmented else sheaf.layout
     hard_at: dict[int, np.ndarray] = {}
     soft_at: dict[int, list[tuple[float, np.ndarray]]] = {}
@@ -155,11 +157,10 @@ def _coordinates(pin: Pin, layout, n_batch: int):
     outside = [i for i in at if not -width <= i < width]
     if outside:
         raise ValueError(f"pin at={outside[0]} is out of range: {pin.stalk!r} has coordinates 0 … {width - 1}")
-    try:
-        value = np.broadcast_to(pin.value, (n_batch, len(at)))
-    except ValueError:
+    if pin.value.shape not in ((), (len(at),), (n_batch, len(at))):
         raise ValueError(f"pin value on {pin.stalk!r} has shape {pin.value.shape}, "
-                         f"expected a number, ({len(at)},) or ({n_batch}, {len(at)})") from None
+                         f"expected a number, ({len(at)},) or ({n_batch}, {len(at)})")
+    value = np.broadcast_to(pin.value, (n_batch, len(at)))
     return [(s.start + i % width, value[:, k]) for k, i in enumerate(at)]
 
 

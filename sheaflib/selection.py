@@ -1,4 +1,4 @@
-"""State-dependent linear maps: ReLU, leaky ReLU, |·| and max-pool, one activation edge of the sheaf (paper §1)."""
+"""State-dependent linear maps: ReLU, leaky ReLU, |·| and max-pool, one activation edge of the sheaf (the paper's construction)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Selection(Operation):
 
 @dataclass(frozen=True)
 class ReLU(Selection):
-    """a = R_z z, R_z = diag(1[z ≥ 0]); z = 0 counts as active (paper §1). `slope` ≠ 0: leaky ReLU; −1: |z|.
+    """a = R_z z, R_z = diag(1[z ≥ 0]); z = 0 counts as active (the paper's construction). `slope` ≠ 0: leaky ReLU; −1: |z|.
 
     The pattern is True where z ≥ 0; a frozen pattern may lie in [0, 1] (the sliding modes of Thm 4.1).
 

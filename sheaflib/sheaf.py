@@ -1,4 +1,4 @@
-"""The cellular sheaf of a network: one vertex per quantity, one edge per computational step (paper §1, Lemma 3.2).
+"""The cellular sheaf of a network: one vertex per quantity, one edge per computational step (Lemma 3.2).
 
 A cochain on the free coordinates Ω is one flat array w (B, N), N = Σ widths, in topological order. The sheaf never sees
 layers: block i of the forward pass is F_i(blocks before i), so δ_Ω = I − (strictly lower triangular) and det δ_Ω = 1.
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from types import MappingProxyType
 from typing import Mapping
 
 import numpy as np
@@ -67,7 +68,7 @@ class NeuralSheaf:
         selections = [n for n in network.nodes if isinstance(n.operation, Selection)]
         self.pattern_layout = Layout(tuple(n.name for n in selections), tuple(n.operation.n_pattern for n in selections))
         self.edges = _edges(network, self.augmented_layout)
-        self.edge_weights = _edge_weights(edge_weights, self.edges)
+        self.edge_weights = MappingProxyType(_edge_weights(edge_weights, self.edges))
 
     @property
     def N(self) -> int:

@@ -10,6 +10,7 @@ from tools.execute import Job
 from tools.project import Project, write_whole
 from tools.surroundings import variables
 
+NOT_FIGURES = {"ledger.json", "LEDGER.md", "bench.json", "bench.md"}      # what else lies in figures/
 ENDINGS = (".json", ".pdf", ".png")
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tools import drift, figures, index, ledgers, notebooks, runner
 from tools.execute import Job
+from tools.figures import NOT_FIGURES
 from tools.project import Project, write_whole
 from tools.surroundings import variables
 
@@ -52,8 +53,7 @@ def write_ledger(project, every, out):
 def figure_problems(project, every, out):
     """Yield each drift of a figure's numbers and each figure that is made and not committed, or the reverse."""
     listed = {name for n in every for name in n.figures}
-    committed = {p.stem for p in project.figures.glob("*.json")} - {"ledger"}
-    made = {p.stem for p in (out / "figures").glob("*.json")} - {"ledger"}
+    committed, made = ({p.stem for p in folder.glob("*.json") if p.name not in NOT_FIGURES} for folder in (project.figures, out / "figures"))
     yield from (f"{name} is committed and no longer made" for name in sorted(committed - made))
     yield from (f"{name} is made and not committed" for name in sorted((made | listed) - committed))
     for name in sorted(committed & made):

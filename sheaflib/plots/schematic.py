@@ -1,4 +1,4 @@
-"""A network drawn as its sheaf: the graph, a stalk over every vertex and edge, the restriction maps between them (paper §1)."""
+"""A network drawn as its sheaf: the graph, a stalk over every vertex and edge, the restriction maps between them (the paper's construction)."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ BAD = {
     "he fraction": (lambda: Network.he([2, 1.5], np.random.default_rng(0)), TypeError, r"dims=1\.5 must be a whole number"),
     "he too short": (lambda: Network.he([2], np.random.default_rng(0)), ValueError, r"dims=\[2\] must hold at least the input and the output"),
     # graphs
-    "no nodes": (lambda: Network(1, []), ValueError, r"nodes is empty, expected at least one"),
+    "no nodes": (lambda: Network(1, []), ValueError, r"nodes is \[\], expected a list of at least one"),
     "unknown input": (lambda: Network(1, [("z", Affine([[1]]), "y")]), ValueError, r"node 'z' reads 'y', expected one of .*: x"),
     "reads itself": (lambda: Network(1, [("z", ReLU(1), "z")]), ValueError, r"node 'z' reads 'z'"),
     "repeated name": (lambda: Network(1, [("z", ReLU(1)), ("z", ReLU(1))]), ValueError, r"node name 'z' is taken, expected a new name"),

@@ -21,7 +21,7 @@ ENTRIES = {
     "above": "above = 0.9",
     "true": "expected = true",
     "text": "expected = 'unique'",
-    "wrong": "expected = 1.0\ntolerance = 0.1\nverdict = 'refuted'\nevidence = 'it is two'",
+    "wrong": "expected = 1.0\ntolerance = 0.1\nverdict = 'refuted'\nevidence = 'it is two'\nfound = 2.0",
     "big": "expected = 7\nfull = true",
     "other": "expected = 1",
 }
@@ -54,7 +54,7 @@ def ledger(claims, tmp_path):
     ("above", np.array([0.95, 0.91]), "holds"), ("above", 0.9, "fails"), ("above", [], "fails"),
     ("true", np.bool_(True), "holds"), ("true", False, "fails"), ("true", 1, "fails"),
     ("text", "unique", "holds"), ("text", "two", "fails"),
-    ("wrong", 2.0, "refuted"), ("wrong", 1.0, "fails"), ("wrong", float("nan"), "refuted"),
+    ("wrong", 2.0, "refuted"), ("wrong", 1.0, "fails"), ("wrong", float("nan"), "fails"), ("wrong", 3.0, "fails"),
 ])
 def test_verdicts(ledger, name, measured, verdict):
     assert ledger.check(name, measured).verdict == verdict

@@ -63,7 +63,7 @@ EQUILIBRIA = [(-1.0, [-0.5, 1.0, 2.0], 1.0), (1.0, [1 / 3, 7 / 6, 2.0], 25 / 24)
 
 @pytest.mark.parametrize("start, cochain, energy", EQUILIBRIA)
 def test_two_equilibria_of_one_output_pinned_net(start, cochain, energy):
-    """paper.md §3: x = 0, b¹ = −½, W² = 1, z² pinned to 2; two patterns are self-consistent and stable, V = 1 and 25/24."""
+    """The recorded runs: x = 0, b¹ = −½, W² = 1, z² pinned to 2; two patterns are self-consistent and stable, V = 1 and 25/24."""
     sheaf, pin = net(-0.5), hard("z2", 2.0)
     direct = harmonic_extension(sheaf, [[0.0]], pin, pattern=[start >= 0])
     np.testing.assert_allclose(direct.cochain, [cochain], rtol=0, atol=1e-14)

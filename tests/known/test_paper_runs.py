@@ -1,4 +1,4 @@
-"""The recorded runs of paper.md §3–4, from the authors' exact inputs; tolerances are the printed digits."""
+"""The recorded runs, from the authors' exact inputs; tolerances are the printed digits."""
 
 from functools import cache
 
@@ -84,7 +84,7 @@ def test_sigmoid_run_of_figure_E1():
     busiest = np.bincount(units).argmax()
     assert (units == busiest).sum() == 384
     assert busiest < run.sheaf.pattern_layout["a1"].stop           # a neuron of layer 1
-    assert steps[units == busiest].max() == 560                    # paper.md: "between steps 150 and 560"; it begins earlier
+    assert steps[units == busiest].max() == 560                    # the recorded runs: "between steps 150 and 560"; it begins earlier
 
 
 def test_figure_6():
