@@ -46,6 +46,7 @@ def backpropagate(sheaf: NeuralSheaf, x, g) -> dict[str, tuple]:
     """Gradients of a loss with respect to every affine node's (W, b), by one transposed harmonic solve.
 
     g: (B, n_out), the loss's gradient with respect to z^{k+1} at the forward pass. Returns node -> (dW, db), summed over the batch.
+    Raises ValueError when g has other rows than x, TypeError when an affine map is matrix-free.
     """
     x = batch(INPUT, x, sheaf.network.n_in)
     w, g = sheaf.forward(x), batch("g", g, sheaf.network.n_out)

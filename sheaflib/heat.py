@@ -75,7 +75,7 @@ def heat(sheaf: NeuralSheaf, x, start, dt: float | None = None, alpha: float = 1
 
     A start with a_out makes the output edge of a sigmoid or softmax part of the flow; without it that edge is left out.
     dt defaults to 1/(α·bound). A sample rests once its max|Δ| < tol; the generator ends when all do.
-    Raises ValueError for a dt that cannot converge, HeatUnstable when the energy grows.
+    Raises ValueError for a dt that cannot converge, HeatUnstable when the energy exceeds twice its value at the start.
     """
     flow = _begin(sheaf, x, start, dt, alpha, pins, output_force, tol, stepper)
     return _states(flow, whole("every", every))
@@ -131,7 +131,7 @@ def _begin(sheaf, x, start, dt, alpha, pins, output_force, tol, stepper) -> Step
 
 def default_step(sheaf: NeuralSheaf, pins: ResolvedPins | None = None, augmented: bool = False, alpha: float = 1.0,
                  output_force: str = "jacobian") -> float:
-    """1/(α·bound): stable for every pattern, half of the largest step known to be."""
+    """1/(α·bound): stable for every pattern, half of the largest step known to be; raises as `spectrum.bound`."""
     return 1 / (alpha * spectrum.bound(sheaf, pins, augmented, output_force))
 
 

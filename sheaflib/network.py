@@ -85,7 +85,7 @@ class Network:
         return self.nodes[-1].operation.n_out
 
     def __call__(self, x) -> np.ndarray:
-        """φ(z^{k+1}) for a batch: (B, n_in) -> (B, n_out)."""
+        """φ(z^{k+1}) for a batch: (B, n_in) -> (B, n_out); OverflowError when the pass leaves float64."""
         x = batch(INPUT, x, self.n_in)
         values = {INPUT: x}
         for node in self.nodes:

@@ -49,7 +49,7 @@ class NeuralSheaf:
     """The sheaf of a network. Edges are named as in the paper: affine_1, activation_1, …, projection_1, …, output.
 
     edge_weights: one positive number for every edge, or a mapping edge name -> number (default 1):
-    V(w) = ½ Σ_e w_e ‖(δw − c)_e‖² and L = δᵀ diag(w_e) δ.
+    V(w) = ½ Σ_e w_e ‖(δw − c)_e‖² and L = δᵀ diag(w_e) δ. ValueError for an unknown edge or a weight that is not positive.
 
     >>> sheaf = NeuralSheaf(Network.mlp([[[2.0]], [[3.0]]], [[1.0], [0.0]]))
     >>> sheaf.forward([[1.0]])
@@ -103,7 +103,10 @@ class NeuralSheaf:
         return batch(name, w, width)
 
     def forward(self, x, augmented: bool = False) -> np.ndarray:
-        """The forward pass as a cochain: (B, n_0) -> (B, N); with `augmented`, a_out = φ(z^{k+1}) is appended."""
+        """The forward pass as a cochain: (B, n_0) -> (B, N); with `augmented`, a_out = φ(z^{k+1}) is appended.
+
+        Raises OverflowError when it leaves float64.
+        """
         x = batch(INPUT, x, self.network.n_in)
         w = np.empty((len(x), self.augmented_layout.size if augmented else self.N))
         values = {INPUT: x}

@@ -142,7 +142,7 @@ def heat_torch():
         return row(name, ours, None, "not measured: PyTorch is not installed (python -m venv build/torch; build/torch/bin/pip install torch==2.13.0 numpy)")
     answer = json.loads(subprocess.run([python, "-m", "tools.bench_torch"], cwd=REPOSITORY, check=True, capture_output=True, text=True).stdout)
     return row(name, ours, answer["seconds_a_step"],
-               f"against the same loop with PyTorch {answer['version']} tensors (no autograd); goal: 10×; outputs differ by {answer['difference']:.0e} after {answer['steps']} steps")
+               f"against the same loop with PyTorch {answer['version']} tensors (no autograd), {answer['steps']} steps timed; goal: 10×; outputs differ by {answer['difference']:.0e}")
 
 
 if __name__ == "__main__":
