@@ -36,6 +36,7 @@ NEURON, GRAPHS, ORDER = "tests/known/test_one_neuron.py", "tests/known/test_grap
 PAPER, GRADIENTS = "tests/known/test_paper_runs.py", "tests/parity/test_gradients.py"
 REFUSAL = "tests/contract/test_bad_input.py::test_a_step_beyond_2_over_lambda_max_is_refused_with_both_numbers"
 SAVED = "tests/contract/test_immutability.py::test_save_and_load_every_operation"
+STEP_LIMIT = "tests/order/test_step_limit.py"
 GENERATOR = "tests/parity/test_engines.py::test_generator_recorded_every_1_and_every_7_and_relax"
 
 MUTANTS = [
@@ -73,6 +74,9 @@ MUTANTS = [
     Mutant("compiled.py", "if t > 0 and new != pattern[i]:", "if t > 1 and new != pattern[i]:", "the engine misses a switch in its first step", GENERATOR),
     Mutant("compiled.py", "self.dt * self.alpha", "self.dt", "the engine forgets α", ORDER),
     Mutant("heat.py", "limit = 2 / (alpha * largest)", "limit = 4 / (alpha * largest)", "twice too large a step is let through", REFUSAL),
+    Mutant("heat.py", "state = w if pins else sheaf.forward(x, augmented=augmented)", "state = w",
+           "the step is judged at the start, pins or not", STEP_LIMIT),
+    Mutant("compiled.py", "weight[n] * potential", "potential", "the engine's energy forgets the weight of the output edge", STEP_LIMIT),
     Mutant("solution.py", "sheaf.energy(self.cochain, self.x) + self.pins.energy(self.cochain)", "sheaf.energy(self.cochain, self.x)",
            "a solution's energy without its springs", PINS),
     # spectrum and discord
