@@ -82,7 +82,8 @@ MUTANTS = [
     # spectrum and discord
     Mutant("spectrum.py", "squares[name] += node.operation.norm**2", "squares[name] = node.operation.norm**2",
            "the bound forgets fan-out", EIGENVALUES),
-    Mutant("spectrum.py", "e / sheaf.row_weights[:sheaf.N]", "e", "Lanczos for λ₁ forgets the edge weights", SPECTRUM),
+    Mutant("spectrum.py", "backward_substitution(sheaf, p, pattern) / weights[:sheaf.N]", "backward_substitution(sheaf, p, pattern)",
+           "Lanczos for λ₁ forgets the edge weights", SPECTRUM),
     Mutant("discord.py", "squares.sum(axis=1)", "squares.mean(axis=1)", "discord of an edge as a mean", ENERGY),
 ]
 
