@@ -26,11 +26,12 @@ from sheaflib.selection import MaxPool, ReLU
 from sheaflib.sheaf import NeuralSheaf
 from sheaflib.solution import Solution
 from sheaflib.substitution import backward_substitution, forward_substitution
+from sheaflib.training import TrainingDiverged, TrainingState, gradient_descent, joint_flow
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Affine", "CellularSheaf", "HeatUnstable", "MaxPool", "Network", "NeuralSheaf", "Node", "Output", "ReLU", "SheafEdge",
-    "Solution", "Stack", "add", "average_pool", "backpropagate", "backward_substitution", "batch_norm", "convolution",
-    "forward_substitution", "hard", "harmonic_extension", "heat", "max_pool", "relax", "soft",
+    "Solution", "Stack", "TrainingDiverged", "TrainingState", "add", "average_pool", "backpropagate", "backward_substitution", "batch_norm", "convolution",
+    "forward_substitution", "gradient_descent", "hard", "harmonic_extension", "heat", "joint_flow", "max_pool", "relax", "soft",
 ]

@@ -1,0 +1,61 @@
+"""One step of full-batch gradient descent by the transposed substitution, for any feedforward network: the NumPy oracle (§5.2)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from sheaflib.harmonic import backpropagate
+from sheaflib.joint import RUNAWAY, TrainingDiverged, descend
+from sheaflib.objective import loss_gradient, output_energy
+from sheaflib.network import Network
+from sheaflib.sheaf import NeuralSheaf
+
+
+def gradient(network: Network, x, y) -> dict[str, tuple]:
+    """The gradient of `loss` with respect to every affine node's (W, b), by one backward substitution in δ_Ωᵀ."""
+    sheaf = NeuralSheaf(network)
+    z = sheaf.forward(x)[:, sheaf.layout[network.nodes[-1].name]]
+    return backpropagate(sheaf, x, loss_gradient(network.output, z, y))
+
+
+class DescentStepper:
+    """The state of a gradient descent: the network, steps taken. A subclass may keep the weights in another form."""
+
+    def __init__(self, network: Network, x, y, lr: float):
+        self.x, self.y, self.lr, self.step = x, y, lr, 0
+        self.limit = RUNAWAY * max(total_energy(network, x, y), float(output_energy(network.output, np.zeros_like(y), y).sum()))
+        self.put(network)
+
+    def put(self, network: Network) -> None:
+        """Make this the state."""
+        self.network = network
+
+    def state(self) -> Network:
+        """The present network."""
+        return self.network
+
+    def advance(self, n: int) -> None:
+        """Take n steps; TrainingDiverged when the loss is above its limit or not a number."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            for _ in range(n):
+                try:
+                    self.check(total_energy(self.network, self.x, self.y))
+                    network = descend(self.network, gradient(self.network, self.x, self.y), self.lr)
+                except OverflowError:
+                    network = None
+                if network is None:
+                    self.check(np.nan)
+                self.put(network)
+                self.step += 1
+
+    def check(self, energy: float) -> None:
+        """Raise TrainingDiverged unless the energy of the output, ΣΦ, is below its limit."""
+        if not energy <= self.limit:
+            raise TrainingDiverged(f"gradient descent diverged at step {self.step}: ΣΦ = {energy:.3g} at the output layer, over {self.limit:.3g}, "
+                                   f"a million times the start's; lower lr={self.lr:g}")
+
+
+def total_energy(network: Network, x, y) -> float:
+    """ΣΦ of the forward pass: half the summed squares, or the summed cross-entropy."""
+    sheaf = NeuralSheaf(network)
+    return float(output_energy(network.output, sheaf.forward(x)[:, sheaf.layout[network.nodes[-1].name]], y).sum())

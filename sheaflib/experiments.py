@@ -1,0 +1,101 @@
+"""The paper's training experiments as functions of plain parameters, so that a sweep can run, cache and resume them (§5.2, App. E)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from sheaflib import tasks
+from sheaflib.network import Network
+from sheaflib.objective import loss
+from sheaflib.sheaf import NeuralSheaf
+from sheaflib.training import TrainingDiverged, TrainingState, gradient_descent, joint_flow
+
+OUTPUTS = {"paraboloid": "identity", "saddle": "identity", "circular": "sigmoid", "blobs": "softmax"}
+DEEP = {"widths": "2x10x8x1", "dt": 0.01, "steps": 200_000}
+TABLE_E1 = {
+    "paraboloid-1h": {"task": "paraboloid", "widths": "2x30x1", "dt": 0.005, "steps": 100_000},
+    "saddle-1h": {"task": "saddle", "widths": "2x30x1", "dt": 0.005, "steps": 100_000},
+    "circular-1h": {"task": "circular", "widths": "2x25x1", "dt": 0.005, "steps": 100_000},
+    "blobs-1h": {"task": "blobs", "widths": "2x25x4", "dt": 0.005, "steps": 100_000},
+    "paraboloid-2h": {"task": "paraboloid", **DEEP},
+    "saddle-2h": {"task": "saddle", **DEEP},
+    "circular-2h": {"task": "circular", **DEEP},
+    "blobs-2h": {"task": "blobs", **DEEP, "widths": "2x10x8x4"},
+}
+
+
+class Run(NamedTuple):
+    """A training run: recorded steps (R,), train and test loss there (R,), the last network and stalks, "" or why it diverged."""
+
+    step: np.ndarray
+    train: np.ndarray
+    test: np.ndarray
+    network: Network
+    stalks: np.ndarray
+    diverged: str = ""
+
+    def __repr__(self):
+        end = "diverged" if self.diverged else f"train {self.train[-1]:.4g}, test {self.test[-1]:.4g}"
+        return f"Run({len(self.step)} records to step {self.step[-1]}: {end})"
+
+
+def initial(task: str, widths: str, seed: int, fresh: bool) -> Network:
+    """The network of a run: the authors' recorded weights, or He weights drawn with `seed` when `fresh`."""
+    if task not in OUTPUTS:
+        raise ValueError(f"task={task!r} is unknown, expected one of {', '.join(OUTPUTS)}")
+    if fresh:
+        return Network.he([int(n) for n in widths.split("x")], np.random.default_rng(seed), OUTPUTS[task])
+    return tasks.paper_network(widths, seed, OUTPUTS[task])
+
+
+def stalks(sheaf: NeuralSheaf, widths: str, seed: int, fresh: bool, n_batch: int) -> np.ndarray:
+    """Random stalks (n_batch, N), standard normal: the authors' recorded ones, or drawn with `seed` when `fresh`."""
+    if fresh:
+        return np.random.default_rng([seed, 1]).standard_normal((n_batch, sheaf.N))
+    recorded = tasks.paper_inputs()
+    names = [f"stalks/{widths}/seed{seed}/{stalk}" for stalk in sheaf.layout.names]
+    if names[0] not in recorded:
+        known = sorted({"/".join(name.split("/")[1:3]) for name in recorded if name.startswith("stalks/")})
+        raise ValueError(f"no recorded stalks for widths={widths!r}, seed={seed}; expected one of {', '.join(known)}")
+    return np.concatenate([recorded[name] for name in names], axis=1)[:n_batch]
+
+
+def train(task: str, widths: str, *, method: str = "sheaf", seed: int = 42, stalk_seed: int = 42, fresh: bool = False,
+          start: str = "", beta_n: float = 1.0, dt: float = 0.005, steps: int = 100_000, every: int = 0, n: int = 300) -> Run:
+    """One run of sheaf training (method "sheaf") or gradient descent ("gd"), as the authors set it up.
+
+    Regression starts from random stalks and keeps them; classification starts from the forward pass and returns to it every 1000
+    steps ("cold"); start="forward" or "random" overrides the former. β = beta_n/n, n the number of training samples taken. The
+    learning rate of gradient descent is 0.005 for regression, 0.01 for classification; dt is not used there. every: steps between
+    records (0: only the first and the last). A run that diverges says so and keeps the records before.
+    """
+    network, data = initial(task, widths, seed, fresh), tasks.task(task)
+    x, y = data.X_train[:n], data.Y_train[:n]
+    every, regression = every or steps, OUTPUTS[task] == "identity"
+    if method == "gd":
+        states = gradient_descent(network, x, y, 0.005 if regression else 0.01, every=every)
+    elif method == "sheaf":
+        sheaf = NeuralSheaf(network)
+        random = start == "random" or not start and regression
+        begin = stalks(sheaf, widths, stalk_seed, fresh, len(x)) if random else None
+        states = joint_flow(sheaf, x, y, begin, beta=beta_n / len(x), dt=dt, cold=0 if regression else 1000, every=every)
+    else:
+        raise ValueError(f"method={method!r} is unknown, expected sheaf or gd")
+    return record(states, steps, data)
+
+
+def record(states, steps: int, data: tasks.Task) -> Run:
+    """Follow a training generator for a number of steps."""
+    kept, why = [], ""
+    try:
+        for state in states:
+            kept.append((state.record.step, state.record.loss, loss(state.network, data.X_test, data.Y_test)))
+            last: TrainingState = state
+            if state.record.step >= steps:
+                break
+    except TrainingDiverged as error:
+        why = str(error)
+    step, train_loss, test_loss = (np.array(column) for column in zip(*kept))
+    return Run(step, train_loss, test_loss, last.network, last.stalks, why)

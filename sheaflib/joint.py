@@ -1,0 +1,108 @@
+"""One Euler step of the joint stalk–weight flow for any feedforward network: the NumPy oracle (§5.2).
+
+E(ω, θ) = Σ_i { ½ Σ_e w_e ‖r_e‖² + Φ(z_i^{k+1}, y_i) }; stalks move by −α ∂E/∂ω, weights by −β ∂E/∂θ, every force from old values.
+The output edge of training ties z^{k+1} itself to the label (weight 1, or the weight of the sheaf's output edge): no a_out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from sheaflib.forces import force
+from sheaflib.network import INPUT, Network, gather
+from sheaflib.objective import error, output_energy
+from sheaflib.pins import ResolvedPins
+from sheaflib.sheaf import NeuralSheaf
+
+RUNAWAY = 1e6                                             # times the energy of the start, or of zero stalks
+
+
+class TrainingDiverged(ArithmeticError):
+    """Training ran away: the message names the step, the edge, the energy and what to lower."""
+
+
+def with_weights(network: Network, weights: dict[str, tuple]) -> Network:
+    """The network with the affine maps node -> (W, b) in place of its own."""
+    nodes = [replace(node, operation=replace(node.operation, weight=weights[node.name][0], bias=weights[node.name][1]))
+             if node.name in weights else node for node in network.nodes]
+    return Network(network.n_in, nodes, network.output)
+
+
+def descend(network: Network, gradient: dict[str, tuple], step: float) -> Network | None:
+    """The network with θ − step · gradient; None when that leaves float64."""
+    weights = {node.name: (node.operation.weight - step * gradient[node.name][0], node.operation.bias - step * gradient[node.name][1])
+               for node in network.nodes if node.name in gradient}
+    finite = all(np.isfinite(getattr(W, "data", W)).all() and np.isfinite(b).all() for W, b in weights.values())
+    return with_weights(network, weights) if finite else None
+
+
+def output_weight(sheaf: NeuralSheaf) -> float:
+    """The weight of the edge that ties the output to the label: that of the sheaf's output edge, 1 without one."""
+    return sheaf.edge_weights.get("output", 1.0)
+
+
+def edge_energies(sheaf: NeuralSheaf, x, y, w) -> dict[str, float]:
+    """E(ω, θ) edge by edge, summed over the batch; "output" is the edge to the label, w_out Φ."""
+    squares = sheaf.row_weights[:sheaf.N] * sheaf.discrepancy(w, x)**2
+    energies = {e.name: float(0.5 * squares[:, e.rows].sum()) for e in sheaf.edges if e.rows.stop <= sheaf.N}
+    z = w[:, sheaf.layout[sheaf.network.nodes[-1].name]]
+    return {**energies, "output": float(output_weight(sheaf) * output_energy(sheaf.network.output, z, y).sum())}
+
+
+def weight_gradient(sheaf: NeuralSheaf, x, w) -> dict[str, tuple]:
+    """∂E/∂θ at any stalks w (B, N): affine node -> (dW, db) = (Σ_i w_e r_i a_iᵀ, Σ_i w_e r_i) with r = Wa + b − z."""
+    stress = sheaf.row_weights[:sheaf.N] * sheaf.discrepancy(w, x)
+    values = {INPUT: x, **sheaf.layout.split(w)}
+    return {node.name: node.operation.gradient(gather(values, node), -stress[:, sheaf.layout[node.name]])
+            for node in sheaf.network.nodes if node.operation.kind == "affine"}
+
+
+class JointStepper:
+    """The state of a joint flow: sheaf (with the present weights), stalks w (B, N), steps taken.
+
+    A subclass may keep them in another form; it overrides `put`, `state` and `advance`.
+    """
+
+    def __init__(self, sheaf: NeuralSheaf, x, y, w, beta: float, dt: float, alpha: float, pins: ResolvedPins):
+        self.x, self.y, self.pins, self.beta, self.dt, self.alpha, self.step = x, y, pins, beta, dt, alpha, 0
+        scale = max(sum(edge_energies(sheaf, x, y, stalks).values()) for stalks in (w, np.zeros_like(w)))
+        self.limit = RUNAWAY * scale
+        self.put(sheaf, w)
+
+    def put(self, sheaf: NeuralSheaf, w: np.ndarray) -> None:
+        """Make this the state; hard pins are imposed."""
+        self.sheaf, self.w = sheaf, self.pins.impose(w)
+
+    def state(self) -> tuple[NeuralSheaf, np.ndarray]:
+        """The sheaf of the present weights, and a copy of the stalks."""
+        return self.sheaf, self.w.copy()
+
+    def advance(self, n: int) -> None:
+        """Take n steps; TrainingDiverged when the energy is above its limit or not a number."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            for _ in range(n):
+                self.check(edge_energies(self.sheaf, self.x, self.y, self.w))
+                self._step()
+                self.step += 1
+
+    def _step(self) -> None:
+        sheaf, w, last = self.sheaf, self.w, self.sheaf.layout[self.sheaf.network.nodes[-1].name]
+        f = force(sheaf, w, self.x, self.pins)
+        f[:, last] -= output_weight(sheaf) * self.pins.free[last] * error(sheaf.network.output, w[:, last], self.y)
+        network = descend(sheaf.network, weight_gradient(sheaf, self.x, w), self.dt * self.beta)
+        w = w + self.dt * self.alpha * f
+        if network is None or not np.isfinite(w).all():
+            self.check({"output": np.nan})
+        self.put(NeuralSheaf(network, sheaf.edge_weights), w)
+
+    def check(self, energies: dict[str, float]) -> None:
+        """Raise TrainingDiverged unless the energies, edge by edge, sum to less than the limit."""
+        energy = sum(energies.values())
+        if energy <= self.limit:
+            return
+        worst = max(energies, key=lambda e: np.inf if np.isnan(energies[e]) else energies[e])
+        raise TrainingDiverged(
+            f"the joint flow diverged at step {self.step}: energy {energy:.3g}, over {self.limit:.3g}, a million times the start's, most of it "
+            f"on edge {worst}; lower beta={self.beta:.3g} (β·n = {self.beta * len(self.x):.3g}) or dt={self.dt:g}")

@@ -1,0 +1,69 @@
+"""What training minimises: labels, the loss a reader sees, and the energy Φ of the output edge (§5.2)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from sheaflib.checks import batch
+from sheaflib.network import Network
+from sheaflib.output import Output
+
+CLAMP = 1e-12                                             # the authors' floor of a probability under the logarithm
+
+
+def check_labels(output: Output, y, n_out: int, n_batch: int | None = None) -> np.ndarray:
+    """`y` as float64 labels (B, n_out).
+
+    Raises ValueError for another shape, another number of rows than n_batch, labels of a sigmoid outside {0, 1} and labels of a
+    softmax that are not one-hot.
+    """
+    y = batch("y", y, n_out)
+    if n_batch is not None and len(y) != n_batch:
+        raise ValueError(f"y has {len(y)} rows, expected {n_batch}: one a row of x")
+    if output.is_identity:
+        return y
+    wrong = ~np.isin(y, (0, 1))
+    if wrong.any():
+        i, j = (int(k) for k in np.argwhere(wrong)[0])
+        raise ValueError(f"y holds {y[i, j]:g} at index ({i}, {j}), expected 0 or 1: the output is a {output.name}")
+    if output.name == "softmax" and (y.sum(axis=1) != 1).any():
+        i = int(np.argmax(y.sum(axis=1) != 1))
+        raise ValueError(f"y is not one-hot: row {i} sums to {y[i].sum():g}, expected one 1 a row: the output is a softmax")
+    return y
+
+
+def loss(network: Network, x, y) -> float:
+    """The ordinary loss of the forward pass: mean squared error over all entries, or cross-entropy, mean over the batch.
+
+    >>> loss(Network.mlp([[[2.0]]]), [[1.0], [2.0]], [[2.0], [3.0]])
+    0.5
+    """
+    p = network(x)
+    y = check_labels(network.output, y, network.n_out, len(p))
+    if network.output.is_identity:
+        return float(((p - y)**2).mean())
+    cost = -y * np.log(np.maximum(p, CLAMP))
+    if network.output.name == "sigmoid":
+        cost = cost - (1 - y) * np.log(np.maximum(1 - p, CLAMP))
+    return float(cost.sum(axis=1).mean())
+
+
+def loss_gradient(output: Output, z: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """The gradient of `loss` with respect to the logits z^{k+1}: (B, n_out), without the clamp."""
+    return error(output, z, y) * loss_scale(output, *y.shape)
+
+
+def loss_scale(output: Output, n_batch: int, n_out: int) -> float:
+    """∂loss/∂z over φ(z) − y: 2/(B·n_out) for the mean of squares, 1/B for a cross-entropy."""
+    return 2 / (n_batch * n_out) if output.is_identity else 1 / n_batch
+
+
+def error(output: Output, z: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """φ(z) − y = ∂Φ/∂z: (B, n_out)."""
+    return output.value(z) - y
+
+
+def output_energy(output: Output, z: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Φ(z, y) of every sample, (B,): ½‖z − y‖², or the cross-entropy in logits ψ(z) − yᵀz."""
+    energy = output.potential(z) - (y * z).sum(axis=1)
+    return energy + 0.5 * (y**2).sum(axis=1) if output.is_identity else energy

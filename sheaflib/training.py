@@ -1,0 +1,160 @@
+"""Training: the joint stalk–weight flow, and gradient descent by the transposed substitution, as generators (§5.2).
+
+The joint flow is gradient flow on one energy, E(ω, θ) = Σ_i { ½ Σ_e w_e ‖r_e‖² + Φ(z_i^{k+1}, y_i) }: each stalk and each weight
+looks at the edges it touches, and nothing is propagated backwards. Gradient descent is the other extreme, stalks always harmonic.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Iterator, NamedTuple, Sequence
+
+import numpy as np
+
+from sheaflib import discord
+from sheaflib.checks import batch, positive, read_only, whole
+from sheaflib.descent import DescentStepper, gradient
+from sheaflib.fused import FusedDescentStepper, FusedJointStepper, can_fuse
+from sheaflib.joint import JointStepper, TrainingDiverged, edge_energies, weight_gradient
+from sheaflib.network import INPUT, Network
+from sheaflib.objective import check_labels, loss
+from sheaflib.pins import Pin, resolve
+from sheaflib.sheaf import NeuralSheaf, check_sheaf
+
+__all__ = ["Record", "TrainingDiverged", "TrainingState", "gradient", "gradient_descent", "joint_flow", "loss", "weight_gradient"]
+
+
+@dataclass(frozen=True, eq=False)
+class Record:
+    """What is known of a state: step, time = step · dt (gradient descent: step · lr); what costs work is computed when asked for."""
+
+    step: int
+    time: float
+    sheaf: NeuralSheaf = field(repr=False)
+    stalks: np.ndarray = field(repr=False)
+    x: np.ndarray = field(repr=False)
+    y: np.ndarray = field(repr=False)
+
+    @cached_property
+    def loss(self) -> float:
+        """The ordinary loss of the forward pass on the training data: mean squared error or cross-entropy."""
+        return loss(self.sheaf.network, self.x, self.y)
+
+    @cached_property
+    def energies(self) -> dict[str, float]:
+        """E edge by edge, summed over the batch; "output" is the edge to the label."""
+        return edge_energies(self.sheaf, self.x, self.y, self.stalks)
+
+    @property
+    def energy(self) -> float:
+        """E(ω, θ), summed over the batch: what the joint flow descends."""
+        return sum(self.energies.values())
+
+    @cached_property
+    def discord(self) -> dict[str, float]:
+        """Mean discord ‖r_e‖² of every edge but the one to the label."""
+        return {edge: float(values.mean()) for edge, values in discord.per_edge(self.sheaf, self.stalks, self.x).items()}
+
+
+class TrainingState(NamedTuple):
+    """A frozen moment of training: the network, the stalks of all samples (B, N), what is known of them."""
+
+    network: Network
+    stalks: np.ndarray
+    record: Record
+
+    def __repr__(self):
+        return f"TrainingState(step {self.record.step}, t = {self.record.time:g}, loss {self.record.loss:.4g})"
+
+
+def joint_flow(sheaf: NeuralSheaf, x, y, start=None, *, beta: float | None = None, dt: float = 0.005, alpha: float = 1.0,
+               cold: int = 0, pins: Pin | Sequence[Pin] = (), every: int = 1000,
+               stepper: type[JointStepper] | None = None) -> Iterator[TrainingState]:
+    """Yield the joint flow of stalks and weights by explicit Euler: first the start, then every `every` steps, for ever.
+
+    ω̇ = −α ∂E/∂ω, Ẇ^ℓ = −β Σ_i r_i^ℓ a_i^{ℓ−1}ᵀ, ḃ^ℓ = −β Σ_i r_i^ℓ: sums over the batch, so β = 1/B (the default) is a mean. x: (B, n_0);
+    y: (B, n_out), {0, 1} for a sigmoid, one-hot for a softmax; start: stalks (B, N), by default the forward pass, or a TrainingState,
+    which goes on where it stopped to the same bits (its network, not the sheaf's; edge weights are the sheaf's). dt, α: as in `heat`.
+    cold: every that many steps the stalks are the forward pass again (0: never, "warm"). Hard and soft pins hold as in `heat`.
+
+    Raises ValueError or TypeError for bad input, TrainingDiverged, with the step and the edge, when the energy is not a number or a
+    million times that of the start.
+
+    >>> from itertools import islice
+    >>> line = NeuralSheaf(Network.mlp([[[0.0]]]))
+    >>> [round(float(state.network.nodes[0].operation.weight[0, 0]), 3) for state in islice(joint_flow(line, [[1.0]], [[2.0]], every=4000), 3)]
+    [0.0, 1.0, 1.0]
+    """
+    sheaf, x, y, step = _problem(check_sheaf(sheaf).network, sheaf, x, y, start)
+    pinned = resolve(sheaf, pins, len(x))
+    if start is None:
+        w = sheaf.forward(x)
+    else:
+        w = batch("start", start.stalks if isinstance(start, TrainingState) else start, sheaf.N)
+    if len(w) != len(x):
+        raise ValueError(f"start has {len(w)} rows, expected {len(x)}: one a row of x")
+    beta = 1 / len(x) if beta is None else positive("beta", beta, zero=True)
+    dt, alpha, cold, every = positive("dt", dt), positive("alpha", alpha), whole("cold", cold, least=0), whole("every", every)
+    if stepper is None:
+        stepper = FusedJointStepper if can_fuse(sheaf.network) else JointStepper
+    flow = stepper(sheaf, x, y, w, beta, dt, alpha, pinned)
+    flow.step = step
+    return _flow_states(flow, every, cold)
+
+
+def _flow_states(flow: JointStepper, every: int, cold: int) -> Iterator[TrainingState]:
+    while True:
+        sheaf, w = flow.state()
+        yield _state(flow, sheaf, w, flow.dt)
+        goal = flow.step + every
+        while flow.step < goal:
+            flow.advance(min(goal, _next(flow.step, cold, goal)) - flow.step)
+            if cold and flow.step % cold == 0:
+                sheaf, _ = flow.state()
+                flow.put(sheaf, sheaf.forward(flow.x))
+
+
+def _next(step: int, cold: int, goal: int) -> int:
+    """The next step at which the stalks are reset."""
+    return (step // cold + 1) * cold if cold else goal
+
+
+def gradient_descent(network: Network, x, y, lr: float, *, every: int = 1000, start: TrainingState | None = None,
+                     stepper: type[DescentStepper] | None = None) -> Iterator[TrainingState]:
+    """Yield full-batch gradient descent on the mean squared error or cross-entropy: first the start, then every `every` steps.
+
+    The gradient is one backward substitution in δ_Ωᵀ (backpropagation). Labels, `start` and errors as in `joint_flow`; the stalks
+    of a state are its forward pass.
+    """
+    if not isinstance(network, Network):
+        raise TypeError(f"network is a {type(network).__name__}, expected a Network")
+    sheaf, x, y, step = _problem(network, NeuralSheaf(network), x, y, start)
+    if stepper is None:
+        stepper = FusedDescentStepper if can_fuse(network) else DescentStepper
+    descent = stepper(sheaf.network, x, y, positive("lr", lr))
+    descent.step = step
+    return _descent_states(descent, whole("every", every))
+
+
+def _descent_states(descent: DescentStepper, every: int) -> Iterator[TrainingState]:
+    while True:
+        sheaf = NeuralSheaf(descent.state())
+        yield _state(descent, sheaf, sheaf.forward(descent.x), descent.lr)
+        descent.advance(every)
+
+
+def _problem(network: Network, sheaf: NeuralSheaf, x, y, start) -> tuple[NeuralSheaf, np.ndarray, np.ndarray, int]:
+    """The sheaf to begin with, x and y checked, the steps already taken."""
+    x = read_only(batch(INPUT, x, network.n_in))
+    y = read_only(check_labels(network.output, y, network.n_out, len(x)))
+    if not isinstance(start, TrainingState):
+        return sheaf, x, y, 0
+    if start.record.sheaf.layout != sheaf.layout:
+        raise ValueError(f"start is a state of {start.network!r}, expected one of {network!r}")
+    return NeuralSheaf(start.network, sheaf.edge_weights), x, y, start.record.step
+
+
+def _state(stepper, sheaf: NeuralSheaf, w: np.ndarray, unit: float) -> TrainingState:
+    w.flags.writeable = False
+    return TrainingState(sheaf.network, w, Record(stepper.step, stepper.step * unit, sheaf, w, stepper.x, stepper.y))
