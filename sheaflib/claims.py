@@ -1,17 +1,23 @@
-"""What the paper says, as claims with an expected value or bound and a tolerance, and how a measured value is compared."""
+"""What the paper says, as claims with an expected value or bound and a tolerance, or none, and how a measured value is compared."""
 
 import math
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
-KEYS = {"notebook", "statement", "source", "where", "expected", "tolerance", "rtolerance", "below", "above", "full", "verdict", "evidence", "found"}
+KEYS = {"notebook", "statement", "source", "where", "expected", "also", "tolerance", "rtolerance", "below", "above", "full",
+        "verdict", "evidence", "found"}
 SOURCES = ("paper", "reported", "derived")
+BOUNDS = ("expected", "below", "above")
+FOUR_DIGITS = 0.01                                          # as a relative unit of `round_to`
 
 
 @dataclass(frozen=True)
 class Claim:
-    """One entry of claims.toml; `kind` says how a measured value is compared with `expected`: equal, below or above."""
+    """One entry of claims.toml; `kind` says how a measured value is compared with `expected`: equal, below, above or measured (not at all).
+
+    `also` names the entries of a measured dict that are reported without an expectation; they need only be there and finite.
+    """
 
     id: str
     notebook: str
@@ -26,18 +32,38 @@ class Claim:
     verdict: str
     evidence: str
     found: object
+    also: tuple = ()
 
     @classmethod
     def parse(cls, name, entry):
         """Return the claim of one entry; ValueError says what is missing or contradictory."""
         complain(name, entry)
-        kind = next(k for k in ("expected", "below", "above") if k in entry)
+        kind = next((k for k in BOUNDS if k in entry), "measured")
+        verdict = "measured" if kind == "measured" else entry.get("verdict", "holds")
         return cls(name, entry["notebook"], entry["statement"], entry["source"], entry["where"],
-                   {"expected": "equal"}.get(kind, kind), entry[kind], entry.get("rtolerance", entry.get("tolerance", 0)),
-                   "rtolerance" in entry, entry.get("full", False), entry.get("verdict", "holds"), entry.get("evidence", ""), entry.get("found"))
+                   {"expected": "equal"}.get(kind, kind), entry.get(kind), entry.get("rtolerance", entry.get("tolerance", 0)),
+                   "rtolerance" in entry, entry.get("full", False), verdict, entry.get("evidence", ""), entry.get("found"),
+                   tuple(entry.get("also", ())))
 
     def agrees(self, measured):
         """Return whether a plain measured value is as expected; NaN never is."""
+        return self.complete(measured) and self.as_expected(self.compared(measured))
+
+    def complete(self, measured):
+        """Return whether a measured value has the entries it is to have, no others, and those without an expectation finite."""
+        if not self.also:
+            return True
+        return isinstance(measured, dict) and set(measured) == {*self.also, *(self.expected or ())} and all(
+            not is_number(v) or math.isfinite(v) for name in self.also for v in leaves(measured[name]))
+
+    def compared(self, measured):
+        """Return the part of a measured value that has an expectation."""
+        return {k: v for k, v in measured.items() if k not in self.also} if self.also and isinstance(measured, dict) else measured
+
+    def as_expected(self, measured):
+        """Return whether the part of a measured value that has an expectation is as expected."""
+        if self.kind == "measured":
+            return True
         if self.kind == "equal":
             return same(measured, self.expected, self.tolerance, self.relative)
         compare = (lambda v: abs(v) < self.expected) if self.kind == "below" else (lambda v: v > self.expected)
@@ -46,21 +72,30 @@ class Claim:
 
     def judge(self, measured):
         """Return the verdict on a measured value; a refutation must be the one that is expected, the value `found`."""
-        if self.verdict == "holds":
-            return "holds" if self.agrees(measured) else "fails"
-        return "refuted" if same(measured, self.found, self.tolerance, self.relative) and not self.agrees(measured) else "fails"
+        if self.verdict in ("holds", "measured"):
+            return self.verdict if self.agrees(measured) else "fails"
+        as_found = self.complete(measured) and same(self.compared(measured), self.found, self.tolerance, self.relative)
+        return "refuted" if as_found and not self.agrees(measured) else "fails"
 
     def rounded(self, value):
-        """Return a plain value with numbers rounded one digit below the tolerance (or bound), lists and dicts throughout."""
-        return round_to(value, self.expected if self.kind != "equal" else self.tolerance, self.relative)
+        """Return a plain value with numbers rounded one digit below the tolerance (or bound), lists and dicts throughout.
+
+        Entries without an expectation have four digits, unless all are without one and a tolerance is given.
+        """
+        unit = self.expected if self.kind in ("below", "above") else self.tolerance, self.relative
+        if not self.also or not isinstance(value, dict) or self.kind == "measured" and self.tolerance:
+            return round_to(value, *unit)
+        return {k: round_to(v, *((FOUR_DIGITS, True) if k in self.also else unit)) for k, v in value.items()}
 
     def written_expected(self):
-        """Return the expected value as the ledger writes it: {"below": b} and {"above": a} for bounds."""
-        return self.expected if self.kind == "equal" else {self.kind: self.expected}
+        """Return the expected value as the ledger writes it: {"below": b} and {"above": a} for bounds, None for no expectation."""
+        return {self.kind: self.expected} if self.kind in ("below", "above") else self.expected
 
     def written_tolerance(self):
         """Return the tolerance as the ledger writes it: a number, {"relative": r}, or None where there is none."""
-        if self.kind != "equal" or any(not is_number(v) for v in leaves(self.expected)):
+        if self.kind == "measured" and not self.tolerance:
+            return None
+        if self.kind in ("below", "above") or self.kind == "equal" and any(not is_number(v) for v in leaves(self.expected)):
             return None
         return {"relative": self.tolerance} if self.relative else self.tolerance
 
@@ -77,7 +112,7 @@ def complain(name, entry):
     problems = [
         (missing, f"lacks {sorted(missing)}"),
         (set(entry) - KEYS, f"has unknown keys {sorted(set(entry) - KEYS)}"),
-        (sum(k in entry for k in ("expected", "below", "above")) != 1, "needs exactly one of expected, below, above"),
+        expectation(entry),
         ({"tolerance", "rtolerance"} <= set(entry), "has both tolerance and rtolerance"),
         (entry.get("source") not in SOURCES, f"has source {entry.get('source')!r}, expected one of {SOURCES}"),
         (entry.get("verdict", "holds") not in ("holds", "refuted"), "has a verdict that is neither holds nor refuted"),
@@ -87,6 +122,21 @@ def complain(name, entry):
     for wrong, text in problems:
         if wrong:
             raise ValueError(f"claims.toml: {name!r} {text}")
+
+
+def expectation(entry):
+    """Return (wrong, text) of what an entry expects: a value, a bound, or with `also` a dict of entries or nothing."""
+    given, also = [key for key in BOUNDS if key in entry], entry.get("also")
+    if also is None:
+        return len(given) != 1, "needs exactly one of expected, below, above"
+    if not isinstance(also, list) or not also or not all(isinstance(name, str) for name in also) or len(set(also)) < len(also):
+        return True, f"has also = {also!r}, expected a list of names of entries, each once"
+    if not given:
+        return "verdict" in entry, "expects nothing and has a verdict"
+    if given != ["expected"] or not isinstance(entry["expected"], dict):
+        return True, "has also, beside which expected is a dict of other entries"
+    both = sorted(set(also) & set(entry["expected"]))
+    return bool(both), f"has {both} in also and expected"
 
 
 def is_number(value):

@@ -67,7 +67,7 @@ def train(task: str, widths: str, *, method: str = "sheaf", seed: int = 42, stal
     """One run of sheaf training (method "sheaf") or gradient descent ("gd"), as the authors set it up.
 
     Regression starts from random stalks and keeps them; classification starts from the forward pass and returns to it every 1000
-    steps ("cold"); start="forward" or "random" overrides the former. β = beta_n/n, n the number of training samples taken. The
+    steps ("cold"); start="forward", "random" or "zero" overrides the former. β = beta_n/n, n the number of training samples taken. The
     learning rate of gradient descent is 0.005 for regression, 0.01 for classification; dt is not used there. every: steps between
     records (0: only the first and the last). A run that diverges says so and keeps the records before.
     """
@@ -78,12 +78,20 @@ def train(task: str, widths: str, *, method: str = "sheaf", seed: int = 42, stal
         states = gradient_descent(network, x, y, 0.005 if regression else 0.01, every=every)
     elif method == "sheaf":
         sheaf = NeuralSheaf(network)
-        random = start == "random" or not start and regression
-        begin = stalks(sheaf, widths, stalk_seed, fresh, len(x)) if random else None
+        begin = begin_at(start or ("random" if regression else "forward"), sheaf, widths, stalk_seed, fresh, len(x))
         states = joint_flow(sheaf, x, y, begin, beta=beta_n / len(x), dt=dt, cold=0 if regression else 1000, every=every)
     else:
         raise ValueError(f"method={method!r} is unknown, expected sheaf or gd")
     return record(states, steps, data)
+
+
+def begin_at(start: str, sheaf: NeuralSheaf, widths: str, seed: int, fresh: bool, n_batch: int) -> np.ndarray | None:
+    """The stalks a run starts from, by name; None for the forward pass."""
+    if start not in ("random", "forward", "zero"):
+        raise ValueError(f"start={start!r} is unknown, expected random, forward or zero")
+    if start == "random":
+        return stalks(sheaf, widths, seed, fresh, n_batch)
+    return np.zeros((n_batch, sheaf.N)) if start == "zero" else None
 
 
 def record(states, steps: int, data: tasks.Task) -> Run:

@@ -1,4 +1,4 @@
-"""The ledger: what a notebook measured beside what the paper says, one line a claim, verdicts `holds`, `refuted`, `fails`."""
+"""The ledger: what a notebook measured beside what the paper says, one line a claim, verdicts `holds`, `refuted`, `measured`, `fails`."""
 
 import json
 import os
@@ -9,7 +9,7 @@ import numpy as np
 
 from sheaflib.claims import Claim, read_claims
 
-MARKS = {"holds": "✓", "refuted": "≠", "fails": "✗", "left out": "·"}
+MARKS = {"holds": "✓", "refuted": "≠", "measured": "○", "fails": "✗", "left out": "·"}
 
 
 @dataclass(frozen=True)
@@ -107,11 +107,14 @@ def out_folder(root):
 
 def complaint(claim, measured):
     """Return the message of a failed check: id, expected, measured, tolerance."""
-    bound = "" if claim.kind == "equal" else f"{claim.kind} "
-    within = f" within {claim.written_tolerance()}" if claim.written_tolerance() is not None else ""
-    wanted = f"{bound}{claim.expected!r}{within}"
-    if claim.verdict == "refuted":
+    bound = f"{claim.kind} " if claim.kind in ("below", "above") else ""
+    within = f" within {claim.written_tolerance()}" if claim.kind == "equal" and claim.written_tolerance() is not None else ""
+    entries = f"finite entries {', '.join(claim.also)}" if claim.also else ""
+    wanted = " and ".join(filter(None, ["" if claim.kind == "measured" else f"{bound}{claim.expected!r}{within}", entries]))
+    if claim.verdict == "refuted" and claim.agrees(measured):
         return f"{claim.id}: measured {measured!r} agrees with {wanted}, yet the claim is listed as refuted"
+    if claim.verdict == "refuted":
+        return f"{claim.id}: refuted by {claim.found!r}, measured {measured!r}"
     return f"{claim.id}: expected {wanted}, measured {measured!r}"
 
 

@@ -3,6 +3,8 @@
 import json
 import math
 
+UNEXPECTED = 1e-3, 1e-12                 # the relative and absolute drift of what has four digits and no expectation
+
 
 def number(value):
     """Return whether a value is a number and no truth value."""
@@ -42,14 +44,32 @@ def figure(new, old):
 def record(new, old):
     """Return the differences of two ledger records: verdicts exactly, measured values within the tolerance."""
     changed = [f"verdict: {new['verdict']}, committed {old['verdict']}"] if new["verdict"] != old["verdict"] else []
-    rtol, atol = allowed(old)
-    return changed + list(differences(new["measured"], old["measured"], rtol, atol, "measured"))
+    also = unexpected(old)
+    if not also or not isinstance(new["measured"], dict) or set(new["measured"]) != set(old["measured"]):
+        return changed + list(differences(new["measured"], old["measured"], *allowed(old), "measured"))
+    for name, value in old["measured"].items():
+        changed += differences(new["measured"][name], value, *(UNEXPECTED if name in also else allowed(old)), f"measured.{name}")
+    return changed
+
+
+def unexpected(row):
+    """Return the entries of a record's measured dict that stand without an expectation and without a tolerance of their own."""
+    measured, expected = row["measured"], row["expected"]
+    if not isinstance(measured, dict) or bounded(expected):
+        return set()
+    if expected is None:
+        return set(measured) if row["tolerance"] is None else set()
+    return set(measured) - set(expected) if isinstance(expected, dict) else set()
+
+
+def bounded(expected):
+    """Return whether what a record expects is a bound."""
+    return isinstance(expected, dict) and set(expected) in ({"below"}, {"above"})
 
 
 def allowed(row):
     """Return the (relative, absolute) drift a record allows; a value under a bound may move anywhere on its side."""
-    bound = row["expected"] if isinstance(row["expected"], dict) else {}
-    if set(bound) in ({"below"}, {"above"}):
+    if bounded(row["expected"]):
         return 0.0, math.inf
     if isinstance(row["tolerance"], dict):
         return row["tolerance"]["relative"], 0.0

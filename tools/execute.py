@@ -12,7 +12,7 @@ from tools import notebooks
 
 @dataclass(frozen=True)
 class Job:
-    """A notebook to run: `output` is the executed file, `timeout` in seconds a cell."""
+    """A notebook to run: `output` is the executed file, `timeout` in seconds a cell, `seconds` about how long it takes."""
 
     name: str
     number: str
@@ -22,6 +22,7 @@ class Job:
     timeout: int = 300
     parameters: dict = field(default_factory=dict)
     needs: tuple = ()
+    seconds: float = 20
 
 
 @dataclass(frozen=True)

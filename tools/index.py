@@ -1,4 +1,4 @@
-"""The index of the notebooks, notebooks/index.toml: order, needs, figures, time limits and parameter sets."""
+"""The index of the notebooks, notebooks/index.toml: order, needs, figures, times and parameter sets."""
 
 import sys
 import tomllib
@@ -8,7 +8,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Notebook:
-    """One entry of the index; `timeout` is in seconds a cell, `batch` holds (name, parameters) pairs."""
+    """One entry of the index; `timeout` is in seconds a cell, `seconds` what it takes on one core, `batch` holds (name, parameters) pairs."""
 
     file: str
     number: str
@@ -17,6 +17,7 @@ class Notebook:
     needs: tuple = ()
     figures: tuple = ()
     timeout: int = 300
+    seconds: float = 20
     quick: dict = field(default_factory=dict)
     batch: tuple = ()
 
@@ -46,7 +47,7 @@ def load(project):
 def parse(entry, folder):
     """Return one entry as a Notebook; ValueError names a key that is missing or unknown."""
     entry = dict(entry)
-    known = {"file", "number", "title", "needs", "figures", "timeout", "quick", "batch"}
+    known = {"file", "number", "title", "needs", "figures", "timeout", "seconds", "quick", "batch"}
     if set(entry) - known or not {"file", "number", "title"} <= set(entry):
         raise ValueError(f"index.toml: an entry has the keys {sorted(entry)}; needed are file, number, title, allowed {sorted(known)}")
     for key in ("needs", "figures"):

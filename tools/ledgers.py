@@ -5,15 +5,15 @@ import json
 from tools.project import write_whole
 
 FIELDS = ("id", "notebook", "statement", "source", "expected", "measured", "tolerance", "verdict")
-ORDER = {"fails": 0, "refuted": 1, "holds": 2}
-MARKS = {"holds": "✓ holds", "refuted": "≠ refuted", "fails": "✗ fails"}
+ORDER = {"fails": 0, "refuted": 1, "holds": 2, "measured": 3}
+MARKS = {"holds": "✓ holds", "refuted": "≠ refuted", "measured": "○ measured", "fails": "✗ fails"}
 SOURCES = {"paper": ("The paper says", "from the abstract, the authors' public code or recorded outputs"),
            "reported": ("As reported", "told by readers of the paper"),
            "derived": ("Derived", "ours, not known to be in the paper")}
 
 
 def merge(folder, numbers):
-    """Return the records in a folder of the notebooks with these numbers: fails, then refuted, then holds, each by notebook and id."""
+    """Return the records in a folder of the notebooks with these numbers in the order of their verdicts, each by notebook and id."""
     parts = [folder / f"{number}.json" for number in numbers]
     rows = [row for part in parts if part.is_file() for row in json.loads(part.read_text(encoding="utf-8"))]
     return sorted(rows, key=lambda row: (ORDER[row["verdict"]], row["notebook"], row["id"]))
@@ -34,7 +34,7 @@ def write(rows, folder, files):
 
 def table(rows, files):
     """Return the text of LEDGER.md."""
-    first = [row for row in rows if row["verdict"] != "holds"]
+    first = [row for row in rows if row["verdict"] in ("fails", "refuted")]
     sections = [section("What does not hold", "with the evidence", first, files)]
     for source, (title, origin) in SOURCES.items():
         sections.append(section(title, origin, [row for row in rows if row["source"] == source and row not in first], files))
@@ -53,7 +53,8 @@ def counts(rows):
     """Return one sentence that counts the verdicts."""
     number = {verdict: sum(row["verdict"] == verdict for row in rows) for verdict in ORDER}
     failed = f", {number['fails']} **fail**" if number["fails"] else ""
-    return f"{len(rows)} claims measured: {number['holds']} hold, {number['refuted']} refuted{failed}."
+    free = f", {number['measured']} without an expectation" if number["measured"] else ""
+    return f"{len(rows)} claims measured: {number['holds']} hold, {number['refuted']} refuted{free}{failed}."
 
 
 def line(row, files):

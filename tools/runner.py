@@ -1,11 +1,12 @@
-"""Many notebooks side by side: a spawned process pool, dependency order, one bar, and a summary that names what failed."""
+"""Many notebooks side by side: a spawned process pool, dependency order, the longest first, one bar, and a summary that names what failed."""
 
 import multiprocessing
 import os
 import signal
 import sys
 import threading
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 
 from tqdm import tqdm
 
@@ -20,11 +21,11 @@ def run(jobs, finished=lambda outcome: ""):
     if not jobs:
         return []
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(min(len(jobs), cores()), mp_context=context, initializer=settle)
+    context, places = multiprocessing.get_context("spawn"), min(len(jobs), cores())
+    pool = ProcessPoolExecutor(places, mp_context=context, initializer=settle)
     try:
         with tqdm(total=len(jobs), bar_format=BAR, disable=not sys.stderr.isatty(), leave=False) as bar:
-            return schedule(pool, list(jobs), finished, bar)
+            return schedule(pool, places, sorted(jobs, key=lambda job: -job.seconds), finished, bar)
     except KeyboardInterrupt:
         stop_workers()
         raise
@@ -54,23 +55,34 @@ def stop_workers(seconds=3):
         worker.kill()
 
 
-def schedule(pool, waiting, finished, bar):
-    """Submit each job when those it needs are done; jobs that need a failed one do not run."""
+def schedule(pool, places, waiting, finished, bar):
+    """Submit the first job that waits and whose needs are done, whenever one of the places is free; jobs that need a failed one do not run."""
     running, outcomes = {}, []
     while waiting or running:
         for job in [job for job in waiting if not open_needs(job, waiting, running)]:
-            waiting.remove(job)
             broken = [o.job.name for o in outcomes if o.problem and o.job.number in job.needs]
             if broken:
+                waiting.remove(job)
                 outcomes.append(report(Outcome(job, f"not run: it needs {broken[0]}, which failed", 0.0), bar))
-            else:
-                running[pool.submit(execute, job)] = job
+            elif len(running) < places:
+                waiting.remove(job)
+                running[submit(pool, job)] = job
         bar.set_postfix_str("running " + " and ".join(job.number for job in running.values()), refresh=False)
         done, _ = wait(running, timeout=0.5, return_when=FIRST_COMPLETED)
         bar.refresh()
         for future in done:
             outcomes.append(report(conclude(future, running.pop(future), finished), bar))
     return outcomes
+
+
+def submit(pool, job):
+    """Return the future of a job, a failed one when a worker process was killed and took the pool with it."""
+    try:
+        return pool.submit(execute, job)
+    except BrokenProcessPool as error:
+        future = Future()
+        future.set_exception(error)
+        return future
 
 
 def open_needs(job, waiting, running):

@@ -1,5 +1,6 @@
 """`make test`: one pytest call, unit tests and strict nbval over the notebooks, on the cores there are."""
 
+import shutil
 import subprocess
 import sys
 
@@ -11,9 +12,17 @@ from tools.surroundings import cores, process_environment, variables
 def main(arguments):
     """Run pytest, passing further arguments on; returns its exit status."""
     project = Project()
-    environment = process_environment(variables(project, "full", project.build / "test"))
-    command = [sys.executable, "-m", "pytest", *pytest_arguments(index.load(project)), *arguments[1:]]
+    every = index.load(project)
+    environment = process_environment(surroundings(project, len(every)))
+    command = [sys.executable, "-m", "pytest", *pytest_arguments(every), *arguments[1:]]
     return subprocess.call(command, cwd=project.root, env=environment)
+
+
+def surroundings(project, together):
+    """Return the variables of a run that computes every sweep itself: no result is kept from an earlier one."""
+    out = project.build / "test"
+    shutil.rmtree(out / "sweeps", ignore_errors=True)
+    return variables(project, "full", out, together=together, sweeps=out / "sweeps")
 
 
 def pytest_arguments(every):

@@ -16,8 +16,11 @@ def cores():
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def variables(project, profile, out, numba=None):
-    """Return the environment variables of a run with a ledger profile whose results go to `out`."""
+def variables(project, profile, out, *, together=1, sweeps=None, numba=None):
+    """Return the environment variables of a run with a ledger profile whose results go to `out`.
+
+    `together` says how many notebooks share the cores; `sweeps` and `numba` are the folders of what is kept between runs, else in build/.
+    """
     return {
         "JUPYTER_PREFER_ENV_PATH": "1",
         "PYTHONHASHSEED": "0",
@@ -29,6 +32,8 @@ def variables(project, profile, out, numba=None):
         "NUMBA_CACHE_DIR": str(numba or project.build / "numba"),
         "IPYTHONDIR": str(kernel_profile(project)),
         "PYTHONPATH": python_path(project),
+        "SHEAFLIB_JOBS": str(max(1, cores() // max(1, together))),
+        "SHEAFLIB_CACHE": str(sweeps or project.build / "sweeps"),
         "SHEAFLIB_PROFILE": profile,
         "SHEAFLIB_OUT": str(out),
         "SHEAFLIB_CLAIMS": str(project.notebooks / "claims.toml"),

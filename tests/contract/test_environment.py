@@ -52,9 +52,9 @@ def test_the_lock_satisfies_pyproject_on_every_python(python):
         assert version in bounds, f"{name} {version} is not {bounds}"
 
 
-def test_the_lock_names_no_place_and_no_torch():
+def test_the_lock_names_no_place_and_none_of_the_other_extras():
     text = (REPOSITORY / "requirements.lock").read_text()
-    assert not any(word in text for word in ("http:", "https:", "file:", "--find-links", "--index-url", "torch", " @ "))
+    assert not any(word in text for word in ("http:", "https:", "file:", "--find-links", "--index-url", "torch", "distributed==", "scikit-learn", " @ "))
 
 
 def test_the_tests_run_on_an_admitted_python_with_what_is_required():

@@ -23,6 +23,10 @@ ENTRIES = {
     "text": "expected = 'unique'",
     "wrong": "expected = 1.0\ntolerance = 0.1\nverdict = 'refuted'\nevidence = 'it is two'\nfound = 2.0",
     "big": "expected = 7\nfull = true",
+    "mixed": "expected = { a = 1.0, b = 2 }\nalso = ['c', 'd']\ntolerance = 0.1",
+    "free": "also = ['c', 'd']",
+    "fine": "also = ['c']\nrtolerance = 1e-6",
+    "twisted": "expected = { a = 1.0 }\nalso = ['c']\ntolerance = 0.1\nverdict = 'refuted'\nevidence = 'it is two'\nfound = { a = 2.0 }",
     "other": "expected = 1",
 }
 
@@ -54,6 +58,15 @@ def ledger(claims, tmp_path):
     ("above", np.array([0.95, 0.91]), "holds"), ("above", 0.9, "fails"), ("above", [], "fails"),
     ("true", np.bool_(True), "holds"), ("true", False, "fails"), ("true", 1, "fails"),
     ("text", "unique", "holds"), ("text", "two", "fails"),
+    ("mixed", {"a": 1.05, "b": 2, "c": 7.0, "d": [1, "x"]}, "holds"), ("mixed", {"a": 1.2, "b": 2, "c": 7.0, "d": 1}, "fails"),
+    ("mixed", {"a": 1.0, "b": 2}, "fails"), ("mixed", {"a": 1.0, "b": 2, "c": 1}, "fails"), ("mixed", {"c": 1, "d": 1}, "fails"),
+    ("mixed", {"a": 1.0, "b": 2, "c": 1, "d": 1, "e": 1}, "fails"), ("mixed", {"a": 1.0, "b": 2, "c": float("nan"), "d": 1}, "fails"),
+    ("mixed", 1.0, "fails"),
+    ("free", {"c": np.float64(3), "d": np.arange(2)}, "measured"), ("free", {"d": 0, "c": True}, "measured"), ("free", {"c": 1}, "fails"),
+    ("free", {"c": 1, "d": 2, "e": 3}, "fails"), ("free", {"c": 1, "d": float("inf")}, "fails"), ("free", {"c": 1, "d": [2, float("nan")]}, "fails"),
+    ("free", [1, 2], "fails"), ("free", {}, "fails"),
+    ("twisted", {"a": 2.0, "c": 5}, "refuted"), ("twisted", {"a": 1.0, "c": 5}, "fails"), ("twisted", {"a": 2.0}, "fails"),
+    ("twisted", {"a": 2.0, "c": float("nan")}, "fails"), ("twisted", {"a": 3.0, "c": 5}, "fails"),
     ("wrong", 2.0, "refuted"), ("wrong", 1.0, "fails"), ("wrong", float("nan"), "fails"), ("wrong", 3.0, "fails"),
 ])
 def test_verdicts(ledger, name, measured, verdict):
@@ -64,9 +77,11 @@ def test_each_verdict_prints_one_line(ledger, claims, capsys):
     record = ledger.check("equal", 1.5, "one and\n a half")
     ledger.check("wrong", 2, "two")
     ledger.check("count", 3, "three")
+    ledger.check("free", {"c": 1, "d": 2}, "one, two")
     Ledger("04", profile="quick", claims=claims).check("big", 1, "small")
     lines = capsys.readouterr().out.splitlines()
-    assert lines == ["✓ equal: one and a half", "≠ wrong: two (refuted: it is two)", "✗ count: three", "· big: small (only compared at the default parameters)"]
+    assert lines == ["✓ equal: one and a half", "≠ wrong: two (refuted: it is two)", "✗ count: three", "○ free: one, two",
+                     "· big: small (only compared at the default parameters)"]
     assert repr(record) == lines[0] and record._ipython_display_() is None
 
 
@@ -78,6 +93,12 @@ def test_strict_profiles_raise_after_writing_what_was_measured(claims, tmp_path,
     assert json.loads((tmp_path / "04.json").read_text())[0]["verdict"] == "fails"
     with pytest.raises(AssertionError, match="agrees with 1.0 within 0.1, yet the claim is listed as refuted"):
         ledger.check("wrong", 1.0)
+    with pytest.raises(AssertionError, match="wrong: refuted by 2.0, measured 3.0"):
+        ledger.check("wrong", 3.0)
+    with pytest.raises(AssertionError, match=r"free: expected finite entries c, d, measured \{'c': 1\}"):
+        ledger.check("free", {"c": 1})
+    with pytest.raises(AssertionError, match=r"mixed: expected \{'a': 1.0, 'b': 2\} within 0.1 and finite entries c, d, measured \{'c': inf\}"):
+        ledger.check("mixed", {"c": float("inf")})
 
 
 def test_claims_of_full_size_are_left_out_of_other_profiles_only(claims, tmp_path):
@@ -94,6 +115,18 @@ def test_the_part_is_sorted_and_rounded(ledger, tmp_path):
     assert [(row["id"], row["measured"]) for row in rows] == [("below", 0.0), ("equal", 1.501), ("list", [1.23, [2.01, 3]]), ("true", True)]
     assert [row["tolerance"] for row in rows] == [None, 0.01, 0.5, None] and rows[0]["expected"] == {"below": 1e-12}
     assert not list((tmp_path / "parts").glob(".*")) and repr(ledger) == "Ledger('04', 4 checked)"
+
+
+def test_entries_without_an_expectation_are_written_with_four_digits(ledger, tmp_path):
+    ledger.check("mixed", {"a": 1.0123, "b": 2, "c": 0.000123456, "d": [98765.4, 7, -0.99999]})
+    ledger.check("free", {"c": 3e-17, "d": 1.23449})
+    ledger.check("fine", {"c": 1 / 3})
+    rows = {row["id"]: row for row in json.loads((tmp_path / "parts" / "04.json").read_text())}
+    assert rows["mixed"]["measured"] == {"a": 1.01, "b": 2, "c": 0.0001235, "d": [98770.0, 7, -1.0]}
+    assert (rows["mixed"]["expected"], rows["mixed"]["tolerance"], rows["mixed"]["verdict"]) == ({"a": 1.0, "b": 2}, 0.1, "holds")
+    assert rows["free"]["measured"] == {"c": 3e-17, "d": 1.234}
+    assert (rows["free"]["expected"], rows["free"]["tolerance"], rows["free"]["verdict"]) == (None, None, "measured")
+    assert rows["fine"]["measured"] == {"c": 0.33333333} and rows["fine"]["tolerance"] == {"relative": 1e-6}
 
 
 @pytest.mark.parametrize("value, unit, relative, rounded", [
@@ -119,6 +152,15 @@ def test_unknown_foreign_and_unusable_are_errors(ledger):
     ('notebook = "04"\nstatement = "s"\nsource = "me"\nwhere = "w"\nexpected = 1', "source 'me'"),
     ('notebook = "04"\nstatement = "s"\nsource = "paper"\nwhere = "w"\nexpected = 1\nverdict = "refuted"', "no evidence"),
     ('notebook = "04"\nstatement = "s"\nsource = "paper"\nwhere = "w"\nexpected = 1\ntolerence = 1', "unknown keys \\['tolerence'\\]"),
+    ('notebook = "04"\nstatement = "s"\nsource = "paper"\nwhere = "w"', "exactly one of"),
+    *[(f'notebook = "04"\nstatement = "s"\nsource = "paper"\nwhere = "w"\n{also}', said) for also, said in [
+        ("also = []", "also = \\[\\], expected a list of names"), ("also = ['a', 'a']", "each once"), ("also = 'a'", "expected a list"),
+        ("also = [1, [2]]", "expected a list"), ("also = ['a']\nexpected = 1", "expected is a dict of other entries"),
+        ("also = ['a']\nbelow = 1", "expected is a dict of other entries"), ("also = ['a']\nexpected = { a = 1 }", "\\['a'\\] in also and expected"),
+        ("also = ['a']\nverdict = 'holds'", "expects nothing and has a verdict"),
+        ("also = ['a']\nverdict = 'refuted'\nevidence = 'e'\nfound = 1", "expects nothing and has a verdict"),
+        ("expected = { a = 1 }\nalso = ['b']\nverdict = 'measured'", "neither holds nor refuted"),
+    ]],
 ])
 def test_a_malformed_claim_is_named(tmp_path, entry, said):
     path = tmp_path / "claims.toml"

@@ -7,13 +7,17 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
 
 import nbformat
 import pytest
 
 import toy
 from tools import __main__ as command_line
-from tools import drift, figures, index, notebooks, parameters, readme, state, trial, verify
+from tools import clean, drift, figures, index, ledgers, notebooks, parameters, readme, runner, state, suite, surroundings, trial, verify
+from tools.execute import Job, Outcome
 from tools.project import REPOSITORY, Project
 from tools.surroundings import process_environment
 
@@ -196,6 +200,79 @@ def test_an_interrupted_run_keeps_what_is_finished(project):
     assert set(stale(project)) == {"01"} and run(project) == 0 and stale(project) == {}
 
 
+SEEN = "import json, os, pathlib\npathlib.Path(os.environ['SHEAFLIB_OUT'], 'seen').write_text(json.dumps(dict(os.environ)))"
+
+
+def test_notebooks_share_the_cores_and_keep_their_sweeps(project, monkeypatch):
+    monkeypatch.setattr(surroundings, "cores", lambda: 7)
+    toy.write(project, "00-first", *toy.good("00", "first"), SEEN)
+    toy.index(project, {"file": "00-first.ipynb", "quick": {"size": 3}}, {"file": "01-second.ipynb"})
+    every, size = index.load(project), {"size": 3}
+    assert [n.seconds for n in every] == [20, 20]
+    assert trial.main(["quick", "--root", str(project.root), "--notebook", "0"]) == 0
+    seen = json.loads((project.build / "quick" / "seen").read_text())
+    assert (seen["SHEAFLIB_JOBS"], seen["SHEAFLIB_CACHE"]) == ("7", str(project.build / "sweeps"))
+    jobs = [figures.stage(project, every[0], 2), trial.job(project, every[0], size, project.build / "x", "custom", 3),
+            verify.job(project, every[0], project.build / "verify", 9)]
+    assert [job.variables["SHEAFLIB_JOBS"] for job in jobs] == ["3", "2", "1"]
+    assert [Path(job.variables["SHEAFLIB_CACHE"]).relative_to(project.build).as_posix() for job in jobs] == ["sweeps", "sweeps", "verify/sweeps"]
+
+
+def test_the_tests_compute_every_sweep_themselves(project, monkeypatch):
+    monkeypatch.setattr(surroundings, "cores", lambda: 4)
+    kept, other = project.build / "test" / "sweeps" / "a" / "b.pickle", project.build / "sweeps" / "b.pickle"
+    for file in (kept, other):
+        file.parent.mkdir(parents=True)
+        file.touch()
+    given = suite.surroundings(project, 2)
+    assert (given["SHEAFLIB_JOBS"], given["SHEAFLIB_CACHE"]) == ("2", str(project.build / "test" / "sweeps"))
+    assert not kept.exists() and other.exists()
+    assert project.build in clean.targets(project.root, everything=False)
+
+
+def scheduled(monkeypatch, jobs, places=1, broken=()):
+    """Return the names of jobs in the order in which they are begun, and the outcomes; jobs named in `broken` fail."""
+    begun = []
+
+    def execute(job):
+        begun.append(job.name)
+        return Outcome(job, "broken" if job.name in broken else "", 0.0)
+
+    monkeypatch.setattr(runner, "execute", execute)
+    monkeypatch.setattr(runner, "ProcessPoolExecutor", lambda *_, **__: ThreadPoolExecutor(places))
+    monkeypatch.setattr(runner, "cores", lambda: places)
+    return begun, runner.run(jobs)
+
+
+def awaiting(name, seconds=20, needs=()):
+    """Return a job that nothing runs."""
+    return Job(name, name, Path(f"{name}.ipynb"), Path("out.ipynb"), {}, needs=needs, seconds=seconds)
+
+
+def test_the_longest_that_can_run_is_begun_first(monkeypatch):
+    jobs = [awaiting("00"), awaiting("01", 5), awaiting("02", 300), awaiting("03"), awaiting("04", 900, needs=("01",)), awaiting("05", 40)]
+    begun, outcomes = scheduled(monkeypatch, jobs)
+    assert begun == ["02", "05", "00", "03", "01", "04"] and not any(o.problem for o in outcomes)
+    begun, outcomes = scheduled(monkeypatch, [awaiting("00", 1), awaiting("01", 9, needs=("00",)), awaiting("02", 5)], broken=["00"])
+    assert begun == ["02", "00"] and [o.problem for o in outcomes] == ["", "broken", "not run: it needs 00, which failed"]
+
+
+def test_a_job_that_becomes_ready_goes_before_shorter_ones_that_wait(monkeypatch):
+    begun, _ = scheduled(monkeypatch, [awaiting("00", 50), awaiting("01", 30), awaiting("02", 40, needs=("00",)), awaiting("03", 20)])
+    assert begun == ["00", "02", "01", "03"]
+
+
+def test_a_lost_pool_is_a_problem_of_each_notebook_left(monkeypatch, capsys):
+    class Lost(ThreadPoolExecutor):
+        def submit(self, *_):
+            raise BrokenProcessPool("a process was terminated abruptly")
+
+    monkeypatch.setattr(runner, "ProcessPoolExecutor", lambda *_, **__: Lost(1))
+    outcomes = runner.run([awaiting("00"), awaiting("01")])
+    assert runner.summary(outcomes) == 1
+    assert "2 of 2 notebooks failed: 00, 01" in capsys.readouterr().err and "terminated abruptly" in outcomes[0].problem
+
+
 def test_verify_finds_drift_and_reports_bytes_without_failing(project, capsys):
     figure = project.figures / "first.json"
     figure.write_text(figure.read_text().replace("[0,3]", "[0,3.1]"))
@@ -217,6 +294,34 @@ def test_drift_allows_what_the_tolerances_allow():
     assert drift.record({**row, "measured": 3e-10}, row) == []
     assert drift.record({**row, "verdict": "refuted"}, row) == ["verdict: refuted, committed holds"]
     assert drift.allowed({"expected": 2.0, "tolerance": {"relative": 0.1}}) == (0.1, 0.0)
+
+
+def test_drift_of_what_stands_without_an_expectation_is_a_thousandth():
+    free = {"expected": None, "tolerance": None, "verdict": "measured", "measured": {"c": 1.234, "d": [2, 1e-17]}}
+    assert drift.record({**free, "measured": {"c": 1.235, "d": [2, 3e-16]}}, free) == []
+    assert drift.record({**free, "measured": {"c": 1.237, "d": [3, 0.0]}}, free) == [
+        "measured.c: 1.237, committed 1.234", "measured.d[0]: 3, committed 2"]
+    assert drift.record({**free, "measured": {"c": 1.234}}, free) == ["measured: dict of 1, committed dict of 2"]
+    fine = {**free, "tolerance": {"relative": 1e-6}, "measured": {"c": 1.234}}
+    assert drift.record({**fine, "measured": {"c": 1.23401}}, fine) == ["measured.c: 1.23401, committed 1.234"]
+    mixed = {"expected": {"a": 1.0}, "tolerance": 0.1, "verdict": "holds", "measured": {"a": 1.0, "c": 1000.0}}
+    assert drift.record({**mixed, "measured": {"a": 1.05, "c": 1000.9}}, mixed) == []
+    assert drift.record({**mixed, "measured": {"a": 1.2, "c": 1002.0}}, mixed) == [
+        "measured.a: 1.2, committed 1.0", "measured.c: 1002.0, committed 1000.0"]
+
+
+def test_the_ledger_counts_what_stands_without_an_expectation_apart(tmp_path):
+    row = {"notebook": "00", "statement": "s", "source": "paper", "where": "w", "expected": 1, "measured": 1, "tolerance": 0,
+           "text": "one", "evidence": "e"}
+    verdicts = ["measured", "holds", "refuted", "holds"]
+    (tmp_path / "00.json").write_text(json.dumps([{**row, "id": f"c{k}", "verdict": v} for k, v in enumerate(verdicts)]))
+    rows = ledgers.merge(tmp_path, ["00"])
+    assert [r["id"] for r in rows] == ["c2", "c1", "c3", "c0"]
+    assert ledgers.counts(rows) == "4 claims measured: 2 hold, 1 refuted, 1 without an expectation."
+    assert ledgers.counts(rows[:3]) == "3 claims measured: 2 hold, 1 refuted."
+    table = ledgers.table([{**r, "expected": None, "tolerance": None} if r["verdict"] == "measured" else r for r in rows], {"00": "00.ipynb"})
+    before, after = table.split("## The paper says")
+    assert "`c2`" in before and "`c0`" not in before and "`c0` | — | one | — | ○ measured | [00](00.ipynb) |" in after
 
 
 def test_cleaning_removes_what_runs_leave_and_is_idempotent():
