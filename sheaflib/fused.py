@@ -100,8 +100,9 @@ class FusedJointStepper(JointStepper):
     def __init__(self, sheaf: NeuralSheaf, x, y, w, beta, dt, alpha, pins):
         self.chain, self.place = Chain(sheaf.network), Lanes(len(x))
         self.edge_weights = sheaf.edge_weights
-        self.names = [e.name for e in sheaf.edges if e.rows.stop <= sheaf.N] + ["output"]
-        self.weight = np.array([*(sheaf.edge_weights[name] for name in self.names[:-1]), output_weight(sheaf)])
+        edges = [e for e in sheaf.edges if e.rows.stop <= sheaf.N]
+        self.watched = [*(e.name for e in edges if e.kind == "affine"), "output"]
+        self.weight = np.array([*(sheaf.edge_weights[e.name] for e in edges), output_weight(sheaf)])
         self.data = self.place.data(x, y, sheaf.network.output.name)
         self.springs = (pins.soft_index, pins.gamma, self.place.pack(pins.soft_value))
         self.clamps = (pins.hard_index, self.place.pack(pins.hard_value))
@@ -114,12 +115,12 @@ class FusedJointStepper(JointStepper):
         return NeuralSheaf(self.chain.unflat(self.theta), self.edge_weights), self.place.unpack(self.stalks)
 
     def advance(self, n):
-        energies = np.zeros(len(self.names))
+        energies = np.zeros(len(self.watched))
         done = joint_steps(self.stalks, *self.data, self.theta, self.chain.dims, self.chain.slopes, self.chain.output, self.weight,
                            *self.springs, *self.clamps, n, self.dt * self.alpha, self.dt * self.beta, self.limit, energies)
         self.step += done
         if done < n:
-            self.check(dict(zip(self.names, energies)))
+            self.check(dict(zip(self.watched, energies)))
 
 
 class FusedDescentStepper(DescentStepper):
@@ -145,147 +146,7 @@ class FusedDescentStepper(DescentStepper):
             self.check(energy)
 
 
-# kernels ---------------------------------------------------------------------------------------------------------------
-
-@fused
-def gather(p, w, b, one, a, n):
-    """p = b + Σ_{i<n} w_i a_i, rows of samples: n mod 4 rows of a first, then four at a time."""
-    i = n % 4
-    a0, a1, a2 = a[0], a[min(1, n - 1)], a[min(2, n - 1)]
-    if i == 0:
-        for l in range(len(p)):
-            p[l] = b * one[l]
-    elif i == 1:
-        for l in range(len(p)):
-            p[l] = b * one[l] + w[0] * a0[l]
-    elif i == 2:
-        for l in range(len(p)):
-            p[l] = b * one[l] + w[0] * a0[l] + w[1] * a1[l]
-    else:
-        for l in range(len(p)):
-            p[l] = b * one[l] + w[0] * a0[l] + w[1] * a1[l] + w[2] * a2[l]
-    while i < n:
-        w0, w1, w2, w3 = w[i], w[i + 1], w[i + 2], w[i + 3]
-        a0, a1, a2, a3 = a[i], a[i + 1], a[i + 2], a[i + 3]
-        for l in range(len(p)):
-            p[l] += w0 * a0[l] + w1 * a1[l] + w2 * a2[l] + w3 * a3[l]
-        i += 4
-
-
-@fused
-def back(q, V, dV, j, r, n, c, a):
-    """q = Σ_{1≤i<n} V_ij r_i and dV_ij += c⟨r_i, a⟩ for those i: what the units above but the first send to unit j."""
-    i = 1 + (n - 1) % 4
-    r1, r2, r3 = r[1], r[min(2, n - 1)], r[min(3, n - 1)]
-    v1, v2, v3 = V[1, j], V[min(2, n - 1), j], V[min(3, n - 1), j]
-    s0, s1, s2, s3 = 0.0, 0.0, 0.0, 0.0
-    if i == 1:
-        for l in range(len(q)):
-            q[l] = 0.0
-    elif i == 2:
-        for l in range(len(q)):
-            q[l] = v1 * r1[l]
-            s1 += r1[l] * a[l]
-    elif i == 3:
-        for l in range(len(q)):
-            q[l] = v1 * r1[l] + v2 * r2[l]
-            s1 += r1[l] * a[l]
-            s2 += r2[l] * a[l]
-        dV[2, j] += c * s2
-    else:
-        for l in range(len(q)):
-            q[l] = v1 * r1[l] + v2 * r2[l] + v3 * r3[l]
-            s1 += r1[l] * a[l]
-            s2 += r2[l] * a[l]
-            s3 += r3[l] * a[l]
-        dV[2, j] += c * s2
-        dV[3, j] += c * s3
-    dV[1, j] += c * s1
-    while i < n:
-        v0, v1, v2, v3 = V[i, j], V[i + 1, j], V[i + 2, j], V[i + 3, j]
-        r0, r1, r2, r3 = r[i], r[i + 1], r[i + 2], r[i + 3]
-        s0, s1, s2, s3 = 0.0, 0.0, 0.0, 0.0
-        for l in range(len(q)):
-            q[l] += v0 * r0[l] + v1 * r1[l] + v2 * r2[l] + v3 * r3[l]
-            s0 += r0[l] * a[l]
-            s1 += r1[l] * a[l]
-            s2 += r2[l] * a[l]
-            s3 += r3[l] * a[l]
-        dV[i, j] += c * s0
-        dV[i + 1, j] += c * s1
-        dV[i + 2, j] += c * s2
-        dV[i + 3, j] += c * s3
-        i += 4
-
-
-@fused
-def dots(d, c, r, x):
-    """d_i += c⟨r, x_i⟩."""
-    for i in range(len(x)):
-        xi, s = x[i], 0.0
-        for l in range(len(r)):
-            s += r[l] * xi[l]
-        d[i] += c * s
-
-
-@fused
-def move(z, a, one, b, p, x0, x1, w0, w1, above, q, out, slope, hc, hs, hv, hq):
-    """One hidden unit: r = Wx + b − z, e = m z − a, the steps of z and a; returns its sums Σr, ⟨r, x0⟩, ⟨r, x1⟩, ⟨above, a⟩, r², e².
-
-    Wx + b is in p, or is b + w0 x0 + w1 x1 where p is None. The steps z += hc r − hs m e and a += hs e − hv above − hq q have the
-    edge weights in their coefficients; `above` is r of the first unit above, q what `back` sums over the others (None: no others).
-    """
-    s, s0, s1, sv, rr, ee = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
-    hm = hs * slope
-    for l in range(len(z)):
-        zl, al = z[l], a[l]
-        on = zl >= 0
-        e = (zl if on else slope * zl) - al
-        if p is None:
-            r = b * one[l] + w0 * x0[l] + w1 * x1[l] - zl
-            s0 += r * x0[l]
-            s1 += r * x1[l]
-        if p is not None:
-            r = p[l] - zl
-            out[l] = r
-        da = hs * e - hv * above[l]
-        if q is not None:
-            da -= hq * q[l]
-        s += r
-        sv += above[l] * al
-        rr += r * r
-        ee += e * e
-        z[l] = zl + hc * r - (hs if on else hm) * e
-        a[l] = al + da
-    return s, s0, s1, sv, rr, ee
-
-
-@fused
-def hidden_rows(z, a, x, one, W, b, dW, db, V, dV, r, out, p, q, slope, c, cs, cv, h, first):
-    """All units of a hidden layer: z and a move, dW, db and the layer above's dV gain; returns the energies of its two edges.
-
-    r: rows of the layer above, out: rows for this layer's r. p None: x has two rows, the input. q None: one unit above.
-    cv: the weight of the affine edge above. `first`: the layer that reads the input adds its own dW.
-    """
-    n, m = W.shape
-    affine, activation = 0.0, 0.0
-    for j in range(n):
-        if p is not None:
-            gather(p, W[j], b[j], one, x, m)
-        if q is not None:
-            back(q, V, dV, j, r, len(V), cv, a[j])
-        u = move(z[j], a[j], one, b[j], p, x[0], x[m - 1], W[j, 0], W[j, m - 1], r[0], q, out[j], slope, h * c, h * cs, h * cv * V[0, j], h * cv)
-        if p is None:
-            dW[j, 0] += c * u[1]
-            dW[j, 1] += c * u[2]
-        elif first:
-            dots(dW[j], c, out[j], x)
-        db[j] += c * u[0]
-        dV[0, j] += cv * u[3]
-        affine += 0.5 * c * u[4]
-        activation += 0.5 * cs * u[5]
-    return affine, activation
-
+# kernels: they pass whole arrays and row numbers, since every view s[j] made in a loop costs more than the row's arithmetic ----
 
 @contracted
 def exponential(x):
@@ -300,72 +161,205 @@ def exponential(x):
 
 
 @fused
-def errors(g, z, y, output, top):
-    """g = φ(z) − y, rows of outputs; returns Φ, for a sigmoid or softmax within ln 2 or ln n a sample (no logarithm is taken).
+def gather(p, k, W, j, b, one, a, first, n):
+    """p[k] = b_j + Σ_{i<n} W_ji a[first + i]: n mod 4 rows of a first, then four at a time."""
+    lanes, i = len(one), n % 4
+    if i == 0:
+        for l in range(lanes):
+            p[k, l] = b[j] * one[l]
+    elif i == 1:
+        for l in range(lanes):
+            p[k, l] = b[j] * one[l] + W[j, 0] * a[first, l]
+    elif i == 2:
+        for l in range(lanes):
+            p[k, l] = b[j] * one[l] + W[j, 0] * a[first, l] + W[j, 1] * a[first + 1, l]
+    else:
+        for l in range(lanes):
+            p[k, l] = b[j] * one[l] + W[j, 0] * a[first, l] + W[j, 1] * a[first + 1, l] + W[j, 2] * a[first + 2, l]
+    while i < n:
+        w0, w1, w2, w3, at = W[j, i], W[j, i + 1], W[j, i + 2], W[j, i + 3], first + i
+        for l in range(lanes):
+            p[k, l] += w0 * a[at, l] + w1 * a[at + 1, l] + w2 * a[at + 2, l] + w3 * a[at + 3, l]
+        i += 4
 
-    top: room for one row.
+
+@fused
+def back(q, V, dV, j, r, c, a, row):
+    """q = Σ_{i≥1} V_ij r[i] and dV_ij += c⟨r[i], a[row]⟩ for those i: what the units above but the first send to unit j."""
+    lanes, n = len(q), len(V)
+    i = 1 + (n - 1) % 4
+    s0, s1, s2, s3 = 0.0, 0.0, 0.0, 0.0
+    if i == 1:
+        for l in range(lanes):
+            q[l] = 0.0
+    elif i == 2:
+        v1 = V[1, j]
+        for l in range(lanes):
+            q[l] = v1 * r[1, l]
+            s1 += r[1, l] * a[row, l]
+        dV[1, j] += c * s1
+    elif i == 3:
+        v1, v2 = V[1, j], V[2, j]
+        for l in range(lanes):
+            q[l] = v1 * r[1, l] + v2 * r[2, l]
+            s1 += r[1, l] * a[row, l]
+            s2 += r[2, l] * a[row, l]
+        dV[1, j] += c * s1
+        dV[2, j] += c * s2
+    else:
+        v1, v2, v3 = V[1, j], V[2, j], V[3, j]
+        for l in range(lanes):
+            q[l] = v1 * r[1, l] + v2 * r[2, l] + v3 * r[3, l]
+            s1 += r[1, l] * a[row, l]
+            s2 += r[2, l] * a[row, l]
+            s3 += r[3, l] * a[row, l]
+        dV[1, j] += c * s1
+        dV[2, j] += c * s2
+        dV[3, j] += c * s3
+    while i < n:
+        v0, v1, v2, v3 = V[i, j], V[i + 1, j], V[i + 2, j], V[i + 3, j]
+        s0, s1, s2, s3 = 0.0, 0.0, 0.0, 0.0
+        for l in range(lanes):
+            q[l] += v0 * r[i, l] + v1 * r[i + 1, l] + v2 * r[i + 2, l] + v3 * r[i + 3, l]
+            s0 += r[i, l] * a[row, l]
+            s1 += r[i + 1, l] * a[row, l]
+            s2 += r[i + 2, l] * a[row, l]
+            s3 += r[i + 3, l] * a[row, l]
+        dV[i, j] += c * s0
+        dV[i + 1, j] += c * s1
+        dV[i + 2, j] += c * s2
+        dV[i + 3, j] += c * s3
+        i += 4
+
+
+@fused
+def dots(dW, j, c, r, x):
+    """dW_ji += c⟨r[j], x[i]⟩."""
+    for i in range(len(x)):
+        s = 0.0
+        for l in range(x.shape[1]):
+            s += r[j, l] * x[i, l]
+        dW[j, i] += c * s
+
+
+@fused
+def move(s, z, a, one, b, p, x, w0, w1, r, v, q, out, j, slope, hc, hs, hq):
+    """One hidden unit, rows z and a of s: e = m z − a and d = Wx + b − z; z += hc d − hs m e, a += hs e − hq (v r[0] + q).
+
+    Wx + b is in p[0], or is b + w0 x[0] + w1 x[1] where p is None. The h… hold the step and the edge weights; r[0] is d of the
+    first unit above, q what `back` sums over the others (None: no others). d is left in out[j] where p is not None.
+    Returns Σd, ⟨d, x[0]⟩, ⟨d, x[1]⟩, ⟨r[0], a⟩.
     """
-    energy = 0.0
+    total, d0, d1, ra = 0.0, 0.0, 0.0, 0.0
+    hm, hv = hs * slope, hq * v
+    for l in range(len(one)):
+        zl, al = s[z, l], s[a, l]
+        on = zl >= 0
+        e = (zl if on else slope * zl) - al
+        if p is None:
+            d = b * one[l] + w0 * x[0, l] + w1 * x[1, l] - zl
+            d0 += d * x[0, l]
+            d1 += d * x[1, l]
+        if p is not None:
+            d = p[0, l] - zl
+            out[j, l] = d
+        change = hs * e - hv * r[0, l]
+        if q is not None:
+            change -= hq * q[l]
+        total += d
+        ra += r[0, l] * al
+        s[z, l] = zl + hc * d - (hs if on else hm) * e
+        s[a, l] = al + change
+    return total, d0, d1, ra
+
+
+@fused
+def hidden_rows(s, row, x, below, one, W, b, dW, db, V, dV, r, out, p, q, slope, c, cs, cv, h, first):
+    """All units of the hidden layer whose z begins at `row` of s: z and a move, dW, db and the layer above's dV gain.
+
+    It reads the rows of x from `below` on. r: rows of the layer above, out: rows for this layer's. p None: x is the input and has
+    two rows. q None: one unit above. cv: the weight of the affine edge above. `first`: this layer reads the input, and adds its own
+    dW.
+    """
+    n, m = W.shape
+    for j in range(n):
+        z, a = row + j, row + n + j
+        if p is not None:
+            gather(p, 0, W, j, b, one, x, below, m)
+        if q is not None:
+            back(q, V, dV, j, r, cv, s, a)
+        u = move(s, z, a, one, b[j], p, x, W[j, 0], W[j, m - 1], r, V[0, j], q, out, j, slope, h * c, h * cs, h * cv)
+        if p is None:
+            dW[j, 0] += c * u[1]
+            dW[j, 1] += c * u[2]
+        elif first:
+            dots(dW, j, c, out, x)
+        db[j] += c * u[0]
+        dV[0, j] += cv * u[3]
+
+
+@fused
+def errors(g, z, row, y, output, top):
+    """g = φ(z) − y, z the rows of an array from `row` on; returns Φ, for a sigmoid or softmax within ln 2 or ln n a sample.
+
+    top: room for one row. (Φ without its logarithm is enough to see that training runs away.)
+    """
+    energy, lanes = 0.0, len(top)
     if output == SOFTMAX:
-        probabilities(g, z, top)
-    for j in range(len(z)):
-        zj, yj, gj = z[j], y[j], g[j]
+        probabilities(g, z, row, y, top)
+    for j in range(len(y)):
         if output == IDENTITY:
-            for l in range(len(top)):
-                gj[l] = zj[l] - yj[l]
-                energy += 0.5 * gj[l] * gj[l]
+            for l in range(lanes):
+                g[j, l] = z[row + j, l] - y[j, l]
+                energy += 0.5 * g[j, l] * g[j, l]
         elif output == SIGMOID:
-            for l in range(len(top)):
-                gj[l] = exponential(-zj[l])
-            for l in range(len(top)):
-                gj[l] = 1 / (1 + gj[l]) - yj[l]
-                energy += max(zj[l], 0.0) - yj[l] * zj[l]
+            for l in range(lanes):
+                g[j, l] = exponential(-z[row + j, l])
+            for l in range(lanes):
+                g[j, l] = 1 / (1 + g[j, l]) - y[j, l]
+                energy += max(z[row + j, l], 0.0) - y[j, l] * z[row + j, l]
         else:
-            for l in range(len(top)):
-                gj[l] -= yj[l]
-                energy += yj[l] * (top[l] - zj[l])
+            for l in range(lanes):
+                g[j, l] -= y[j, l]
+                energy += y[j, l] * (top[l] - z[row + j, l])
     return energy
 
 
 @fused
-def probabilities(g, z, top):
-    """g = softmax of the rows z; the largest of them is left in `top`."""
-    total = np.zeros(len(top))
-    for l in range(len(top)):
-        top[l] = z[0, l]
-    for j in range(1, len(z)):
-        zj = z[j]
-        for l in range(len(top)):
-            top[l] = max(top[l], zj[l])
-    for j in range(len(z)):
-        zj, gj = z[j], g[j]
-        for l in range(len(top)):
-            gj[l] = exponential(zj[l] - top[l])
-            total[l] += gj[l]
-    for j in range(len(z)):
-        gj = g[j]
-        for l in range(len(top)):
-            gj[l] /= total[l]
+def probabilities(g, z, row, y, top):
+    """g = softmax of the rows of z from `row` on; the largest of them is left in `top`."""
+    n, lanes = len(y), len(top)
+    total = np.zeros(lanes)
+    for l in range(lanes):
+        top[l] = z[row, l]
+    for j in range(1, n):
+        for l in range(lanes):
+            top[l] = max(top[l], z[row + j, l])
+    for j in range(n):
+        for l in range(lanes):
+            g[j, l] = exponential(z[row + j, l] - top[l])
+            total[l] += g[j, l]
+    for j in range(n):
+        for l in range(lanes):
+            g[j, l] /= total[l]
 
 
 @fused
-def output_rows(z, below, y, one, W, b, db, r, g, p, output, weight, h):
+def output_rows(s, row, x, below, y, one, W, b, db, r, g, top, output, weight, h):
     """The last affine edge and the edge to the label: r = Wa + b − z, the step of z = z^{k+1}; returns their energies."""
-    affine = 0.0
+    affine, lanes = 0.0, len(one)
     for j in range(len(b)):
-        gather(p, W[j], b[j], one, below, W.shape[1])
-        zj, rj, total = z[j], r[j], 0.0
-        for l in range(len(p)):
-            d = p[l] - zj[l]
-            affine += d * d
-            rj[l] = d
-            total += d
+        gather(r, j, W, j, b, one, x, below, W.shape[1])
+        total = 0.0
+        for l in range(lanes):
+            r[j, l] -= s[row + j, l]
+            affine += r[j, l] * r[j, l]
+            total += r[j, l]
         db[j] += weight[-2] * total
-    label = errors(g, z, y, output, p)
+    label, hc, hl = errors(g, s, row, y, output, top), h * weight[-2], h * weight[-1]
     for j in range(len(b)):
-        zj, rj, gj = z[j], r[j], g[j]
-        for l in range(len(p)):
-            zj[l] += h * (weight[-2] * rj[l] - weight[-1] * gj[l])
+        for l in range(lanes):
+            s[row + j, l] += hc * r[j, l] - hl * g[j, l]
     return 0.5 * weight[-2] * affine, weight[-1] * label
 
 
@@ -390,12 +384,13 @@ def joint_steps(S, X, Y, One, theta, dims, slopes, output, weight, soft, gamma, 
     """Up to n_steps Euler steps of the joint flow on stalks S (blocks, N, L) and weights θ, both in place.
 
     weight: of the edges affine_1, activation_1, …, affine_{k+1}, then of the edge to the label. Returns the steps done: fewer than
-    n_steps when the energy before the last of them, whose parts are left in `energies`, was above `limit`.
+    n_steps when the energy before the last of them was above `limit`. Of the energy a lower bound is left in `energies`, for the
+    edges affine_1, …, affine_{k+1} and the label's: exact for the last two, from the biases' gradients for the others.
     """
     layers, lanes = len(dims) - 1, S.shape[2]
     R, g = np.zeros((2, max(dims[1:]), lanes)), np.zeros((dims[layers], lanes))
-    p, q, springs = np.zeros(lanes), np.zeros(lanes), np.zeros((len(soft), lanes))
-    gradient = np.zeros(len(theta))
+    p, q, springs = np.zeros((1, lanes)), np.zeros(lanes), np.zeros((len(soft), lanes))
+    gradient, count = np.zeros(len(theta)), One.sum()
     for t in range(n_steps):
         gradient[:] = 0
         energies[:] = 0
@@ -408,78 +403,81 @@ def joint_steps(S, X, Y, One, theta, dims, slopes, output, weight, soft, gamma, 
             row = len(s) - n
             V, b = layer_of(theta, end, n, m)
             dV, db = layer_of(gradient, end, n, m)
-            below = x if layers == 1 else s[row - m:row]
-            affine, label = output_rows(s[row:], below, Y[block], one, V, b, db, R[0], g, p, output, weight, h)
+            read, below = (x, 0) if layers == 1 else (s, row - m)
+            affine, label = output_rows(s, row, read, below, Y[block], one, V, b, db, R[0], g, q, output, weight, h)
             energies[-2] += affine
             energies[-1] += label
             if layers == 1:
                 for j in range(n):
-                    dots(dV[j], weight[-2], R[0, j], x)
+                    dots(dV, j, weight[-2], R[0], x)
             for layer in range(layers - 1, 0, -1):
                 end -= n * m + n
                 above, n, m = n, dims[layer], dims[layer - 1]
                 row -= 2 * n
                 W, b = layer_of(theta, end, n, m)
                 dW, db = layer_of(gradient, end, n, m)
-                below = x if layer == 1 else s[row - m:row]
-                z, a, r, out, first = s[row:row + n], s[row + n:row + 2 * n], R[now], R[1 - now], layer == 1
+                read, below = (x, 0) if layer == 1 else (s, row - m)
+                r, out, first = R[now], R[1 - now], layer == 1
                 slope, c, cs, cv = slopes[layer - 1], weight[2 * layer - 2], weight[2 * layer - 1], weight[2 * layer]
                 fast = first and m == 2
                 if fast and above == 1:
-                    u = hidden_rows(z, a, below, one, W, b, dW, db, V, dV, r, out, None, None, slope, c, cs, cv, h, first)
+                    hidden_rows(s, row, read, below, one, W, b, dW, db, V, dV, r, out, None, None, slope, c, cs, cv, h, first)
                 elif fast:
-                    u = hidden_rows(z, a, below, one, W, b, dW, db, V, dV, r, out, None, q, slope, c, cs, cv, h, first)
+                    hidden_rows(s, row, read, below, one, W, b, dW, db, V, dV, r, out, None, q, slope, c, cs, cv, h, first)
                 elif above == 1:
-                    u = hidden_rows(z, a, below, one, W, b, dW, db, V, dV, r, out, p, None, slope, c, cs, cv, h, first)
+                    hidden_rows(s, row, read, below, one, W, b, dW, db, V, dV, r, out, p, None, slope, c, cs, cv, h, first)
                 else:
-                    u = hidden_rows(z, a, below, one, W, b, dW, db, V, dV, r, out, p, q, slope, c, cs, cv, h, first)
-                energies[2 * layer - 2] += u[0]
-                energies[2 * layer - 1] += u[1]
+                    hidden_rows(s, row, read, below, one, W, b, dW, db, V, dV, r, out, p, q, slope, c, cs, cv, h, first)
                 V, dV, now = W, dW, 1 - now
             for k in range(len(soft)):
                 for l in range(lanes):
                     s[soft[k], l] += h * springs[k, l]
             for k in range(len(hard)):
                 s[hard[k]] = held[block, k]
+        end = 0
+        for layer in range(1, layers):                        # (Σ r)² ≤ n ‖r‖²
+            end += dims[layer] * dims[layer - 1] + dims[layer]
+            for j in range(end - dims[layer], end):
+                energies[layer - 1] += 0.5 * gradient[j]**2 / (weight[2 * layer - 2] * count)
         if not (step_weights(theta, gradient, hb) and energies.sum() <= limit):
             return t
     return n_steps
 
 
 @fused
-def sensitivity(z, a, x0, x1, above, v, q, out, slope):
-    """One hidden unit of the backward substitution, e = m(v·above + q); returns Σe, ⟨e, x0⟩, ⟨e, x1⟩, ⟨above, a⟩.
+def sensitivity(Z, A, row, x, fast, r, v, q, out, j, slope):
+    """One hidden unit of the backward substitution, e = m(v r[0] + q); returns Σe, ⟨e, x[0]⟩, ⟨e, x[1]⟩, ⟨r[0], a⟩.
 
-    Where x0 is None e is left in `out` and the products with x are not taken.
+    Where `fast` is None e is left in out[j] and the products with x are not taken.
     """
-    s, s0, s1, sv = 0.0, 0.0, 0.0, 0.0
-    for l in range(len(z)):
-        e = v * above[l]
+    total, e0, e1, ra = 0.0, 0.0, 0.0, 0.0
+    for l in range(x.shape[1]):
+        e = v * r[0, l]
         if q is not None:
             e += q[l]
-        e *= 1.0 if z[l] >= 0 else slope
-        if x0 is not None:
-            s0 += e * x0[l]
-            s1 += e * x1[l]
-        if x0 is None:
-            out[l] = e
-        s += e
-        sv += above[l] * a[l]
-    return s, s0, s1, sv
+        e *= 1.0 if Z[row, l] >= 0 else slope
+        if fast is not None:
+            e0 += e * x[0, l]
+            e1 += e * x[1, l]
+        if fast is None:
+            out[j, l] = e
+        total += e
+        ra += r[0, l] * A[row, l]
+    return total, e0, e1, ra
 
 
 @fused
-def backward_rows(z, a, x0, x1, x, dW, db, V, dV, r, out, q, slope, first):
+def backward_rows(Z, A, row, x, fast, dW, db, V, dV, r, out, q, slope, first):
     """The sensitivities of a hidden layer, from those of the layer above in r into `out`; dW, db and dV gain."""
-    for j in range(len(z)):
+    for j in range(len(db)):
         if q is not None:
-            back(q, V, dV, j, r, len(V), 1.0, a[j])
-        u = sensitivity(z[j], a[j], x0, x1, r[0], V[0, j], q, out[j], slope)
-        if x0 is not None:
+            back(q, V, dV, j, r, 1.0, A, row + j)
+        u = sensitivity(Z, A, row + j, x, fast, r, V[0, j], q, out, j, slope)
+        if fast is not None:
             dW[j, 0] += u[1]
             dW[j, 1] += u[2]
         elif first:
-            dots(dW[j], 1.0, out[j], x)
+            dots(dW, j, 1.0, out, x)
         db[j] += u[0]
         dV[0, j] += u[3]
 
@@ -492,14 +490,13 @@ def forward_rows(Z, A, x, one, theta, dims, slopes):
         n, m = dims[layer], dims[layer - 1]
         end += n * m + n
         W, b = layer_of(theta, end, n, m)
-        below = x if layer == 1 else A[row - m:row]
-        for j in range(n):
-            z, a = Z[row + j], A[row + j]
-            gather(z, W[j], b[j], one, below, m)
+        read, below = (x, 0) if layer == 1 else (A, row - m)
+        for j in range(row, row + n):
+            gather(Z, j, W, j - row, b, one, read, below, m)
             if layer < len(dims) - 1:
                 slope = slopes[layer - 1]
-                for l in range(len(z)):
-                    a[l] = z[l] if z[l] >= 0 else slope * z[l]
+                for l in range(len(one)):
+                    A[j, l] = Z[j, l] if Z[j, l] >= 0 else slope * Z[j, l]
         row += n
 
 
@@ -520,27 +517,27 @@ def descent_steps(X, Y, One, theta, dims, slopes, output, n_steps, step, limit):
             row = len(Z) - n
             V, b = layer_of(theta, end, n, m)
             dV, db = layer_of(gradient, end, n, m)
-            energy += errors(R[0], Z[row:], Y[block], output, q)
+            energy += errors(R[0], Z, row, Y[block], output, q)
             for j in range(n):
                 db[j] += R[0, j].sum()
                 if layers == 1:
-                    dots(dV[j], 1.0, R[0, j], x)
+                    dots(dV, j, 1.0, R[0], x)
             for layer in range(layers - 1, 0, -1):
                 end -= n * m + n
                 above, n, m = n, dims[layer], dims[layer - 1]
                 row -= n
                 W, b = layer_of(theta, end, n, m)
                 dW, db = layer_of(gradient, end, n, m)
-                z, a, r, out, slope, first = Z[row:row + n], A[row:row + n], R[now], R[1 - now], slopes[layer - 1], layer == 1
+                r, out, slope, first = R[now], R[1 - now], slopes[layer - 1], layer == 1
                 fast = first and m == 2
                 if fast and above == 1:
-                    backward_rows(z, a, x[0], x[1], x, dW, db, V, dV, r, out, None, slope, first)
+                    backward_rows(Z, A, row, x, True, dW, db, V, dV, r, out, None, slope, first)
                 elif fast:
-                    backward_rows(z, a, x[0], x[1], x, dW, db, V, dV, r, out, q, slope, first)
+                    backward_rows(Z, A, row, x, True, dW, db, V, dV, r, out, q, slope, first)
                 elif above == 1:
-                    backward_rows(z, a, None, None, x, dW, db, V, dV, r, out, None, slope, first)
+                    backward_rows(Z, A, row, x, None, dW, db, V, dV, r, out, None, slope, first)
                 else:
-                    backward_rows(z, a, None, None, x, dW, db, V, dV, r, out, q, slope, first)
+                    backward_rows(Z, A, row, x, None, dW, db, V, dV, r, out, q, slope, first)
                 V, dV, now = W, dW, 1 - now
         if not (step_weights(theta, gradient, step) and energy <= limit):
             return t, energy

@@ -11,6 +11,7 @@ import time
 
 import numpy as np
 
+from tools import bench_training
 from tools.project import REPOSITORY, Project, write_whole
 from tools.surroundings import process_environment, variables
 
@@ -22,6 +23,7 @@ def main():
         environment = process_environment(variables(project, "full", project.build / "bench"))
         return subprocess.call([sys.executable, "-m", "tools.bench", "--measure"], cwd=project.root, env=environment)
     rows = [measure() for measure in (harmonic_extension, coboundary, heat_numpy, heat_torch)]
+    rows += bench_training.rows(row, torch_answer("training"))
     write_whole(project.figures / "bench.json", json.dumps(rows, indent=1, ensure_ascii=False) + "\n")
     write_whole(project.figures / "bench.md", table(rows))
     print(table(rows))
@@ -136,13 +138,20 @@ def heat_torch():
     """One Euler step of [2,6,4,4,1] against the same loop with PyTorch tensors, where PyTorch is installed."""
     name = "heat step 2x6x4x4x1, PyTorch"
     _, ours = recorded_run()
+    answer = torch_answer("heat")
+    if answer is None:
+        return row(name, ours, None, bench_training.NOT_MEASURED)
+    return row(name, ours, answer["seconds_a_step"],
+               f"against the same loop with PyTorch {answer['version']} tensors (no autograd), {answer['steps']} steps timed; goal: 10×; outputs differ by {answer['difference']:.0e}")
+
+
+def torch_answer(what):
+    """What `tools.bench_torch` measures, in this environment or in build/torch; None where PyTorch is in neither."""
     python = REPOSITORY / "build" / "torch" / "bin" / "python"
     python = sys.executable if importlib.util.find_spec("torch") else str(python) if python.exists() else None
     if python is None:
-        return row(name, ours, None, "not measured: PyTorch is not installed (python -m venv build/torch; build/torch/bin/pip install torch==2.13.0 numpy)")
-    answer = json.loads(subprocess.run([python, "-m", "tools.bench_torch"], cwd=REPOSITORY, check=True, capture_output=True, text=True).stdout)
-    return row(name, ours, answer["seconds_a_step"],
-               f"against the same loop with PyTorch {answer['version']} tensors (no autograd), {answer['steps']} steps timed; goal: 10×; outputs differ by {answer['difference']:.0e}")
+        return None
+    return json.loads(subprocess.run([python, "-m", "tools.bench_torch", what], cwd=REPOSITORY, check=True, capture_output=True, text=True).stdout)
 
 
 if __name__ == "__main__":
