@@ -1,39 +1,17 @@
 """Every committed figure: the numbers it plots against an oracle computed here, or against the recorded digits."""
 
-import json
 import tomllib
 from functools import cache
 from itertools import product
-from pathlib import Path
 
 import numpy as np
 import pytest
 
+import figures_07  # noqa: F401  (its oracles register themselves)
+from figure_oracles import FIGURES, ORACLES, ROOT, close, numbers, oracle
 from oracles import dense_laplacian, dense_system
 from sheaflib import Network, NeuralSheaf, discord, heat
 from sheaflib.tasks import heat_run, paper_network
-
-ROOT = Path(__file__).parents[2]
-FIGURES = ROOT / "figures"
-DIGITS = {"rtol": 1e-8, "atol": 1e-9}                     # the files keep ten digits
-ORACLES = {}
-
-
-def oracle(name):
-    """Register the check of one figure: it gets the figure's numbers."""
-    def register(function):
-        ORACLES[name] = function
-        return function
-    return register
-
-
-def numbers(name):
-    return json.loads((FIGURES / f"{name}.json").read_text(encoding="utf-8"))["numbers"]
-
-
-def close(found, expected, **tolerance):
-    np.testing.assert_allclose(np.asarray(found, float), expected, **{**DIGITS, **tolerance})
-
 
 def patterns(sheaf):
     return [np.array(s) for s in product((0, 1), repeat=sheaf.M)]
