@@ -114,8 +114,12 @@ def end_with(caller):
 
 
 def own_jobs():
-    """Return how many cases run side by side when the caller does not say: SHEAFLIB_JOBS, else the cores; ValueError for no number."""
+    """Return how many cases run side by side when the caller does not say: SHEAFLIB_JOBS, else the cores; ValueError for no number.
+
+    SHEAFLIB_JOBS may name a file that holds the number, so that it can change between two sweeps of one process.
+    """
     text = os.environ.get("SHEAFLIB_JOBS") or str(joblib.cpu_count())
+    text = Path(text).read_text().strip() if Path(text).is_file() else text
     if not text.isdecimal() or int(text) < 1:
         raise ValueError(f"SHEAFLIB_JOBS is {text!r}, expected a whole number from 1 on")
     return int(text)

@@ -48,7 +48,7 @@ def make(project, every, asked, force):
     reasons = {n.number: state.stale(project, n, prints[n.number]) or ("asked for" if force else "") for n in asked}
     chosen = [n for n in asked if reasons[n.number]]
     announce(chosen, reasons, every)
-    jobs = [stage(project, n, len(chosen)) for n in chosen]
+    jobs = [stage(project, n) for n in chosen]
     by_number = {n.number: n for n in chosen}
     try:
         outcomes = runner.run(jobs, lambda o: promote(project, by_number[o.job.number], prints[o.job.number], o))
@@ -66,11 +66,11 @@ def announce(chosen, reasons, every):
         print(f"{notebook.name}: to run ({reasons[notebook.number]})", flush=True)
 
 
-def stage(project, notebook, together):
-    """Return the job that runs a notebook, one of so many together, into its own empty folder below build/."""
+def stage(project, notebook):
+    """Return the job that runs a notebook into its own empty folder below build/."""
     folder = project.build / "stage" / notebook.number
     shutil.rmtree(folder, ignore_errors=True)
-    return Job(notebook.name, notebook.number, notebook.path, folder / notebook.file, variables(project, "full", folder, together=together),
+    return Job(notebook.name, notebook.number, notebook.path, folder / notebook.file, variables(project, "full", folder),
                notebook.timeout, needs=notebook.needs, seconds=notebook.seconds)
 
 

@@ -4,13 +4,17 @@ import multiprocessing
 import os
 import signal
 import sys
+import tempfile
 import threading
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
+from pathlib import Path
 
 from tqdm import tqdm
 
 from tools.execute import Outcome, execute
+from tools.project import write_whole
 from tools.surroundings import cores
 
 BAR = "{l_bar}{bar:30}| {n_fmt} of {total_fmt} notebooks after {elapsed}{postfix}"
@@ -24,8 +28,11 @@ def run(jobs, finished=lambda outcome: ""):
     context, places = multiprocessing.get_context("spawn"), min(len(jobs), cores())
     pool = ProcessPoolExecutor(places, mp_context=context, initializer=settle)
     try:
-        with tqdm(total=len(jobs), bar_format=BAR, disable=not sys.stderr.isatty(), leave=False) as bar:
-            return schedule(pool, places, sorted(jobs, key=lambda job: -job.seconds), finished, bar)
+        with (tempfile.TemporaryDirectory() as folder,
+              tqdm(total=len(jobs), bar_format=BAR, disable=not sys.stderr.isatty(), leave=False) as bar):
+            share = Path(folder) / "jobs"
+            told = [replace(job, variables={**job.variables, "SHEAFLIB_JOBS": str(share)}) for job in jobs]
+            return schedule(pool, places, sorted(told, key=lambda job: -job.seconds), finished, bar, share)
     except KeyboardInterrupt:
         stop_workers()
         raise
@@ -55,8 +62,11 @@ def stop_workers(seconds=3):
         worker.kill()
 
 
-def schedule(pool, places, waiting, finished, bar):
-    """Submit the first job that waits and whose needs are done, whenever one of the places is free; jobs that need a failed one do not run."""
+def schedule(pool, places, waiting, finished, bar, share):
+    """Submit the first job that waits and whose needs are done, whenever one of the places is free; jobs that need a failed one do not run.
+
+    The file `share` says at all times how many processes each may start: the cores over the notebooks that run.
+    """
     running, outcomes = {}, []
     while waiting or running:
         for job in [job for job in waiting if not open_needs(job, waiting, running)]:
@@ -67,10 +77,11 @@ def schedule(pool, places, waiting, finished, bar):
             elif len(running) < places:
                 waiting.remove(job)
                 running[submit(pool, job)] = job
+        write_whole(share, str(max(1, cores() // max(1, len(running)))))
         bar.set_postfix_str("running " + " and ".join(job.number for job in running.values()), refresh=False)
         done, _ = wait(running, timeout=0.5, return_when=FIRST_COMPLETED)
         bar.refresh()
-        for future in done:
+        for future in sorted(done, key=lambda future: running[future].number):
             outcomes.append(report(conclude(future, running.pop(future), finished), bar))
     return outcomes
 

@@ -31,20 +31,20 @@ def main(arguments):
 def one(project, notebook, given):
     """Run one notebook with parameters into build/runs; ValueError when it does not have them."""
     folder = emptied(project.build / "runs" / f"{notebook.number}-{slug(given)}")
-    return run(project, [job(project, notebook, given, folder, "custom", 1)], folder, [notebook])
+    return run(project, [job(project, notebook, given, folder, "custom")], folder, [notebook])
 
 
 def quick(project, asked):
     """Run notebooks with the index's quick parameters into build/quick."""
     folder = emptied(project.build / "quick")
-    return run(project, [job(project, n, n.quick, folder, "quick", len(asked)) for n in asked], folder, asked)
+    return run(project, [job(project, n, n.quick, folder, "quick") for n in asked], folder, asked)
 
 
 def batch(project, asked):
     """Run every parameter set of the index, each into its own folder of build/batch."""
     sets = [(n, name, given) for n in asked for name, given in n.batch]
     folders = [emptied(project.build / "batch" / f"{n.number}-{name}") for n, name, _ in sets]
-    jobs = [job(project, n, given, folder, "custom", len(sets), name) for (n, name, given), folder in zip(sets, folders)]
+    jobs = [job(project, n, given, folder, "custom", name) for (n, name, given), folder in zip(sets, folders)]
     outcomes = runner.run(jobs)
     for (n, _, _), folder in zip(sets, folders):
         merge(folder, [n])
@@ -52,12 +52,12 @@ def batch(project, asked):
     return runner.summary(outcomes)
 
 
-def job(project, notebook, given, folder, profile, together, name=""):
-    """Return the job of a notebook, one of so many together, with parameters; ValueError when it does not have them."""
+def job(project, notebook, given, folder, profile, name=""):
+    """Return the job of a notebook with parameters; ValueError when it does not have them."""
     parameters.check(notebook, given)
     label = f"{notebook.name} ({name})" if name else notebook.name
     needs = notebook.needs if profile == "quick" else ()
-    return Job(label, notebook.number, notebook.path, folder / notebook.file, variables(project, profile, folder, together=together),
+    return Job(label, notebook.number, notebook.path, folder / notebook.file, variables(project, profile, folder),
                notebook.timeout, dict(given), needs, notebook.seconds)
 
 

@@ -21,7 +21,7 @@ def main(arguments):
     out = project.build / "verify"
     shutil.rmtree(out, ignore_errors=True)
     every = index.load(project)
-    outcomes = runner.run([job(project, n, out, len(every)) for n in every], lambda o: keep(o, out))
+    outcomes = runner.run([job(project, n, out) for n in every], lambda o: keep(o, out))
     status = runner.summary(outcomes)
     write_ledger(project, every, out)
     problems = [*figure_problems(project, every, out), *ledger_problems(project, out)]
@@ -32,10 +32,10 @@ def main(arguments):
     return 1 if status or problems else 0
 
 
-def job(project, notebook, out, together):
-    """Return the job that runs a notebook, one of so many together, into build/verify, where no result and no compiled code is kept."""
+def job(project, notebook, out):
+    """Return the job that runs a notebook into build/verify, where no result and no compiled code is kept."""
     folder = out / "runs"
-    surroundings = variables(project, "full", out, together=together, sweeps=out / "sweeps", numba=out / "numba")
+    surroundings = variables(project, "full", out, sweeps=out / "sweeps", numba=out / "numba")
     return Job(notebook.name, notebook.number, notebook.path, folder / notebook.file, surroundings, notebook.timeout,
                needs=notebook.needs, seconds=notebook.seconds)
 

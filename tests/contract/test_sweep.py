@@ -238,9 +238,14 @@ def jobs_of(most):
         return joblib.Parallel().n_jobs
 
 
-def test_the_environment_says_how_many_run_side_by_side(monkeypatch):
+def test_the_environment_says_how_many_run_side_by_side(monkeypatch, tmp_path):
     monkeypatch.setenv("SHEAFLIB_JOBS", "3")
     assert jobs_of(10) == 3 and jobs_of(2) == 2
+    share = tmp_path / "jobs"
+    monkeypatch.setenv("SHEAFLIB_JOBS", str(share))
+    for number in (2, 4):
+        share.write_text(f"{number}\n")
+        assert jobs_of(10) == number
     monkeypatch.delenv("SHEAFLIB_JOBS")
     assert jobs_of(1000) == min(1000, joblib.cpu_count()) and jobs_of(1) == 1
 
