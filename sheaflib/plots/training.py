@@ -93,7 +93,8 @@ def energy_curves(step, energies: Mapping[str, Sequence[float]], ax=None, unit: 
     for name, values in energies.items():
         kind = name.split("_")[0]
         seen.append(kind)
-        ax.semilogy(np.asarray(step) / unit, values, ("-", "--", ":")[seen.count(kind) - 1], color=EDGE_COLOURS[kind], label=name.replace("_", " "))
+        ax.semilogy(np.asarray(step) / unit, values, ("-", "--", ":")[seen.count(kind) - 1], color=EDGE_COLOURS[kind], label=name.replace("_", " "),
+                    zorder=1 if kind == "output" else 2, linewidth=2.5 if kind == "output" else 1.5)
     ax.semilogy(np.asarray(step) / unit, np.sum(list(energies.values()), axis=0), color="black", linewidth=1, label="all edges")
     ax.set(xlabel=_steps(unit), ylabel="energy $E$")
     ax.legend()
@@ -101,7 +102,7 @@ def energy_curves(step, energies: Mapping[str, Sequence[float]], ax=None, unit: 
 
 
 def _steps(unit: float) -> str:
-    return "step" if unit == 1 else f"thousand steps" if unit == 1000 else f"steps / {unit:g}"
+    return {1: "step", 1000: "thousand steps"}.get(unit, f"steps / {unit:g}")
 
 
 def surface(x, y, values, levels, ax=None, title: str = ""):
@@ -151,7 +152,7 @@ def seeds_table(losses: Mapping[str, Mapping[str, Sequence[float]]], paper: Mapp
     sns.stripplot(**common, palette=list(METHODS.values()), dodge=True, jitter=False, size=3.5, alpha=0.6)
     for place, row in enumerate(rows):
         for shift, method in ((-0.175, "sheaf"), (0.175, "gradient descent")):
-            ax.plot(paper[row][method], place + shift, "*", color=METHODS[method], mec="black", mew=0.7, ms=11, zorder=5)
+            ax.plot(paper[row][method], place + shift, "*", color=METHODS[method], mec="black", mew=0.6, ms=9, zorder=5)
     ax.set(xlabel="loss", ylabel="", title=title)
     ax.grid(axis="x", color="0.9")
     ax.set_axisbelow(True)

@@ -7,7 +7,8 @@ from itertools import product
 import numpy as np
 import pytest
 
-import figures_07  # noqa: F401  (its oracles register themselves)
+import figures_06  # noqa: F401  (its oracles register themselves)
+import figures_07  # noqa: F401
 from figure_oracles import FIGURES, ORACLES, ROOT, close, numbers, oracle
 from oracles import dense_laplacian, dense_system
 from sheaflib import Network, NeuralSheaf, discord, heat
