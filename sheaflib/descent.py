@@ -31,22 +31,33 @@ class DescentStepper:
         self.network = network
 
     def state(self) -> Network:
-        """The present network."""
+        """The present network; TrainingDiverged when its weights are not numbers."""
         return self.network
+
+    def checked_state(self) -> Network:
+        """The state; TrainingDiverged when its loss is above the limit."""
+        network = self.state()
+        self.check(self.energy(network))
+        return network
+
+    def energy(self, network: Network) -> float:
+        """ΣΦ, not a number when the forward pass leaves float64."""
+        try:
+            with np.errstate(over="ignore", invalid="ignore"):
+                return total_energy(network, self.x, self.y)
+        except OverflowError:
+            return np.nan
 
     def advance(self, n: int) -> None:
         """Take n steps; TrainingDiverged when the loss is above its limit or not a number."""
-        with np.errstate(over="ignore", invalid="ignore"):
-            for _ in range(n):
-                try:
-                    self.check(total_energy(self.network, self.x, self.y))
-                    network = descend(self.network, gradient(self.network, self.x, self.y), self.lr)
-                except OverflowError:
-                    network = None
-                if network is None:
-                    self.check(np.nan)
-                self.put(network)
-                self.step += 1
+        for _ in range(n):
+            self.check(self.energy(self.network))
+            with np.errstate(over="ignore", invalid="ignore"):
+                network = descend(self.network, gradient(self.network, self.x, self.y), self.lr)
+            if network is None:
+                self.check(np.nan)
+            self.put(network)
+            self.step += 1
 
     def check(self, energy: float) -> None:
         """Raise TrainingDiverged unless the energy of the output, ΣΦ, is below its limit."""

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from sheaflib import tasks
+from sheaflib.checks import whole
 from sheaflib.network import Network
 from sheaflib.objective import loss
 from sheaflib.sheaf import NeuralSheaf
@@ -45,6 +46,8 @@ def initial(task: str, widths: str, seed: int, fresh: bool) -> Network:
     """The network of a run: the authors' recorded weights, or He weights drawn with `seed` when `fresh`."""
     if task not in OUTPUTS:
         raise ValueError(f"task={task!r} is unknown, expected one of {', '.join(OUTPUTS)}")
+    if fresh and not all(n.isdecimal() for n in widths.split("x")):
+        raise ValueError(f"widths={widths!r}, expected whole numbers with x between them, as in 2x30x1")
     if fresh:
         return Network.he([int(n) for n in widths.split("x")], np.random.default_rng(seed), OUTPUTS[task])
     return tasks.paper_network(widths, seed, OUTPUTS[task])
@@ -72,8 +75,11 @@ def train(task: str, widths: str, *, method: str = "sheaf", seed: int = 42, stal
     records (0: only the first and the last). A run that diverges says so and keeps the records before.
     """
     network, data = initial(task, widths, seed, fresh), tasks.task(task)
+    if whole("n", n) > len(data.X_train):
+        raise ValueError(f"n={n}, expected at most {len(data.X_train)}: the task has no more training samples")
+    every, steps = whole("every", every, least=0) or whole("steps", steps), whole("steps", steps)
     x, y = data.X_train[:n], data.Y_train[:n]
-    every, regression = every or steps, OUTPUTS[task] == "identity"
+    regression = OUTPUTS[task] == "identity"
     if method == "gd":
         states = gradient_descent(network, x, y, 0.005 if regression else 0.01, every=every)
     elif method == "sheaf":

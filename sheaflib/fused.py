@@ -86,7 +86,7 @@ class Lanes:
 
     def unpack(self, packed: np.ndarray) -> np.ndarray:
         """(blocks, n, L) -> (B, n)."""
-        return np.ascontiguousarray(packed.transpose(0, 2, 1).reshape(self.blocks * self.lanes, -1)[:self.n_batch])
+        return np.array(packed.transpose(0, 2, 1).reshape(self.blocks * self.lanes, -1)[:self.n_batch], order="C")
 
     def data(self, x, y, output: str):
         """x, y and `one`, packed; the empty lanes hold the label that no error is measured against."""
@@ -112,6 +112,8 @@ class FusedJointStepper(JointStepper):
         self.theta, self.stalks = self.chain.flat(sheaf.network), self.place.pack(self.pins.impose(w))
 
     def state(self):
+        if not (np.isfinite(self.theta).all() and np.isfinite(self.stalks).all()):
+            self.check({"output": np.nan})
         return NeuralSheaf(self.chain.unflat(self.theta), self.edge_weights), self.place.unpack(self.stalks)
 
     def advance(self, n):
@@ -135,6 +137,8 @@ class FusedDescentStepper(DescentStepper):
         self.theta = self.chain.flat(network)
 
     def state(self):
+        if not np.isfinite(self.theta).all():
+            self.check(np.nan)
         return self.chain.unflat(self.theta)
 
     def advance(self, n):
@@ -339,9 +343,11 @@ def probabilities(g, z, row, y, top):
         for l in range(lanes):
             g[j, l] = exponential(z[row + j, l] - top[l])
             total[l] += g[j, l]
+    for l in range(lanes):
+        total[l] = 1 / total[l]
     for j in range(n):
         for l in range(lanes):
-            g[j, l] /= total[l]
+            g[j, l] *= total[l]
 
 
 @fused
@@ -491,12 +497,19 @@ def forward_rows(Z, A, x, one, theta, dims, slopes):
         end += n * m + n
         W, b = layer_of(theta, end, n, m)
         read, below = (x, 0) if layer == 1 else (A, row - m)
+        slope, last = slopes[layer - 1], layer == len(dims) - 1
         for j in range(row, row + n):
-            gather(Z, j, W, j - row, b, one, read, below, m)
-            if layer < len(dims) - 1:
-                slope = slopes[layer - 1]
+            if m == 2 and not last:
+                b0, w0, w1 = b[j - row], W[j - row, 0], W[j - row, 1]
                 for l in range(len(one)):
-                    A[j, l] = Z[j, l] if Z[j, l] >= 0 else slope * Z[j, l]
+                    z = b0 * one[l] + w0 * read[below, l] + w1 * read[below + 1, l]
+                    Z[j, l] = z
+                    A[j, l] = z if z >= 0 else slope * z
+            else:
+                gather(Z, j, W, j - row, b, one, read, below, m)
+                if not last:
+                    for l in range(len(one)):
+                        A[j, l] = Z[j, l] if Z[j, l] >= 0 else slope * Z[j, l]
         row += n
 
 

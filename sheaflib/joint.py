@@ -76,8 +76,24 @@ class JointStepper:
         self.sheaf, self.w = sheaf, self.pins.impose(w)
 
     def state(self) -> tuple[NeuralSheaf, np.ndarray]:
-        """The sheaf of the present weights, and a copy of the stalks."""
+        """The sheaf of the present weights, and a copy of the stalks; TrainingDiverged when they are not numbers."""
         return self.sheaf, self.w.copy()
+
+    def checked_state(self) -> tuple[NeuralSheaf, np.ndarray]:
+        """The state; TrainingDiverged when its energy is above the limit."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            sheaf, w = self.state()
+            self.check(edge_energies(sheaf, self.x, self.y, w))
+        return sheaf, w
+
+    def reset(self) -> None:
+        """Put the stalks at the forward pass; TrainingDiverged when that leaves float64."""
+        sheaf, _ = self.state()
+        try:
+            with np.errstate(over="ignore", invalid="ignore"):
+                self.put(sheaf, sheaf.forward(self.x))
+        except OverflowError:
+            self.check({"output": np.nan})
 
     def advance(self, n: int) -> None:
         """Take n steps; TrainingDiverged when the energy is above its limit or not a number."""
@@ -104,5 +120,5 @@ class JointStepper:
             return
         worst = max(energies, key=lambda e: np.inf if np.isnan(energies[e]) else energies[e])
         raise TrainingDiverged(
-            f"the joint flow diverged at step {self.step}: energy {energy:.3g}, over {self.limit:.3g}, a million times the start's, most of it "
+            f"the joint flow diverged at step {self.step}: energy {energy:.3g}, over {self.limit:.3g}, a million times that of the start or of zero stalks, most of it "
             f"on edge {worst}; lower beta={self.beta:.3g} (β·n = {self.beta * len(self.x):.3g}) or dt={self.dt:g}")

@@ -105,14 +105,13 @@ def joint_flow(sheaf: NeuralSheaf, x, y, start=None, *, beta: float | None = Non
 
 def _flow_states(flow: JointStepper, every: int, cold: int) -> Iterator[TrainingState]:
     while True:
-        sheaf, w = flow.state()
+        sheaf, w = flow.checked_state()
         yield _state(flow, sheaf, w, flow.dt)
         goal = flow.step + every
         while flow.step < goal:
             flow.advance(min(goal, _next(flow.step, cold, goal)) - flow.step)
             if cold and flow.step % cold == 0:
-                sheaf, _ = flow.state()
-                flow.put(sheaf, sheaf.forward(flow.x))
+                flow.reset()
 
 
 def _next(step: int, cold: int, goal: int) -> int:
@@ -129,6 +128,8 @@ def gradient_descent(network: Network, x, y, lr: float, *, every: int = 1000, st
     """
     if not isinstance(network, Network):
         raise TypeError(f"network is a {type(network).__name__}, expected a Network")
+    if not isinstance(start, (TrainingState, type(None))):
+        raise TypeError(f"start is a {type(start).__name__}, expected a TrainingState or None: gradient descent has no stalks of its own")
     sheaf, x, y, step = _problem(network, NeuralSheaf(network), x, y, start)
     if stepper is None:
         stepper = FusedDescentStepper if can_fuse(network) else DescentStepper
@@ -139,7 +140,7 @@ def gradient_descent(network: Network, x, y, lr: float, *, every: int = 1000, st
 
 def _descent_states(descent: DescentStepper, every: int) -> Iterator[TrainingState]:
     while True:
-        sheaf = NeuralSheaf(descent.state())
+        sheaf = NeuralSheaf(descent.checked_state())
         yield _state(descent, sheaf, sheaf.forward(descent.x), descent.lr)
         descent.advance(every)
 
@@ -150,9 +151,19 @@ def _problem(network: Network, sheaf: NeuralSheaf, x, y, start) -> tuple[NeuralS
     y = read_only(check_labels(network.output, y, network.n_out, len(x)))
     if not isinstance(start, TrainingState):
         return sheaf, x, y, 0
-    if start.record.sheaf.layout != sheaf.layout:
-        raise ValueError(f"start is a state of {start.network!r}, expected one of {network!r}")
+    if not _alike(start.network, network):
+        raise ValueError(f"start is a state of {start.network!r}, expected one of {network!r}: the same nodes but for the weights")
     return NeuralSheaf(start.network, sheaf.edge_weights), x, y, start.record.step
+
+
+def _alike(one: Network, other: Network) -> bool:
+    """Whether two networks differ in weights and biases at most."""
+    def shape(network):
+        return network.n_in, network.output, [
+            (node.name, node.inputs, type(node.operation), node.operation.n_in, node.operation.n_out,
+             getattr(node.operation, "slope", None), np.asarray(getattr(node.operation, "windows", ())).tolist())
+            for node in network.nodes]
+    return shape(one) == shape(other)
 
 
 def _state(stepper, sheaf: NeuralSheaf, w: np.ndarray, unit: float) -> TrainingState:

@@ -38,6 +38,12 @@ REFUSAL = "tests/contract/test_bad_input.py::test_a_step_beyond_2_over_lambda_ma
 SAVED = "tests/contract/test_immutability.py::test_save_and_load_every_operation"
 STEP_LIMIT = "tests/order/test_step_limit.py"
 GENERATOR = "tests/parity/test_engines.py::test_generator_recorded_every_1_and_every_7_and_relax"
+HAND, EQUATIONS, RUNAWAY = "tests/known/test_training_known.py", "tests/parity/test_training_equations.py", "tests/contract/test_runaway_training.py"
+AUTOGRAD, BLOCKS_OF_SAMPLES = "tests/parity/test_training_gradients.py", "tests/parity/test_training_engines.py::test_blocks_and_empty_lanes"
+FLOW, JOINT_ORDER = "tests/theorems/test_joint_flow.py", "tests/order/test_joint_order.py"
+HELD, PLANTED = f"{FLOW}::test_hard_pins_hold_exactly", f"{RUNAWAY}::test_a_planted_nan_is_caught_at_the_next_step"
+COLD = f"{FLOW}::test_cold_states_are_forward_passes_at_multiples_and_at_no_other_step"
+RESUMED = f"{FLOW}::test_resumed_from_any_yield_and_recorded_at_any_interval_to_the_same_bits"
 
 MUTANTS = [
     # operations, layers and network
@@ -85,6 +91,25 @@ MUTANTS = [
     Mutant("spectrum.py", "backward_substitution(sheaf, p, pattern) / weights[:sheaf.N]", "backward_substitution(sheaf, p, pattern)",
            "Lanczos for λ₁ forgets the edge weights", SPECTRUM),
     Mutant("discord.py", "squares.sum(axis=1)", "squares.mean(axis=1)", "discord of an edge as a mean", ENERGY),
+    # training: the NumPy step
+    Mutant("joint.py", "self.dt * self.beta)", "self.beta)", "a step of the weights without dt", JOINT_ORDER),
+    Mutant("joint.py", "f[:, last] -= output_weight", "f[:, last] += output_weight", "the label pushes the output away", HAND),
+    Mutant("joint.py", "gather(values, node), -stress", "gather(values, node), stress", "the weights climb the energy", AUTOGRAD),
+    Mutant("joint.py", "self.sheaf, self.w = sheaf, self.pins.impose(w)", "self.sheaf, self.w = sheaf, w.copy()", "hard pins are never imposed", HELD),
+    Mutant("joint.py", "if energy <= self.limit:", "if energy < self.limit:", "a start without any energy counts as divergence", RUNAWAY),
+    Mutant("objective.py", "2 / (n_batch * n_out) if", "1 / (n_batch * n_out) if", "gradient of the squares without its 2", AUTOGRAD),
+    Mutant("objective.py", "((p - y)**2).mean()", "((p - y)**2).sum()", "sum for mean in the squared error", HAND),
+    Mutant("training.py", "flow.step % cold == 0", "flow.step % cold == 1", "the resets come one step late", COLD),
+    Mutant("training.py", "(step // cold + 1) * cold if", "(step // cold + 1) * cold + 1 if", "a reset between two records is passed over", RESUMED),
+    Mutant("training.py", "beta = 1 / len(x) if", "beta = 1.0 if", "the default β is no mean over the batch", FLOW),
+    # training: the fused step
+    Mutant("fused.py", "on = zl >= 0", "on = zl > 0", "the fused step takes z = 0 for inactive", HAND),
+    Mutant("fused.py", "ra += r[0, l] * al", "ra += r[0, l] * (al + change)", "a weight sees the new a", EQUATIONS),
+    Mutant("fused.py", '"sigmoid": 0.5', '"sigmoid": 0.0', "empty lanes have a label that pulls", BLOCKS_OF_SAMPLES),
+    Mutant("fused.py", "and energies.sum() <= limit", "", "the fused step looks at no energy", RUNAWAY),
+    Mutant("fused.py", 'FAST = {"reassoc", "contract", "nsz", "arcp"}', "FAST = True", "the compiler deletes the tests for NaN", PLANTED),
+    Mutant("fused.py", "s[hard[k]] = held[block, k]", "s[hard[k]] += 0 * held[block, k]", "the fused step lets hard pins go", HELD),
+    Mutant("fused.py", "self.lr * scale, self.limit", "self.lr, self.limit", "fused descent on the sum, not the mean", AUTOGRAD),
 ]
 
 
