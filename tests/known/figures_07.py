@@ -120,8 +120,8 @@ def _(figure):
         assert figure["gap"][depth - 1][1] == pytest.approx(np.median(gaps), rel=1e-7)
         assert figure["rho"][depth - 1][1] == pytest.approx(np.median([(row**2).sum() for row in last]), rel=1e-8)
     soonest = int(np.argmin(figure["time"][0]))
-    stepper = plain("2x10x1", soonest + 1, soonest + 1, True, 1.0, 0.02, n=150)
-    goal = 0.5 * DATA.Y_train[:150].var()
+    stepper = plain("2x10x1", soonest + 1, soonest + 1, True, 1.0, 0.02, n=100)
+    goal = 0.5 * DATA.Y_train[:100].var()
     stepper.advance(round(figure["time"][0][soonest] / 0.02) - 50)
     assert loss(stepper.state()[0].network, stepper.x, stepper.y) >= goal
     stepper.advance(50)
