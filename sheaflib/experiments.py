@@ -71,13 +71,15 @@ def train(task: str, widths: str, *, method: str = "sheaf", seed: int = 42, stal
 
     Regression starts from random stalks and keeps them; classification starts from the forward pass and returns to it every 1000
     steps ("cold"); start="forward", "random" or "zero" overrides the former. β = beta_n/n, n the number of training samples taken. The
-    learning rate of gradient descent is 0.005 for regression, 0.01 for classification; dt is not used there. every: steps between
-    records (0: only the first and the last). A run that diverges says so and keeps the records before.
+    learning rate of gradient descent is 0.005 for regression, 0.01 for classification. every: steps between
+    records (0: only the first and the last; it must divide `steps`). `start`, `stalk_seed`, `beta_n` and dt concern the sheaf only. A run that diverges says so and keeps the records before.
     """
     network, data = initial(task, widths, seed, fresh), tasks.task(task)
     if whole("n", n) > len(data.X_train):
         raise ValueError(f"n={n}, expected at most {len(data.X_train)}: the task has no more training samples")
     every, steps = whole("every", every, least=0) or whole("steps", steps), whole("steps", steps)
+    if steps % every:
+        raise ValueError(f"every={every} does not divide steps={steps}: the last record would lie beyond")
     x, y = data.X_train[:n], data.Y_train[:n]
     regression = OUTPUTS[task] == "identity"
     if method == "gd":

@@ -113,7 +113,7 @@ class FusedJointStepper(JointStepper):
 
     def state(self):
         if not (np.isfinite(self.theta).all() and np.isfinite(self.stalks).all()):
-            self.check({"output": np.nan})
+            self.overflowed(self.sheaf, self.place.unpack(self.stalks))
         return NeuralSheaf(self.chain.unflat(self.theta), self.edge_weights), self.place.unpack(self.stalks)
 
     def advance(self, n):
@@ -123,6 +123,7 @@ class FusedJointStepper(JointStepper):
         self.step += done
         if done < n:
             self.check(dict(zip(self.watched, energies)))
+            self.overflowed(self.sheaf, self.place.unpack(self.stalks))
 
 
 class FusedDescentStepper(DescentStepper):
@@ -148,6 +149,7 @@ class FusedDescentStepper(DescentStepper):
         self.step += done
         if done < n:
             self.check(energy)
+            self.check(np.nan)
 
 
 # kernels: they pass whole arrays and row numbers, since every view s[j] made in a loop costs more than the row's arithmetic ----

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from sheaflib import spectrum
 from sheaflib.forces import force
 from sheaflib.network import INPUT, Network, gather
 from sheaflib.objective import error, output_energy
@@ -67,8 +68,9 @@ class JointStepper:
 
     def __init__(self, sheaf: NeuralSheaf, x, y, w, beta: float, dt: float, alpha: float, pins: ResolvedPins):
         self.x, self.y, self.pins, self.beta, self.dt, self.alpha, self.step = x, y, pins, beta, dt, alpha, 0
-        scale = max(sum(edge_energies(sheaf, x, y, stalks).values()) for stalks in (w, np.zeros_like(w)))
+        scale = max(sum(edge_energies(sheaf, x, y, pins.impose(stalks)).values()) for stalks in (w, np.zeros_like(w)))
         self.limit = RUNAWAY * scale
+        self.sheaf = sheaf
         self.put(sheaf, w)
 
     def put(self, sheaf: NeuralSheaf, w: np.ndarray) -> None:
@@ -92,8 +94,8 @@ class JointStepper:
         try:
             with np.errstate(over="ignore", invalid="ignore"):
                 self.put(sheaf, sheaf.forward(self.x))
-        except OverflowError:
-            self.check({"output": np.nan})
+        except OverflowError as error:
+            self.diverged(np.nan, f"at a reset: {error}")
 
     def advance(self, n: int) -> None:
         """Take n steps; TrainingDiverged when the energy is above its limit or not a number."""
@@ -110,15 +112,25 @@ class JointStepper:
         network = descend(sheaf.network, weight_gradient(sheaf, self.x, w), self.dt * self.beta)
         w = w + self.dt * self.alpha * f
         if network is None or not np.isfinite(w).all():
-            self.check({"output": np.nan})
+            self.overflowed(sheaf, w)
         self.put(NeuralSheaf(network, sheaf.edge_weights), w)
 
     def check(self, energies: dict[str, float]) -> None:
         """Raise TrainingDiverged unless the energies, edge by edge, sum to less than the limit."""
         energy = sum(energies.values())
-        if energy <= self.limit:
-            return
-        worst = max(energies, key=lambda e: np.inf if np.isnan(energies[e]) else energies[e])
+        if not energy <= self.limit:
+            worst = max(energies, key=lambda e: np.inf if np.isnan(energies[e]) else energies[e])
+            self.diverged(energy, f"most of it on edge {worst}")
+
+    def overflowed(self, sheaf: NeuralSheaf, w: np.ndarray) -> None:
+        """Raise TrainingDiverged for stalks w (B, N) or weights that are no longer numbers."""
+        bad = ~np.isfinite(w).all(axis=0)
+        self.diverged(np.inf, f"stalk {sheaf.layout.locate(int(np.argmax(bad)))[0]} is no longer finite" if bad.any() else "weights are no longer finite")
+
+    def diverged(self, energy: float, where: str) -> None:
+        """Raise TrainingDiverged: what ran away, where, and what to lower."""
+        safe = 2 / (self.alpha * (spectrum.bound(self.sheaf, self.pins) + 1))
         raise TrainingDiverged(
-            f"the joint flow diverged at step {self.step}: energy {energy:.3g}, over {self.limit:.3g}, a million times that of the start or of zero stalks, most of it "
-            f"on edge {worst}; lower beta={self.beta:.3g} (β·n = {self.beta * len(self.x):.3g}) or dt={self.dt:g}")
+            f"the joint flow diverged at step {self.step}: energy {energy:.3g} (limit {self.limit:.3g}, a million times the energy at the start), "
+            f"{where}; lower beta={self.beta:.3g} (β·n = {self.beta * len(self.x):.3g}) or dt={self.dt:g} (below {safe:.2g} the stalks alone are "
+            "safe at the initial weights)")

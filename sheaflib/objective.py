@@ -17,6 +17,11 @@ def check_labels(output: Output, y, n_out: int, n_batch: int | None = None) -> n
     Raises ValueError for another shape, another number of rows than n_batch, labels of a sigmoid outside {0, 1} and labels of a
     softmax that are not one-hot.
     """
+    if y is None:
+        raise TypeError(f"y is None, expected labels of shape (B, {n_out})")
+    if np.ndim(y) == 1:
+        hint = f"np.eye({n_out})[y] makes integer classes one-hot" if output.name == "softmax" else "use y[:, None]"
+        raise ValueError(f"y has shape {np.shape(y)}, expected (B, {n_out}): {hint}")
     y = batch("y", y, n_out)
     if n_batch is not None and len(y) != n_batch:
         raise ValueError(f"y has {len(y)} rows, expected {n_batch}: one a row of x")

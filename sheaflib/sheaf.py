@@ -70,6 +70,9 @@ class NeuralSheaf:
         self.edges = _edges(network, self.augmented_layout)
         self.edge_weights = MappingProxyType(_edge_weights(edge_weights, self.edges))
 
+    def __reduce__(self):
+        return NeuralSheaf, (self.network, dict(self.edge_weights))
+
     @property
     def N(self) -> int:
         """The number of free coordinates, dim Ω = dim C¹ (a_out excluded)."""

@@ -48,7 +48,7 @@ class Record:
 
     @property
     def energy(self) -> float:
-        """E(ω, θ), summed over the batch: what the joint flow descends."""
+        """E(ω, θ), summed over the batch: what the joint flow descends (without the energy of soft pins)."""
         return sum(self.energies.values())
 
     @cached_property
@@ -75,7 +75,8 @@ def joint_flow(sheaf: NeuralSheaf, x, y, start=None, *, beta: float | None = Non
 
     ω̇ = −α ∂E/∂ω, Ẇ^ℓ = −β Σ_i r_i^ℓ a_i^{ℓ−1}ᵀ, ḃ^ℓ = −β Σ_i r_i^ℓ: sums over the batch, so β = 1/B (the default) is a mean. x: (B, n_0);
     y: (B, n_out), {0, 1} for a sigmoid, one-hot for a softmax; start: stalks (B, N), by default the forward pass, or a TrainingState,
-    which goes on where it stopped to the same bits (its network, not the sheaf's; edge weights are the sheaf's). dt, α: as in `heat`.
+    which goes on where it stopped to the same bits (its network, not the sheaf's; edge weights are the sheaf's). Stalks alone do
+    not bring their weights: pass the state. The generator never ends: use `itertools.islice`, or break. dt, α: as in `heat`.
     cold: every that many steps the stalks are the forward pass again (0: never, "warm"). Hard and soft pins hold as in `heat`.
 
     Raises ValueError or TypeError for bad input, TrainingDiverged, with the step and the edge, when the energy is not a number or a

@@ -18,7 +18,7 @@ def beta_law(beta_n, losses, ax=None, label: str = "", series: int = 0):
     losses, colour = np.asarray(losses, dtype=float), SERIES[series]
     known = ~np.isnan(losses).any(axis=1)
     beta_n = np.asarray(beta_n, dtype=float)
-    ax.loglog(beta_n[known], np.median(losses[known], axis=1), color=colour, label=label)
+    ax.loglog(beta_n[known], np.median(losses[known], axis=1), MARKERS[series] + "-", color=colour, markersize=4, label=label)
     for column in losses.T:
         ax.loglog(beta_n, column, MARKERS[series], color=colour, markersize=4, alpha=0.7, linestyle="none")
     ax.set(xlabel="βn", ylabel="test MSE")
@@ -39,15 +39,13 @@ def bands(edges: Sequence[float], names: Sequence[str], ax=None, at: float = 0.9
 
 
 def brackets(found: Mapping[str, tuple[float, float]], predicted: Mapping[str, float], ax=None):
-    """One row a setting: the bracket [last that trains, first that diverges], and the prediction as a tick."""
+    """One row a setting: the bracket [last that trains, first that diverges] over its prediction; 1 is the prediction."""
     ax = plt.gca() if ax is None else ax
-    for row, (name, (low, high)) in enumerate(found.items()):
-        ax.plot([low, high], [row, row], color=SERIES[0], linewidth=5, solid_capstyle="butt", label="from the last that trains to the first that diverges" if row == 0 else None)
-        ax.plot(predicted[name], row, "|", color="#000000", markersize=16, markeredgewidth=1.5, linestyle="none", label="2/(dt λ_max(C))" if row == 0 else None)
+    for row, (name, ends) in enumerate(found.items()):
+        ax.plot(np.array(ends) / predicted[name], [row, row], "|-", color=SERIES[0], linewidth=3, markersize=10)
+    ax.axvline(1, color="#000000", linewidth=1, linestyle="--")
     ax.set_yticks(range(len(found)), found)
     ax.invert_yaxis()
-    ax.set_xscale("log")
-    ax.set(xlabel="βn")
     return ax
 
 
@@ -71,7 +69,8 @@ def by_depth(depth, values, ax=None, censored=None, series: int = 0, ylabel: str
         there = np.isfinite(row)
         ax.semilogy((place + shift)[there], row[there], "o", color=SERIES[series], markersize=4, alpha=0.7, linestyle="none")
         ax.semilogy((place + shift)[~there], np.full((~there).sum(), censored or np.nan), "^", color=SERIES[series], markersize=5, fillstyle="none", linestyle="none")
-    medians = np.median(np.where(np.isfinite(values), values, censored if censored else np.nan), axis=1)
+    medians = np.median(np.where(np.isfinite(values), values, np.inf), axis=1)
+    medians[~np.isfinite(medians)] = np.nan
     ax.semilogy(depth, medians, color=SERIES[series])
     ax.set(xlabel="hidden layers", ylabel=ylabel, xticks=list(depth))
     return ax

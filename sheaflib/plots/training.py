@@ -93,7 +93,7 @@ def energy_curves(step, energies: Mapping[str, Sequence[float]], ax=None, unit: 
     for name, values in energies.items():
         kind = name.split("_")[0]
         seen.append(kind)
-        ax.semilogy(np.asarray(step) / unit, values, ("-", "--", ":")[seen.count(kind) - 1], color=EDGE_COLOURS[kind], label=name.replace("_", " "),
+        ax.semilogy(np.asarray(step) / unit, values, ("-", "--", ":")[(seen.count(kind) - 1) % 3], color=EDGE_COLOURS[kind], label=name.replace("_", " "),
                     zorder=1 if kind == "output" else 2, linewidth=2.5 if kind == "output" else 1.5)
     ax.semilogy(np.asarray(step) / unit, np.sum(list(energies.values()), axis=0), color="black", linewidth=1, label="all edges")
     ax.set(xlabel=_steps(unit), ylabel="energy $E$")
