@@ -70,6 +70,7 @@ class JointStepper:
         self.x, self.y, self.pins, self.beta, self.dt, self.alpha, self.step = x, y, pins, beta, dt, alpha, 0
         scale = max(sum(edge_energies(sheaf, x, y, pins.impose(stalks)).values()) for stalks in (w, np.zeros_like(w)))
         self.limit = RUNAWAY * scale
+        self.safe = 2 / (alpha * (spectrum.bound(sheaf, pins) + 1))
         self.sheaf = sheaf
         self.put(sheaf, w)
 
@@ -129,8 +130,7 @@ class JointStepper:
 
     def diverged(self, energy: float, where: str) -> None:
         """Raise TrainingDiverged: what ran away, where, and what to lower."""
-        safe = 2 / (self.alpha * (spectrum.bound(self.sheaf, self.pins) + 1))
         raise TrainingDiverged(
             f"the joint flow diverged at step {self.step}: energy {energy:.3g} (limit {self.limit:.3g}, a million times the energy at the start), "
-            f"{where}; lower beta={self.beta:.3g} (β·n = {self.beta * len(self.x):.3g}) or dt={self.dt:g} (below {safe:.2g} the stalks alone are "
+            f"{where}; lower beta={self.beta:.3g} (β·n = {self.beta * len(self.x):.3g}) or dt={self.dt:g} (below {self.safe:.2g} the stalks alone are "
             "safe at the initial weights)")

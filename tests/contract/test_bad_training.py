@@ -32,7 +32,8 @@ def state_of(dims, output="identity"):
 
 BOTH = {
     # labels
-    "1-D labels": ({"y": [1.0]}, ValueError, r"y has the wrong shape: got \(1,\), expected \(B, 1\)"),
+    "1-D labels": ({"y": [1.0]}, ValueError, r"y has shape \(1,\), expected \(B, 1\): use y\[:, None\]"),
+    "class numbers, 1-D": ({"y": [0, 1], "output": "softmax", "n_out": 2}, ValueError, r"expected \(B, 2\): np.eye\(2\)\[y\] makes"),
     "wide labels": ({"y": np.ones((2, 2))}, ValueError, r"y has the wrong shape: got \(2, 2\), expected \(B, 1\)"),
     "a label missing": ({"y": [[1.0]]}, ValueError, r"y has 1 rows, expected 2: one a row of x"),
     "no labels": ({"y": np.zeros((0, 1))}, ValueError, r"y is an empty batch"),
