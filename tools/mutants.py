@@ -96,7 +96,7 @@ MUTANTS = [
     Mutant("joint.py", "f[:, last] -= output_weight", "f[:, last] += output_weight", "the label pushes the output away", HAND),
     Mutant("joint.py", "gather(values, node), -stress", "gather(values, node), stress", "the weights climb the energy", AUTOGRAD),
     Mutant("joint.py", "self.sheaf, self.w = sheaf, self.pins.impose(w)", "self.sheaf, self.w = sheaf, w.copy()", "hard pins are never imposed", HELD),
-    Mutant("joint.py", "if energy <= self.limit:", "if energy < self.limit:", "a start without any energy counts as divergence", RUNAWAY),
+    Mutant("joint.py", "if not energy <= self.limit:", "if not energy < self.limit:", "a start without any energy counts as divergence", RUNAWAY),
     Mutant("objective.py", "2 / (n_batch * n_out) if", "1 / (n_batch * n_out) if", "gradient of the squares without its 2", AUTOGRAD),
     Mutant("objective.py", "((p - y)**2).mean()", "((p - y)**2).sum()", "sum for mean in the squared error", HAND),
     Mutant("training.py", "flow.step % cold == 0", "flow.step % cold == 1", "the resets come one step late", COLD),
