@@ -16,7 +16,7 @@ import pytest
 
 import sheaflib.sweep as module
 import sweep_cases
-from sheaflib.sweep import sweep
+from sheaflib.sweep import library_digest, sweep
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -105,16 +105,16 @@ def test_a_changed_source_is_computed_again_and_the_former_kept(folder, monkeypa
 def test_the_library_is_its_source_its_data_and_what_it_computes_with(tmp_path, monkeypatch):
     copy = shutil.copytree(module.FOLDER, tmp_path / "sheaflib", ignore=shutil.ignore_patterns("__pycache__"))
     monkeypatch.setattr(module, "FOLDER", copy)
-    before = module.library_digest()
+    before = library_digest()
     (copy / "data" / "README.md").write_text("not read")
     (copy / "compiled.nbi").write_text("not read")
-    assert module.library_digest() == before
+    assert library_digest() == before
     for file in (copy / "plots" / "spectra.py", copy / "data" / "paper_inputs.npz"):
         file.write_bytes(file.read_bytes() + b"\n")
-        assert module.library_digest() != before
-        before = module.library_digest()
+        assert library_digest() != before
+        before = library_digest()
     monkeypatch.setattr(module, "version", lambda name: "0")
-    assert module.library_digest() != before and module.installed("numpy") == "0"
+    assert library_digest() != before and module.installed("numpy") == "0"
 
 
 def test_a_worker_that_runs_another_source_is_told(folder):
