@@ -32,8 +32,10 @@ HUGE = 1e300
 LOG2_E, LN2_HIGH, LN2_LOW = 1.4426950408889634, 6.93147180369123816490e-01, 1.90821492927058770002e-10
 IDENTITY, SIGMOID, SOFTMAX = OUTPUTS.values()
 
-fused = njit(cache=True, fastmath=FAST) if njit is not None else lambda function: function
-contracted = njit(cache=True, fastmath={"contract"}) if njit is not None else lambda function: function
+# forceinline: else numba runs one machine code of an inner function where it compiled it and another where it read the cache, and the
+# two sum in different orders
+fused = njit(cache=True, fastmath=FAST, forceinline=True) if njit is not None else lambda function: function
+contracted = njit(cache=True, fastmath={"contract"}, forceinline=True) if njit is not None else lambda function: function
 
 
 def can_fuse(network: Network) -> bool:
