@@ -12,6 +12,7 @@ the terms that use it when numba compiles the call.
 from __future__ import annotations
 
 from itertools import pairwise
+from math import factorial
 
 import numpy as np
 
@@ -30,6 +31,7 @@ MAX_WEIGHTS = 50_000                                      # beyond this BLAS bea
 HUGE = 1e300
 
 LOG2_E, LN2_HIGH, LN2_LOW = 1.4426950408889634, 6.93147180369123816490e-01, 1.90821492927058770002e-10
+INVERSE_FACTORIALS = tuple(1 / factorial(n) for n in range(14))
 IDENTITY, SIGMOID, SOFTMAX = OUTPUTS.values()
 
 # forceinline: else numba runs one machine code of an inner function where it compiled it and another where it read the cache, and the
@@ -162,9 +164,9 @@ def exponential(x):
     x = min(max(x, -708.0), 708.0)
     k = np.floor(x * LOG2_E + 0.5)
     r = (x - k * LN2_HIGH) - k * LN2_LOW
-    series = 1.0
-    for n in range(13, 0, -1):                            # Horner: 1 + r(1 + r/2 (1 + r/3 (…)))
-        series = 1.0 + series * r * (1.0 / n)
+    series = INVERSE_FACTORIALS[13]
+    for n in range(12, -1, -1):
+        series = INVERSE_FACTORIALS[n] + r * series
     return series * np.int64((np.int64(k) + 1023) << 52).view(np.float64)
 
 

@@ -7,6 +7,7 @@ import math
 import os
 import re
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import matplotlib
@@ -31,7 +32,7 @@ def style():
     shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
     if shell is not None:                     # inline pictures with a palette too; the backend would set its own otherwise
         pyplot.switch_backend(matplotlib.get_backend())
-        shell.display_formatter.formatters["image/png"].for_type(Figure, lambda fig: drawn(fig, "png", {}, dpi=fig.dpi))
+        shell.display_formatter.formatters["image/png"].for_type(Figure, shown)
 
 
 def save(fig, name, numbers, *, caption, parameters=None, seed=None, rtol=1e-6, atol=1e-9):
@@ -45,11 +46,10 @@ def save(fig, name, numbers, *, caption, parameters=None, seed=None, rtol=1e-6, 
         raise ValueError(f"figure name {name!r}: lower-case letters, digits, dots and hyphens only")
     kept = {key: storable(value, f"{name}: {key}") for key, value in numbers.items()}
     noted = {"parameters": storable(parameters or {}, f"{name}: parameters"), "seed": seed, "sha256": numbers_hash(kept)}
-    files = {
-        f"{name}.pdf": drawn(fig, "pdf", {"Keywords": canonical(noted), "Subject": caption}),
-        f"{name}.png": drawn(fig, "png", {"Description": caption, "Comment": canonical(noted)}),
-        f"{name}.json": written({"caption": caption, "rtol": rtol, "atol": atol, **noted}, kept).encode(),
-    }
+    files = {f"{name}.json": written({"caption": caption, "rtol": rtol, "atol": atol, **noted}, kept).encode()}
+    with laid_out(fig) as box:
+        files[f"{name}.pdf"] = drawn(fig, "pdf", box, {"Keywords": canonical(noted), "Subject": caption})
+        files[f"{name}.png"] = drawn(fig, "png", box, {"Description": caption, "Comment": canonical(noted)})
     if sum(map(len, files.values())) > LIMIT:
         sizes = ", ".join(f"{file} {len(data) // 1000} kB" for file, data in files.items())
         raise ValueError(f"figure {name} is over {LIMIT // 1000} kB: {sizes}; thin its curves or rasterise its scatter")
@@ -125,11 +125,30 @@ def written(head, kept):
     return "{\n " + ",\n ".join([*fields, '"numbers": {\n  ' + rows + "\n }"]) + "\n}\n"
 
 
-def drawn(fig, kind, metadata, **options):
-    """Return the figure as bytes of a PDF or of a PNG with a palette, without dates and versions of software."""
+def shown(fig):
+    """Return the PNG of a figure for a notebook's page."""
+    with laid_out(fig) as box:
+        return drawn(fig, "png", box, {}, dpi=fig.dpi)
+
+
+@contextmanager
+def laid_out(fig):
+    """Find the layout and the box of all that a figure shows, in inches, once for every file made inside (it takes longer than they do)."""
+    engine = fig.get_layout_engine()
+    fig.draw_without_rendering()
+    with matplotlib.rc_context({"figure.constrained_layout.use": False}):
+        fig.set_layout_engine(None)                                                   # "none" would draw everything once more for each file
+    try:
+        yield fig.get_tightbbox().padded(matplotlib.rcParams["savefig.pad_inches"])
+    finally:
+        fig.set_layout_engine(engine)
+
+
+def drawn(fig, kind, box, metadata, **options):
+    """Return what lies in a box of the figure as bytes of a PDF or of a PNG with a palette, without dates and versions of software."""
     undated = {"pdf": {"CreationDate": None, "ModDate": None, "Creator": None, "Producer": None}, "png": {"Software": None}}
     buffer = io.BytesIO()
-    fig.savefig(buffer, format=kind, metadata={**undated[kind], **metadata}, **options)
+    fig.savefig(buffer, format=kind, bbox_inches=box, metadata={**undated[kind], **metadata}, **options)
     return palette(buffer, metadata) if kind == "png" else buffer.getvalue()
 
 

@@ -50,16 +50,20 @@ def sweep(function, cases, *, label=""):
 
 
 def computed(function, name, source, waiting):
-    """Yield (file, result) of the waiting cases {file: parameters}, as they come where the backend can."""
-    if not waiting:
-        return
-    with configuration(len(waiting)):
-        streams = getattr(get_active_backend()[0], "supports_return_generator", False)
-        parallel = joblib.Parallel(return_as="generator_unordered" if streams else "list")
-    for file, value in parallel(joblib.delayed(compute)(function, name, source, text, file) for file, text in waiting.items()):
-        if not file.is_file():                                                        # a worker with a disk of its own
-            write(file, value)
-        yield file, value
+    """Yield (file, result) of the waiting cases {file: parameters}, as they come where the backend can.
+
+    While there is one worker, cases go to it one by one, so that a sweep takes more workers as soon as it may.
+    """
+    left = list(waiting.items())
+    while left:
+        with configuration(len(left)):
+            streams = getattr(get_active_backend()[0], "supports_return_generator", False)
+            parallel = joblib.Parallel(return_as="generator_unordered" if streams else "list")
+        now, left = (left[:1], left[1:]) if parallel.n_jobs == 1 else (left, [])
+        for file, value in parallel(joblib.delayed(compute)(function, name, source, text, file) for file, text in now):
+            if not file.is_file():                                                    # a worker with a disk of its own
+                write(file, value)
+            yield file, value
 
 
 def compute(function, name, source, text, file):

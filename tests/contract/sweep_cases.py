@@ -18,9 +18,9 @@ def called(folder, name):
     (Path(folder) / f"{name}.{uuid4().hex}").write_text(str(os.getpid()))
 
 
-def calls(folder):
-    """Return {case: number of calls}."""
-    names = [path.name.split(".")[0] for path in Path(folder).iterdir()]
+def calls(folder, by=None):
+    """Return {case: number of calls}, of those that some processes made when `by` says which."""
+    names = [path.name.split(".")[0] for path in Path(folder).iterdir() if by is None or int(path.read_text()) in by]
     return {name: names.count(name) for name in sorted(set(names))}
 
 
@@ -49,6 +49,14 @@ def slow(folder, k):
         time.sleep(0.02)
     called(folder, f"k{k}")
     return k**2
+
+
+def shared(folder, file, k):
+    """Return k; case 1 allows two workers from then on."""
+    called(folder, f"k{k}")
+    if k == 1:
+        Path(file).write_text("2")
+    return k
 
 
 def together(k):

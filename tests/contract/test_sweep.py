@@ -65,6 +65,16 @@ def test_results_come_in_the_order_of_the_cases(folder, tmp_path, monkeypatch, j
     assert alike(results, directly(tmp_path / "other", seeds))
 
 
+def test_a_sweep_takes_more_workers_as_soon_as_it_may(folder, tmp_path, monkeypatch):
+    share = tmp_path / "jobs"
+    share.write_text("1")
+    monkeypatch.setenv("SHEAFLIB_JOBS", str(share))
+    cases = [{"folder": folder, "file": str(share), "k": k} for k in range(6)]
+    assert sweep(sweep_cases.shared, cases) == list(range(6)), "in the order of the cases"
+    own, others = (sweep_cases.calls(folder, of) for of in ({os.getpid()}, sweep_cases.processes(folder) - {os.getpid()}))
+    assert own == {"k0": 1, "k1": 1} and others == {f"k{k}": 1 for k in range(2, 6)}, "case 1 writes 2 into the file"
+
+
 def test_no_cases_no_results(folder):
     assert sweep(sweep_cases.spectrum, []) == [] and sweep(sweep_cases.spectrum, iter(())) == []
 
