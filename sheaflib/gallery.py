@@ -46,10 +46,12 @@ def save(fig, name, numbers, *, caption, parameters=None, seed=None, rtol=1e-6, 
         raise ValueError(f"figure name {name!r}: lower-case letters, digits, dots and hyphens only")
     kept = {key: storable(value, f"{name}: {key}") for key, value in numbers.items()}
     noted = {"parameters": storable(parameters or {}, f"{name}: parameters"), "seed": seed, "sha256": numbers_hash(kept)}
-    files = {f"{name}.json": written({"caption": caption, "rtol": rtol, "atol": atol, **noted}, kept).encode()}
     with laid_out(fig) as box:
-        files[f"{name}.pdf"] = drawn(fig, "pdf", box, {"Keywords": canonical(noted), "Subject": caption})
-        files[f"{name}.png"] = drawn(fig, "png", box, {"Description": caption, "Comment": canonical(noted)})
+        files = {
+            f"{name}.pdf": drawn(fig, "pdf", box, {"Keywords": canonical(noted), "Subject": caption}),
+            f"{name}.png": drawn(fig, "png", box, {"Description": caption, "Comment": canonical(noted)}),
+            f"{name}.json": written({"caption": caption, "rtol": rtol, "atol": atol, **noted}, kept).encode(),
+        }
     if sum(map(len, files.values())) > LIMIT:
         sizes = ", ".join(f"{file} {len(data) // 1000} kB" for file, data in files.items())
         raise ValueError(f"figure {name} is over {LIMIT // 1000} kB: {sizes}; thin its curves or rasterise its scatter")

@@ -63,3 +63,29 @@ def pinned_solve(sheaf: NeuralSheaf, pattern: np.ndarray, pins: ResolvedPins, ga
         resistance = (G / weights) @ G.T
         eta[i] += np.linalg.solve(resistance + compliance, gap[i] - G @ eta[i]) @ (G / weights)
     return forward_substitution(sheaf, eta, pattern)
+
+
+def held_forward(sheaf: NeuralSheaf, f: np.ndarray, pattern: np.ndarray, held: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """v = δ_FF⁻¹ f with the held coordinates C at 0, and F_σ v, what every block would compute from it: two (B, N).
+
+    f (B, N) (read on F alone), pattern (B, M), held (B, N) of bool. On F, F_σ v = v − f; on C it is −δ_CF v, what the held edges feel.
+    """
+    v, image = np.zeros_like(f), np.zeros_like(f)
+    values = sheaf.layout.split(v)
+    values[INPUT] = np.zeros((len(f), sheaf.network.n_in))
+    for node in sheaf.network.nodes:
+        here = sheaf.layout[node.name]
+        if node.inputs != (INPUT,):
+            image[:, here] = node.operation.linear(gather(values, node), sheaf.own(node, pattern))
+        v[:, here] = np.where(held[:, here], 0.0, f[:, here] + image[:, here])
+    return v, image
+
+
+def held_backward(sheaf: NeuralSheaf, g: np.ndarray, pattern: np.ndarray, held: np.ndarray) -> np.ndarray:
+    """p = δ_FF⁻ᵀ (g_F − δ_CFᵀ g_C): back-propagation from g on F and from the held edges, which keep p_C = g_C: (B, N)."""
+    p = g.copy()
+    for node in reversed(sheaf.network.nodes):
+        here = sheaf.layout[node.name]
+        p[:, here] = np.where(held[:, here], g[:, here], p[:, here])
+        sheaf.scatter(node, p[:, here], pattern, p)
+    return p

@@ -1,0 +1,127 @@
+"""What an equilibrium can claim, recomputed from its cochain alone (derived).
+
+At a point where every free coordinate has no gradient and every corner z_j = 0 has Q_− ≥ 0 ≥ Q_+ (`kinks`), V grows in all
+directions: in each closed cell that touches the point V is a convex quadratic with L ≻ 0. So the point is a strict local minimum,
+and there is no other one in any of those cells, nor in the product of the charts below, where V is convex.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from sheaflib import spectrum
+from sheaflib.affine import Affine
+from sheaflib.pieces import Pieces, Pinned
+from sheaflib.pins import ResolvedPins
+
+
+@dataclass(frozen=True, eq=False)
+class Certificate:
+    """Facts about a cochain w (B, N): where it is at a corner, and how far from the minimum that belongs to its pattern and corners.
+
+    residual (B,): max|∂V/∂w| over the coordinates neither clamped nor at a corner. corner (B, N), and there the slacks Q_− and −Q_+
+    (B, N), zero elsewhere: the corner is a minimum where both are ≥ 0. energy_gap (B,): V − V* is at most this. gradient (B,): |∂V/∂w|₂.
+    """
+
+    problem: Pinned
+    at: Pieces
+    residual: np.ndarray
+    gradient: np.ndarray
+    energy_gap: np.ndarray
+    corner: np.ndarray
+    slack_minus: np.ndarray
+    slack_plus: np.ndarray
+
+    def minimum(self, tol: float = 1e-9) -> np.ndarray:
+        """Whether w is a strict local minimum up to a gradient of tol·(1 + √(2V)): (B,) of bool."""
+        corners = (self.slack_minus >= 0) & (self.slack_plus >= 0)
+        return (self.residual <= tol * (1 + np.sqrt(2 * np.maximum(self.at.energy, 0)))) & corners.all(axis=1)
+
+    @cached_property
+    def lambda_1(self) -> np.ndarray:
+        """The smallest eigenvalue of L on the free coordinates that are at no corner: (B,)."""
+        return np.array([spectrum.extreme(self.problem.sheaf, s, holding(self.problem, i, corner))[0]
+                         for i, (s, corner) in enumerate(zip(self.at.pattern, self.corner))])
+
+    @cached_property
+    def distance(self) -> np.ndarray:
+        """|w − w*|₂ is at most |∂V/∂w|₂/λ₁, w* the minimum for this pattern with these corners held: (B,)."""
+        return np.where(np.isinf(self.lambda_1), 0, self.gradient / self.lambda_1)
+
+    @cached_property
+    def margin(self) -> np.ndarray:
+        """How far w may move before a kink changes its state: min of |z_j|, and of the slacks over |∇Q_±|₂: (B,)."""
+        room = np.full(self.at.w.shape, np.inf)
+        for name, kink in self.problem.kinks.items():
+            here, slope_minus, slope_plus = kink.here, *steepness(self.problem, kink)
+            at_corner = np.minimum(self.slack_minus[:, here] / slope_minus, self.slack_plus[:, here] / slope_plus)
+            room[:, here] = np.where(self.corner[:, here], at_corner, np.abs(self.at.w[:, here]))
+        return np.where(self.problem.clamped, np.inf, room).min(axis=1)
+
+    @cached_property
+    def pattern_certified(self) -> np.ndarray:
+        """Whether the exact minimum w* has this pattern and these corners beyond doubt, distance < margin: (B,) of bool."""
+        return self.distance < self.margin
+
+    @cached_property
+    def charts(self) -> dict[str, np.ndarray]:
+        """Where w is the only equilibrium: in the product of these half-spaces, stalk -> (B, n) of "z >= 0", "z <= 0", "a <= 0".
+
+        On {a_j ≤ 0} the term (ReLU(z_j) − a_j)² is convex across the kink, so only units with a_j > 0 divide equilibria (slope 0,
+        one reader; elsewhere the chart is the side of z_j).
+        """
+        charts = {}
+        for name, kink in self.problem.kinks.items():
+            chart = np.where(self.at.w[:, kink.here] >= 0, "z >= 0", "z <= 0")
+            if [slope for _, slope, _ in kink.readers] == [0.0]:
+                chart = np.where(self.at.w[:, kink.readers[0][0]] <= 0, "a <= 0", chart)
+            charts[name] = chart
+        return charts
+
+    @cached_property
+    def dividing(self) -> np.ndarray:
+        """How many units' charts are sides, over which other equilibria may lie: (B,); 0 means that V has no other one at all."""
+        return sum((chart != "a <= 0").sum(axis=1) for chart in self.charts.values())
+
+    def __repr__(self):
+        return (f"Certificate({int(self.minimum().sum())} of {len(self.residual)} strict local minima, {int(self.pattern_certified.sum())} patterns "
+                f"certified, {int(self.corner.any(axis=1).sum())} samples with corners, V − V* ≤ {self.energy_gap.max():.1e})")
+
+
+def certify(problem: Pinned, w: np.ndarray) -> Certificate:
+    """The certificate of a cochain (B, N) with its pins imposed; a kink lies at its corner where z_j = 0 exactly."""
+    sheaf, held = problem.sheaf, np.broadcast_to(problem.clamped, w.shape).copy()
+    for kink in problem.kinks.values():
+        held[:, kink.here] |= w[:, kink.here] == 0
+    image = w - sheaf.discrepancy(w, problem.x)
+    at = Pieces(w, image, w >= 0, held, sheaf.pattern(w, problem.x), problem.energy(w, image))
+    injected = problem.gradient(at)
+    slack_minus, slack_plus, corner = np.zeros_like(w), np.zeros_like(w), held & ~problem.clamped
+    for kink in problem.kinks.values():
+        here = kink.here
+        minus, plus = kink.forces(image[:, here], w, problem.gamma[here] * problem.rest[:, here])
+        slack_minus[:, here], slack_plus[:, here] = np.where(corner[:, here], (minus, -plus), 0)
+    g = np.where(held, 0.0, sheaf.pull(injected, at.pattern))                                 # ∂V/∂w on F is δ_FFᵀ of it
+    return Certificate(problem, at, np.abs(g).max(axis=1), np.linalg.norm(g, axis=1), 0.5 * (injected**2 / problem.weights).sum(axis=1),
+                       corner, slack_minus, slack_plus)
+
+
+def holding(problem: Pinned, i: int, corner: np.ndarray) -> ResolvedPins:
+    """The pins of sample i on Ω with its corners clamped too."""
+    N, held = problem.sheaf.N, np.flatnonzero(problem.clamped | corner)
+    soft = np.flatnonzero((problem.gamma > 0) & ~corner)
+    return ResolvedPins(N, held, np.zeros((1, len(held))), soft, problem.rest[[i]][:, soft], problem.gamma[soft], np.zeros(1))
+
+
+def steepness(problem: Pinned, kink) -> tuple[np.ndarray, np.ndarray]:
+    """Upper bounds of |∇Q_−|₂ and |∇Q_+|₂ for the units of one stalk: (n,) each."""
+    operation = next(n.operation for n in problem.sheaf.network.nodes if n.name == kink.stalk)
+    rows = np.full(operation.n_out, operation.norm)
+    if isinstance(operation, Affine) and isinstance(operation.weight, np.ndarray):
+        rows = np.linalg.norm(operation.weight, axis=1)
+    slopes = [(w if slope is None else w * slope, w) for _, slope, w in kink.readers]
+    minus, plus = (np.sqrt(sum(part**2 for part in side)) for side in zip(*slopes))
+    return kink.weight * rows + minus, kink.weight * rows + plus

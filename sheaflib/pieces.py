@@ -1,0 +1,130 @@
+"""V of a pinned sheaf, piece by piece: on which side every kink lies, what is held, the gradient and the Hessian there (derived).
+
+Both are taken in the injections ε = δ_FF v of the coordinates F that are not held: the Hessian is W + AᵀDA, whose few rows A are
+what the held edges, the springs and the output feel of v.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from sheaflib.affine import Affine
+from sheaflib.kinks import kinks
+from sheaflib.network import A_OUT, INPUT, gather
+from sheaflib.pins import Pin, resolve
+from sheaflib.selection import ReLU
+from sheaflib.sheaf import NeuralSheaf
+from sheaflib.substitution import held_backward, held_forward
+
+
+@dataclass
+class Pieces:
+    """Where a batch stands: w and F_β(w) (B, N), the sides β of the kinks and what is held (B, N), the pattern (B, M), V (B,)."""
+
+    w: np.ndarray
+    image: np.ndarray
+    side: np.ndarray
+    held: np.ndarray
+    pattern: np.ndarray
+    energy: np.ndarray
+
+
+class Pinned:
+    """V of a sheaf with pins over x (B, n_0) as the Newton iteration sees it: its pieces, gradient and Hessian."""
+
+    def __init__(self, sheaf: NeuralSheaf, x: np.ndarray, pins):
+        self.sheaf, self.x, N = sheaf, x, sheaf.N
+        named = [pins] if isinstance(pins, Pin) else pins
+        augmented = not sheaf.network.output.is_identity and any(isinstance(pin, Pin) and pin.stalk == A_OUT for pin in named)
+        self.pins = resolve(sheaf, pins, len(x), augmented)
+        self.label = check_label(self.pins, N) if augmented else None
+        inside = self.pins.hard_index < N
+        self.clamped = np.zeros(N, dtype=bool)
+        self.clamped[self.pins.hard_index[inside]] = True
+        self.value = self.pins.hard_value[:, inside]
+        self.gamma, self.rest = np.zeros(N), np.zeros((len(x), N))
+        self.gamma[self.pins.soft_index], self.rest[:, self.pins.soft_index] = self.pins.gamma, self.pins.soft_value
+        self.weights = sheaf.row_weights[:N]
+        self.kinks = kinks(sheaf, self.gamma)
+        self.last = sheaf.layout[sheaf.network.nodes[-1].name]
+        self.offset = self.pins.offset
+
+    def impose(self, w):
+        """A copy of w (B, N) with the clamped coordinates set."""
+        w = w.copy()
+        w[:, self.clamped] = self.value
+        return w
+
+    def rows(self, keep):
+        """The same problem for some of the samples."""
+        part = object.__new__(Pinned)
+        part.__dict__ = self.__dict__ | {"x": self.x[keep], "rest": self.rest[keep], "value": self.value[keep], "offset": self.offset[keep],
+                                         "label": None if self.label is None else self.label[keep]}
+        return part
+
+    def pieces(self, w, side, choose=None, image=None) -> Pieces:
+        """The pieces at w: kinked coordinates set to their minimum on their side, which `choose` may change first.
+
+        side (B, N) of bool. `image` (B, N) saves the affine maps: what they give at w, known from elsewhere.
+        """
+        sheaf, w, side = self.sheaf, w.copy(), side.copy()
+        u, held, pattern = np.empty_like(w), np.broadcast_to(self.clamped, w.shape).copy(), np.zeros((len(w), sheaf.M), dtype=bool)
+        values = {INPUT: self.x, **sheaf.layout.split(w)}
+        for node in sheaf.network.nodes:
+            here, s = sheaf.layout[node.name], None
+            if isinstance(node.operation, ReLU):
+                s = self.x >= 0 if node.inputs == (INPUT,) else side[:, sheaf.layout[node.inputs[0]]]
+                pattern[:, sheaf.pattern_layout[node.name]] = s
+            known = image is not None and isinstance(node.operation, Affine)
+            u[:, here] = image[:, here] if known else node.operation.value(gather(values, node), s)
+            if node.name in self.kinks:
+                self.set_kinks(node.name, w, u[:, here], side, held, choose)
+        return Pieces(w, u, side, held, pattern, self.energy(w, u))
+
+    def set_kinks(self, stalk, w, u, side, held, choose):
+        """Put the free kinks of one stalk at their minimum on their side; those at the corner are held (w, side, held in place)."""
+        kink, here = self.kinks[stalk], self.sheaf.layout[stalk]
+        free = ~self.clamped[here]
+        minus, plus = kink.forces(u, w, self.gamma[here] * self.rest[:, here])
+        if choose is not None:
+            side[:, here] = np.where(free, choose(kink, minus, plus, side[:, here]), w[:, here] >= 0)
+        z = kink.minimum(minus, plus, side[:, here])
+        w[:, here] = np.where(free, z, w[:, here])
+        held[:, here] |= free & (z == 0)
+
+    def energy(self, w, u):
+        """V (B,) with springs and, for a label, the cross-entropy."""
+        V = 0.5 * (self.weights * (w - u)**2 + self.gamma * (w - self.rest)**2).sum(axis=1) + self.offset
+        if self.label is None:
+            return V
+        z = w[:, self.last]
+        return V + self.sheaf.edge_weights["output"] * (self.sheaf.network.output.potential(z) - (self.label * z).sum(axis=1))
+
+    def gradient(self, at: Pieces):
+        """∂V/∂ε (B, N) on the free coordinates, 0 on the held: W r + δ_FF⁻ᵀ(springs and label − δ_CFᵀ W r_C), one backward substitution."""
+        stress = self.weights * (at.w - at.image)
+        g = np.where(at.held, -stress, self.gamma * (at.w - self.rest))
+        if self.label is not None:
+            pull = self.sheaf.edge_weights["output"] * (self.sheaf.network.output.value(at.w[:, self.last]) - self.label)
+            g[:, self.last] += np.where(at.held[:, self.last], 0.0, pull)
+        p = held_backward(self.sheaf, g, at.pattern, at.held)
+        return np.where(at.held, 0.0, stress + p)
+
+    def hessian(self, at: Pieces, epsilon):
+        """(W + AᵀDA) ε, and the step v = δ_FF⁻¹ε with its image F v: one forward and one backward substitution."""
+        v, image = held_forward(self.sheaf, epsilon, at.pattern, at.held)
+        g = np.where(at.held, self.weights * image, self.gamma * v)
+        if self.label is not None:
+            bend = self.sheaf.network.output.jacobian_product(at.w[:, self.last], v[:, self.last])
+            g[:, self.last] += np.where(at.held[:, self.last], 0.0, self.sheaf.edge_weights["output"] * bend)
+        p = held_backward(self.sheaf, g, at.pattern, at.held)
+        return np.where(at.held, 0.0, self.weights * epsilon + p), v, image
+
+
+def check_label(pins, N: int) -> np.ndarray:
+    """The label (B, n_out) that a hard pin on the whole of a_out gives; ValueError for other pins there."""
+    if (pins.soft_index >= N).any() or (pins.hard_index >= N).sum() != pins.width - N:
+        raise ValueError("pins on a_out must be hard and on all of it: only then does the flow with the cross-entropy form descend an energy; use relax")
+    return pins.hard_value[:, pins.hard_index >= N]
