@@ -1,4 +1,4 @@
-"""The compiled Euler step: the same arithmetic as `EulerStepper`, one sample at a time, for any chain or DAG.
+"""The compiled steps: the same arithmetic as `EulerStepper` and `ProxEulerStepper`, one sample at a time, for any chain or DAG.
 
 The network is flattened to one list of rows: row i of the forward pass reads the coordinates indices[indptr[i]:indptr[i+1]]
 as a linear combination (kind 0), a ReLU (kind 1) or a maximum (kind 2); what depends on x alone is the constant c.
@@ -11,7 +11,7 @@ import scipy.sparse as sparse
 from scipy.sparse.linalg import LinearOperator
 
 from sheaflib.affine import Affine
-from sheaflib.euler import Stepper, raise_unstable
+from sheaflib.euler import ProxEulerStepper, Stepper, kink_stiffness, raise_unstable
 from sheaflib.network import INPUT
 from sheaflib.selection import MaxPool, ReLU
 from sheaflib.sheaf import NeuralSheaf
@@ -40,6 +40,8 @@ def can_compile(sheaf: NeuralSheaf) -> bool:
 class CompiledStepper(Stepper):
     """The same steps as `EulerStepper`, sample by sample in compiled loops."""
 
+    implicit = False                                      # in the kinked coordinates
+
     def __init__(self, sheaf: NeuralSheaf, x, w, dt, alpha, pins, output_force, tol):
         super().__init__(sheaf, x, w, dt, alpha, pins, output_force, tol)
         self.rows = _rows(sheaf)
@@ -51,6 +53,7 @@ class CompiledStepper(Stepper):
         self.gamma, self.target = np.zeros(w.shape[1]), np.zeros(w.shape)
         self.gamma[pins.soft_index] = pins.gamma
         self.target[:, pins.soft_index] = pins.soft_value
+        self.stiffness = kink_stiffness(sheaf, w.shape[1])
 
     def advance(self, n):
         found = [np.zeros((0, 3), dtype=np.int64)]
@@ -76,11 +79,17 @@ class CompiledStepper(Stepper):
         done, status, count, self.change[sample] = _advance(
             self.w[sample], self.constant[sample], *self.rows, sheaf.row_weights, last, output, self.output_force == "jacobian",
             self.pins.free, self.gamma, self.target[sample], self.dt * self.alpha, n, self.tol,
-            self.limit[sample] - self.pins.offset[sample], events)
+            self.limit[sample] - self.pins.offset[sample], events, self.implicit, self.stiffness)
         step, row = events[:count].T
         switches = np.stack([self.steps[sample] + step, np.full(count, sample), self.unit[row]], axis=1)
         self.steps[sample] += done
         return done, status, switches
+
+
+class CompiledProxStepper(CompiledStepper):
+    """The same steps as `ProxEulerStepper`, sample by sample in compiled loops."""
+
+    name, implicit = ProxEulerStepper.name, True
 
 
 def _rows(sheaf: NeuralSheaf):
@@ -107,11 +116,15 @@ def _rows(sheaf: NeuralSheaf):
 
 @compiled
 def _advance(w, c, kind, slope, indptr, indices, entries, weight, last, output, jacobian, free, gamma, target,
-             step_size, n_steps, tol, limit, events):
-    """Up to n_steps Euler steps of one sample, w (width,) in place; returns steps done, status, number of events, max|Δ|."""
+             step_size, n_steps, tol, limit, events, implicit, stiffness):
+    """Up to n_steps steps of one sample, w (width,) in place, `implicit` in the kinks or not: Euler, prox-Euler.
+
+    Returns steps done, status, number of events, max|Δ|.
+    """
     n, width = len(c), len(w)
     stress, f, p = np.empty(width), np.empty(width), np.empty(width - n)
     gain, chosen, pattern = np.empty(n), np.empty(n, np.int64), np.empty(n, np.int64)
+    pull = np.zeros((2, width))
     count, change = 0, np.inf
     for t in range(n_steps + 1):
         count = _select(w, kind, slope, indptr, indices, gain, chosen, pattern, t, events, count)
@@ -126,11 +139,15 @@ def _advance(w, c, kind, slope, indptr, indices, entries, weight, last, output, 
             return t, LAST_STEP, count, change
         if count + n > len(events):
             return t, EVENTS_FULL, count, change
-        _pull(kind, indptr, indices, entries, gain, chosen, stress, f)
+        _pull(kind, indptr, indices, entries, gain, chosen, stress, f, implicit)
+        if implicit:
+            _kink_pull(w, kind, slope, indptr, indices, weight, pull)
         change = 0.0
         for i in range(width):
             if free[i]:
                 delta = step_size * (f[i] - gamma[i] * (w[i] - target[i]))
+                if implicit and stiffness[0, i] > 0:
+                    delta = _prox(w[i], w[i] + delta, step_size, pull[:, i], stiffness[:, i]) - w[i]
                 w[i] += delta
                 change = max(change, abs(delta))
     return n_steps, LAST_STEP, count, change
@@ -179,14 +196,34 @@ def _stress(w, c, kind, indptr, indices, entries, gain, chosen, weight, gamma, t
 
 
 @compiled
-def _pull(kind, indptr, indices, entries, gain, chosen, stress, f):
-    """Add to f what every row does to the coordinates it reads: f = −δᵀ stress."""
+def _pull(kind, indptr, indices, entries, gain, chosen, stress, f, implicit):
+    """Add to f what every row does to the coordinates it reads: f = −δᵀ stress; with `implicit`, every row but the ReLUs."""
     for i in range(len(kind)):
         if kind[i] == LINEAR:
             for k in range(indptr[i], indptr[i + 1]):
                 f[indices[k]] += entries[k] * stress[i]
-        else:
+        elif not (implicit and kind[i] == RELU):
             f[chosen[i]] += gain[i] * stress[i]
+
+
+@compiled
+def _kink_pull(w, kind, slope, indptr, indices, weight, pull):
+    """pull (2, width): Σ_r w_r a_r and Σ_r w_r slope_r a_r over the ReLUs r that read a coordinate."""
+    pull[:] = 0.0
+    for i in range(len(kind)):
+        if kind[i] == RELU:
+            pull[0, indices[indptr[i]]] += weight[i] * w[i]
+            pull[1, indices[indptr[i]]] += slope[i] * weight[i] * w[i]
+
+
+@compiled
+def _prox(z, free, h, pull, stiffness):
+    """`euler.prox` for one coordinate."""
+    plus = max((free + h * pull[0]) / (1 + h * stiffness[0]), 0.0)
+    minus = min((free + h * pull[1]) / (1 + h * stiffness[1]), 0.0)
+    if z >= 0:
+        return plus if plus != 0 else minus
+    return minus if minus != 0 else plus
 
 
 @compiled

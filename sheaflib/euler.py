@@ -1,11 +1,17 @@
-"""Explicit Euler steps of the heat equation: the state of a flow, its energy, and the NumPy step that is the oracle."""
+"""Euler and prox-Euler steps of the heat equation: the state of a flow, its energy, and the NumPy steps that are the oracles.
+
+V has a kink at z_j = 0 for every coordinate z_j that a ReLU reads. Where the forces of both sides push onto it the flow slides
+along z_j = 0; Euler crosses the kink back and forth for ever, by O(dt), prox-Euler rests on it.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 
 from sheaflib.forces import force
+from sheaflib.network import INPUT
 from sheaflib.pins import ResolvedPins
+from sheaflib.selection import ReLU
 from sheaflib.sheaf import NeuralSheaf
 
 
@@ -16,8 +22,10 @@ class HeatUnstable(ArithmeticError):
 class Stepper:
     """The state of a flow: w (B, width), steps taken (B,), last max|Δ| (B,), which samples still move (B,).
 
-    A subclass takes the steps in `advance`. A sample rests once its max|Δ| < tol.
+    A subclass takes the steps in `advance`, and `name` says which. A sample rests once its max|Δ| < tol.
     """
+
+    name = "euler"
 
     def __init__(self, sheaf: NeuralSheaf, x, w, dt: float, alpha: float, pins: ResolvedPins, output_force: str, tol: float):
         self.sheaf, self.x, self.w, self.pins = sheaf, x, w.copy(), pins
@@ -36,7 +44,7 @@ class Stepper:
 
 
 class EulerStepper(Stepper):
-    """w ← w + dt·α·force(w), a whole batch at once."""
+    """w ← w + dt·α·force(w), a whole batch at once: first order, chatters along a kink instead of sliding."""
 
     def advance(self, n):
         found = [np.zeros((0, 3), dtype=np.int64)]
@@ -52,7 +60,7 @@ class EulerStepper(Stepper):
         return np.concatenate(found)
 
     def _step(self) -> None:
-        delta = self.dt * self.alpha * force(self.sheaf, self.w, self.x, self.pins, None, self.output_force)
+        delta = self._delta()
         delta[~self.active] = 0
         self.w += delta
         self.steps += self.active
@@ -61,6 +69,68 @@ class EulerStepper(Stepper):
         if not (energy <= self.limit).all():
             raise_unstable(self, int(np.argmin(energy <= self.limit)))
         self.active &= ~(self.change < self.tol)
+
+    def _delta(self) -> np.ndarray:
+        """What one step adds to the state: (B, width)."""
+        return self.dt * self.alpha * force(self.sheaf, self.w, self.x, self.pins, None, self.output_force)
+
+
+class ProxEulerStepper(EulerStepper):
+    """Euler's step, but implicit in every z_j that a ReLU reads, for the activation edges that read it (derived).
+
+    z_j ← argmin_z (z − ẑ_j)²/(2h) + ½ Σ_r w_r (ReLU_r(z) − a_r)², h = dt·α, ẑ_j the explicit step of all other forces, a_r old
+    (see `prox`). It rests where the flow does and nowhere else; while the flow slides z_j is 0 exactly; first order; with a fixed
+    pattern the energy falls for every dt < 2/(α·λ_max), as Euler's does. Max-pool stays explicit.
+    """
+
+    name = "prox-euler"
+
+    def __init__(self, sheaf: NeuralSheaf, x, w, dt: float, alpha: float, pins: ResolvedPins, output_force: str, tol: float):
+        super().__init__(sheaf, x, w, dt, alpha, pins, output_force, tol)
+        self.readers = relu_readers(sheaf)
+        self.stiffness = kink_stiffness(sheaf, w.shape[1])
+        self.kinked = pins.free & (self.stiffness[0] > 0)
+
+    def _delta(self):
+        w, h = self.w, self.dt * self.alpha
+        rest = force(self.sheaf, w, self.x, self.pins, None, self.output_force)
+        plus, minus = np.zeros_like(w), np.zeros_like(w)
+        for rows, reads, slope, weight in self.readers:
+            a, z = w[:, rows], w[:, reads]
+            gain = np.where(z >= 0, 1.0, slope)
+            rest[:, reads] -= gain * weight * (a - gain * z)
+            plus[:, reads] += weight * a
+            minus[:, reads] += slope * weight * a
+        moved = prox(w, w + h * rest, h, (plus, minus), self.stiffness)
+        return np.where(self.kinked, moved - w, np.where(self.pins.free, h * rest, 0.0))
+
+
+def prox(z, free, h: float, pull, stiffness) -> np.ndarray:
+    """argmin_ζ (ζ − free)²/(2h) + ½ Σ_r w_r (ReLU_r(ζ) − a_r)², all of one shape, one number a coordinate.
+
+    pull = Σ_r w_r m_r a_r and stiffness = Σ_r w_r m_r² come in pairs: the side ζ ≥ 0, m_r = 1, and ζ ≤ 0, m_r the slope of r.
+    Of two minima the one on the side of z (z = 0: plus) is taken unless it is the kink 0; then the other side's, which may be 0
+    too: z is held there.
+    """
+    plus = np.maximum((free + h * pull[0]) / (1 + h * stiffness[0]), 0.0)
+    minus = np.minimum((free + h * pull[1]) / (1 + h * stiffness[1]), 0.0)
+    own, other = np.where(z >= 0, plus, minus), np.where(z >= 0, minus, plus)
+    return np.where(own != 0, own, other)
+
+
+def relu_readers(sheaf: NeuralSheaf) -> list[tuple[slice, slice, float, float]]:
+    """(rows of a, the z it reads, slope, edge weight) of every ReLU but those of the input, where the flow has no kink."""
+    relus = [node for node in sheaf.network.nodes if isinstance(node.operation, ReLU) and node.inputs != (INPUT,)]
+    parts = [(sheaf.layout[node.name], sheaf.layout[node.inputs[0]], node.operation.slope) for node in relus]
+    return [(rows, reads, slope, sheaf.row_weights[rows.start]) for rows, reads, slope in parts]
+
+
+def kink_stiffness(sheaf: NeuralSheaf, width: int) -> np.ndarray:
+    """Σ_r w_r and Σ_r w_r slope_r² over the ReLUs r that read a coordinate: (2, width); 0 where there is no kink."""
+    stiffness = np.zeros((2, width))
+    for _, reads, slope, weight in relu_readers(sheaf):
+        stiffness[:, reads] += np.array([[1.0], [slope**2]]) * weight
+    return stiffness
 
 
 def flow_energy(sheaf: NeuralSheaf, w, x, pins: ResolvedPins, output_force: str) -> np.ndarray:
@@ -88,6 +158,8 @@ def energy_limit(sheaf: NeuralSheaf, w, x, pins: ResolvedPins, output_force: str
 def raise_unstable(stepper: Stepper, sample: int) -> None:
     """Raise HeatUnstable with step, edge, energy and dt of one sample."""
     sheaf, w, x = stepper.sheaf, stepper.w[[sample]], stepper.x[[sample]]
+    if not np.isfinite(w).all():
+        raise HeatUnstable(f"the flow left float64 at step {stepper.steps[sample]} of sample {sample}; lower dt={stepper.dt:g}")
     squares = sheaf.discrepancy(w, x)[0]**2
     worst = max((e for e in sheaf.edges if e.rows.stop <= len(squares)), key=lambda e: squares[e.rows].sum())
     energy = flow_energy(sheaf, w, x, stepper.pins.sample(sample), stepper.output_force)[0]

@@ -1,7 +1,8 @@
-"""The sheaf heat equation ẇ = −α ∂V/∂w by explicit Euler, as a generator and as a driver (Thm 4.1, 4.2).
+"""The sheaf heat equation ẇ = −α ∂V/∂w in Euler steps, as a generator and as a driver (Thm 4.1, 4.2).
 
 Forces are taken from the old state, the pattern is read anew at each step (fast selection), hard pins are re-imposed after it.
-Two steppers do the same arithmetic: `EulerStepper` reads like the equations, `CompiledStepper` is the engine.
+"euler" is the paper's: with pins it may chatter along a kink of V forever. "prox-euler", implicit in the kinks, slides (derived).
+Each comes twice, with the same arithmetic: in NumPy it reads like the equations, compiled it is the engine.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ import numpy as np
 
 from sheaflib import discord, spectrum
 from sheaflib.checks import batch, positive, whole
-from sheaflib.compiled import CompiledStepper, can_compile
-from sheaflib.euler import EulerStepper, HeatUnstable, Stepper
+from sheaflib.compiled import CompiledProxStepper, CompiledStepper, can_compile
+from sheaflib.euler import EulerStepper, HeatUnstable, ProxEulerStepper, Stepper
 from sheaflib.forces import check_output_force
 from sheaflib.network import INPUT
 from sheaflib.pins import Pin, ResolvedPins, resolve
@@ -22,6 +23,10 @@ from sheaflib.sheaf import NeuralSheaf, check_sheaf
 from sheaflib.solution import Solution
 
 NO_SWITCHES = np.zeros((0, 3), dtype=np.int64)
+STEPPERS = {                                              # name: in NumPy, compiled
+    "euler": (EulerStepper, CompiledStepper),
+    "prox-euler": (ProxEulerStepper, CompiledProxStepper),
+}
 
 __all__ = ["heat", "relax", "default_step", "HeatState", "HeatHistory", "HeatUnstable"]
 
@@ -70,12 +75,17 @@ class HeatHistory:
 
 
 def heat(sheaf: NeuralSheaf, x, start, dt: float | None = None, alpha: float = 1.0, pins: Pin | Sequence[Pin] = (),
-         output_force: str = "jacobian", every: int = 1, tol: float = 0.0, stepper: type[Stepper] | None = None) -> Iterator[HeatState]:
+         output_force: str = "jacobian", every: int = 1, tol: float = 0.0,
+         stepper: str | type[Stepper] | None = None) -> Iterator[HeatState]:
     """Yield the flow from `start` (B, N) or (B, N + n_out) over inputs x (B, n_0): first the start, then every `every` steps.
 
     A start with a_out makes the output edge of a sigmoid or softmax part of the flow; without it that edge is left out.
     dt defaults to 1/(α·bound). A sample rests once its max|Δ| < tol; the generator ends when all do.
-    Raises ValueError for a dt that cannot converge, HeatUnstable when the energy exceeds twice its value at the start.
+    stepper: "euler" (explicit, as in the paper), "prox-euler" (the flow's limit points too, but holds a sliding z_j = 0 exactly
+    where Euler chatters; first order; dt < 2/(α·bound) is safe, as for Euler), both compiled where possible, or a Stepper class;
+    by default "prox-euler" with pins, which make sliding possible at rest, else "euler".
+    Raises ValueError for a dt that cannot converge and for an unknown stepper, HeatUnstable when the energy exceeds twice its
+    value at the start.
     """
     flow = _begin(sheaf, x, start, dt, alpha, pins, output_force, tol, stepper)
     return _states(flow, whole("every", every))
@@ -91,11 +101,12 @@ def _states(flow: Stepper, every: int) -> Iterator[HeatState]:
 
 
 def relax(sheaf: NeuralSheaf, x, start, dt: float | None = None, alpha: float = 1.0, pins: Pin | Sequence[Pin] = (),
-          output_force: str = "jacobian", every: int = 100, tol: float = 1e-12, stepper: type[Stepper] | None = None,
-          max_steps: int = 1_000_000) -> Solution:
+          output_force: str = "jacobian", every: int = 100, tol: float = 1e-12,
+          stepper: str | type[Stepper] | None = None, max_steps: int = 1_000_000) -> Solution:
     """Run `heat` until max|Δ| < tol in every sample or for max_steps; arguments as there.
 
-    Returns a Solution whose history holds the discord at every `every`-th step and at the last, and every switch.
+    Returns a Solution whose history holds the discord at every `every`-th step and at the last, and every switch; its method
+    names the stepper when it is not Euler.
     """
     every, max_steps = whole("every", every), whole("max_steps", max_steps)
     flow = _begin(sheaf, x, start, dt, alpha, pins, output_force, positive("tol", tol), stepper)
@@ -108,7 +119,8 @@ def relax(sheaf: NeuralSheaf, x, start, dt: float | None = None, alpha: float = 
                           np.concatenate(switches), flow.steps, flow.change, flow.dt, alpha)
     reason = (f"stopped at {step[-1]} steps with max|Δ| = {flow.change.max():.1e}" if flow.active.any()
               else f"max|Δ| < {tol:.0e} after {step[-1]} steps")
-    return Solution(sheaf, flow.x, flow.w, sheaf.pattern(flow.w, flow.x), flow.pins, "heat", reason,
+    method = "heat" if flow.name == "euler" else f"heat by {flow.name}"
+    return Solution(sheaf, flow.x, flow.w, sheaf.pattern(flow.w, flow.x), flow.pins, method, reason,
                     output_force=output_force, history=history)
 
 
@@ -124,9 +136,17 @@ def _begin(sheaf, x, start, dt, alpha, pins, output_force, tol, stepper) -> Step
     check_output_force(output_force)
     dt = default_step(sheaf, pinned, augmented, alpha, output_force) if dt is None else positive("dt", dt)
     check_step(sheaf, x, w, dt, alpha, pinned, output_force)
-    if stepper is None:
-        stepper = CompiledStepper if can_compile(sheaf) else EulerStepper
-    return stepper(sheaf, x, w, dt, alpha, pinned, output_force, tol)
+    return choose_stepper(stepper, sheaf, pinned)(sheaf, x, w, dt, alpha, pinned, output_force, tol)
+
+
+def choose_stepper(stepper: str | type[Stepper] | None, sheaf: NeuralSheaf, pins: ResolvedPins) -> type[Stepper]:
+    """A class as it is; a name of STEPPERS compiled where possible; None: "prox-euler" with pins, "euler" without."""
+    if isinstance(stepper, type):
+        return stepper
+    name = ("prox-euler" if pins else "euler") if stepper is None else stepper
+    if not isinstance(name, str) or name not in STEPPERS:
+        raise ValueError(f"stepper={stepper!r} is unknown, expected one of {', '.join(STEPPERS)}, or a Stepper class")
+    return STEPPERS[name][can_compile(sheaf)]
 
 
 def default_step(sheaf: NeuralSheaf, pins: ResolvedPins | None = None, augmented: bool = False, alpha: float = 1.0,

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.filterwarnings("error")
 @cache
 def recorded(name, every=100, **options):
     run = heat_run(name)
-    return relax(*run, dt=0.01, every=every, **options)
+    return relax(*run, dt=0.01, every=every, stepper="euler", **options)
 
 
 def slope(solution, first, last):
