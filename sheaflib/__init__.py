@@ -15,6 +15,8 @@ True
 
 from sheaflib.affine import Affine
 from sheaflib.cellular import CellularSheaf, SheafEdge
+from sheaflib.equilibrium import equilibrium
+from sheaflib.events import exact_flow, exact_flows
 from sheaflib.harmonic import backpropagate, harmonic_extension
 from sheaflib.heat import HeatUnstable, heat, relax
 from sheaflib.layers import add, average_pool, batch_norm, convolution, max_pool
@@ -33,5 +35,5 @@ __version__ = "0.1.0"
 __all__ = [
     "Affine", "CellularSheaf", "HeatUnstable", "MaxPool", "Network", "NeuralSheaf", "Node", "Output", "ReLU", "SheafEdge",
     "Solution", "Stack", "TrainingDiverged", "TrainingState", "add", "average_pool", "backpropagate", "backward_substitution", "batch_norm", "convolution",
-    "forward_substitution", "gradient_descent", "hard", "harmonic_extension", "heat", "joint_flow", "max_pool", "relax", "soft",
+    "equilibrium", "exact_flow", "exact_flows", "forward_substitution", "gradient_descent", "hard", "harmonic_extension", "heat", "joint_flow", "max_pool", "relax", "soft",
 ]

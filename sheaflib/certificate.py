@@ -86,9 +86,62 @@ class Certificate:
         """How many units' charts are sides, over which other equilibria may lie: (B,); 0 means that V has no other one at all."""
         return sum((chart != "a <= 0").sum(axis=1) for chart in self.charts.values())
 
+    def basin(self) -> Basin:
+        """Starts that the exact flow leads to w* for sure; one dense inverse a sample.
+
+        In the product of its charts V ≥ V* + ½hᵀLh, L with corners counted inactive, so a facet at distance d along coordinate c costs
+        d²/(2 (L⁻¹)_cc), and below the cheapest V is convex and nothing leaves. The chart of a corner is a_j ≤ −Q_−/w, of an active unit
+        z_j ≥ 0, of an inactive one z_j ≤ 0 or a_j ≤ 0, whichever costs more. ValueError unless each kink has one reader, of slope 0.
+        """
+        if any([slope for _, slope, _ in kink.readers] != [0.0] for kink in self.problem.kinks.values()):
+            raise ValueError("basin is derived for ReLUs of slope 0, each kinked stalk read by one of them alone")
+        problem, w = self.problem, self.at.w
+        give = np.stack([self._give(i) for i in range(len(w))])
+        radius, ceiling = np.full(len(w), np.inf), np.full(w.shape, np.inf)
+        for kink in problem.kinks.values():
+            here, (rows, _, weight) = kink.here, kink.readers[0]
+            z, a, corner, free = w[:, here], w[:, rows], self.corner[:, here], ~problem.clamped[here]
+            top = np.where(corner, -self.slack_minus[:, here] / weight, 0.0)                  # the chart a_j ≤ top
+            with np.errstate(divide="ignore", invalid="ignore"):
+                over_z = np.where(z == 0, 0, z**2 / (2 * give[:, here]))
+                over_a = np.where(a < top, (a - top)**2 / (2 * give[:, rows]), 0)
+            by_a = corner | (z < 0) & (over_a > over_z)
+            ceiling[:, rows] = np.where(by_a & free, top, np.inf)
+            radius = np.minimum(radius, np.where(free, np.where(by_a, over_a, over_z), np.inf).min(axis=1))
+        return Basin(self, radius, ceiling)
+
+    def _give(self, i: int) -> np.ndarray:
+        """(L⁻¹)_cc of sample i with its corners counted inactive, 0 where clamped: (N,)."""
+        problem = self.problem
+        inactive = problem.sheaf.pattern(np.where(self.corner, -1.0, self.at.w)[[i]], problem.x[[i]])[0]
+        L = spectrum.laplacian(problem.sheaf, inactive, holding(problem, i, np.zeros_like(problem.clamped))).toarray()
+        give = np.zeros(problem.sheaf.N)
+        give[~problem.clamped] = np.diag(np.linalg.inv(L))
+        return give
+
     def __repr__(self):
         return (f"Certificate({int(self.minimum().sum())} of {len(self.residual)} strict local minima, {int(self.pattern_certified.sum())} patterns "
                 f"certified, {int(self.corner.any(axis=1).sum())} samples with corners, V − V* ≤ {self.energy_gap.max():.1e})")
+
+
+@dataclass(frozen=True, eq=False)
+class Basin:
+    """Every start with V < V* + radius (B,) in the charts a_j ≤ ceiling (B, N), or on the side of z_j where that is infinite."""
+
+    certificate: Certificate
+    radius: np.ndarray
+    ceiling: np.ndarray
+
+    def holds(self, w) -> np.ndarray:
+        """Whether the starts w (B, N) lie in it, one a sample: (B,) of bool."""
+        at, problem = self.certificate.at, self.certificate.problem
+        energy = problem.energy(w, w - problem.sheaf.discrepancy(w, problem.x))
+        inside = energy < at.energy + self.radius
+        for kink in problem.kinks.values():
+            z, ceiling, rows = w[:, kink.here], self.ceiling[:, kink.readers[0][0]], kink.readers[0][0]
+            own_side = (z >= 0) == (at.w[:, kink.here] >= 0)
+            inside &= (np.where(np.isinf(ceiling), own_side | problem.clamped[kink.here], w[:, rows] <= ceiling)).all(axis=1)
+        return inside
 
 
 def certify(problem: Pinned, w: np.ndarray) -> Certificate:

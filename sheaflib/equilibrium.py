@@ -93,8 +93,8 @@ class Equilibrium(Solution):
                 here = found.cochain[i, :sheaf.N]
                 if all(np.abs(here - other).max() > SAME * (1 + np.abs(other).max()) for _, other in kept[i]):
                     kept[i].append((found.energy[i], here))
-        return Others(starts, np.array([len(k) for k in kept]), np.array([min(k, key=lambda p: p[0])[0] for k in kept]),
-                      [np.array([w for _, w in k]) for k in kept])
+        kept = [sorted(k, key=lambda pair: pair[0]) for k in kept]
+        return Others(starts, [np.array([V for V, _ in k]) for k in kept], [np.array([w for _, w in k]) for k in kept])
 
     def __repr__(self):
         slow = len(self.converged) - int(self.converged.sum())
@@ -105,13 +105,21 @@ class Equilibrium(Solution):
 
 @dataclass(frozen=True, eq=False)
 class Others:
-    """Distinct equilibria per sample that other starts led to, the first answer included: their number and lowest energy (B,),
-    and the cochains themselves, one array (count, N) a sample."""
+    """Distinct equilibria that other starts led to, the first answer included, by rising energy: arrays (count,) and (count, N) a sample."""
 
     starts: int
-    count: np.ndarray
-    lowest: np.ndarray
+    energies: list
     cochains: list
+
+    @property
+    def count(self) -> np.ndarray:
+        """How many were found for each sample: (B,)."""
+        return np.array([len(V) for V in self.energies])
+
+    @property
+    def lowest(self) -> np.ndarray:
+        """The cochain of lowest energy that was found for each sample: (B, N)."""
+        return np.array([w[0] for w in self.cochains])
 
     def __repr__(self):
         return f"Others({self.starts} starts: {self.count.min()} to {self.count.max()} distinct equilibria a sample)"

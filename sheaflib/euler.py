@@ -22,10 +22,12 @@ class HeatUnstable(ArithmeticError):
 class Stepper:
     """The state of a flow: w (B, width), steps taken (B,), last max|Δ| (B,), which samples still move (B,).
 
-    A subclass takes the steps in `advance`, and `name` says which. A sample rests once its max|Δ| < tol.
+    A subclass takes the steps in `advance`, and `name` says which; `any_step`: whether it is stable for every dt. A sample rests once
+    its max|Δ| < tol.
     """
 
     name = "euler"
+    any_step = False
 
     def __init__(self, sheaf: NeuralSheaf, x, w, dt: float, alpha: float, pins: ResolvedPins, output_force: str, tol: float):
         self.sheaf, self.x, self.w, self.pins = sheaf, x, w.copy(), pins
@@ -42,9 +44,14 @@ class Stepper:
         """
         raise NotImplementedError
 
+    @property
+    def passes(self) -> np.ndarray:
+        """How often each sample touched every weight, forward or transposed: (B,)."""
+        return 2 * self.steps
 
-class EulerStepper(Stepper):
-    """w ← w + dt·α·force(w), a whole batch at once: first order, chatters along a kink instead of sliding."""
+
+class BatchStepper(Stepper):
+    """Takes each step, `_step`, with a whole batch at once."""
 
     def advance(self, n):
         found = [np.zeros((0, 3), dtype=np.int64)]
@@ -60,6 +67,13 @@ class EulerStepper(Stepper):
         return np.concatenate(found)
 
     def _step(self) -> None:
+        raise NotImplementedError
+
+
+class EulerStepper(BatchStepper):
+    """w ← w + dt·α·force(w): first order, chatters along a kink instead of sliding."""
+
+    def _step(self):
         delta = self._delta()
         delta[~self.active] = 0
         self.w += delta

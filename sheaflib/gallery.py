@@ -64,6 +64,16 @@ def path(file):
     return out_folder(Path(__file__).resolve().parents[1]) / "figures" / file
 
 
+def bench():
+    """Return the rows of the repository's figures/bench.json as a dict name -> row, {} when there is no such file.
+
+    `make bench` alone measures wall-clock times; a figure takes them from here, so that notebooks stay the same to the byte. A
+    notebook that does lists the file under `reads` in index.toml. SHEAFLIB_OUT has no say: the committed file it is.
+    """
+    file = Path(__file__).resolve().parents[1] / "figures" / "bench.json"
+    return {row["name"]: row for row in json.loads(file.read_text(encoding="utf-8"))} if file.is_file() else {}
+
+
 def thin(x, *ys, keep=(), n=LONGEST):
     """Return x and each of ys (all of one length) at no more than n indices: both ends, those in `keep`, the rest evenly spread.
 

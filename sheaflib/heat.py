@@ -21,11 +21,15 @@ from sheaflib.network import INPUT
 from sheaflib.pins import Pin, ResolvedPins, resolve
 from sheaflib.sheaf import NeuralSheaf, check_sheaf
 from sheaflib.solution import Solution
+from sheaflib.steppers import ChebyshevStepper, ImplicitEulerStepper, MinimisingMovementsStepper
 
 NO_SWITCHES = np.zeros((0, 3), dtype=np.int64)
 STEPPERS = {                                              # name: in NumPy, compiled
     "euler": (EulerStepper, CompiledStepper),
     "prox-euler": (ProxEulerStepper, CompiledProxStepper),
+    "implicit-euler": (ImplicitEulerStepper, ImplicitEulerStepper),
+    "minimising-movements": (MinimisingMovementsStepper, MinimisingMovementsStepper),
+    "chebyshev": (ChebyshevStepper, ChebyshevStepper),
 }
 
 __all__ = ["heat", "relax", "default_step", "HeatState", "HeatHistory", "HeatUnstable"]
@@ -55,7 +59,7 @@ class HeatState:
 @dataclass(frozen=True, eq=False)
 class HeatHistory:
     """What `relax` kept: recorded steps (R,), discord edge -> (R, B), every switch (K, 3), steps taken (B,),
-    the last max|Δ| (B,), dt, α."""
+    the last max|Δ| (B,), dt, α, and how often each sample touched every weight (B,)."""
 
     step: np.ndarray
     discord: dict[str, np.ndarray]
@@ -64,6 +68,7 @@ class HeatHistory:
     change: np.ndarray
     dt: float
     alpha: float
+    passes: np.ndarray
 
     @property
     def total(self) -> np.ndarray:
@@ -82,8 +87,9 @@ def heat(sheaf: NeuralSheaf, x, start, dt: float | None = None, alpha: float = 1
     A start with a_out makes the output edge of a sigmoid or softmax part of the flow; without it that edge is left out.
     dt defaults to 1/(α·bound). A sample rests once its max|Δ| < tol; the generator ends when all do.
     stepper: "euler" (explicit, as in the paper), "prox-euler" (the flow's limit points too, but holds a sliding z_j = 0 exactly
-    where Euler chatters; first order; dt < 2/(α·bound) is safe, as for Euler), both compiled where possible, or a Stepper class;
-    by default "prox-euler" with pins, which make sliding possible at rest, else "euler".
+    where Euler chatters; first order, stable for every dt that Euler is), both compiled where possible; "implicit-euler",
+    "minimising-movements" and "chebyshev" (`steppers`: any dt, after the equilibrium and not the flow; without a_out); or a Stepper
+    class. By default "prox-euler" with pins, which make sliding possible at rest, else "euler".
     Raises ValueError for a dt that cannot converge and for an unknown stepper, HeatUnstable when the energy exceeds twice its
     value at the start.
     """
@@ -116,7 +122,7 @@ def relax(sheaf: NeuralSheaf, x, start, dt: float | None = None, alpha: float = 
         step.append(int(flow.steps.max()))
         kept.append(discord.per_edge(sheaf, flow.w, flow.x))
     history = HeatHistory(np.array(step), {e: np.array([record[e] for record in kept]) for e in kept[0]},
-                          np.concatenate(switches), flow.steps, flow.change, flow.dt, alpha)
+                          np.concatenate(switches), flow.steps, flow.change, flow.dt, alpha, flow.passes.copy())
     reason = (f"stopped at {step[-1]} steps with max|Δ| = {flow.change.max():.1e}" if flow.active.any()
               else f"max|Δ| < {tol:.0e} after {step[-1]} steps")
     method = "heat" if flow.name == "euler" else f"heat by {flow.name}"
@@ -135,8 +141,10 @@ def _begin(sheaf, x, start, dt, alpha, pins, output_force, tol, stepper) -> Step
     w, alpha, tol = pinned.impose(w), positive("alpha", alpha), positive("tol", tol, zero=True)
     check_output_force(output_force)
     dt = default_step(sheaf, pinned, augmented, alpha, output_force) if dt is None else positive("dt", dt)
-    check_step(sheaf, x, w, dt, alpha, pinned, output_force)
-    return choose_stepper(stepper, sheaf, pinned)(sheaf, x, w, dt, alpha, pinned, output_force, tol)
+    chosen = choose_stepper(stepper, sheaf, pinned)
+    if not chosen.any_step:
+        check_step(sheaf, x, w, dt, alpha, pinned, output_force)
+    return chosen(sheaf, x, w, dt, alpha, pinned, output_force, tol)
 
 
 def choose_stepper(stepper: str | type[Stepper] | None, sheaf: NeuralSheaf, pins: ResolvedPins) -> type[Stepper]:

@@ -13,7 +13,7 @@ import numpy as np
 from sheaflib.affine import Affine
 from sheaflib.kinks import kinks
 from sheaflib.network import A_OUT, INPUT, gather
-from sheaflib.pins import Pin, resolve
+from sheaflib.pins import Pin, ResolvedPins, resolve
 from sheaflib.selection import ReLU
 from sheaflib.sheaf import NeuralSheaf
 from sheaflib.substitution import held_backward, held_forward
@@ -36,10 +36,8 @@ class Pinned:
 
     def __init__(self, sheaf: NeuralSheaf, x: np.ndarray, pins):
         self.sheaf, self.x, N = sheaf, x, sheaf.N
-        named = [pins] if isinstance(pins, Pin) else pins
-        augmented = not sheaf.network.output.is_identity and any(isinstance(pin, Pin) and pin.stalk == A_OUT for pin in named)
-        self.pins = resolve(sheaf, pins, len(x), augmented)
-        self.label = check_label(self.pins, N) if augmented else None
+        self.pins = pins if isinstance(pins, ResolvedPins) else resolve(sheaf, pins, len(x), names_a_out(sheaf, pins))
+        self.label = check_label(self.pins, N) if self.pins.width > N else None
         inside = self.pins.hard_index < N
         self.clamped = np.zeros(N, dtype=bool)
         self.clamped[self.pins.hard_index[inside]] = True
@@ -62,6 +60,16 @@ class Pinned:
         part = object.__new__(Pinned)
         part.__dict__ = self.__dict__ | {"x": self.x[keep], "rest": self.rest[keep], "value": self.value[keep], "offset": self.offset[keep],
                                          "label": None if self.label is None else self.label[keep]}
+        return part
+
+    def near(self, w, tau: float):
+        """The same problem with |v − w|²/(2τ) added: one more spring 1/τ on every coordinate, resting at w (B, N)."""
+        part = self.rows(slice(None))
+        gamma = self.gamma + 1 / tau
+        part.rest = np.where(self.clamped, self.rest, (self.gamma * self.rest + w / tau) / gamma)
+        part.gamma = np.where(self.clamped, self.gamma, gamma)
+        part.offset = self.offset + 0.5 * (self.gamma * (self.rest - part.rest)**2 + (w - part.rest)**2 / tau).sum(axis=1)
+        part.kinks = kinks(self.sheaf, part.gamma)
         return part
 
     def pieces(self, w, side, choose=None, image=None) -> Pieces:
@@ -112,6 +120,16 @@ class Pinned:
         p = held_backward(self.sheaf, g, at.pattern, at.held)
         return np.where(at.held, 0.0, stress + p)
 
+    def slope(self, at: Pieces):
+        """∂V_β/∂w (B, N), 0 on the held coordinates and on kinks at their minimum: one transposed pass."""
+        stress = self.weights * (at.w - at.image)
+        g = stress + self.gamma * (at.w - self.rest)
+        for node in self.sheaf.network.nodes:
+            self.sheaf.scatter(node, stress[:, self.sheaf.layout[node.name]], at.pattern, g, -1.0)
+        if self.label is not None:
+            g[:, self.last] += self.sheaf.edge_weights["output"] * (self.sheaf.network.output.value(at.w[:, self.last]) - self.label)
+        return np.where(at.held, 0.0, g)
+
     def hessian(self, at: Pieces, epsilon):
         """(W + AᵀDA) ε, and the step v = δ_FF⁻¹ε with its image F v: one forward and one backward substitution."""
         v, image = held_forward(self.sheaf, epsilon, at.pattern, at.held)
@@ -121,6 +139,12 @@ class Pinned:
             g[:, self.last] += np.where(at.held[:, self.last], 0.0, self.sheaf.edge_weights["output"] * bend)
         p = held_backward(self.sheaf, g, at.pattern, at.held)
         return np.where(at.held, 0.0, self.weights * epsilon + p), v, image
+
+
+def names_a_out(sheaf, pins) -> bool:
+    """Whether one of the pins is on a_out and the output has one."""
+    named = [pins] if isinstance(pins, Pin) else pins
+    return not sheaf.network.output.is_identity and any(isinstance(pin, Pin) and pin.stalk == A_OUT for pin in named)
 
 
 def check_label(pins, N: int) -> np.ndarray:

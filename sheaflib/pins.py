@@ -81,6 +81,13 @@ class ResolvedPins:
         return ResolvedPins(self.width, self.hard_index, self.hard_value[[i]], self.soft_index, self.soft_value[[i]], self.gamma,
                             self.offset[[i]])
 
+    def holding(self, index: np.ndarray) -> ResolvedPins:
+        """These pins of one sample with the coordinates `index` clamped too, at 0; a clamped one has no spring."""
+        new = np.setdiff1d(index, self.hard_index)
+        soft = ~np.isin(self.soft_index, new)
+        return ResolvedPins(self.width, np.concatenate([self.hard_index, new]), np.hstack([self.hard_value, np.zeros((1, len(new)))]),
+                            self.soft_index[soft], self.soft_value[:, soft], self.gamma[soft], self.offset)
+
     @property
     def free(self) -> np.ndarray:
         """Which coordinates are not clamped: (width,) of bool."""

@@ -9,6 +9,7 @@ import numpy as np
 
 from sheaflib.forces import force
 from sheaflib.pins import ResolvedPins
+from sheaflib.selection import ReLU
 from sheaflib.sheaf import NeuralSheaf
 from sheaflib.substitution import forward_substitution, pinned_solve
 
@@ -59,15 +60,29 @@ class Solution:
 
     @cached_property
     def residual(self) -> float:
-        """Unpinned: max|δw − c|. With pins or a_out: max|∂V/∂w| over the coordinates that are not clamped."""
+        """Unpinned: max|δw − c|. With pins or a_out: max|∂V/∂w| over the coordinates that are not clamped.
+
+        At z_j = 0 exactly V has two slopes; a kink that both sides push back to counts as 0 (it slides, or rests at its corner).
+        """
         if self.pins or self._augmented:
-            pattern = self.pattern if self.frozen else None
-            return float(np.abs(force(self.sheaf, self.cochain, self.x, self.pins, pattern, self.output_force)).max())
+            return float(np.where(self.corners, 0, np.abs(self._force(self._pattern))).max())
         return float(np.abs(self.sheaf.discrepancy(self.cochain, self.x, self.pattern)).max())
 
     @cached_property
+    def corners(self) -> np.ndarray:
+        """Where a free z_j = 0 lies at a minimum that is a corner of V, shape of the cochain: never where the pattern is frozen."""
+        zero = self.cochain == 0
+        if self.frozen or not zero.any():
+            return np.zeros_like(zero)
+        relus = np.concatenate([np.full(node.operation.n_pattern, isinstance(node.operation, ReLU)) for node in self.sheaf.network.nodes])
+        below = self.sheaf.pattern(np.where(zero, -1.0, self.cochain), self.x)
+        from_left = self._force(np.where(relus, below, self.own_pattern))
+        from_right = self._force(self.own_pattern)
+        return zero & (from_left >= 0) & (from_right <= 0) & (from_left != from_right)
+
+    @cached_property
     def error(self) -> float:
-        """max|w − w*| to the exact solution w* for this pattern: δ_Ω⁻¹ of the residual, one more substitution.
+        """max|w − w*| to the exact solution w* for this pattern, corners held: δ_Ω⁻¹ of the residual, one more substitution.
 
         With pins: one more pinned solve, loaded with the residual. ValueError for a cochain with a_out (its edge is not linear).
         """
@@ -76,9 +91,19 @@ class Solution:
         sheaf, w, s = self.sheaf, self.cochain, self.pattern
         if not self.pins:
             return float(np.abs(forward_substitution(sheaf, sheaf.discrepancy(w, self.x, s), s)).max())
-        load = force(sheaf, w, self.x, self.pins, s)
-        gap = np.zeros((len(w), len(self.pins.hard_index) + len(self.pins.soft_index)))
-        return float(np.abs(pinned_solve(sheaf, s, self.pins, gap, load)).max())
+        load, off = force(sheaf, w, self.x, self.pins, s), 0.0
+        for i, corner in enumerate(self.corners):
+            pins = self.pins.sample(i).holding(np.flatnonzero(corner))
+            gap = np.zeros((1, len(pins.hard_index) + len(pins.soft_index)))
+            off = max(off, float(np.abs(pinned_solve(sheaf, s[[i]], pins, gap, np.where(corner, 0, load[[i]]))).max()))
+        return off
+
+    @property
+    def _pattern(self):
+        return self.pattern if self.frozen else None
+
+    def _force(self, pattern):
+        return force(self.sheaf, self.cochain, self.x, self.pins, pattern, self.output_force)
 
     @property
     def _augmented(self) -> bool:

@@ -1,0 +1,288 @@
+"""The heat flow ẇ = −α ∂V/∂w without discretisation error: closed form between events, events by a march that misses none (derived).
+
+While no kink changes its state w(t) = w_s + Q e^{−αΛt} Qᵀ(w_0 − w_s) on the free coordinates. At z_j = 0 only z_j's own velocity
+jumps, from Q_− to Q_+ (`kinks`). Where Q_− ≥ 0 ≥ Q_+ both sides push z_j back: it slides, held at 0, which is Filippov's velocity,
+until one of the two changes its sign; several sliders do not disturb each other. Elsewhere z_j crosses.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple, Sequence
+
+import numpy as np
+
+from sheaflib.checks import batch, positive, real_array, whole
+from sheaflib.march import EPS, first_zero
+from sheaflib.network import INPUT
+from sheaflib.pieces import Pinned
+from sheaflib.pins import Pin
+from sheaflib.sheaf import NeuralSheaf, check_sheaf
+
+AT_REST = 1e-13        # a change this small, relative to the cochain, is rounding
+
+
+class Event(NamedTuple):
+    """A kink changes its state: `unit` "crosses up", "crosses down", "slides", "leaves up" or "leaves down" at `time`."""
+
+    time: float
+    unit: str
+    kind: str
+
+
+@dataclass(frozen=True, eq=False)
+class Piece:
+    """The flow from `time` to the next event: w (N,) there, the sides of the kinks and which of them slide, (N,) of bool."""
+
+    time: float
+    w: np.ndarray
+    side: np.ndarray
+    slide: np.ndarray
+
+
+def exact_flow(sheaf: NeuralSheaf, x, start, pins: Pin | Sequence[Pin] = (), *, alpha: float = 1.0, until: float | None = None,
+               max_events: int = 10_000) -> ExactFlow:
+    """The flow of one sample x (1, n_0) from `start` (1, N), with pins as in `heat`: to its limit, to `until`, or for max_events.
+
+    The output edge of a sigmoid or softmax is left out. An event costs one dense eigendecomposition, of order N³.
+    Raises ValueError for max-pool, for kinks that do not separate (`kinks`), and for a_out in the start or pinned.
+
+    >>> from sheaflib import Network
+    >>> flow = exact_flow(NeuralSheaf(Network.mlp([[[1.0]], [[1.0]]])), [[1.0]], [[-1.0, 0.0, 0.0]])
+    >>> flow
+    ExactFlow(1 event to t = 0.693147, settled)
+    >>> flow.events[0].kind, bool(np.isclose(flow.events[0].time, np.log(2), rtol=1e-15)), flow.limit.round(12)
+    ('crosses up', True, array([1., 1., 1.]))
+    """
+    flows = exact_flows(sheaf, x, start, pins, alpha=alpha, until=until, max_events=max_events, most=1)
+    return flows[0]
+
+
+def exact_flows(sheaf: NeuralSheaf, x, start, pins: Pin | Sequence[Pin] = (), *, alpha: float = 1.0, until: float | None = None,
+                max_events: int = 10_000, most: int | None = None) -> list[ExactFlow]:
+    """`exact_flow` for every sample of x (B, n_0), one after the other; ValueError for more than `most`."""
+    x = batch(INPUT, x, check_sheaf(sheaf).network.n_in).copy()
+    if most is not None and len(x) > most:
+        raise ValueError(f"x has {len(x)} rows, expected one sample (1, {sheaf.network.n_in}): use exact_flows for a batch")
+    w = sheaf.cochain("start", start)
+    if w.shape[1] > sheaf.N:
+        raise ValueError(f"start holds a_out: the exact flow leaves the output edge out; use start[:, :{sheaf.N}], or relax")
+    if len(w) != len(x):
+        raise ValueError(f"start has {len(w)} rows, expected {len(x)}: one a row of x")
+    problem = Pinned(sheaf, x, pins)
+    if problem.label is not None:
+        raise ValueError("a_out is pinned: its edge is not linear, which the exact flow does not cover; use relax")
+    w, alpha, max_events = problem.impose(w), positive("alpha", alpha), whole("max_events", max_events, least=0)
+    until = np.inf if until is None else positive("until", until, zero=True)
+    return [follow(Quadratics(problem.rows([i]), alpha), w[i], until, max_events) for i in range(len(x))]
+
+
+class Quadratics:
+    """V of one sample as the quadratics of its pieces, and the forces Q_± = minus, plus (K, N) @ w + constant (K,) of its K free kinks."""
+
+    def __init__(self, problem: Pinned, alpha: float):
+        sheaf, N = problem.sheaf, problem.sheaf.N
+        self.problem, self.alpha, self.weights, self.gamma, self.rest = problem, alpha, problem.weights, problem.gamma, problem.rest[0]
+        somewhere = sheaf.pattern(np.zeros((1, N)), problem.x)
+        delta = sheaf.coboundary(somewhere[0])
+        self.c = -sheaf.discrepancy(np.zeros((1, N)), problem.x, somewhere)[0]        # the same for every pattern
+        parts = [np.arange(kink.here.start, kink.here.stop) for kink in problem.kinks.values()]
+        self.units = np.concatenate(parts) if parts else np.zeros(0, int)
+        rows = np.diag(self.weights)[self.units] - self.weights[self.units, None] * delta[self.units].toarray()
+        self.minus, self.plus, place = rows, rows.copy(), np.full(N, -1)
+        place[self.units] = np.arange(len(self.units))
+        for kink in problem.kinks.values():
+            for read, slope, weight in kink.readers:
+                at = place[kink.here], np.arange(read.start, read.stop)
+                self.minus[at] += weight * (1.0 if slope is None else slope)
+                self.plus[at] += weight
+        free = ~problem.clamped[self.units]
+        self.units, self.minus, self.plus = self.units[free], self.minus[free], self.plus[free]
+        self.constant = self.weights[self.units] * self.c[self.units] + self.gamma[self.units] * self.rest[self.units]
+
+    def forces(self, w, k=slice(None)):
+        """Q_− and Q_+ of the kinks k at w (N,)."""
+        return self.minus[k] @ w + self.constant[k], self.plus[k] @ w + self.constant[k]
+
+    def rounding(self, w, k=slice(None)):
+        """The rounding error of both."""
+        return 8 * EPS * (np.maximum(np.abs(self.minus[k]), np.abs(self.plus[k])) @ np.abs(w) + np.abs(self.constant[k]))
+
+    def decompose(self, piece: Piece) -> Decay:
+        """The closed form of the flow on a piece."""
+        sheaf, free = self.problem.sheaf, np.flatnonzero(~(self.problem.clamped | piece.slide))
+        pattern = sheaf.pattern(np.where(piece.side, 1.0, -1.0)[None], self.problem.x)
+        delta = sheaf.coboundary(pattern[0]).toarray()
+        columns = delta[:, free]
+        hessian = columns.T @ (self.weights[:, None] * columns)
+        hessian[np.diag_indices_from(hessian)] += self.gamma[free]
+        values, Q = np.linalg.eigh(hessian)
+        limit = piece.w.copy()
+        for _ in range(2):                                                            # the second round refines the first
+            g = columns.T @ (self.weights * (delta @ limit - self.c)) + self.gamma[free] * (limit - self.rest)[free]
+            limit[free] -= Q @ (Q.T @ g / values)
+        return Decay(limit, free, Q * (Q.T @ (piece.w - limit)[free]), self.alpha * values)
+
+
+@dataclass(frozen=True, eq=False)
+class Decay:
+    """w(t) = limit (N,) + modes (n, n) @ e^{−rates t} on the free coordinates (n,)."""
+
+    limit: np.ndarray
+    free: np.ndarray
+    modes: np.ndarray
+    rates: np.ndarray
+
+    def at(self, t: np.ndarray) -> np.ndarray:
+        """The cochains at times t (T,) after the piece's start: (T, N)."""
+        w = np.tile(self.limit, (len(t), 1))
+        w[:, self.free] += np.exp(-np.multiply.outer(t, self.rates)) @ self.modes.T
+        return w
+
+
+def begin(quadratics: Quadratics, w: np.ndarray) -> Piece:
+    """The first piece: a kink at z_j = 0 slides if both sides push it back, and else starts on a side that lets it go."""
+    units, side, slide = quadratics.units, w >= 0, np.zeros(len(w), dtype=bool)
+    zero, (minus, plus), rounding = w[units] == 0, quadratics.forces(w), quadratics.rounding(w)
+    slide[units] = zero & (minus >= -rounding) & (plus <= rounding)
+    side[units] = np.where(zero, plus > rounding, side[units])
+    return Piece(0.0, w, side, slide)
+
+
+def follow(quadratics: Quadratics, w: np.ndarray, until: float, max_events: int) -> ExactFlow:
+    """Go from event to event."""
+    pieces, events, evaluations, left = [begin(quadratics, w)], [], 0, None
+    while True:
+        piece = pieces[-1]
+        decay = quadratics.decompose(piece)
+        sums = monitors(quadratics, piece, decay, left)
+        zero = first_zero(sums.star, sums.c, decay.rates, horizon=until - piece.time, floor=sums.floor, flat=sums.flat)
+        evaluations += zero.evaluations
+        if zero.which is None or len(events) == max_events:
+            break
+        event, piece = change(quadratics, piece, sums, zero, decay)
+        left = sums.unit[zero.which] if event.kind.startswith("leaves") else None
+        events.append(event)
+        pieces.append(piece)
+    if zero.which is None and np.isinf(zero.time):
+        reason = "settled" if zero.proven else "at rest up to rounding"
+        return ExactFlow(quadratics, pieces, events, np.inf, decay.limit, zero.proven, reason, evaluations)
+    end, reason = (piece.time + zero.time, f"stopped after {max_events} events") if zero.which is not None else (until, f"stopped at t = {until:g}")
+    return ExactFlow(quadratics, pieces, events, end, None, False, reason, evaluations)
+
+
+class Monitors(NamedTuple):
+    """What must stay positive on a piece, star (K,) + c (K, n) @ e^{−rates t}: ±z_j, and of a slider Q_− and −Q_+.
+
+    unit (K,): which kink; to (K,): the side it would go to, or for z_j the side it may cross to. floor (K,): what counts as rounding.
+    """
+
+    unit: np.ndarray
+    to: np.ndarray
+    star: np.ndarray
+    c: np.ndarray
+    floor: np.ndarray
+    flat: int | None
+
+
+def monitors(quadratics: Quadratics, piece: Piece, decay: Decay, left: int | None) -> Monitors:
+    """The monitors of a piece; `left`: the kink that has just left a slide, so that z_j and its velocity are zero."""
+    units, limit, place = quadratics.units, decay.limit, np.full(len(piece.w), -1)
+    place[decay.free] = np.arange(len(decay.free))
+    sliding = piece.slide[units]
+    moving, held = np.flatnonzero(~sliding), np.flatnonzero(sliding)
+    sign = np.where(piece.side[units[moving]], 1.0, -1.0)
+    minus, plus = quadratics.forces(limit, held)
+    rows = quadratics.minus[held][:, decay.free], quadratics.plus[held][:, decay.free]
+    size = np.abs(limit).max(initial=0) + np.abs(piece.w).max(initial=0)
+    ones = [np.ones(len(moving)), *(np.abs(row).sum(axis=1) + np.abs(quadratics.constant[held]) for row in rows)]
+    return Monitors(
+        np.concatenate([moving, held, held]), np.concatenate([sign < 0, np.zeros(len(held), bool), np.ones(len(held), bool)]),
+        np.concatenate([sign * limit[units[moving]], minus, -plus]),
+        np.concatenate([sign[:, None] * decay.modes[place[units[moving]]], rows[0] @ decay.modes, -rows[1] @ decay.modes]),
+        AT_REST * size * np.concatenate(ones), None if left is None else int(np.searchsorted(moving, left)))
+
+
+def change(quadratics: Quadratics, piece: Piece, sums: Monitors, zero, decay: Decay) -> tuple[Event, Piece]:
+    """The event at a monitor's zero, and the piece after it."""
+    k, up = sums.unit[zero.which], bool(sums.to[zero.which])
+    unit, time = quadratics.units[k], piece.time + zero.time
+    w, side, slide = decay.at(np.array([zero.time]))[0], piece.side.copy(), piece.slide.copy()
+    w[unit] = 0.0
+    if slide[unit]:
+        kind, slide[unit] = "leaves", False
+    else:
+        onwards = quadratics.forces(w, k)[up] * (1 if up else -1)
+        kind = "crosses" if onwards > quadratics.rounding(w, k) else "slides"
+        slide[unit] = kind == "slides"
+    side[unit] = side[unit] if slide[unit] else up
+    name = kind if slide[unit] else f"{kind} {'up' if up else 'down'}"
+    return Event(time, quadratics.problem.sheaf.layout.label(unit), name), Piece(time, w, side, slide)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class ExactFlow:
+    """The flow of one sample. settled: after the last event no other one comes, proven; `reason` says why it ended otherwise.
+
+    events: in order of time. end: the time up to which the flow is known, ∞ when it came to its limit. pieces: one more than
+    events, each of which took one eigendecomposition. evaluations: steps of the march, all monitors at once.
+    """
+
+    quadratics: Quadratics
+    pieces: list[Piece]
+    events: list[Event]
+    end: float
+    _limit: np.ndarray | None
+    settled: bool
+    reason: str
+    evaluations: int
+
+    @property
+    def limit(self) -> np.ndarray:
+        """w(∞) (N,); ValueError when the flow was stopped before its last event was known."""
+        if self._limit is None:
+            raise ValueError(f"the flow was {self.reason}: its limit is not known")
+        return self._limit.copy()
+
+    @property
+    def eigendecompositions(self) -> int:
+        return len(self.pieces)
+
+    @property
+    def settled_from(self) -> float:
+        """The time of the last event, from which the flow is one sum of exponentials; ∞ unless that is proven."""
+        return self.pieces[-1].time if self.settled else np.inf
+
+    @property
+    def slides(self) -> dict[str, list[tuple[float, float]]]:
+        """When each unit slides, unit -> intervals; the last may end at `end`."""
+        layout, slides, before = self.quadratics.problem.sheaf.layout, {}, np.zeros_like(self.pieces[0].slide)
+        for piece in self.pieces:
+            for i in np.flatnonzero(piece.slide & ~before):
+                slides.setdefault(layout.label(i), []).append((piece.time, self.end))
+            for i in np.flatnonzero(before & ~piece.slide):
+                intervals = slides[layout.label(i)]
+                intervals[-1] = (intervals[-1][0], piece.time)
+            before = piece.slide
+        return slides
+
+    def at(self, times) -> np.ndarray:
+        """The exact cochains w(t) at times (T,) in any order: (T, N). Each piece asked for is decomposed again, none is kept.
+
+        ValueError for a time before 0 or beyond `end`.
+        """
+        times = real_array("times", times, (None,))
+        if ((times < 0) | (times > self.end)).any():
+            wrong = times[(times < 0) | (times > self.end)][0]
+            raise ValueError(f"times holds {wrong:g}, expected 0 … {self.end:g}: the flow was {self.reason}" if wrong > 0 else f"times holds {wrong:g} < 0")
+        w = np.empty((len(times), self.quadratics.problem.sheaf.N))
+        which = np.searchsorted([piece.time for piece in self.pieces], times, side="right") - 1
+        for k in np.unique(which):
+            piece, here = self.pieces[k], which == k
+            w[here] = self.quadratics.decompose(piece).at(times[here] - piece.time)
+        return w
+
+    def __repr__(self):
+        count = f"{len(self.events)} event{'s' if len(self.events) != 1 else ''}"
+        last = f" to t = {self.events[-1].time:g}" if self.events else ""
+        return f"ExactFlow({count}{last}, {self.reason})"

@@ -1,0 +1,117 @@
+"""Steppers that take fewer or safer steps than Euler, with its signature: for where the flow ends, not for the flow itself (derived).
+
+None needs a dt below Euler's limit. With them `relax` is a solver; `equilibrium` is the better one.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from sheaflib import spectrum
+from sheaflib.certificate import holding
+from sheaflib.equilibrium import newton
+from sheaflib.euler import BatchStepper
+from sheaflib.pieces import Pinned
+
+LOOSE = 1e-3           # accuracy of a minimising movement that is only on the way
+SETTLED = 20           # steps with the same pieces before Chebyshev's iteration begins
+
+
+class ImplicitEulerStepper(BatchStepper):
+    """w ← argmin V(v) + |v − w|²/(2αdt): implicit Euler, each step solved by `newton` from w, with the springs 1/(αdt) on every coordinate.
+
+    V falls at every step, whatever dt; sliding is held. The trajectory is first order in dt; the limit is the flow's for small dt.
+    """
+
+    name, any_step = "implicit-euler", True
+    accuracy = 1e-12
+
+    def __init__(self, sheaf, x, w, dt, alpha, pins, output_force, tol):
+        super().__init__(sheaf, x, w, dt, alpha, pins, output_force, tol)
+        if w.shape[1] > sheaf.N:
+            raise ValueError("implicit steppers leave a_out out: start from a cochain (B, N)")
+        self.problem = Pinned(sheaf, x, pins)
+        self.tau = alpha * dt
+        self.touched = np.zeros(len(w), dtype=np.int64)
+
+    @property
+    def passes(self):
+        return self.touched
+
+    def _step(self):
+        rows = np.flatnonzero(self.active)
+        answer = newton(self.problem.rows(rows).near(self.w[rows], self.tau), self.w[rows], self.accuracy, "track", 300)
+        self.change[rows] = np.abs(answer.cochain - self.w[rows]).max(axis=1)
+        self.w[rows] = answer.cochain
+        self.steps[rows] += 1
+        self.touched[rows] += answer.passes
+        self.active &= ~(self.change < self.tol)
+
+
+class MinimisingMovementsStepper(ImplicitEulerStepper):
+    """Implicit Euler with dt doubled at each step, each solved loosely: follows the flow at first, and ends where it ends almost always.
+
+    Take steps until the time Στ is past the fast part of the flow (20 to 100), then `equilibrium` from there.
+    """
+
+    name = "minimising-movements"
+    accuracy = LOOSE
+    time = 0.0
+
+    def _step(self):
+        super()._step()
+        self.time += self.tau
+        self.tau *= 2
+
+
+class ChebyshevStepper(BatchStepper):
+    """Chebyshev's semi-iteration on V_β, V minimised over its kinks: no dt, √κ in place of κ steps, and nothing to chatter.
+
+    The bounds of the spectrum are λ₁ of the pieces, found once they have not changed for 20 gradient steps, and `spectrum.bound`; it begins
+    anew whenever they change. It descends to a strict local minimum, not necessarily the flow's.
+    """
+
+    name, any_step = "chebyshev", True
+
+    def __init__(self, sheaf, x, w, dt, alpha, pins, output_force, tol):
+        super().__init__(sheaf, x, w, dt, alpha, pins, output_force, tol)
+        if w.shape[1] > sheaf.N:
+            raise ValueError("Chebyshev's semi-iteration leaves a_out out: start from a cochain (B, N)")
+        self.problem = Pinned(sheaf, x, pins)
+        self.largest = spectrum.bound(sheaf, pins)
+        self.lowest = np.full(len(w), self.largest)
+        self.rho, self.move = np.zeros(len(w)), np.zeros_like(w)
+        self.side = w >= 0
+        self.kept = np.zeros(len(w), dtype=np.int64)
+        self.pieces = None
+
+    def _step(self):
+        rows = np.flatnonzero(self.active)
+        part = self.problem.rows(rows)
+        at = part.pieces(self.w[rows], self.side[rows], lambda kink, *q: kink.better_side(*q))
+        self.side[rows] = at.side
+        now = np.concatenate([at.side, at.held], axis=1)
+        if self.pieces is None:
+            self.pieces = np.zeros((len(self.w), now.shape[1]), dtype=bool)
+        same = (now == self.pieces[rows]).all(axis=1)
+        self.pieces[rows] = now
+        self.kept[rows] = np.where(same, self.kept[rows] + 1, 0)
+        for place in np.flatnonzero(self.kept[rows] == SETTLED):
+            self.lowest[rows[place]] = spectrum.extreme(self.sheaf, at.pattern[place], holding(part, place, at.held[place]))[0]
+        g = part.slope(at)
+        move = self._momentum(rows, g)
+        self.change[rows] = np.abs(move).max(axis=1)
+        self.w[rows] = at.w + move
+        self.steps[rows] += 1
+        self.active &= ~(self.change < self.tol)
+
+    def _momentum(self, rows, g):
+        """The next move of each sample: plain gradient steps of 1/λ_max until its pieces have settled, then Chebyshev's three-term rule."""
+        low, high = self.lowest[rows][:, None], self.largest
+        mean, half = (high + low) / 2, np.maximum((high - low) / 2, 1e-300)
+        first = (self.kept[rows] <= SETTLED)[:, None]
+        rho = np.where(first, half / mean, 1 / (2 * mean / half - self.rho[rows][:, None]))
+        begin = np.where((self.kept[rows] < SETTLED)[:, None], -g / high, -g / mean)
+        move = np.where(first, begin, rho * self.rho[rows][:, None] * self.move[rows] - 2 * rho / half * g)
+        self.rho[rows], self.move[rows] = rho[:, 0], move
+        return move
