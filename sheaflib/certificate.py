@@ -14,6 +14,7 @@ import numpy as np
 
 from sheaflib import spectrum
 from sheaflib.affine import Affine
+from sheaflib.network import INPUT
 from sheaflib.pieces import Pieces, Pinned
 from sheaflib.pins import ResolvedPins
 
@@ -57,7 +58,7 @@ class Certificate:
         room = np.full(self.at.w.shape, np.inf)
         for name, kink in self.problem.kinks.items():
             here, slope_minus, slope_plus = kink.here, *steepness(self.problem, kink)
-            at_corner = np.minimum(self.slack_minus[:, here] / slope_minus, self.slack_plus[:, here] / slope_plus)
+            at_corner = np.minimum(reach(self.slack_minus[:, here], slope_minus), reach(self.slack_plus[:, here], slope_plus))
             room[:, here] = np.where(self.corner[:, here], at_corner, np.abs(self.at.w[:, here]))
         return np.where(self.problem.clamped, np.inf, room).min(axis=1)
 
@@ -84,7 +85,8 @@ class Certificate:
     @cached_property
     def dividing(self) -> np.ndarray:
         """How many units' charts are sides, over which other equilibria may lie: (B,); 0 means that V has no other one at all."""
-        return sum((chart != "a <= 0").sum(axis=1) for chart in self.charts.values())
+        free = {name: ~self.problem.clamped[self.problem.kinks[name].here] for name in self.charts}
+        return sum(((chart != "a <= 0") & free[name]).sum(axis=1) for name, chart in self.charts.items())
 
     def basin(self) -> Basin:
         """Starts that the exact flow leads to w* for sure; one dense inverse a sample.
@@ -169,12 +171,19 @@ def holding(problem: Pinned, i: int, corner: np.ndarray) -> ResolvedPins:
     return ResolvedPins(N, held, np.zeros((1, len(held))), soft, problem.rest[[i]][:, soft], problem.gamma[soft], np.zeros(1))
 
 
+def reach(slack, slope) -> np.ndarray:
+    """How far a point may move before a slack that changes by at most `slope` a unit of length is gone; ∞ where it cannot change."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(slack > 0, slack / slope, 0.0)
+
+
 def steepness(problem: Pinned, kink) -> tuple[np.ndarray, np.ndarray]:
-    """Upper bounds of |∇Q_−|₂ and |∇Q_+|₂ for the units of one stalk: (n,) each."""
-    operation = next(n.operation for n in problem.sheaf.network.nodes if n.name == kink.stalk)
-    rows = np.full(operation.n_out, operation.norm)
+    """Upper bounds of |∇Q_−|₂ and |∇Q_+|₂ for the units of one stalk: (n,) each. What is read and the readers are different coordinates."""
+    node = next(n for n in problem.sheaf.network.nodes if n.name == kink.stalk)
+    operation, rows = node.operation, np.full(node.operation.n_out, node.operation.norm)
     if isinstance(operation, Affine) and isinstance(operation.weight, np.ndarray):
         rows = np.linalg.norm(operation.weight, axis=1)
+    rows = kink.weight * (0 * rows if node.inputs == (INPUT,) else rows)
     slopes = [(w if slope is None else w * slope, w) for _, slope, w in kink.readers]
-    minus, plus = (np.sqrt(sum(part**2 for part in side)) for side in zip(*slopes))
-    return kink.weight * rows + minus, kink.weight * rows + plus
+    minus, plus = (sum(part**2 for part in side) for side in zip(*slopes))
+    return np.sqrt(rows**2 + minus), np.sqrt(rows**2 + plus)

@@ -73,6 +73,12 @@ class Equilibrium(Solution):
         return certify(self.problem, self.cochain[:, :self.sheaf.N])
 
     @cached_property
+    def energy(self) -> np.ndarray:
+        """V (B,), springs included, and with a_out pinned the cross-entropy ψ(z) − a_outᵀz in place of the output edge."""
+        w = self.cochain[:, :self.sheaf.N]
+        return self.problem.energy(w, w - self.sheaf.discrepancy(w, self.x))
+
+    @cached_property
     def residual(self) -> float:
         """max|∂V/∂w| over the batch and the coordinates that are neither clamped nor at a corner."""
         return float(self.certificate.residual.max())
@@ -173,19 +179,22 @@ class Before:
 def conjugate_gradient(problem: Pinned, at: Pieces, gradient, accuracy):
     """Solve (W + AᵀDA) ε = −gradient to a relative accuracy (B,), W being the preconditioner.
 
-    Returns v = δ_FF⁻¹ε, F v, the slope ⟨gradient, ε⟩ of V along v, and the steps each sample took.
+    Accuracy is measured in energy: what the quadratic may still lose, at most ½|residual|² as its Hessian is W or more, against what
+    it has lost. Returns v = δ_FF⁻¹ε, F v, the slope ⟨gradient, ε⟩ of V along v, and the steps each sample took.
     """
     epsilon, v, image = (np.zeros_like(gradient) for _ in range(3))
     residual, steps = -gradient, np.zeros(len(gradient), dtype=np.int64)
     direction = residual / problem.weights
     size = (residual * direction).sum(axis=1)
-    goal = accuracy**2 * size
+    lost = np.zeros(len(gradient))                        # twice the energy that the quadratic has lost
     for _ in range(2 * gradient.shape[1] + 10):
-        going = size > goal
+        going = size > accuracy**2 * lost
         if not going.any():
             break
         bent, dv, d_image = problem.hessian(at, direction)
-        step = np.where(going, size / np.where(going, (direction * bent).sum(axis=1), 1), 0)[:, None]
+        step = np.where(going, size / np.where(going, (direction * bent).sum(axis=1), 1), 0)
+        lost += step * size
+        step = step[:, None]
         epsilon += step * direction
         v += step * dv
         image += step * d_image

@@ -1,6 +1,6 @@
 """The first zero of sums of decaying exponentials, by steps that cannot pass one (derived).
 
-For h(t) = h* + Σ_i c_i e^{−λ_i t} with λ_i > 0, B_k(t) = Σ |c_i| λ_i^k e^{−λ_i t} bounds the k-th derivative from t on. So h > 0 up
+For h(t) = h* + Σ_i c_i e^{−λ_i t} with λ_i > 0, Bk(t) = Σ |c_i| λ_i^k e^{−λ_i t} bounds the k-th derivative from t on. So h > 0 up
 to the positive root τ of h + h'τ − B₂τ²/2, and the march goes from root to root: at a simple zero it is Newton's method from the
 safe side. Once Σ |c_i| e^{−λ_i t} < h* no zero is left.
 """
@@ -13,6 +13,7 @@ import numpy as np
 
 EPS = np.finfo(float).eps
 ORDERS = 16            # a sum whose value and so many derivatives are rounding is zero
+FLAT = 1e-14           # a sum this small, relative to its terms, is rounding
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ def first_zero(star, c, rates, *, horizon: float = np.inf, floor=0.0, flat: int 
     0.693147180559945
     """
     sums = Sums(np.arange(len(star)), star, np.broadcast_to(floor, star.shape), c, np.abs(c), np.zeros(len(star)))
-    t, evaluations, proven, tick = 0.0, 0, True, 4 * EPS / rates.max(initial=EPS)
+    t, evaluations, proven, fastest = 0.0, 0, True, rates.max(initial=EPS)
     while len(sums.which):
         evaluations += 1
         h, slope, size, bend = sums.at(t, rates)
@@ -49,11 +50,18 @@ def first_zero(star, c, rates, *, horizon: float = np.inf, floor=0.0, flat: int 
             sums, h, slope, size, bend = sums.keep(going), h[going], slope[going], size[going], bend[going]
             if not len(h):
                 break
-        for k in np.flatnonzero((h <= 8 * EPS * (np.abs(sums.star) + size)) & (t >= sums.guard)):
-            sums.guard[k] = t + rises(sums.c[k], rates, t, skip=t == 0 and sums.which[k] == flat)
+        level = np.maximum(sums.floor, FLAT * size)
+        still = np.abs(slope) <= level * fastest
+        if t == 0 and flat is not None:
+            still |= sums.which == flat
+        for k in np.flatnonzero(still & (h <= level) & (t >= sums.guard)):
+            certain = rises(sums.c[k], rates, t, level[k])
+            if not certain:
+                return Zero(int(sums.which[k]), t, False, evaluations)
+            sums.guard[k] = t + certain
         step = np.where(t < sums.guard, sums.guard - t, safe_step(h, slope, bend))
         first = int(step.argmin())
-        if step[first] <= tick + 4 * EPS * t:
+        if step[first] <= 4 * EPS * (t + 1 / fastest):
             return Zero(int(sums.which[first]), float(t + step[first]), False, evaluations)
         t += step[first]
         if t >= horizon:
@@ -91,16 +99,18 @@ def safe_step(h, slope, bend):
     return np.divide(far, near, out=np.where(far > 0, np.inf, 0.0), where=near > 0)
 
 
-def rises(c, rates, t, skip: bool) -> float:
-    """For how long a sum that is zero at t is positive for certain: c (n,). 0 when it falls, ∞ when it is zero for ever.
+def rises(c, rates, t, level) -> float:
+    """For how long a sum that is zero at t together with its slope is positive for certain: c (n,). 0 when it falls, ∞ when it is zero.
 
-    With D_k > 0 its first derivative there that is not rounding, h ≥ D_k τ^k/k! − B_{k+1} τ^{k+1}/(k+1)! > 0 up to (k+1) D_k/B_{k+1};
-    half of that is returned. skip: the first derivative is known to be zero.
+    It falls when its first derivative Dk that is not rounding is negative. Else h ≥ Dk τ^k/k! − B_{k+1} τ^{k+1}/(k+1)! > 0 up to
+    (k+1) Dk/B_{k+1}, for every k before the first negative one; half of the longest is returned. level·λ_max^k is rounding in Dk.
     """
-    scaled = c * np.exp(-rates * t)
-    for k in range(2 if skip else 1, ORDERS):
-        scaled_k = scaled * (-rates)**k
-        derivative, size = scaled_k.sum(), np.abs(scaled_k).sum()
-        if abs(derivative) > 32 * EPS * size:
-            return max((k + 1) / 2 * derivative / (np.abs(scaled_k) @ rates), 0.0)
-    return np.inf
+    terms, longest = c * np.exp(-rates * t) * -rates, 0.0
+    for k in range(2, ORDERS):
+        terms, level = terms * -rates, level * rates.max()
+        derivative = terms.sum()
+        if derivative < -level * rates.max():
+            return longest
+        if derivative > level * rates.max():
+            longest = max(longest, (k + 1) / 2 * derivative / (np.abs(terms) @ rates))
+    return longest or np.inf

@@ -96,8 +96,8 @@ class Pinned:
         kink, here = self.kinks[stalk], self.sheaf.layout[stalk]
         free = ~self.clamped[here]
         minus, plus = kink.forces(u, w, self.gamma[here] * self.rest[:, here])
-        if choose is not None:
-            side[:, here] = np.where(free, choose(kink, minus, plus, side[:, here]), w[:, here] >= 0)
+        chosen = side[:, here] if choose is None else choose(kink, minus, plus, side[:, here])
+        side[:, here] = np.where(free, chosen, w[:, here] >= 0)
         z = kink.minimum(minus, plus, side[:, here])
         w[:, here] = np.where(free, z, w[:, here])
         held[:, here] |= free & (z == 0)

@@ -8,7 +8,10 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Notebook:
-    """One entry of the index; `timeout` is in seconds a cell, `seconds` what it takes on one core, `batch` holds (name, parameters) pairs."""
+    """One entry of the index; `timeout` is in seconds a cell, `seconds` what it takes on one core, `batch` holds (name, parameters) pairs.
+
+    `reads` holds paths from the repository's root.
+    """
 
     file: str
     number: str
@@ -16,6 +19,7 @@ class Notebook:
     path: Path
     needs: tuple = ()
     figures: tuple = ()
+    reads: tuple = ()
     timeout: int = 300
     seconds: float = 20
     quick: dict = field(default_factory=dict)
@@ -38,6 +42,9 @@ def load(project):
         unknown = set(notebook.needs) - set(numbers[: numbers.index(notebook.number)])
         if unknown:
             raise ValueError(f"index.toml: {notebook.file} needs {sorted(unknown)}, not listed before it")
+        missing = [file for file in notebook.reads if not (project.root / file).is_file()]
+        if missing:
+            raise ValueError(f"index.toml: {notebook.file} reads {missing}, not in the repository")
     for notebook in notebooks:
         if not notebook.path.is_file():
             print(f"index.toml lists {notebook.file}, which is not in notebooks/: left out", file=sys.stderr)
@@ -47,10 +54,10 @@ def load(project):
 def parse(entry, folder):
     """Return one entry as a Notebook; ValueError names a key that is missing or unknown."""
     entry = dict(entry)
-    known = {"file", "number", "title", "needs", "figures", "timeout", "seconds", "quick", "batch"}
+    known = {"file", "number", "title", "needs", "figures", "reads", "timeout", "seconds", "quick", "batch"}
     if set(entry) - known or not {"file", "number", "title"} <= set(entry):
         raise ValueError(f"index.toml: an entry has the keys {sorted(entry)}; needed are file, number, title, allowed {sorted(known)}")
-    for key in ("needs", "figures"):
+    for key in ("needs", "figures", "reads"):
         entry[key] = tuple(entry.get(key, ()))
     entry["batch"] = tuple((b["name"], b["parameters"]) for b in entry.get("batch", ()))
     return Notebook(path=folder / entry["file"], **entry)

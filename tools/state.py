@@ -19,6 +19,7 @@ def fingerprint(project, notebook, every):
         "library": library_digest(project),
         "claims": digest(claims),
         "environment": environment_digest(project),
+        "files it reads": digest([[file, file_digest(project.root / file)] for file in notebook.reads]),
         "notebooks it needs": digest([fingerprint(project, n, every) for n in needed]),
     }
 

@@ -353,6 +353,35 @@ def test_an_index_is_checked(project):
         index.load(project)
 
 
+def test_a_file_that_a_notebook_reads_is_there(project):
+    toy.index(project, {"file": "00-first.ipynb", "reads": ["figures/first.json", "figures/gone.json"]})
+    with pytest.raises(ValueError, match="00-first.ipynb reads \\['figures/gone.json'\\], not in the repository"):
+        index.load(project)
+
+
+def test_a_changed_file_that_a_notebook_reads_makes_it_stale(project):
+    bench = project.figures / "bench.json"
+    bench.write_text('[{"name": "a", "ratio": 2.5}]')
+    toy.index(project, {"file": "00-first.ipynb", "figures": ["first"], "reads": ["figures/bench.json"]},
+              {"file": "01-second.ipynb", "figures": ["second"], "needs": ["00"]})
+    assert stale(project) == {"00": "changed: files it reads", "01": "changed: notebooks it needs"}
+    assert run(project) == 0 and stale(project) == {}
+    bench.write_text('[{"name": "a", "ratio": 2.6}]')
+    assert stale(project) == {"00": "changed: files it reads", "01": "changed: notebooks it needs"}
+
+
+def test_measured_times_are_the_committed_ones_wherever_results_go(project):
+    toy.write(project, "00-first", *toy.good("00", "first"), "print(gallery.bench())")
+    toy.index(project, {"file": "00-first.ipynb", "figures": ["first"], "quick": {"size": 3}})
+    (project.figures / "bench.json").write_text('[{"name": "a", "ratio": 2.5}]')
+    notebook = index.load(project)[0]
+    jobs = [figures.stage(project, notebook), trial.job(project, notebook, {}, project.build / "x", "quick"),
+            verify.job(project, notebook, project.build / "verify")]
+    assert runner.summary(runner.run(jobs)) == 0
+    for job in jobs:
+        assert notebooks.code_cells(notebooks.read(job.output))[-1].outputs[0].text == "{'a': {'name': 'a', 'ratio': 2.5}}\n"
+
+
 def test_make_types_one_python_line_each():
     def recipe(*arguments):
         return subprocess.run(["make", "-n", "--no-print-directory", *arguments], cwd=REPOSITORY, capture_output=True, text=True, check=True,

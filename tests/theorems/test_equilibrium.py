@@ -1,0 +1,313 @@
+"""Equilibria against enumeration of all faces, dense matrices, finite differences and general optimisers."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.optimize import minimize
+
+from equilibrium_cases import DAGS, MODES, dense_piece, nearest, residual_scale, small, stress, toy
+from oracles import dense_system
+from sheaflib import Network, NeuralSheaf, hard, joint_flow, relax, soft
+from sheaflib.certificate import certify
+from sheaflib.equilibrium import equilibrium
+from sheaflib.faces import enumerate_equilibria
+from sheaflib.joint import JointStepper
+from sheaflib.pieces import Pinned
+from sheaflib.substitution import held_backward, held_forward
+from training_cases import chain, labels
+
+SEEDS = st.integers(0, 2**32 - 1)
+
+
+def check_answer(found, minima, tol=1e-9):
+    """Converged, certified, and one of the minima."""
+    assert found.converged.all() and found.certificate.minimum().all()
+    assert nearest(minima, found.cochain[0]) < tol * (1 + abs(found.cochain).max())
+
+
+# enumeration -----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("first", range(0, 1000, 250))
+def test_toy_nets_against_enumeration(first):
+    """1000 nets [2,6,1], output clamped: from the forward pass and from random stalks, in both modes, always one of the minima."""
+    for seed in range(first, first + 250):
+        p = toy(seed)
+        minima = enumerate_equilibria(p.sheaf, p.x, p.pins).minima
+        for mode in MODES:
+            for start in (None, p.start):
+                check_answer(equilibrium(p.sheaf, p.x, p.pins, start, mode=mode), minima)
+
+
+@settings(max_examples=100)
+@given(st.sampled_from(DAGS), st.sampled_from(MODES), st.booleans(), SEEDS)
+def test_small_nets_against_enumeration(kind, mode, from_start, seed):
+    """Merges, several readers, leaky ReLUs and |·|, edge weights, soft and hard pins anywhere."""
+    p = small(kind, np.random.default_rng(seed))
+    check_answer(equilibrium(p.sheaf, p.x, p.pins, p.start if from_start else None, mode=mode), enumerate_equilibria(p.sheaf, p.x, p.pins).minima)
+
+
+@settings(max_examples=15)
+@given(st.sampled_from(DAGS), SEEDS)
+def test_other_starts_find_minima_only(kind, seed):
+    p = small(kind, np.random.default_rng(seed))
+    minima, others = enumerate_equilibria(p.sheaf, p.x, p.pins).minima, equilibrium(p.sheaf, p.x, p.pins).others(10)
+    assert 1 <= others.count[0] <= len(minima)
+    assert all(nearest(minima, w) < 1e-8 for w in others.cochains[0])
+
+
+@pytest.mark.parametrize("kind", DAGS)
+def test_a_start_at_an_equilibrium_stays(kind):
+    """Each enumerated minimum is its own answer, without a step, whatever the others are."""
+    for seed in range(5):
+        p = small(kind, np.random.default_rng(seed))
+        for w in enumerate_equilibria(p.sheaf, p.x, p.pins).minima:
+            found = equilibrium(p.sheaf, p.x, p.pins, w[None])
+            assert abs(found.cochain - w).max() < 1e-9 and found.iterations[0] <= 1
+
+
+@pytest.mark.parametrize("first", range(0, 500, 125))
+def test_stress(first):
+    """All converge to a certified minimum; the residual relative to the terms that it is the sum of: below 1e-12."""
+    for seed in range(first, first + 125):
+        p = stress(seed)
+        found = equilibrium(p.sheaf, p.x, p.pins, p.start if seed % 2 else None, mode=MODES[seed // 2 % 2])
+        certificate, problem = found.certificate, found.problem
+        assert found.converged.all() and certificate.minimum().all(), seed
+        scale = residual_scale(p.sheaf, p.x[0], found.cochain[0], certificate.at.pattern[0], problem.gamma, problem.rest[0])
+        assert found.residual <= 1e-12 * scale, seed
+
+
+# dense matrices and finite differences ---------------------------------------------------------------------------------------
+
+
+@settings(max_examples=60)
+@given(st.sampled_from(DAGS), SEEDS)
+def test_gradient_and_hessian_against_dense_matrices(kind, seed):
+    """δ_FFᵀ of the gradient is ∂V/∂w; the Hessian in ε is δ_FF⁻ᵀ H_FF δ_FF⁻¹; the step and its image are δ_FF⁻¹ε and F_σ of it."""
+    rng = np.random.default_rng(seed)
+    p = small(kind, rng, n_batch=3)
+    problem = Pinned(p.sheaf, p.x, p.pins)
+    w = problem.impose(p.start)
+    at = problem.pieces(w, w >= 0)
+    epsilon = np.where(at.held, 0, rng.standard_normal(at.w.shape))
+    gradient, (bent, v, image) = problem.gradient(at), problem.hessian(at, epsilon)
+    np.testing.assert_allclose(at.energy, p.sheaf.energy(at.w, p.x) + problem.pins.energy(at.w), rtol=1e-12)
+    for i, (w, s, held) in enumerate(zip(at.w, at.pattern, at.held)):
+        H, dense_gradient, free, delta = dense_piece(problem, i, s, held)
+        dFF, inside = delta[np.ix_(free, free)], np.ix_(free, free)
+        np.testing.assert_allclose(dFF.T @ gradient[i, free], dense_gradient(w)[free], rtol=1e-9, atol=1e-9)
+        np.testing.assert_allclose(dFF @ v[i, free], epsilon[i, free], rtol=1e-9, atol=1e-9)
+        np.testing.assert_allclose(dFF.T @ bent[i, free], H[inside] @ v[i, free], rtol=1e-9, atol=1e-9)
+        np.testing.assert_allclose(image[i], v[i] - delta @ v[i], rtol=1e-9, atol=1e-9)
+        assert not (gradient[i, held].any() or bent[i, held].any() or v[i, held].any())
+
+
+@settings(max_examples=40)
+@given(st.sampled_from(("identity", "sigmoid", "softmax")), SEEDS)
+def test_gradient_against_differences_of_the_energy(output, seed):
+    """Central differences of V with springs and cross-entropy, on every coordinate that is neither clamped nor near its kink."""
+    rng = np.random.default_rng(seed)
+    network = chain([2, 4, 3, 2], rng, output, slopes=[0.0, 0.3])
+    sheaf = NeuralSheaf(network, {"affine_1": 2.0, "activation_2": 0.5} | ({} if output == "identity" else {"output": 1.7}))
+    x, y, w = rng.standard_normal((1, 2)), labels(output, rng, 1, 2), rng.standard_normal((1, sheaf.N))
+    pins = [soft("z1", 1.0, 3.0, at=0), hard("a1", -0.5, at=1), hard("z3", y) if output == "identity" else hard("a_out", y)]
+    problem = Pinned(sheaf, x, pins)
+    at = problem.pieces(problem.impose(w), w >= 0)
+
+    def energy(v):
+        V = sheaf.energy(v, x) + 1.5 * (v[:, 0] - 1)**2
+        if output == "identity":
+            return V[0]
+        z = v[0, sheaf.layout["z3"]]
+        psi = np.log(1 + np.exp(z)).sum() if output == "sigmoid" else np.log(np.exp(z).sum())
+        return V[0] + 1.7 * (psi - y[0] @ z)
+
+    assert at.energy[0] == pytest.approx(energy(at.w), rel=1e-12)
+    slope = sheaf.pull(problem.gradient(at), at.pattern)[0]
+    h, kinked = 1e-5, np.concatenate([np.arange(*sheaf.layout[z].indices(sheaf.N)) for z in ("z1", "z2")])
+    for k in np.flatnonzero(~at.held[0]):
+        if k in kinked and abs(at.w[0, k]) < 2 * h:
+            continue
+        step = h * np.eye(sheaf.N)[[k]]
+        assert slope[k] == pytest.approx((energy(at.w + step) - energy(at.w - step)) / (2 * h), rel=1e-6, abs=1e-6)
+
+
+@settings(max_examples=60)
+@given(st.sampled_from(DAGS), SEEDS)
+def test_held_substitutions_against_dense_inverses(kind, seed):
+    """Any pattern, any set C of held coordinates: δ_FF⁻¹ f, −δ_CF v, δ_FF⁻ᵀ (g_F − δ_CFᵀ g_C)."""
+    rng = np.random.default_rng(seed)
+    sheaf = small(kind, rng).sheaf
+    pattern, held = rng.random((3, sheaf.M)) < 0.5, rng.random((3, sheaf.N)) < rng.random()
+    f, g = rng.standard_normal((2, 3, sheaf.N))
+    kept = f.copy(), g.copy()
+    (v, image), p = held_forward(sheaf, f, pattern, held), held_backward(sheaf, g, pattern, held)
+    np.testing.assert_array_equal((f, g), kept)
+    for i in range(3):
+        delta, _ = dense_system(sheaf.network, pattern[i], np.zeros(2))
+        F, C = ~held[i], held[i]
+        inverse = np.linalg.inv(delta[np.ix_(F, F)])
+        np.testing.assert_allclose(v[i, F], inverse @ f[i, F], rtol=1e-10, atol=1e-10)
+        np.testing.assert_allclose(image[i, F], v[i, F] - f[i, F], rtol=1e-10, atol=1e-10)
+        np.testing.assert_allclose(image[i, C], -delta[np.ix_(C, F)] @ v[i, F], rtol=1e-10, atol=1e-10)
+        np.testing.assert_allclose(p[i, F], inverse.T @ (g[i, F] - delta[np.ix_(C, F)].T @ g[i, C]), rtol=1e-10, atol=1e-10)
+        np.testing.assert_array_equal(p[i, C], g[i, C])
+        assert not v[i, C].any()
+
+
+# outputs ---------------------------------------------------------------------------------------------------------------------
+
+
+def classified(output, seed):
+    """A net [2,5,n] with a label on a_out, soft labels too, and the energy with its cross-entropy."""
+    rng = np.random.default_rng(seed)
+    sheaf = NeuralSheaf(chain([2, 5, 3], rng, output))
+    x, y = rng.standard_normal((1, 2)), labels(output, rng, 1, 3)
+    if seed % 2:
+        y = 0.8 * y + 0.1
+
+    def energy(w):
+        z = w[:, sheaf.layout["z2"]]
+        psi = np.logaddexp(0, z).sum(axis=1) if output == "sigmoid" else np.log(np.exp(z).sum(axis=1))
+        return sheaf.energy(w, np.repeat(x, len(w), axis=0)) + psi - (y * z).sum(axis=1)
+
+    return sheaf, x, y, energy, 2 * rng.standard_normal((1, sheaf.N))
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("output", ["sigmoid", "softmax"])
+def test_cross_entropy_against_a_general_optimiser(output, seed):
+    """On the smooth face of the answer a quasi-Newton method from elsewhere ends at the same point; around it V rises."""
+    sheaf, x, y, energy, start = classified(output, seed)
+    for w0 in (None, start):
+        found = equilibrium(sheaf, x, hard("a_out", y), w0)
+        w, rng = found.cochain[0, :sheaf.N], np.random.default_rng(seed)
+        assert found.converged.all() and found.certificate.minimum().all() and found.cochain[0, sheaf.N:].tolist() == y[0].tolist()
+        corner = found.certificate.corner[0]
+        delta, c = dense_system(sheaf.network, found.certificate.at.pattern[0], x[0])
+
+        def smooth(part):
+            v = np.zeros(sheaf.N)
+            v[~corner] = part
+            z = v[sheaf.layout["z2"]]
+            psi = np.logaddexp(0, z).sum() if output == "sigmoid" else np.log(np.exp(z).sum())
+            return 0.5 * ((delta @ v - c)**2).sum() + psi - y[0] @ z
+
+        best = minimize(smooth, w[~corner] + 0.3 * rng.standard_normal((~corner).sum()), method="BFGS", options={"gtol": 1e-8})
+        np.testing.assert_allclose(best.x, w[~corner], rtol=0, atol=2e-6)
+        assert (energy(w + 1e-3 * rng.standard_normal((300, sheaf.N))) > energy(w[None])).all()
+
+
+@pytest.mark.parametrize("output", ["sigmoid", "softmax"])
+def test_cross_entropy_against_the_heat_flow(output):
+    """The flow with the "identity" force descends the same energy: its limit is an equilibrium, and the solver stays there."""
+    ended = 0
+    for seed in range(8):
+        sheaf, x, y, energy, start = classified(output, seed)
+        flow = relax(sheaf, x, np.hstack([start, y]), pins=hard("a_out", y), output_force="identity", tol=1e-13, max_steps=20_000, every=20_000)
+        if "max|Δ| <" not in flow.reason:
+            continue
+        ended += 1
+        found = equilibrium(sheaf, x, hard("a_out", y), flow.cochain)
+        np.testing.assert_allclose(found.cochain, flow.cochain, rtol=0, atol=1e-9)
+        np.testing.assert_allclose(energy(found.cochain[:, :sheaf.N]), energy(flow.cochain[:, :sheaf.N]), rtol=0, atol=1e-12)
+    assert ended >= 4
+
+
+@pytest.mark.parametrize("dims", [(2, 6, 1), (2, 5, 4, 2)])
+def test_a_label_of_training_is_a_soft_pin_of_stiffness_one(dims):
+    """With frozen weights the joint flow rests at such an equilibrium, and its energy is V; corners apart, where Euler chatters."""
+    rested = 0
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        sheaf, x = NeuralSheaf(Network.he(dims, rng)), rng.standard_normal((1, 2))
+        y = sheaf.network(x) + rng.uniform(-3, 3, (1, dims[-1]))
+        found = equilibrium(sheaf, x, soft(sheaf.layout.names[-1], y, 1.0))
+        assert found.converged.all() and found.certificate.minimum().all()
+        flow = joint_flow(sheaf, x, y, found.cochain, beta=0, dt=0.01, every=200, stepper=JointStepper)
+        assert next(flow).record.energy == pytest.approx(found.energy[0], rel=1e-12)
+        if not found.certificate.corner.any():
+            rested += 1
+            np.testing.assert_allclose(next(flow).stalks, found.cochain, rtol=0, atol=1e-11)
+    assert rested >= 3
+
+
+# the certificate -------------------------------------------------------------------------------------------------------------
+
+
+def disturbed(p, w, rng):
+    """w (1, N) moved on its free coordinates, corners kept and no z_j led across 0: still in its closed cell."""
+    problem = Pinned(p.sheaf, p.x, p.pins)
+    size = 10.0**rng.uniform(-9, 0)
+    step = np.where(problem.clamped, 0, size * rng.standard_normal(w.shape))
+    for kink in problem.kinks.values():
+        z = w[:, kink.here]
+        step[:, kink.here] = np.clip(step[:, kink.here], -0.9 * abs(z), 0.9 * abs(z))
+    return problem, w + step
+
+
+@settings(max_examples=60)
+@given(st.sampled_from(DAGS), SEEDS)
+def test_bounds_of_a_disturbed_cochain_hold(kind, seed):
+    """V − V* and |w − w*|, both known here, are at most what the certificate of the disturbed cochain says, up to rounding."""
+    rng = np.random.default_rng(seed)
+    p = small(kind, rng)
+    found = enumerate_equilibria(p.sheaf, p.x, p.pins)
+    for w, V in zip(found.cochains[found.concave == 0], found.energies[found.concave == 0]):
+        problem, moved = disturbed(p, w[None], rng)
+        certificate = certify(problem, moved)
+        excess = p.sheaf.energy(moved, p.x) + problem.pins.energy(moved) - V
+        assert excess[0] <= certificate.energy_gap[0] * (1 + 1e-9) + 1e-13 * (1 + V)
+        assert np.linalg.norm(moved - w) <= certificate.distance[0] * (1 + 1e-9) + 1e-12 * (1 + abs(w).max())
+        true = np.array_equal(np.sign(moved[0, found.units]), np.sign(w[found.units]))
+        assert true or not certificate.pattern_certified[0]
+
+
+@settings(max_examples=60)
+@given(st.sampled_from(DAGS), SEEDS)
+def test_a_certified_pattern_belongs_to_a_minimum(kind, seed):
+    """Whatever cochain is asked about, near an equilibrium or not: if its pattern is certified, one of the minima has it."""
+    rng = np.random.default_rng(seed)
+    p = small(kind, rng)
+    found, problem = enumerate_equilibria(p.sheaf, p.x, p.pins), Pinned(p.sheaf, p.x, p.pins)
+    sides = found.sides[found.concave == 0]
+    for minimum in found.minima:
+        size = 10.0**rng.uniform(-6, 0)
+        w = problem.impose(minimum[None] + size * rng.standard_normal((1, p.sheaf.N)))
+        corners = (minimum == 0) & (rng.random(p.sheaf.N) < 0.7)
+        w[:, corners] = 0
+        w = problem.impose(w)
+        if certify(problem, w).pattern_certified[0]:
+            assert (sides == np.sign(w[0, found.units])).all(axis=1).any()
+
+
+@settings(max_examples=60)
+@given(st.sampled_from(DAGS), SEEDS)
+def test_no_other_equilibrium_lies_in_the_charts(kind, seed):
+    """Nor is there any other one at all where no unit divides."""
+    p = small(kind, np.random.default_rng(seed))
+    minima, problem = enumerate_equilibria(p.sheaf, p.x, p.pins).minima, Pinned(p.sheaf, p.x, p.pins)
+    for w in minima:
+        certificate = certify(problem, w[None])
+        inside = np.ones(len(minima), dtype=bool)
+        for name, chart in certificate.charts.items():
+            kink = problem.kinks[name]
+            z, a = minima[:, kink.here], minima[:, kink.readers[0][0]]
+            inside &= np.where(chart == "a <= 0", a <= 0, np.where(chart == "z >= 0", z >= 0, z <= 0)).all(axis=1)
+        assert inside.sum() == 1 and abs(minima[inside] - w).max() == 0
+        assert certificate.dividing[0] > 0 or len(minima) == 1
+
+
+@settings(max_examples=40)
+@given(st.sampled_from(DAGS), SEEDS)
+def test_saddles_and_other_points_are_not_certified(kind, seed):
+    """A point with a concave corner is stationary in Clarke's sense: residual 0, and still no minimum."""
+    p = small(kind, np.random.default_rng(seed))
+    found, problem = enumerate_equilibria(p.sheaf, p.x, p.pins), Pinned(p.sheaf, p.x, p.pins)
+    for w, concave in zip(found.cochains, found.concave):
+        certificate = certify(problem, w[None])
+        assert certificate.residual[0] < 1e-9 * (1 + abs(w).max())
+        slack = np.minimum(certificate.slack_minus, certificate.slack_plus)
+        assert (slack < 0).any() == (concave > 0) == (not certificate.minimum()[0])
