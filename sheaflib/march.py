@@ -1,6 +1,6 @@
 """The first zero of sums of decaying exponentials, by steps that cannot pass one (derived).
 
-For h(t) = h* + Σ_i c_i e^{−λ_i t} with λ_i > 0, Bk(t) = Σ |c_i| λ_i^k e^{−λ_i t} bounds the k-th derivative from t on. So h > 0 up
+For h(t) = h* + Σ_i c_i e^{−λ_i t} with λ_i > 0, B_k(t) = Σ |c_i| λ_i^k e^{−λ_i t} bounds the k-th derivative from t on. So h > 0 up
 to the positive root τ of h + h'τ − B₂τ²/2, and the march goes from root to root: at a simple zero it is Newton's method from the
 safe side. Once Σ |c_i| e^{−λ_i t} < h* no zero is left.
 """
@@ -50,18 +50,18 @@ def first_zero(star, c, rates, *, horizon: float = np.inf, floor=0.0, flat: int 
             sums, h, slope, size, bend = sums.keep(going), h[going], slope[going], size[going], bend[going]
             if not len(h):
                 break
-        level = np.maximum(sums.floor, FLAT * size)
+        level, tick = np.maximum(sums.floor, FLAT * size), 4 * EPS * (t + 1 / fastest)
         still = np.abs(slope) <= level * fastest
         if t == 0 and flat is not None:
             still |= sums.which == flat
-        for k in np.flatnonzero(still & (h <= level) & (t >= sums.guard)):
+        for k in np.flatnonzero(still & (h <= level) & (t + tick >= sums.guard)):
             certain = rises(sums.c[k], rates, t, level[k])
             if not certain:
                 return Zero(int(sums.which[k]), t, False, evaluations)
             sums.guard[k] = t + certain
-        step = np.where(t < sums.guard, sums.guard - t, safe_step(h, slope, bend))
+        step = np.where(t + tick < sums.guard, sums.guard - t, safe_step(h, slope, bend))
         first = int(step.argmin())
-        if step[first] <= 4 * EPS * (t + 1 / fastest):
+        if step[first] <= tick:
             return Zero(int(sums.which[first]), float(t + step[first]), False, evaluations)
         t += step[first]
         if t >= horizon:
@@ -102,8 +102,8 @@ def safe_step(h, slope, bend):
 def rises(c, rates, t, level) -> float:
     """For how long a sum that is zero at t together with its slope is positive for certain: c (n,). 0 when it falls, ∞ when it is zero.
 
-    It falls when its first derivative Dk that is not rounding is negative. Else h ≥ Dk τ^k/k! − B_{k+1} τ^{k+1}/(k+1)! > 0 up to
-    (k+1) Dk/B_{k+1}, for every k before the first negative one; half of the longest is returned. level·λ_max^k is rounding in Dk.
+    It falls when its first derivative D_k that is not rounding is negative. Else h ≥ D_k τ^k/k! − B_{k+1} τ^{k+1}/(k+1)! > 0 up to
+    (k+1) D_k/B_{k+1}, for every k before the first negative one; half of the longest is returned. level·λ_max^k is rounding in Dk.
     """
     terms, longest = c * np.exp(-rates * t) * -rates, 0.0
     for k in range(2, ORDERS):

@@ -77,7 +77,7 @@ def shares(counts: Mapping[str, Sequence[int]], ax=None, label: str = ""):
 
 
 def grouped(values: Mapping[str, Mapping[str, float]], ax=None, label: str = ""):
-    """Horizontal bars on a log axis, one group a row, one colour a series: values[series][row]."""
+    """Horizontal bars, one group a row, one colour a series: values[series][row]."""
     ax = plt.gca() if ax is None else ax
     rows = list(next(iter(values.values())))
     height = 0.8 / len(values)
@@ -86,7 +86,6 @@ def grouped(values: Mapping[str, Mapping[str, float]], ax=None, label: str = "")
         ax.barh(place, [row[r] for r in rows], height, color=SERIES[series], label=name)
     ax.set_yticks(range(len(rows)), [r.replace("_", " ") for r in rows])
     ax.invert_yaxis()
-    ax.set_xscale("log")
     ax.set_xlabel(label)
     ax.legend()
     return ax
