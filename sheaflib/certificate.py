@@ -17,6 +17,10 @@ from sheaflib.affine import Affine
 from sheaflib.network import INPUT
 from sheaflib.pieces import Pieces, Pinned
 from sheaflib.pins import ResolvedPins
+from sheaflib.solution import shown
+
+
+ROUNDING = 64 * np.finfo(float).eps
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,7 +28,8 @@ class Certificate:
     """Facts about a cochain w (B, N): where it is at a corner, and how far from the minimum that belongs to its pattern and corners.
 
     residual (B,): max|∂V/∂w| over the coordinates neither clamped nor at a corner. corner (B, N), and there the slacks Q_− and −Q_+
-    (B, N), zero elsewhere: the corner is a minimum where both are ≥ 0. energy_gap (B,): V − V* is at most this. gradient (B,): |∂V/∂w|₂.
+    (B, N), zero elsewhere: the corner is a minimum where both are ≥ 0. energy_gap (B,): V − V* is at most this, V* the minimum for w's
+    pattern with its corners held (other cells may hold lower ones). gradient (B,): |∂V/∂w|₂. All up to rounding.
     """
 
     problem: Pinned
@@ -37,13 +42,15 @@ class Certificate:
     slack_plus: np.ndarray
 
     def minimum(self, tol: float = 1e-9) -> np.ndarray:
-        """Whether w is a strict local minimum up to a gradient of tol·(1 + √(2V)): (B,) of bool."""
+        """Whether w is a strict local minimum, (B,) of bool: no gradient, up to tol times the terms that cancel in it (`Pinned.terms`) and
+        to rounding in stiff springs, and both slacks ≥ 0 at every corner."""
         corners = (self.slack_minus >= 0) & (self.slack_plus >= 0)
-        return (self.residual <= tol * (1 + np.sqrt(2 * np.maximum(self.at.energy, 0)))) & corners.all(axis=1)
+        edges, springs = self.problem.terms(self.at)
+        return (np.sqrt(2 * self.energy_gap) <= tol * edges + ROUNDING * springs) & corners.all(axis=1)
 
     @cached_property
     def lambda_1(self) -> np.ndarray:
-        """The smallest eigenvalue of L on the free coordinates that are at no corner: (B,)."""
+        """The smallest eigenvalue of L on the free coordinates that are at no corner: (B,). Beyond 400 of them by Lanczos, to its accuracy."""
         return np.array([spectrum.extreme(self.problem.sheaf, s, holding(self.problem, i, corner))[0]
                          for i, (s, corner) in enumerate(zip(self.at.pattern, self.corner))])
 
@@ -64,15 +71,15 @@ class Certificate:
 
     @cached_property
     def pattern_certified(self) -> np.ndarray:
-        """Whether the exact minimum w* has this pattern and these corners beyond doubt, distance < margin: (B,) of bool."""
+        """Whether the exact minimum w* has this pattern and these corners, distance < margin: (B,) of bool; rigorous up to rounding."""
         return self.distance < self.margin
 
     @cached_property
     def charts(self) -> dict[str, np.ndarray]:
         """Where w is the only equilibrium: in the product of these half-spaces, stalk -> (B, n) of "z >= 0", "z <= 0", "a <= 0".
 
-        On {a_j ≤ 0} the term (ReLU(z_j) − a_j)² is convex across the kink, so only units with a_j > 0 divide equilibria (slope 0,
-        one reader; elsewhere the chart is the side of z_j).
+        On {a_j ≤ 0} the term (ReLU(z_j) − a_j)² is convex across the kink (slope 0, one reader; elsewhere the chart is the side of z_j).
+        Others may lie across any of the facets.
         """
         charts = {}
         for name, kink in self.problem.kinks.items():
@@ -84,9 +91,12 @@ class Certificate:
 
     @cached_property
     def dividing(self) -> np.ndarray:
-        """How many units' charts are sides, over which other equilibria may lie: (B,); 0 means that V has no other one at all."""
+        """How many units' charts are sides: (B,). At 0 a minimum w is global: nowhere is V lower, though other minima may exist.
+
+        For r = ReLU(z) − a ≥ 0 at w gives ½r'² ≥ ½r² + r(r' − r) for every other r', and ReLU is convex; where z_j = 0, by both slacks.
+        """
         free = {name: ~self.problem.clamped[self.problem.kinks[name].here] for name in self.charts}
-        return sum(((chart != "a <= 0") & free[name]).sum(axis=1) for name, chart in self.charts.items())
+        return sum((((chart != "a <= 0") & free[name]).sum(axis=1) for name, chart in self.charts.items()), np.zeros(len(self.at.w), int))
 
     def basin(self) -> Basin:
         """Starts that the exact flow leads to w* for sure; one dense inverse a sample.
@@ -123,7 +133,7 @@ class Certificate:
 
     def __repr__(self):
         return (f"Certificate({int(self.minimum().sum())} of {len(self.residual)} strict local minima, {int(self.pattern_certified.sum())} patterns "
-                f"certified, {int(self.corner.any(axis=1).sum())} samples with corners, V − V* ≤ {self.energy_gap.max():.1e})")
+                f"certified, {int(self.corner.any(axis=1).sum())} samples with corners, V − V* {shown(self.energy_gap.max())})")
 
 
 @dataclass(frozen=True, eq=False)

@@ -45,6 +45,11 @@ class Stepper:
         raise NotImplementedError
 
     @property
+    def time(self) -> float:
+        """The time that the most steps of a sample make."""
+        return int(self.steps.max()) * self.dt
+
+    @property
     def passes(self) -> np.ndarray:
         """How often each sample touched every weight, forward or transposed: (B,)."""
         return 2 * self.steps

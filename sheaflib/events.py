@@ -195,11 +195,11 @@ class ExactFlow:
         return slides
 
     def at(self, times) -> np.ndarray:
-        """The exact cochains w(t) at times (T,) in any order: (T, N). Each piece asked for is decomposed again, none is kept.
+        """The exact cochains w(t) at times (T,) in any order (one number: T = 1): (T, N). Each piece asked for is decomposed again.
 
         ValueError for a time before 0 or beyond `end`.
         """
-        times = real_array("times", times, (None,))
+        times = real_array("times", np.atleast_1d(times), (None,))
         if ((times < 0) | (times > self.end)).any():
             wrong = times[(times < 0) | (times > self.end)][0]
             raise ValueError(f"times holds {wrong:g}, expected 0 … {self.end:g}: the flow was {self.reason}" if wrong > 0 else f"times holds {wrong:g} < 0")

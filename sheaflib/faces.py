@@ -17,6 +17,7 @@ import numpy as np
 from sheaflib.checks import batch
 from sheaflib.kinks import kinks
 from sheaflib.network import INPUT
+from sheaflib.pieces import names_a_out
 from sheaflib.pins import Pin, ResolvedPins, resolve
 from sheaflib.sheaf import NeuralSheaf, check_sheaf
 
@@ -70,6 +71,8 @@ def enumerate_equilibria(sheaf: NeuralSheaf, x, pins: Pin | Sequence[Pin] = ()) 
     x = batch(INPUT, x, check_sheaf(sheaf).network.n_in)
     if len(x) != 1:
         raise ValueError(f"x has {len(x)} rows, expected 1: the faces are those of one sample")
+    if names_a_out(sheaf, pins):
+        raise ValueError("a_out is pinned: its edge is not quadratic, which the faces do not cover; use equilibrium")
     pinned = resolve(sheaf, pins, 1)
     faces = Faces(sheaf, x, pinned)
     count, parts = 3**len(faces.units), []

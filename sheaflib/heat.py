@@ -38,7 +38,8 @@ __all__ = ["heat", "relax", "default_step", "HeatState", "HeatHistory", "HeatUns
 @dataclass(frozen=True, eq=False)
 class HeatState:
     """The flow after `step` steps of dt: cochain (B, width), the last max|Δ| of every sample (B,), the steps each took (B,),
-    and the switches since the last yield, (K, 3) rows (step, sample, unit): the pattern of state `step` differs from the one before."""
+    the switches since the last yield, (K, 3) rows (step, sample, unit): the pattern of state `step` differs from the one before, and
+    the time, step · dt where dt stays."""
 
     step: int
     dt: float
@@ -46,11 +47,7 @@ class HeatState:
     change: np.ndarray
     steps: np.ndarray
     switches: np.ndarray
-
-    @property
-    def time(self) -> float:
-        """step · dt."""
-        return self.step * self.dt
+    time: float
 
     def __repr__(self):
         return f"HeatState(step {self.step}, {len(self.switches)} switches since the last)"
@@ -100,7 +97,7 @@ def heat(sheaf: NeuralSheaf, x, start, dt: float | None = None, alpha: float = 1
 def _states(flow: Stepper, every: int) -> Iterator[HeatState]:
     switches = NO_SWITCHES
     while True:
-        yield HeatState(int(flow.steps.max()), flow.dt, flow.w.copy(), flow.change.copy(), flow.steps.copy(), switches)
+        yield HeatState(int(flow.steps.max()), flow.dt, flow.w.copy(), flow.change.copy(), flow.steps.copy(), switches, flow.time)
         if not flow.active.any():
             return
         switches = flow.advance(every)

@@ -115,10 +115,38 @@ class Pinned:
         stress = self.weights * (at.w - at.image)
         g = np.where(at.held, -stress, self.gamma * (at.w - self.rest))
         if self.label is not None:
-            pull = self.sheaf.edge_weights["output"] * (self.sheaf.network.output.value(at.w[:, self.last]) - self.label)
-            g[:, self.last] += np.where(at.held[:, self.last], 0.0, pull)
+            g[:, self.last] += np.where(at.held[:, self.last], 0.0, self.pull(at.w))
         p = held_backward(self.sheaf, g, at.pattern, at.held)
         return np.where(at.held, 0.0, stress + p)
+
+    def terms(self, at: Pieces):
+        """How large the terms are that cancel in the gradient, in the norm (Σ g²/w)^½: of the edges, and of the springs, (B,) each."""
+        edges = np.sqrt((self.weights * (np.abs(at.w) + np.abs(at.image))**2).sum(axis=1))
+        return edges, np.sqrt(((self.gamma * (np.abs(at.w) + np.abs(self.rest)))**2 / self.weights).sum(axis=1))
+
+    def size(self, gradient):
+        """(Σ g²/w)^½ of a gradient in the injections: half its square bounds how much lower V can get on these pieces, (B,)."""
+        return np.sqrt((gradient**2 / self.weights).sum(axis=1))
+
+    def along(self, at: Pieces, trial: Pieces, v, image):
+        """dV_β/dt at a trial point w + t v, v on the coordinates without a kink: its kinks are at their minimum and add nothing, (B,)."""
+        change, v = np.zeros_like(v), v.copy()
+        for name, kink in self.kinks.items():
+            v[:, kink.here] = 0
+        for node in self.sheaf.network.nodes:
+            here = self.sheaf.layout[node.name]
+            if isinstance(node.operation, Affine):
+                change[:, here] = image[:, here]
+            elif not isinstance(node.operation, ReLU):
+                change[:, here] = node.operation.linear(gather({INPUT: 0 * self.x, **self.sheaf.layout.split(v)}, node))
+        slope = self.weights * (trial.w - trial.image) * (v - change) + self.gamma * (trial.w - self.rest) * v
+        if self.label is not None:
+            slope[:, self.last] += self.pull(trial.w) * v[:, self.last]
+        return slope.sum(axis=1)
+
+    def pull(self, w):
+        """The gradient of the cross-entropy with respect to the last stalk: (B, n_out)."""
+        return self.sheaf.edge_weights["output"] * (self.sheaf.network.output.value(w[:, self.last]) - self.label)
 
     def slope(self, at: Pieces):
         """∂V_β/∂w (B, N), 0 on the held coordinates and on kinks at their minimum: one transposed pass."""
@@ -127,7 +155,7 @@ class Pinned:
         for node in self.sheaf.network.nodes:
             self.sheaf.scatter(node, stress[:, self.sheaf.layout[node.name]], at.pattern, g, -1.0)
         if self.label is not None:
-            g[:, self.last] += self.sheaf.edge_weights["output"] * (self.sheaf.network.output.value(at.w[:, self.last]) - self.label)
+            g[:, self.last] += self.pull(at.w)
         return np.where(at.held, 0.0, g)
 
     def hessian(self, at: Pieces, epsilon):

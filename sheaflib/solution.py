@@ -111,13 +111,14 @@ class Solution:
 
     def __repr__(self):
         parts = [self.method, self.reason] if self.reason else [self.method]
-        parts += [f"residual {_size(self.residual)}"]
+        parts += [f"residual {shown(self.residual)}"]
         if not self._augmented:
-            parts += [f"error {_size(self.error)}"]
+            parts += [f"error {shown(self.error)}"]
         if self.frozen:
             parts += [f"{self.pattern_changes} pattern changes{': not self-consistent' if self.pattern_changes else ''}"]
         return f"Solution({', '.join(parts)})"
 
 
-def _size(number: float) -> str:
+def shown(number: float) -> str:
+    """A residual or an error as text, never rounding noise."""
     return f"< {NOISE:.0e}" if number < NOISE else f"{number:.1e}"

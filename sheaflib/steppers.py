@@ -18,18 +18,18 @@ SETTLED = 20           # steps with the same pieces before Chebyshev's iteration
 
 
 class ImplicitEulerStepper(BatchStepper):
-    """w ← argmin V(v) + |v − w|²/(2αdt): implicit Euler, each step solved by `newton` from w, with the springs 1/(αdt) on every coordinate.
+    """w ← a local minimum of V(v) + |v − w|²/(2αdt): implicit Euler, each step solved by `newton` from w, with springs 1/(αdt) everywhere.
 
     V falls at every step, whatever dt; sliding is held. The trajectory is first order in dt; the limit is the flow's for small dt.
     """
 
     name, any_step = "implicit-euler", True
-    accuracy = 1e-12
+    accuracy = 1e-13
 
     def __init__(self, sheaf, x, w, dt, alpha, pins, output_force, tol):
         super().__init__(sheaf, x, w, dt, alpha, pins, output_force, tol)
         if w.shape[1] > sheaf.N:
-            raise ValueError("implicit steppers leave a_out out: start from a cochain (B, N)")
+            raise ValueError("start holds a_out, which implicit steppers leave out; use equilibrium, or the stepper prox-euler")
         self.problem = Pinned(sheaf, x, pins)
         self.tau = alpha * dt
         self.touched = np.zeros(len(w), dtype=np.int64)
@@ -51,16 +51,29 @@ class ImplicitEulerStepper(BatchStepper):
 class MinimisingMovementsStepper(ImplicitEulerStepper):
     """Implicit Euler with dt doubled at each step, each solved loosely: follows the flow at first, and ends where it ends almost always.
 
-    Take steps until the time Στ is past the fast part of the flow (20 to 100), then `equilibrium` from there.
+    Take steps until the time is past the fast part of the flow (20 to 100), then `equilibrium` from there. Once a step moves nothing by
+    more than the loose accuracy, all later ones are solved to the end, and only those can come to rest.
     """
 
     name = "minimising-movements"
     accuracy = LOOSE
-    time = 0.0
+
+    def __init__(self, sheaf, x, w, dt, alpha, pins, output_force, tol):
+        super().__init__(sheaf, x, w, dt, alpha, pins, output_force, tol)
+        self.elapsed = 0.0
+
+    @property
+    def time(self):
+        return self.elapsed
 
     def _step(self):
+        active, fine = self.active.copy(), self.accuracy < LOOSE
         super()._step()
-        self.time += self.tau
+        if not fine:
+            self.active = active
+        if self.change[active].max() < LOOSE:
+            self.accuracy = ImplicitEulerStepper.accuracy
+        self.elapsed += self.tau / self.alpha
         self.tau *= 2
 
 
@@ -76,7 +89,7 @@ class ChebyshevStepper(BatchStepper):
     def __init__(self, sheaf, x, w, dt, alpha, pins, output_force, tol):
         super().__init__(sheaf, x, w, dt, alpha, pins, output_force, tol)
         if w.shape[1] > sheaf.N:
-            raise ValueError("Chebyshev's semi-iteration leaves a_out out: start from a cochain (B, N)")
+            raise ValueError("start holds a_out, which Chebyshev's semi-iteration leaves out; use equilibrium, or the stepper prox-euler")
         self.problem = Pinned(sheaf, x, pins)
         self.largest = spectrum.bound(sheaf, pins)
         self.lowest = np.full(len(w), self.largest)

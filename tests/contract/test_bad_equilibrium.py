@@ -68,7 +68,7 @@ BAD = {
                        r"sheaf has 13 free kinks, expected at most 12: 3\^13 faces are too many"),
     "faces of a network": (enumerated(NET), TypeError, r"sheaf is a Network, expected NeuralSheaf\(network\)"),
     "faces of a max-pool": (enumerated(NeuralSheaf(POOL)), ValueError, r"node 'm' is a max-pool"),
-    "faces with a label": (enumerated(SOFTMAX, pins=hard("a_out", [1.0, 0.0])), ValueError, r"stalk 'a_out' is unknown"),
+    "faces with a label": (enumerated(SOFTMAX, pins=hard("a_out", [1.0, 0.0])), ValueError, r"a_out is pinned: its edge is not quadratic"),
     "faces of a wide x": (enumerated(x=np.ones((1, 3))), ValueError, r"x has the wrong shape: got \(1, 3\), expected \(B, 2\)"),
 }
 

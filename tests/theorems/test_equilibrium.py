@@ -286,7 +286,7 @@ def test_a_certified_pattern_belongs_to_a_minimum(kind, seed):
 @settings(max_examples=60)
 @given(st.sampled_from(DAGS), SEEDS)
 def test_no_other_equilibrium_lies_in_the_charts(kind, seed):
-    """Nor is there any other one at all where no unit divides."""
+    """And where no unit divides it is the lowest of all."""
     p = small(kind, np.random.default_rng(seed))
     minima, problem = enumerate_equilibria(p.sheaf, p.x, p.pins).minima, Pinned(p.sheaf, p.x, p.pins)
     for w in minima:
@@ -297,7 +297,52 @@ def test_no_other_equilibrium_lies_in_the_charts(kind, seed):
             z, a = minima[:, kink.here], minima[:, kink.readers[0][0]]
             inside &= np.where(chart == "a <= 0", a <= 0, np.where(chart == "z >= 0", z >= 0, z <= 0)).all(axis=1)
         assert inside.sum() == 1 and abs(minima[inside] - w).max() == 0
-        assert certificate.dividing[0] > 0 or len(minima) == 1
+        assert certificate.dividing[0] > 0 or abs(w - minima[0]).max() == 0
+
+
+def test_a_global_minimum_need_not_be_the_only_one():
+    """No unit divides at the lower of two minima: nothing lies below it, but something lies elsewhere. By hand, from two coupled units."""
+    H = np.array([[0.5, -0.3], [-0.3, 0.5]])
+    M = H @ np.linalg.inv(np.eye(2) - H)
+    upper, C = np.linalg.cholesky(M).T, np.array([[2.0, 14.0], [14.0, 400.0]])
+    s, a = np.array([1, 0.1]), np.array([0.01, 0.01])
+    target = np.linalg.solve(upper.T, (np.eye(2) + M) @ -a)
+    weights = [[[1.0], [1.0]], np.linalg.cholesky(C - np.eye(2)), upper]
+    sheaf = NeuralSheaf(Network.mlp(weights, [[-1000.0, -1000.0], s + C @ (H @ s + a), [0.0, 0.0]]))
+    pin, x = hard("z3", target), [[0.0]]
+    minima, found = enumerate_equilibria(sheaf, x, pin), equilibrium(sheaf, x, pin)
+    assert len(minima.minima) == 2 and minima.energies[0] < 1e-3 < 10 < minima.energies[1]
+    assert found.certificate.dividing.tolist() == [0] and abs(found.cochain[0] - minima.minima[0]).max() < 1e-9
+
+
+@pytest.mark.parametrize("first", range(0, 300, 100))
+def test_edge_weights_over_seven_decades(first):
+    for seed in range(first, first + 100):
+        rng = np.random.default_rng(seed)
+        network = Network.he([2, 6, 6, 1], rng)
+        sheaf = NeuralSheaf(network, {edge.name: 10**rng.uniform(-5, 2) for edge in NeuralSheaf(network).edges})
+        x = rng.standard_normal((4, 2))
+        found = equilibrium(sheaf, x, hard("z3", network(x) + rng.uniform(-3, 3, (4, 1))), 3 * rng.standard_normal((4, sheaf.N)))
+        assert found.converged.all() and found.certificate.minimum().all()
+
+
+@pytest.mark.parametrize("scale", [1e-12, 1e-7, 1e7])
+def test_no_scale_is_built_in(scale):
+    """V is homogeneous in inputs and pins together (zero biases), and a common factor of all edge weights changes no minimum."""
+    rng = np.random.default_rng(0)
+    network = Network.he([2, 4, 4, 1], rng)
+    x, pin = rng.standard_normal((3, 2)), hard("z3", 5.0)
+    w = equilibrium(NeuralSheaf(network), x, pin).cochain
+    assert abs(equilibrium(NeuralSheaf(network), scale * x, hard("z3", scale * 5.0)).cochain / scale - w).max() < 1e-9
+    assert abs(equilibrium(NeuralSheaf(network, scale), x, pin).cochain - w).max() < 1e-9
+
+
+@pytest.mark.parametrize("gamma", [1e4, 1e8, 1e12])
+def test_stiff_springs_are_certified(gamma):
+    rng = np.random.default_rng(0)
+    sheaf = NeuralSheaf(Network.he([2, 4, 4, 1], rng))
+    found = equilibrium(sheaf, rng.standard_normal((3, 2)), soft("z3", 5.0, gamma))
+    assert found.converged.all() and found.certificate.minimum().all()
 
 
 @settings(max_examples=40)
