@@ -98,12 +98,18 @@ class Certificate:
         free = {name: ~self.problem.clamped[self.problem.kinks[name].here] for name in self.charts}
         return sum((((chart != "a <= 0") & free[name]).sum(axis=1) for name, chart in self.charts.items()), np.zeros(len(self.at.w), int))
 
+    @property
+    def is_global(self) -> np.ndarray:
+        """Whether w is proven to be a global minimum of V, `dividing` being 0: (B,) of bool. False says nothing."""
+        return self.minimum() & (self.dividing == 0)
+
     def basin(self) -> Basin:
         """Starts that the exact flow leads to w* for sure; one dense inverse a sample.
 
         In the product of its charts V ≥ V* + ½hᵀLh, L with corners counted inactive, so a facet at distance d along coordinate c costs
         d²/(2 (L⁻¹)_cc), and below the cheapest V is convex and nothing leaves. The chart of a corner is a_j ≤ −Q_−/w, of an active unit
-        z_j ≥ 0, of an inactive one z_j ≤ 0 or a_j ≤ 0, whichever costs more. ValueError unless each kink has one reader, of slope 0.
+        z_j ≥ 0, of an inactive one z_j ≤ 0 or a_j ≤ 0, whichever costs more. The radius is 0 where w is no minimum. ValueError unless each
+        kink has one reader, of slope 0.
         """
         if any([slope for _, slope, _ in kink.readers] != [0.0] for kink in self.problem.kinks.values()):
             raise ValueError("basin is derived for ReLUs of slope 0, each kinked stalk read by one of them alone")
@@ -120,7 +126,7 @@ class Certificate:
             by_a = corner | (z < 0) & (over_a > over_z)
             ceiling[:, rows] = np.where(by_a & free, top, np.inf)
             radius = np.minimum(radius, np.where(free, np.where(by_a, over_a, over_z), np.inf).min(axis=1))
-        return Basin(self, radius, ceiling)
+        return Basin(self, np.where(self.minimum(), radius * (1 - 1e-9), 0.0), ceiling)         # a saddle may lie on the rim itself
 
     def _give(self, i: int) -> np.ndarray:
         """(L⁻¹)_cc of sample i with its corners counted inactive, 0 where clamped: (N,)."""
@@ -143,6 +149,9 @@ class Basin:
     certificate: Certificate
     radius: np.ndarray
     ceiling: np.ndarray
+
+    def __repr__(self):
+        return f"Basin(V < V* + r in its charts, r from {self.radius.min():.1e} to {self.radius.max():.1e} over {len(self.radius)} samples)"
 
     def holds(self, w) -> np.ndarray:
         """Whether the starts w (B, N) lie in it, one a sample: (B,) of bool."""

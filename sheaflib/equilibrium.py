@@ -27,18 +27,19 @@ from sheaflib.solution import Solution, shown
 ARMIJO = 1e-4          # the fraction of the predicted descent that a full step must reach
 FLAT = 0.05            # where the slope along a step has fallen to this part of its start, the line search ends
 BISECTIONS = 60
+MOST = 300             # iterations
 SAME = 1e-6            # two cochains closer than this, relative to their size, are one equilibrium
 NEAR = 1e-7            # a gradient this small, relative to its terms, that a full step on the same pieces does not halve is rounding
 
 
 def equilibrium(sheaf: NeuralSheaf, x, pins: Pin | Sequence[Pin] = (), start=None, *, tol: float = 1e-13, mode: str = "track",
-                max_iterations: int = 300) -> Equilibrium:
+                max_iterations: int = MOST) -> Equilibrium:
     """An equilibrium of the pinned sheaf over x (B, n_0), reached from `start` (B, N) (default: the forward pass).
 
     Every answer that converged is a strict local minimum of V with the pins; which one depends on the start, and it need not be
     the heat flow's limit: for that use `relax` or `exact_flow`. Of the start only the coordinates without a kink count, and the
     sign of those with one. mode "track" leaves a side only where the minimum is a wrong corner; "global" takes the lower of both
-    sides in every unit, which finds lower energies more often. A sigmoid or softmax output with a_out pinned (hard, whole) adds the
+    sides in every unit, which finds lower energies more often, and need not find the lowest. A sigmoid or softmax output with a_out pinned (hard, whole) adds the
     cross-entropy ψ(z) − a_outᵀz; otherwise the output edge is left out. Iteration stops where the gradient in the injections is below
     tol times the terms that cancel in it, (Σ g²/w)^½ against (Σ w(|w_i| + |u_i|)²)^½, or a full step on the same pieces does not halve it
     any more (rounding).
@@ -65,7 +66,7 @@ class Equilibrium(Solution):
 
     problem: Pinned = field(kw_only=True)
     mode: str = field(kw_only=True)
-    limits: tuple = field(kw_only=True)
+    tol: float = field(kw_only=True)
     converged: np.ndarray = field(kw_only=True)
     iterations: np.ndarray = field(kw_only=True)
     cg: np.ndarray = field(kw_only=True)
@@ -92,13 +93,13 @@ class Equilibrium(Solution):
         """The largest bound of |w − w*| over the batch."""
         return float(self.certificate.distance.max())
 
-    def others(self, starts: int, seed: int = 0, scale: float = 3.0) -> Others:
+    def others(self, starts: int = 10, seed: int = 0, scale: float = 3.0) -> Others:
         """What `starts` other starts find, each coordinate drawn from N(0, scale²): a lower bound of how many equilibria there are."""
         rng, sheaf, n_batch = np.random.default_rng(seed), self.sheaf, len(self.x)
-        kept = [[(self.energy[i], w)] for i, w in enumerate(self.cochain[:, :sheaf.N])]
+        kept = [[(self.energy[i], w)] if self.converged[i] else [] for i, w in enumerate(self.cochain[:, :sheaf.N])]
         for _ in range(whole("starts", starts)):
             w = self.problem.impose(scale * rng.standard_normal((n_batch, sheaf.N)))
-            found = newton(self.problem, w, self.limits[0], self.mode, self.limits[1])
+            found = newton(self.problem, w, self.tol, self.mode, MOST)
             for i in np.flatnonzero(found.converged):
                 here = found.cochain[i, :sheaf.N]
                 if all(np.abs(here - other).max() > SAME * np.abs(other).max(initial=0) for _, other in kept[i]):
@@ -132,7 +133,8 @@ class Others:
         return np.array([w[0] for w in self.cochains])
 
     def __repr__(self):
-        return f"Others({self.starts} starts: {self.count.min()} to {self.count.max()} distinct equilibria a sample)"
+        low, high = self.count.min(), self.count.max()
+        return f"Others({self.starts} starts: {low if low == high else f'{low} to {high}'} distinct equilibria a sample)"
 
 
 def newton(problem: Pinned, w, tol, mode, max_iterations) -> Equilibrium:
@@ -168,7 +170,7 @@ def newton(problem: Pinned, w, tol, mode, max_iterations) -> Equilibrium:
     reason = f"{slow} of {n_batch} samples not converged after {max_iterations} iterations" if slow else ""
     augmented = w if problem.label is None else np.hstack([w, problem.label])
     return Equilibrium(problem.sheaf, problem.x, augmented, problem.sheaf.pattern(w, problem.x), problem.pins, "newton", reason,
-                       output_force="identity", problem=problem, mode=mode, limits=(tol, max_iterations), converged=converged, **count)
+                       output_force="identity", problem=problem, mode=mode, tol=tol, converged=converged, **count)
 
 
 def sides_where(settled, mode: str):

@@ -28,6 +28,7 @@ class Stepper:
 
     name = "euler"
     any_step = False
+    default_dt = None              # None: from the bound of λ_max
 
     def __init__(self, sheaf: NeuralSheaf, x, w, dt: float, alpha: float, pins: ResolvedPins, output_force: str, tol: float):
         self.sheaf, self.x, self.w, self.pins = sheaf, x, w.copy(), pins

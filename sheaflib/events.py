@@ -195,11 +195,14 @@ class ExactFlow:
         return slides
 
     def at(self, times) -> np.ndarray:
-        """The exact cochains w(t) at times (T,) in any order (one number: T = 1): (T, N). Each piece asked for is decomposed again.
+        """The exact cochains w(t) at times (T,) in any order (one number: T = 1; ∞: the limit): (T, N). Each piece asked for is decomposed again.
 
         ValueError for a time before 0 or beyond `end`.
         """
-        times = real_array("times", np.atleast_1d(times), (None,))
+        times = np.atleast_1d(times)
+        if self._limit is not None and np.isinf(times).any():
+            return np.where(np.isinf(times)[:, None], self._limit, self.at(np.where(np.isinf(times), 0.0, times)))
+        times = real_array("times", times, (None,))
         if ((times < 0) | (times > self.end)).any():
             wrong = times[(times < 0) | (times > self.end)][0]
             raise ValueError(f"times holds {wrong:g}, expected 0 … {self.end:g}: the flow was {self.reason}" if wrong > 0 else f"times holds {wrong:g} < 0")

@@ -82,10 +82,11 @@ def heat(sheaf: NeuralSheaf, x, start, dt: float | None = None, alpha: float = 1
     """Yield the flow from `start` (B, N) or (B, N + n_out) over inputs x (B, n_0): first the start, then every `every` steps.
 
     A start with a_out makes the output edge of a sigmoid or softmax part of the flow; without it that edge is left out.
-    dt defaults to 1/(α·bound). A sample rests once its max|Δ| < tol; the generator ends when all do.
+    dt defaults to 1/(α·bound), or to the stepper's own. A sample rests once its max|Δ| < tol; the generator ends when all do.
     stepper: "euler" (explicit, as in the paper), "prox-euler" (the flow's limit points too, but holds a sliding z_j = 0 exactly
     where Euler chatters; first order, stable for every dt that Euler is), both compiled where possible; "implicit-euler",
-    "minimising-movements" and "chebyshev" (`steppers`: any dt, after the equilibrium and not the flow; without a_out); or a Stepper
+    "minimising-movements" and "chebyshev" (`steppers`: any dt, "chebyshev" has none; after the equilibrium and not the flow; without
+    a_out); or a Stepper
     class. By default "prox-euler" with pins, which make sliding possible at rest, else "euler".
     Raises ValueError for a dt that cannot converge and for an unknown stepper, HeatUnstable when the energy exceeds twice its
     value at the start.
@@ -137,8 +138,10 @@ def _begin(sheaf, x, start, dt, alpha, pins, output_force, tol, stepper) -> Step
     pinned = resolve(sheaf, pins, len(x), augmented)
     w, alpha, tol = pinned.impose(w), positive("alpha", alpha), positive("tol", tol, zero=True)
     check_output_force(output_force)
-    dt = default_step(sheaf, pinned, augmented, alpha, output_force) if dt is None else positive("dt", dt)
     chosen = choose_stepper(stepper, sheaf, pinned)
+    if dt is None:
+        dt = chosen.default_dt or default_step(sheaf, pinned, augmented, alpha, output_force)
+    dt = positive("dt", dt)
     if not chosen.any_step:
         check_step(sheaf, x, w, dt, alpha, pinned, output_force)
     return chosen(sheaf, x, w, dt, alpha, pinned, output_force, tol)

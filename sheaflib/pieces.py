@@ -37,7 +37,7 @@ class Pinned:
     def __init__(self, sheaf: NeuralSheaf, x: np.ndarray, pins):
         self.sheaf, self.x, N = sheaf, x, sheaf.N
         self.pins = pins if isinstance(pins, ResolvedPins) else resolve(sheaf, pins, len(x), names_a_out(sheaf, pins))
-        self.label = check_label(self.pins, N) if self.pins.width > N else None
+        self.label = check_label(self.pins, N, sheaf.network.output.name) if self.pins.width > N else None
         inside = self.pins.hard_index < N
         self.clamped = np.zeros(N, dtype=bool)
         self.clamped[self.pins.hard_index[inside]] = True
@@ -175,8 +175,12 @@ def names_a_out(sheaf, pins) -> bool:
     return not sheaf.network.output.is_identity and any(isinstance(pin, Pin) and pin.stalk == A_OUT for pin in named)
 
 
-def check_label(pins, N: int) -> np.ndarray:
-    """The label (B, n_out) that a hard pin on the whole of a_out gives; ValueError for other pins there."""
+def check_label(pins, N: int, output: str) -> np.ndarray:
+    """The label (B, n_out) that a hard pin on the whole of a_out gives; ValueError for other pins there, and for what is no label."""
     if (pins.soft_index >= N).any() or (pins.hard_index >= N).sum() != pins.width - N:
         raise ValueError("pins on a_out must be hard and on all of it: only then does the flow with the cross-entropy form descend an energy; use relax")
-    return pins.hard_value[:, pins.hard_index >= N]
+    label = pins.hard_value[:, pins.hard_index >= N]
+    if (label < 0).any() or (label > 1).any() or output == "softmax" and (abs(label.sum(axis=1) - 1) > 1e-9).any():
+        kind = "probabilities that add up to 1" if output == "softmax" else "numbers in [0, 1]"
+        raise ValueError(f"the pin on a_out is a label of the {output}: expected {kind}, got {label[0].tolist()} in the first sample")
+    return label

@@ -23,7 +23,7 @@ class ImplicitEulerStepper(BatchStepper):
     V falls at every step, whatever dt; sliding is held. The trajectory is first order in dt; the limit is the flow's for small dt.
     """
 
-    name, any_step = "implicit-euler", True
+    name, any_step, default_dt = "implicit-euler", True, 10.0
     accuracy = 1e-13
 
     def __init__(self, sheaf, x, w, dt, alpha, pins, output_force, tol):
@@ -55,7 +55,7 @@ class MinimisingMovementsStepper(ImplicitEulerStepper):
     more than the loose accuracy, all later ones are solved to the end, and only those can come to rest.
     """
 
-    name = "minimising-movements"
+    name, default_dt = "minimising-movements", 0.25
     accuracy = LOOSE
 
     def __init__(self, sheaf, x, w, dt, alpha, pins, output_force, tol):
@@ -84,7 +84,7 @@ class ChebyshevStepper(BatchStepper):
     anew whenever they change. It descends to a strict local minimum, not necessarily the flow's.
     """
 
-    name, any_step = "chebyshev", True
+    name, any_step, default_dt = "chebyshev", True, 1.0
 
     def __init__(self, sheaf, x, w, dt, alpha, pins, output_force, tol):
         super().__init__(sheaf, x, w, dt, alpha, pins, output_force, tol)

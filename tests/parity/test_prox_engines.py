@@ -81,7 +81,12 @@ def test_engines_agree_on_several_readers_of_one_coordinate(pin):
 
 # the step -------------------------------------------------------------------------------------------------------------------
 
-READERS = st.lists(st.tuples(st.sampled_from([0.0, 0.25, 1.0, -1.0, 2.0]), st.sampled_from([0.25, 1.0, 3.0]), st.floats(-3, 3)),
+def numbers(most):
+    """Numbers that are zero or of some size: a search cannot tell the sign of the others."""
+    return st.floats(-most, most).map(lambda v: round(v, 4))
+
+
+READERS = st.lists(st.tuples(st.sampled_from([0.0, 0.25, 1.0, -1.0, 2.0]), st.sampled_from([0.25, 1.0, 3.0]), numbers(3)),
                    min_size=1, max_size=3)                       # slope, edge weight, a
 
 
@@ -93,7 +98,7 @@ def lowest(side, value):
 
 
 @settings(max_examples=300)
-@given(z=st.floats(-2, 2), free=st.floats(-3, 3), h=st.sampled_from([1e-2, 0.1, 0.5]), relus=READERS)
+@given(z=numbers(2), free=numbers(3), h=st.sampled_from([1e-2, 0.1, 0.5]), relus=READERS)
 def test_the_update_minimises_and_prefers_its_own_side(z, free, h, relus):
     slope, weight, a = map(np.array, zip(*relus))
 
@@ -198,5 +203,5 @@ def test_a_name_is_compiled_where_possible(name, stepper, monkeypatch):
 @pytest.mark.parametrize("stepper", ["Euler", "rk4", "", 3, ["euler"]])
 def test_an_unknown_stepper_is_refused_with_those_there_are(stepper):
     for run in (relax, heat):
-        with pytest.raises(ValueError, match=r"stepper=.* is unknown, expected one of euler, prox-euler, or a Stepper class"):
+        with pytest.raises(ValueError, match=r"stepper=.* is unknown, expected one of euler, prox-euler, .* or a Stepper class"):
             run(SMALL, [[1.0]], [[0.0, 0.0, 0.0]], stepper=stepper)

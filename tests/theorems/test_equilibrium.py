@@ -166,7 +166,7 @@ def classified(output, seed):
     sheaf = NeuralSheaf(chain([2, 5, 3], rng, output))
     x, y = rng.standard_normal((1, 2)), labels(output, rng, 1, 3)
     if seed % 2:
-        y = 0.8 * y + 0.1
+        y = 0.7 * y + 0.1                                        # probabilities still: 0.1, 0.1, 0.8
 
     def energy(w):
         z = w[:, sheaf.layout["z2"]]
@@ -198,6 +198,25 @@ def test_cross_entropy_against_a_general_optimiser(output, seed):
         best = minimize(smooth, w[~corner] + 0.3 * rng.standard_normal((~corner).sum()), method="BFGS", options={"gtol": 1e-8})
         np.testing.assert_allclose(best.x, w[~corner], rtol=0, atol=2e-6)
         assert (energy(w + 1e-3 * rng.standard_normal((300, sheaf.N))) > energy(w[None])).all()
+
+
+@pytest.mark.parametrize("output, label", [("sigmoid", [0.5, 2.0, 0.0]), ("sigmoid", [-0.1, 0.5, 0.5]), ("softmax", [0.5, 0.5, 0.5])])
+def test_a_pin_that_is_no_label_is_refused(output, label):
+    sheaf = NeuralSheaf(Network.he([2, 4, 3], np.random.default_rng(0), output))
+    with pytest.raises(ValueError, match=f"label of the {output}: expected .*, got .* in the first sample"):
+        equilibrium(sheaf, [[1.0, 0.5]], hard("a_out", label))
+
+
+def test_a_point_that_is_no_minimum_is_granted_nothing():
+    rng = np.random.default_rng(1)
+    sheaf = NeuralSheaf(Network.he([3, 20, 20, 2], rng))
+    stopped = equilibrium(sheaf, rng.standard_normal((10, 3)), hard("z3", [1.0, -1.0]), max_iterations=1)
+    unfinished = ~stopped.converged
+    assert unfinished.any() and "not converged after 1 iterations" in stopped.reason
+    certificate = stopped.certificate
+    assert not certificate.minimum()[unfinished].any() and not certificate.is_global[unfinished].any()
+    basin = certificate.basin()
+    assert (basin.radius[unfinished] == 0).all() and not basin.holds(stopped.cochain)[unfinished].any()
 
 
 @pytest.mark.parametrize("output", ["sigmoid", "softmax"])
