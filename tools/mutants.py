@@ -67,7 +67,7 @@ MUTANTS = [
     Mutant("sheaf.py", "start += width", "start += 0", "the second part of a stack pulls with the first part's force", SUBSTITUTION),
     Mutant("cellular.py", "(edge.tail, -1, edge.from_tail)", "(edge.tail, 1, edge.from_tail)", "coboundary is a sum, not a difference", GRAPHS),
     # harmonic extension and substitution
-    Mutant("substitution.py", "for node in reversed(sheaf.network.nodes)", "for node in sheaf.network.nodes",
+    Mutant("substitution.py", "e = g.copy()\n    for node in reversed(sheaf.network.nodes)", "e = g.copy()\n    for node in sheaf.network.nodes",
            "backward substitution runs forward", SUBSTITUTION),
     Mutant("substitution.py", "resistance + compliance", "resistance", "direct solve takes soft pins for hard ones", PINS),
     Mutant("harmonic.py", "e = backward_substitution(sheaf, seed, sheaf.pattern(w, x))",
