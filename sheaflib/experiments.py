@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import math
+from typing import Iterator, NamedTuple
 
 import numpy as np
 
@@ -74,23 +75,55 @@ def train(task: str, widths: str, *, method: str = "sheaf", seed: int = 42, stal
     learning rate of gradient descent is 0.005 for regression, 0.01 for classification. every: steps between
     records (0: only the first and the last; it must divide `steps`). `start`, `stalk_seed`, `beta_n` and dt concern the sheaf only. A run that diverges says so and keeps the records before.
     """
-    network, data = initial(task, widths, seed, fresh), tasks.task(task)
-    if whole("n", n) > len(data.X_train):
-        raise ValueError(f"n={n}, expected at most {len(data.X_train)}: the task has no more training samples")
     every, steps = whole("every", every, least=0) or whole("steps", steps), whole("steps", steps)
     if steps % every:
         raise ValueError(f"every={every} does not divide steps={steps}: the last record would lie beyond")
+    which = {"method": method, "seed": seed, "stalk_seed": stalk_seed, "fresh": fresh, "start": start, "beta_n": beta_n, "dt": dt, "n": n}
+    return record(states(task, widths, every, **which), steps, tasks.task(task))
+
+
+class Snapshot(NamedTuple):
+    """A moment of a training run: its step, the network, the stalks of all samples (B, N)."""
+
+    step: int
+    network: Network
+    stalks: np.ndarray
+
+    def __repr__(self):
+        return f"Snapshot(step {self.step}, {self.network!r})"
+
+
+def snapshots(task: str, widths: str, at: list, **which) -> list[Snapshot]:
+    """The states of a run of `train` at some steps, in rising order; `which` as there, without steps and every.
+
+    Raises ValueError when `at` is empty or not rising, TrainingDiverged when the run does before the last of them.
+    """
+    at = [whole("at", step, least=0) for step in at]
+    if not at or any(late <= early for early, late in zip(at, at[1:])):
+        raise ValueError(f"at={at}, expected steps in rising order, at least one")
+    kept, every = [], math.gcd(*at) or 1
+    for state in states(task, widths, every, **which):
+        if state.record.step in at:
+            kept.append(Snapshot(state.record.step, state.network, state.stalks))
+        if state.record.step >= at[-1]:
+            return kept
+
+
+def states(task: str, widths: str, every: int, *, method: str = "sheaf", seed: int = 42, stalk_seed: int = 42, fresh: bool = False,
+           start: str = "", beta_n: float = 1.0, dt: float = 0.005, n: int = 300) -> Iterator[TrainingState]:
+    """The training states of a run every `every` steps, without end; arguments as in `train`."""
+    network, data = initial(task, widths, seed, fresh), tasks.task(task)
+    if whole("n", n) > len(data.X_train):
+        raise ValueError(f"n={n}, expected at most {len(data.X_train)}: the task has no more training samples")
     x, y = data.X_train[:n], data.Y_train[:n]
     regression = OUTPUTS[task] == "identity"
     if method == "gd":
-        states = gradient_descent(network, x, y, 0.005 if regression else 0.01, every=every)
-    elif method == "sheaf":
+        return gradient_descent(network, x, y, 0.005 if regression else 0.01, every=every)
+    if method == "sheaf":
         sheaf = NeuralSheaf(network)
         begin = begin_at(start or ("random" if regression else "forward"), sheaf, widths, stalk_seed, fresh, len(x))
-        states = joint_flow(sheaf, x, y, begin, beta=beta_n / len(x), dt=dt, cold=0 if regression else 1000, every=every)
-    else:
-        raise ValueError(f"method={method!r} is unknown, expected sheaf or gd")
-    return record(states, steps, data)
+        return joint_flow(sheaf, x, y, begin, beta=beta_n / len(x), dt=dt, cold=0 if regression else 1000, every=every)
+    raise ValueError(f"method={method!r} is unknown, expected sheaf or gd")
 
 
 def begin_at(start: str, sheaf: NeuralSheaf, widths: str, seed: int, fresh: bool, n_batch: int) -> np.ndarray | None:
@@ -102,11 +135,11 @@ def begin_at(start: str, sheaf: NeuralSheaf, widths: str, seed: int, fresh: bool
     return np.zeros((n_batch, sheaf.N)) if start == "zero" else None
 
 
-def record(states, steps: int, data: tasks.Task) -> Run:
+def record(run, steps: int, data: tasks.Task) -> Run:
     """Follow a training generator for a number of steps."""
     kept, why = [], ""
     try:
-        for state in states:
+        for state in run:
             kept.append((state.record.step, state.record.loss, loss(state.network, data.X_test, data.Y_test)))
             last: TrainingState = state
             if state.record.step >= steps:

@@ -162,7 +162,10 @@ class NeuralSheaf:
     def push(self, v, pattern) -> np.ndarray:
         """δ_Ω v for a frozen pattern: (B, N) -> (B, N)."""
         v = batch("v", v, self.N)
-        pattern = self.check_pattern(pattern, len(v))
+        return self.delta(v, self.check_pattern(pattern, len(v)))
+
+    def delta(self, v: np.ndarray, pattern: np.ndarray) -> np.ndarray:
+        """`push`, nothing checked."""
         values, out = self._values(v, np.zeros((len(v), self.network.n_in))), v.copy()
         for node in self.network.nodes:
             out[:, self.layout[node.name]] -= node.operation.linear(gather(values, node), self.own(node, pattern))
@@ -171,7 +174,10 @@ class NeuralSheaf:
     def pull(self, e, pattern) -> np.ndarray:
         """δ_Ωᵀ e for a frozen pattern: (B, N) -> (B, N)."""
         e = batch("e", e, self.N)
-        pattern = self.check_pattern(pattern, len(e))
+        return self.delta_transposed(e, self.check_pattern(pattern, len(e)))
+
+    def delta_transposed(self, e: np.ndarray, pattern: np.ndarray) -> np.ndarray:
+        """`pull`, nothing checked."""
         out = e.copy()
         for node in self.network.nodes:
             self.scatter(node, e[:, self.layout[node.name]], pattern, out, -1.0)

@@ -1,22 +1,26 @@
 """Eigenvalues of the restricted Laplacian, and a bound of the largest one that needs no pattern (Lemma 3.2, App.).
 
-The paper calls λ₁ of this Dirichlet problem "Fiedler". With an output φ ≠ identity the augmented Laplacian adds the block
-a_out and the edge a_out − J_φ z^{k+1}, linearised at a state.
+λ₁ = 1/‖δ⁻¹‖² and δ⁻¹ is a forward pass with injections, δ⁻ᵀ back-propagation: both ends of the spectrum cost a few dozen passes over
+the weights (derived). The paper calls λ₁ of this Dirichlet problem "Fiedler". With an output φ ≠ identity the augmented Laplacian
+adds the block a_out and the edge a_out − J_φ z^{k+1}, linearised at a state.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import scipy.sparse as sparse
-from scipy.sparse.linalg import LinearOperator, eigsh
 
-from sheaflib.checks import real_array
+from sheaflib.checks import positive
 from sheaflib.forces import check_output_force
+from sheaflib.frozen import Frozen, check_output_pins, output_maps
+from sheaflib.lanczos import BASIS, Ritz, largest
 from sheaflib.pins import ResolvedPins
 from sheaflib.sheaf import NeuralSheaf
-from sheaflib.substitution import backward_substitution, forward_substitution, pinned_solve
 
-DENSE = 400            # up to this many coordinates a dense symmetric eigensolver is used
+DENSE = 400            # up to this many free coordinates a dense symmetric eigensolver is used
+ROOM = 2**20           # entries that the Lanczos vectors of the samples treated at once may have: a cache's size
 
 
 def bound(sheaf: NeuralSheaf, pins: ResolvedPins | None = None, augmented: bool = False, output_force: str = "jacobian") -> float:
@@ -27,7 +31,7 @@ def bound(sheaf: NeuralSheaf, pins: ResolvedPins | None = None, augmented: bool 
     4.0
     """
     if augmented:
-        _check_output_pins(sheaf, pins, output_force)
+        check_output_pins(sheaf, pins, output_force)
     squares = dict.fromkeys(sheaf.layout.names, 0.0)
     for node in sheaf.network.nodes:
         for name in node.inputs:
@@ -54,7 +58,7 @@ def laplacian(sheaf: NeuralSheaf, pattern, pins: ResolvedPins | None = None, z=N
 
 def augmented_coboundary(sheaf: NeuralSheaf, pattern, z, output_force: str = "jacobian") -> sparse.csr_array:
     """δ with the row and column of a_out, [[δ_Ω, 0], [−J at z^{k+1}, I]], linearised at the logits z (n_out,) (Thm 4.2, as reported)."""
-    J = _output_map(sheaf, z, output_force)
+    J = output_maps(sheaf, z, 1, output_force)[0]
     last = sheaf.layout[sheaf.network.nodes[-1].name]
     row = sparse.lil_array((len(J), sheaf.N))
     row[:, last] = -J
@@ -66,33 +70,105 @@ def eigenvalues(sheaf: NeuralSheaf, pattern, pins: ResolvedPins | None = None, z
     return np.linalg.eigvalsh(laplacian(sheaf, pattern, pins, z, output_force).toarray())
 
 
-def extreme(sheaf: NeuralSheaf, pattern, pins: ResolvedPins | None = None, z=None, output_force: str = "jacobian") -> tuple[float, float]:
-    """(λ₁, λ_max) for one pattern; with every coordinate clamped nothing is left: (∞, 0).
+@dataclass(frozen=True, eq=False)
+class Extremes:
+    """λ₁ and λ_max of every sample, (B,), with unit eigenvectors (B, N), or (B, N + n_out) with a_out; 0 where clamped.
 
-    Beyond 400 coordinates by Lanczos: λ_max on δᵀδ, λ₁ on its inverse, one substitution each way, so that neither product is
-    formed (but for pins together with a_out).
+    residual_low, residual_high (B,): |λ₁L⁻¹v − v| and |Lv/λ_max − v|. steps: how often L⁻¹ and L were applied, one pass over the
+    weights each way every time; (0, 0) for a dense solver. Clamped altogether, nothing is left: λ₁ = ∞, λ_max = 0.
     """
-    root = _root(sheaf, pattern, pins, z, output_force)
-    n = root.shape[1]
-    if not n:
-        return np.inf, 0.0
-    if n <= DENSE:
-        values = np.linalg.eigvalsh((root.T @ root).toarray())
-        return float(values[0]), float(values[-1])
-    start = np.random.default_rng(0).standard_normal(n)
-    largest = eigsh(LinearOperator((n, n), matvec=lambda v: root.T @ (root @ v), dtype=float), k=1, v0=start, return_eigenvectors=False)
-    if pins and z is not None:
-        smallest = eigsh(root.T @ root, k=1, sigma=0, v0=start, return_eigenvectors=False)
-        return float(smallest[0]), float(largest[0])
-    inverse = _inverse(sheaf, sheaf.check_pattern(pattern, 1), pins, None if z is None else _output_map(sheaf, z, output_force))
-    operator = LinearOperator((n, n), matvec=lambda v: inverse(np.ravel(v)), dtype=float)
-    return 1 / float(eigsh(operator, k=1, v0=start, return_eigenvectors=False)[0]), float(largest[0])
+
+    smallest: np.ndarray
+    largest: np.ndarray
+    bottom: np.ndarray
+    top: np.ndarray
+    residual_low: np.ndarray
+    residual_high: np.ndarray
+    steps: tuple[int, int]
+    free: int
+
+    @property
+    def condition(self) -> np.ndarray:
+        """κ = λ_max/λ₁: (B,)."""
+        return self.largest / self.smallest
+
+    def lower(self, failure: float = 1e-9) -> np.ndarray:
+        """A lower bound of λ₁ (B,), wrong for one sample with probability at most `failure` over the random start of Lanczos.
+
+        With k steps P(θ < (1 − ε)λ_max(L⁻¹)) ≤ 1.648 √n exp(−√ε(2k − 1)) (Kuczyński & Woźniakowski 1992). 0 where k is too small to say.
+        """
+        if self.steps == (0, 0):
+            return self.smallest
+        k = min(self.steps[0], BASIS)                                                     # restarts only add to the first cycle's Ritz value
+        epsilon = (np.log(1.648 * np.sqrt(self.free) / positive("failure", failure)) / (2 * k - 1))**2
+        return self.smallest * max(0.0, 1 - epsilon)
+
+    def __repr__(self):
+        return (f"Extremes(λ₁ {_range(self.smallest)}, λ_max {_range(self.largest)} over {len(self.smallest)} samples, "
+                f"{'dense' if self.steps == (0, 0) else f'{self.steps[0]} + {self.steps[1]} Lanczos steps'})")
+
+
+def extremes(sheaf: NeuralSheaf, pattern, pins: ResolvedPins | None = None, z=None, output_force: str = "jacobian", *,
+             tol: float = 1e-9, dense: int = DENSE, least: int = 0, seed: int = 0) -> Extremes:
+    """λ₁, λ_max and their eigenvectors for every pattern (B, M), a batch at once; z (B, n_out): the logits, with which a_out is included.
+
+    Up to `dense` free coordinates by a dense solver; beyond, λ_max by Lanczos on L and λ₁ by Lanczos on L⁻¹, no matrix formed: `tol`
+    is the relative accuracy of the values; a vector's is its residual over the distance of the next eigenvalue. least: steps at least on
+    L⁻¹, for a better `lower`.
+
+    >>> from sheaflib.network import Network
+    >>> found = extremes(NeuralSheaf(Network.mlp([[[1.0]]])), [[]])
+    >>> float(found.smallest[0]), float(found.largest[0])
+    (1.0, 1.0)
+    """
+    frozen, tol = Frozen(sheaf, pattern, pins, z, output_force), positive("tol", tol)
+    if not frozen.n:
+        nothing, zero = np.zeros((len(frozen), frozen.width)), np.zeros(len(frozen))
+        return Extremes(np.full(len(frozen), np.inf), zero, nothing, nothing, zero, zero, (0, 0), 0)
+    if frozen.n <= dense:
+        values, vectors = np.linalg.eigh(frozen.matrix())
+        bottom, top = (frozen.embed(vectors[:, :, i].copy()) for i in (0, -1))
+        return Extremes(values[:, 0], values[:, -1], bottom, top, np.zeros(len(frozen)), np.zeros(len(frozen)), (0, 0), frozen.n)
+    low, high = _lanczos(frozen, "inverse", tol, least, seed), _lanczos(frozen, "laplacian", tol, 0, seed)
+    return Extremes(1 / low.value, high.value, frozen.embed(low.vector), frozen.embed(high.vector),
+                    low.residual / low.value, high.residual / high.value, (low.steps, high.steps), frozen.n)
+
+
+def smallest(sheaf: NeuralSheaf, pattern, pins: ResolvedPins | None = None, z=None, output_force: str = "jacobian", *,
+             tol: float = 1e-9, seed: int = 0) -> np.ndarray:
+    """λ₁ alone, by Lanczos on L⁻¹ whatever the size: (B,). Arguments as in `extremes`."""
+    frozen = Frozen(sheaf, pattern, pins, z, output_force)
+    if not frozen.n:
+        return np.full(len(frozen), np.inf)
+    return 1 / _lanczos(frozen, "inverse", positive("tol", tol), 0, seed).value
+
+
+def extreme(sheaf: NeuralSheaf, pattern, pins: ResolvedPins | None = None, z=None, output_force: str = "jacobian") -> tuple[float, float]:
+    """(λ₁, λ_max) for one pattern; with every coordinate clamped nothing is left: (∞, 0). As `extremes`."""
+    found = extremes(sheaf, pattern, pins, z, output_force)
+    return float(found.smallest[0]), float(found.largest[0])
+
+
+def _lanczos(frozen: Frozen, operator: str, tol: float, least: int, seed: int) -> Ritz:
+    """The largest eigenpair of L⁻¹ ("inverse") or L ("laplacian") of every sample, as many samples at once as a cache holds."""
+    start = np.random.default_rng(seed).standard_normal((1, frozen.n))
+    together, found = max(1, ROOM // (BASIS * frozen.n)), []
+    for i in range(0, len(frozen), together):
+        part = frozen.samples(slice(i, i + together))
+        found.append(largest(getattr(part, operator), np.broadcast_to(start, (len(part), frozen.n)), tol, least=least))
+    value, vector, residual = (np.concatenate(column) for column in list(zip(*found))[:3])
+    return Ritz(value, vector, residual, max(part.steps for part in found))
+
+
+def _range(values: np.ndarray) -> str:
+    low, high = values.min(), values.max()
+    return f"{low:.3g}" if low == high else f"{low:.3g} to {high:.3g}"
 
 
 def _root(sheaf: NeuralSheaf, pattern, pins, z, output_force) -> sparse.csr_array:
     """A with L = AᵀA: the rows √w_e of δ and √γ of the penalty edges, the columns of the free coordinates."""
     if z is not None:
-        _check_output_pins(sheaf, pins, output_force)
+        check_output_pins(sheaf, pins, output_force)
     delta = sheaf.coboundary(pattern) if z is None else augmented_coboundary(sheaf, pattern, z, output_force)
     root = sparse.csr_array(sparse.diags_array(np.sqrt(sheaf.row_weights[:delta.shape[0]])) @ delta)
     if not pins:
@@ -100,48 +176,3 @@ def _root(sheaf: NeuralSheaf, pattern, pins, z, output_force) -> sparse.csr_arra
     n = len(pins.soft_index)
     springs = sparse.csr_array((np.sqrt(pins.gamma), (np.arange(n), pins.soft_index)), shape=(n, delta.shape[0]))
     return sparse.csr_array(sparse.vstack([root, springs]).tocsc()[:, pins.free])
-
-
-def _output_map(sheaf: NeuralSheaf, z, output_force: str) -> np.ndarray:
-    """J_φ at the logits z, or J_φ^½ for the "identity" force, dense (n_out, n_out)."""
-    if sheaf.network.output.is_identity:
-        raise ValueError("z is given, but the output is the identity: it has no a_out")
-    J = sheaf.network.output.jacobian(real_array("z", z, (sheaf.network.n_out,)))
-    if check_output_force(output_force) == "jacobian":
-        return J
-    values, vectors = np.linalg.eigh(J)
-    return (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T
-
-
-def _check_output_pins(sheaf: NeuralSheaf, pins: ResolvedPins | None, output_force: str) -> None:
-    """The "identity" force of a softmax is similar to a symmetric one only if a_out is free, clamped whole, or held by equal springs."""
-    if not pins or check_output_force(output_force) == "jacobian" or sheaf.network.output.name != "softmax":
-        return
-    n, hard = sheaf.network.n_out, int((pins.hard_index >= sheaf.N).sum())
-    gamma = pins.gamma[pins.soft_index >= sheaf.N]
-    if not (hard == n or hard == 0 and (len(gamma) == 0 or len(gamma) == n and np.ptp(gamma) == 0)):
-        raise ValueError(f'pins hold {hard + len(gamma)} of {n} coordinates of a_out unevenly: with output_force="identity" and a softmax '
-                         "pin all of them alike, or none")
-
-
-def _inverse(sheaf: NeuralSheaf, pattern: np.ndarray, pins: ResolvedPins | None, J: np.ndarray | None):
-    """v ↦ L⁻¹v on the free coordinates, by substitutions: unpinned (with or without a_out), or pinned without a_out."""
-    weights, last = sheaf.row_weights, sheaf.layout[sheaf.network.nodes[-1].name]
-    if pins:
-        gap = np.zeros((1, len(pins.hard_index) + len(pins.soft_index)))
-
-        def pinned(v):
-            load = np.zeros((1, sheaf.N))
-            load[0, pins.free] = v
-            return pinned_solve(sheaf, pattern, pins, gap, load)[0, pins.free]
-
-        return pinned
-
-    def free(v):
-        p, q = v[None, :sheaf.N].copy(), v[sheaf.N:]
-        if J is not None:
-            p[0, last] += J @ q
-        d = forward_substitution(sheaf, backward_substitution(sheaf, p, pattern) / weights[:sheaf.N], pattern)[0]
-        return d if J is None else np.concatenate([d, q / weights[sheaf.N:] + J @ d[last]])
-
-    return free

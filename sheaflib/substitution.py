@@ -27,9 +27,12 @@ def masked_forward(sheaf: NeuralSheaf, x: np.ndarray, pattern: np.ndarray) -> np
 def forward_substitution(sheaf: NeuralSheaf, f, pattern) -> np.ndarray:
     """δ_Ω⁻¹ f, a forward pass with injections f into every block: (B, N) -> (B, N)."""
     f = batch("f", f, sheaf.N)
-    pattern = sheaf.check_pattern(pattern, len(f))
-    v = f.copy()
-    values = {INPUT: np.zeros((len(f), sheaf.network.n_in)), **sheaf.layout.split(v)}
+    return inject(sheaf, f.copy(), sheaf.check_pattern(pattern, len(f)))
+
+
+def inject(sheaf: NeuralSheaf, v: np.ndarray, pattern: np.ndarray) -> np.ndarray:
+    """δ_Ω⁻¹ v in place of v, nothing checked."""
+    values = {INPUT: np.zeros((len(v), sheaf.network.n_in)), **sheaf.layout.split(v)}
     for node in sheaf.network.nodes:
         if node.inputs != (INPUT,):
             values[node.name] += node.operation.linear(gather(values, node), sheaf.own(node, pattern))
@@ -39,8 +42,11 @@ def forward_substitution(sheaf: NeuralSheaf, f, pattern) -> np.ndarray:
 def backward_substitution(sheaf: NeuralSheaf, g, pattern) -> np.ndarray:
     """δ_Ω⁻ᵀ g: back-propagation of the sensitivities g of every block: (B, N) -> (B, N)."""
     g = batch("g", g, sheaf.N)
-    pattern = sheaf.check_pattern(pattern, len(g))
-    e = g.copy()
+    return send_back(sheaf, g.copy(), sheaf.check_pattern(pattern, len(g)))
+
+
+def send_back(sheaf: NeuralSheaf, e: np.ndarray, pattern: np.ndarray) -> np.ndarray:
+    """δ_Ω⁻ᵀ e in place of e, nothing checked."""
     for node in reversed(sheaf.network.nodes):
         sheaf.scatter(node, e[:, sheaf.layout[node.name]], pattern, e)
     return e

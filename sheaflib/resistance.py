@@ -1,0 +1,82 @@
+"""Effective resistance: how stiffly a network's output resists being moved (derived, not known to be in the paper).
+
+For a frozen pattern let G = ∂z^{k+1}/∂(injection into an edge), the last block row of δ_Ω⁻¹: all path Jacobians to the output. Then
+ρ = G diag(w)⁻¹ Gᵀ = (L⁻¹)_{out,out} is a sum over edges, as of resistors in series. Output moved by e = y − ŷ and pinned: edge e feels
+η_e = w_e⁻¹ G_eᵀ ρ⁻¹ e, and the energy is ½ eᵀρ⁻¹e. Behind a spring γ (training: γ = 1), ρ + I/γ in place of ρ.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from sheaflib.checks import batch
+from sheaflib.frozen import Frozen
+from sheaflib.sheaf import NeuralSheaf
+
+
+@dataclass(frozen=True, eq=False)
+class Resistance:
+    """ρ of one stalk of dimension m, for every sample: `total` (B, m, m), and its parts by edge; G (B, m, N), its rows of δ_Ω⁻¹.
+
+    An edge has the resistance G_e G_eᵀ/w_e; edges beyond the stalk have none.
+    """
+
+    sheaf: NeuralSheaf
+    G: np.ndarray
+
+    @cached_property
+    def edges(self) -> dict[str, np.ndarray]:
+        """ρ_e of every edge: edge name -> (B, m, m); their sum is `total`."""
+        return {e.name: self.G[:, :, e.rows] @ self.G[:, :, e.rows].swapaxes(1, 2) / self.sheaf.edge_weights[e.name] for e in self._edges}
+
+    @cached_property
+    def total(self) -> np.ndarray:
+        """ρ: (B, m, m), symmetric positive definite."""
+        return sum(self.edges.values())
+
+    @property
+    def norm(self) -> np.ndarray:
+        """λ_max(ρ), so that λ₁ ≤ 1/λ_max(ρ): (B,); for one output ρ itself."""
+        return np.linalg.eigvalsh(self.total)[:, -1]
+
+    def injections(self, error, spring: float = np.inf) -> np.ndarray:
+        """η = δω − c at equilibrium when the stalk is moved by `error` (B, m), or pulled so by a spring γ: (B, N).
+
+        >>> from sheaflib.network import Network
+        >>> chain = NeuralSheaf(Network.mlp([[[1.0]], [[1.0]]]))
+        >>> effective_resistance(chain, [True]).injections([[3.0]])      # three resistors of 1 share the error
+        array([[1., 1., 1.]])
+        """
+        n_batch, m = self.G.shape[:2]
+        error = batch("error", error, m)
+        if len(error) != n_batch:
+            raise ValueError(f"error has {len(error)} rows, expected {n_batch}: one a sample")
+        if not spring > 0:
+            raise ValueError(f"spring={spring:g} must be > 0")
+        current = np.linalg.solve(self.total + np.eye(m) / spring, error[:, :, None])
+        return (self.G.swapaxes(1, 2) @ current)[:, :, 0] / self.sheaf.row_weights[:self.sheaf.N]
+
+    def discord(self, error, spring: float = np.inf) -> dict[str, np.ndarray]:
+        """Discord ‖η_e‖² of every edge at that equilibrium, by weights, pattern and error alone: edge name -> (B,)."""
+        eta = self.injections(error, spring)
+        return {e.name: (eta[:, e.rows]**2).sum(axis=1) for e in self._edges}
+
+    @property
+    def _edges(self):
+        return [e for e in self.sheaf.edges if e.rows.stop <= self.sheaf.N]
+
+    def __repr__(self):
+        norm = self.norm
+        return f"Resistance({len(norm)} samples, λ_max(ρ) {norm.min():.3g} to {norm.max():.3g})"
+
+
+def effective_resistance(sheaf: NeuralSheaf, pattern, stalk: str | None = None) -> Resistance:
+    """The effective resistance of a stalk (default: z^{k+1}) at patterns (B, M): one backward substitution a coordinate of the stalk.
+
+    ValueError for an unknown stalk or a pattern of the wrong shape.
+    """
+    here = sheaf.layout[sheaf.network.nodes[-1].name if stalk is None else stalk]
+    return Resistance(sheaf, Frozen(sheaf, pattern).rows(np.arange(here.start, here.stop)))
