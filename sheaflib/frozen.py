@@ -15,6 +15,7 @@ from sheaflib.sheaf import NeuralSheaf
 from sheaflib.substitution import inject, send_back
 
 AT_ONCE = 2**24        # entries of a dense array that are made in one go
+ROUNDING = 1e-14       # eigenvalues of J_φ this small, relative to its largest, are 0
 
 
 class Frozen:
@@ -162,7 +163,8 @@ def output_maps(sheaf: NeuralSheaf, z, n_batch: int, output_force: str) -> np.nd
     if check_output_force(output_force) == "jacobian":
         return J
     values, vectors = np.linalg.eigh(J)
-    return (vectors * np.sqrt(np.maximum(values, 0))[:, None, :]) @ vectors.swapaxes(1, 2)
+    values = np.where(values > ROUNDING * values[:, -1:], values, 0)          # the root of rounding would not be rounding
+    return (vectors * np.sqrt(values)[:, None, :]) @ vectors.swapaxes(1, 2)
 
 
 def check_output_pins(sheaf: NeuralSheaf, pins: ResolvedPins | None, output_force: str) -> None:

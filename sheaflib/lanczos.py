@@ -58,7 +58,8 @@ def largest(apply: Callable, start: np.ndarray, tol: float = 1e-9, basis: int = 
         scale = tol * np.abs(theta[:, -1])
         if steps >= least and ((residual <= scale) | (residual**2 <= scale * gap)).all() or j >= n:
             vector = (S[:, None, :, -1] @ Q[:, :j])[:, 0]
-            return Ritz(theta[:, -1], vector / np.linalg.norm(vector, axis=1, keepdims=True), residual, steps)
+            size = np.linalg.norm(vector, axis=1, keepdims=True)
+            return Ritz(theta[:, -1], np.where(size > 0.5, vector / np.maximum(size, 0.5), Q[:, 0]), residual, steps)
         if j == basis:
             Q[:, :KEPT] = S[:, :, -KEPT:].swapaxes(1, 2) @ Q[:, :basis]
             T[:] = 0

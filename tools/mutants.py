@@ -31,7 +31,9 @@ class Mutant(NamedTuple):
 
 
 SUBSTITUTION, ENERGY, EIGENVALUES = (f"tests/theorems/test_{name}.py" for name in ("substitution", "energy", "eigenvalues"))
-BLOCKS, AFFINE, LAYERS, PINS, SPECTRUM = (f"tests/dense/test_{name}.py" for name in ("blocks", "affine", "layers", "pins", "spectrum"))
+BLOCKS, AFFINE, LAYERS, PINS, SPECTRUM, FROZEN, LANCZOS = (
+    f"tests/dense/test_{name}.py" for name in ("blocks", "affine", "layers", "pins", "spectrum", "frozen", "lanczos"))
+RESISTANCE = "tests/theorems/test_resistance.py"
 NEURON, GRAPHS, ORDER = "tests/known/test_one_neuron.py", "tests/known/test_graphs.py", "tests/order/test_euler_order.py"
 PAPER, GRADIENTS = "tests/known/test_paper_runs.py", "tests/parity/test_gradients.py"
 REFUSAL = "tests/contract/test_bad_input.py::test_a_step_beyond_2_over_lambda_max_is_refused_with_both_numbers"
@@ -67,7 +69,7 @@ MUTANTS = [
     Mutant("sheaf.py", "start += width", "start += 0", "the second part of a stack pulls with the first part's force", SUBSTITUTION),
     Mutant("cellular.py", "(edge.tail, -1, edge.from_tail)", "(edge.tail, 1, edge.from_tail)", "coboundary is a sum, not a difference", GRAPHS),
     # harmonic extension and substitution
-    Mutant("substitution.py", "e = g.copy()\n    for node in reversed(sheaf.network.nodes)", "e = g.copy()\n    for node in sheaf.network.nodes",
+    Mutant("substitution.py", 'nothing checked."""\n    for node in reversed(sheaf.network.nodes)', 'nothing checked."""\n    for node in sheaf.network.nodes',
            "backward substitution runs forward", SUBSTITUTION),
     Mutant("substitution.py", "resistance + compliance", "resistance", "direct solve takes soft pins for hard ones", PINS),
     Mutant("harmonic.py", "e = backward_substitution(sheaf, seed, sheaf.pattern(w, x))",
@@ -93,8 +95,15 @@ MUTANTS = [
     # spectrum and discord
     Mutant("spectrum.py", "squares[name] += node.operation.norm**2", "squares[name] = node.operation.norm**2",
            "the bound forgets fan-out", EIGENVALUES),
-    Mutant("spectrum.py", "backward_substitution(sheaf, p, pattern) / weights[:sheaf.N]", "backward_substitution(sheaf, p, pattern)",
-           "Lanczos for λ₁ forgets the edge weights", SPECTRUM),
+    Mutant("frozen.py", "eta /= np.sqrt(self.weights)", "eta /= 1", "L⁻¹ forgets half of the edge weights", SPECTRUM),
+    Mutant("frozen.py", "own[:, self.last] += self._output", "own[:, self.last] -= self._output", "the output edge is sent back with the wrong sign", FROZEN),
+    Mutant("frozen.py", "eta -= (self._pinned", "eta += (self._pinned", "pins push where they hold", FROZEN),
+    Mutant("lanczos.py", "T[:, j - 2, j - 1] = T[:, j - 1, j - 2] = beta", "T[:, j - 2, j - 1] = T[:, j - 1, j - 2] = 0", "T without its off-diagonal", LANCZOS),
+    Mutant("lanczos.py", "j, fresh = KEPT, True", "j, fresh = KEPT, False", "a restart forgets what its vectors are coupled to", LANCZOS),
+    Mutant("lanczos.py", "(residual**2 <= scale * gap)", "(residual**2 <= gap)", "Lanczos stops where it likes", SPECTRUM),
+    Mutant("spectrum.py", "k = min(self.steps[0], BASIS)", "k = 2 * self.steps[0]", "the lower bound of the gap counts steps that were not taken", SPECTRUM),
+    Mutant("resistance.py", "self.total + np.eye(m) / spring", "self.total", "a spring in front of the resistance is left out", RESISTANCE),
+    Mutant("resistance.py", "/ self.sheaf.row_weights[:self.sheaf.N]", "/ 1", "currents for drops", RESISTANCE),
     Mutant("discord.py", "squares.sum(axis=1)", "squares.mean(axis=1)", "discord of an edge as a mean", ENERGY),
     # training: the NumPy step
     Mutant("joint.py", "self.dt * self.beta)", "self.beta)", "a step of the weights without dt", JOINT_ORDER),

@@ -148,7 +148,7 @@ BAD = {
     "narrow start": (flow(start=np.zeros((1, 5))), ValueError, r"start has the wrong shape: got \(1, 5\), expected \(B, 7\)"),
     "NaN start": (flow(start=W * NAN), ValueError, r"start must be finite, got nan"),
     "logits of the wrong length": (lambda: spectrum.eigenvalues(NeuralSheaf(Network.mlp([[[1]]], output="sigmoid")), [], z=[1, 2]), ValueError,
-                                   r"z has shape \(2,\), expected \(1,\)"),
+                                   r"z has shape \(2,\), expected \(1, 1\): the logits of every sample"),
     # general sheaves
     "restriction map": (lambda: CellularSheaf({"a": 2, "b": 1}, PATH), ValueError, r"restriction map from 'a' to edge 'a-b' has shape \(1, 1\), expected \(1, 2\)"),
     "unknown vertex": (lambda: CellularSheaf({"a": 1}, PATH), ValueError, r"'b' is unknown, expected one of a"),

@@ -135,3 +135,102 @@ def test_no_product_is_formed_for_a_wide_network():
     exact = np.linalg.eigvalsh(small)          # the spectrum of one hidden layer and one output: this, (3 ± √5)/2 and 1
     np.testing.assert_allclose(found, (exact[0], exact[-1]), rtol=1e-8)
     assert peak < 50e6
+
+
+# a batch at once, without a matrix --------------------------------------------------------------------------------------------
+
+@settings(max_examples=60)
+@given(cases(scales=MODERATE, cube=True))
+def test_lanczos_agrees_with_the_dense_solver_on_every_sample(case):
+    found = spectrum.extremes(case.sheaf, case.pattern, dense=0)
+    for i, s in enumerate(case.pattern):
+        L = dense_laplacian(case.sheaf, s)
+        values = np.linalg.eigvalsh(L)
+        np.testing.assert_allclose((found.smallest[i], found.largest[i]), values[[0, -1]], rtol=1e-8)
+        for v, value in ((found.bottom[i], values[0]), (found.top[i], values[-1])):
+            assert np.linalg.norm(v) == pytest.approx(1)
+            assert v @ L @ v == pytest.approx(value, rel=1e-8)
+    np.testing.assert_array_equal(spectrum.smallest(case.sheaf, case.pattern), found.smallest)
+
+
+@pytest.mark.parametrize("output, output_force", [("identity", "jacobian"), ("sigmoid", "jacobian"), ("softmax", "identity")])
+@pytest.mark.parametrize("pinned", [False, True])
+@pytest.mark.parametrize("dense", [0, 1000])
+def test_extremes_of_a_batch(output, output_force, pinned, dense):
+    """Weights, pins, the augmented Laplacian: every sample against its own dense matrix; clamped coordinates are 0 in the vectors."""
+    rng = np.random.default_rng(7)
+    sheaf = NeuralSheaf(Network.he([3, 12, 10, 4], rng, output), {"affine_2": 0.5, "activation_1": 2.0})
+    patterns = any_pattern(sheaf, rng, 5)
+    z = None if output == "identity" else rng.standard_normal((5, 4))
+    pins = resolve(sheaf, [hard("z2", 1.0, at=(3, 4)), soft("a1", 0.0, 5.0)], 5, augmented=z is not None) if pinned else None
+    found = spectrum.extremes(sheaf, patterns, pins, z, output_force, dense=dense)
+    width = sheaf.N if z is None else sheaf.N + 4
+    assert found.bottom.shape == found.top.shape == (5, width)
+    for i, s in enumerate(patterns):
+        L = dense_laplacian(sheaf, s) if z is None else dense_augmented(sheaf, s, z[i], output_force)
+        free = np.arange(width)
+        if pinned:
+            a1, z2 = sheaf.layout["a1"], sheaf.layout["z2"]
+            L[range(a1.start, a1.stop), range(a1.start, a1.stop)] += 5.0
+            free = np.delete(free, [z2.start + 3, z2.start + 4])
+            assert (found.bottom[i, [z2.start + 3, z2.start + 4]] == 0).all()
+        L = L[np.ix_(free, free)]
+        values, vectors = np.linalg.eigh(L)
+        np.testing.assert_allclose((found.smallest[i], found.largest[i]), values[[0, -1]], rtol=1e-8)
+        for mine, theirs in ((found.bottom[i, free], vectors[:, 0]), (found.top[i, free], vectors[:, -1])):
+            assert abs(mine @ theirs) == pytest.approx(1, abs=1e-6)
+    np.testing.assert_allclose(found.condition, found.largest / found.smallest)
+    low, high = spectrum.extreme(sheaf, patterns[0], pins, None if z is None else z[0], output_force)
+    np.testing.assert_allclose((low, high), (found.smallest[0], found.largest[0]), rtol=1e-8)
+
+
+def test_the_lower_bound_of_the_gap():
+    """Below λ₁ in all of many networks, close to it with many steps, 0 with few, and the value itself where a dense solver gave it."""
+    rng = np.random.default_rng(8)
+    ratios = []
+    for _ in range(40):
+        sheaf = NeuralSheaf(Network.he([3, *rng.integers(10, 60, 3), 2], rng))
+        s = any_pattern(sheaf, rng, 2)
+        exact = spectrum.extremes(sheaf, s, dense=10_000)
+        assert (exact.lower() == exact.smallest).all()
+        found = spectrum.extremes(sheaf, s, dense=0, least=24)
+        assert (found.lower() <= exact.smallest * (1 + 1e-10)).all() and (found.lower(1e-12) < found.lower(1e-3)).all()
+        ratios.append(found.lower() / exact.smallest)
+    assert np.min(ratios) > 0.6
+    few = spectrum.extremes(NeuralSheaf(Network.mlp([np.eye(5), np.eye(5)])), np.ones((1, 5)), dense=0)
+    assert few.steps[0] < 15 and few.lower()[0] == 0
+    with pytest.raises(ValueError, match="failure=-1 must be > 0"):
+        found.lower(-1)
+
+
+def test_everything_clamped_leaves_no_eigenvalue():
+    sheaf = NeuralSheaf(Network.mlp([[[1.0]]]))
+    pins = resolve(sheaf, hard("z1", 2.0), 1)
+    found = spectrum.extremes(sheaf, [[]], pins)
+    assert found.smallest == spectrum.smallest(sheaf, [[]], pins) == np.inf and found.largest == 0
+
+
+def test_memory_grows_with_vectors_not_with_matrices():
+    """N = 60 000, W sparse: λ₁ and λ_max in at most 40 vectors of length N beyond what the network holds."""
+    import scipy.sparse as sparse
+
+    rng, n = np.random.default_rng(9), 15_000
+    band = [sparse.csr_array(sparse.diags_array([rng.standard_normal(n), rng.standard_normal(n - 1)], offsets=[0, 1])) for _ in range(2)]
+    sheaf = NeuralSheaf(Network.mlp([sparse.csr_array(rng.standard_normal((n, 1))), *band], output="identity"))
+    pattern = rng.random((1, sheaf.M)) < 0.5
+    tracemalloc.start()
+    found = spectrum.extremes(sheaf, pattern, tol=1e-4)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 40 * 8 * sheaf.N
+    assert 0 < found.smallest[0] < 1 < found.largest[0] < spectrum.bound(sheaf)
+
+
+def test_restarts_do_not_count_for_the_lower_bound():
+    """P(θ < (1 − ε)λ) ≤ 1.648 √n e^{−√ε(2k−1)} is a theorem on k steps without a restart: beyond the first cycle k does not grow."""
+    one = np.ones(1)
+    long = spectrum.Extremes(one, one, one, one, one, one, (500, 3), 1000)
+    k = 24
+    assert 1.648 * np.sqrt(1000) * np.exp(-np.sqrt(1 - long.lower(1e-9)[0]) * (2 * k - 1)) == pytest.approx(1e-9, rel=1e-9)
+    short = spectrum.Extremes(one, one, one, one, one, one, (20, 3), 1000)
+    assert 1.648 * np.sqrt(1000) * np.exp(-np.sqrt(1 - short.lower(1e-6)[0]) * 39) == pytest.approx(1e-6, rel=1e-9)
