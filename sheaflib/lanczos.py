@@ -1,8 +1,7 @@
 """The largest eigenpair of a symmetric positive operator for each sample of a batch, by Lanczos with thick restarts.
 
-SciPy's `eigsh` knows one operator at a time; here all samples of a batch share every call. Each new vector is made orthogonal to its
-two neighbours and then once more to all that are kept, so no spurious copies appear; `BASIS` vectors are kept at most, whatever the
-number of steps.
+SciPy's `eigsh` knows one operator at a time; here all samples of a batch share every call. Each new vector is made orthogonal to all
+that are kept, so no spurious copies appear; `BASIS` vectors are kept at most, whatever the number of steps.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ BASIS = 24             # Lanczos vectors kept at once
 KEPT = 8               # Ritz vectors that a restart keeps
 MOST = 5000            # steps
 BREAKDOWN = 1e-14      # a new direction this small, relative to the eigenvalue, is none
-EVERY = 6              # how often a batch of many samples is looked at
+EVERY = 8              # how often a batch of many samples is looked at
 
 
 class Ritz(NamedTuple):
@@ -30,33 +29,29 @@ class Ritz(NamedTuple):
 def largest(apply: Callable, start: np.ndarray, tol: float = 1e-9, basis: int = BASIS, least: int = 0, most: int = MOST) -> Ritz:
     """The largest eigenpair of each sample's operator; apply: (B, n) -> (B, n), start: (B, n), random.
 
-    Stops when every sample's value is good to about tol, relative: min(|r|, |r|²/gap) ≤ tol · θ, |r| the residual, gap the distance
-    of the second Ritz value, though not before `least` steps. ArithmeticError when `most` steps are not enough.
+    Stops when every sample's value is good to about tol, relative: |r₁| ≤ tol · θ, or (|r₁|² + … + |r_m|²)/(θ₁ − θ_{m+1}) ≤ tol · θ for some
+    m, r_i the residual of the i-th largest Ritz value: a cluster of m does not hold it up. Not before
+    `least` steps. ArithmeticError when `most` steps are not enough.
     """
     n_batch, n = start.shape
     Q, T = np.zeros((n_batch, basis + 1, n)), np.zeros((n_batch, basis, basis))
     Q[:, 0] = start / np.linalg.norm(start, axis=1, keepdims=True)
-    j, fresh = 0, True                                    # fresh: the next vector is coupled to all that are kept, not to its neighbours alone
+    j = 0
     for steps in range(1, most + 1):
         w = apply(Q[:, j])
         j += 1
-        if fresh:
-            T[:, :j, j - 1] = T[:, j - 1, :j] = _project(Q[:, :j], w)
-        else:
-            T[:, j - 2, j - 1] = T[:, j - 1, j - 2] = beta
-            w -= beta[:, None] * Q[:, j - 2]
-            T[:, j - 1, j - 1] = alpha = (w * Q[:, j - 1]).sum(axis=1)
-            w -= alpha[:, None] * Q[:, j - 1]
-        _project(Q[:, :j], w)
-        beta, fresh = np.linalg.norm(w, axis=1), False
+        alpha = np.einsum("bn,bn->b", w, Q[:, j - 1])
+        w -= alpha[:, None] * Q[:, j - 1]                 # first, and alone: it is the largest part, and what follows takes its rounding out
+        T[:, j - 1, :j] = _project(Q[:, :j], w)
+        T[:, j - 1, j - 1] += alpha
+        beta = np.linalg.norm(w, axis=1)
         if n_batch > 1 and steps % EVERY and j < min(basis, n):
             _append(Q, j, w, beta, T)
             continue
         theta, S = np.linalg.eigh(T[:, :j, :j])
         residual = beta * np.abs(S[:, -1, -1])
-        gap = theta[:, -1] - theta[:, -2] if j > 1 else np.zeros(n_batch)
-        scale = tol * np.abs(theta[:, -1])
-        if steps >= least and ((residual <= scale) | (residual**2 <= scale * gap)).all() or j >= n:
+        allowed = tol * np.abs(theta[:, -1])
+        if steps >= least and ((residual <= allowed) | _close(theta, (beta[:, None] * S[:, -1])**2, allowed)).all() or j >= n:
             vector = (S[:, None, :, -1] @ Q[:, :j])[:, 0]
             size = np.linalg.norm(vector, axis=1, keepdims=True)
             return Ritz(theta[:, -1], np.where(size > 0.5, vector / np.maximum(size, 0.5), Q[:, 0]), residual, steps)
@@ -64,10 +59,17 @@ def largest(apply: Callable, start: np.ndarray, tol: float = 1e-9, basis: int = 
             Q[:, :KEPT] = S[:, :, -KEPT:].swapaxes(1, 2) @ Q[:, :basis]
             T[:] = 0
             T[:, range(KEPT), range(KEPT)] = theta[:, -KEPT:]
-            j, fresh = KEPT, True
+            j = KEPT
         _append(Q, j, w, beta, T)
     raise ArithmeticError(f"Lanczos: {most} steps leave a relative residual of {float((residual / np.abs(theta[:, -1])).max()):.1e}, "
                           f"and tol={tol:g} was asked for")
+
+
+def _close(theta: np.ndarray, squares: np.ndarray, allowed: np.ndarray) -> np.ndarray:
+    """Whether the largest Ritz value is within `allowed` (B,) of an eigenvalue, by the residuals of a cluster and its distance from the rest."""
+    cluster = np.cumsum(squares[:, ::-1], axis=1)[:, :-1]
+    distance = theta[:, -1:] - theta[:, -2::-1]
+    return (cluster <= allowed[:, None] * distance).any(axis=1)
 
 
 def _project(known: np.ndarray, w: np.ndarray) -> np.ndarray:

@@ -20,7 +20,7 @@ from sheaflib.pins import ResolvedPins
 from sheaflib.sheaf import NeuralSheaf
 
 DENSE = 400            # up to this many free coordinates a dense symmetric eigensolver is used
-ROOM = 2**20           # entries that the Lanczos vectors of the samples treated at once may have: a cache's size
+ROOM = 2**21           # entries that the Lanczos vectors of the samples treated at once may have: a cache's size
 
 
 def bound(sheaf: NeuralSheaf, pins: ResolvedPins | None = None, augmented: bool = False, output_force: str = "jacobian") -> float:
