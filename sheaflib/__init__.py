@@ -24,6 +24,7 @@ from sheaflib.network import Network, Node
 from sheaflib.operations import Stack
 from sheaflib.output import Output
 from sheaflib.pins import hard, soft
+from sheaflib.report import report
 from sheaflib.selection import MaxPool, ReLU
 from sheaflib.sheaf import NeuralSheaf
 from sheaflib.solution import Solution
@@ -35,5 +36,6 @@ __version__ = "0.1.0"
 __all__ = [
     "Affine", "CellularSheaf", "HeatUnstable", "MaxPool", "Network", "NeuralSheaf", "Node", "Output", "ReLU", "SheafEdge",
     "Solution", "Stack", "TrainingDiverged", "TrainingState", "add", "average_pool", "backpropagate", "backward_substitution", "batch_norm", "convolution",
-    "equilibrium", "exact_flow", "exact_flows", "forward_substitution", "gradient_descent", "hard", "harmonic_extension", "heat", "joint_flow", "max_pool", "relax", "soft",
+    "equilibrium", "exact_flow", "exact_flows", "forward_substitution", "gradient_descent", "hard", "harmonic_extension", "heat", "joint_flow", "max_pool", "relax",
+    "report", "soft",
 ]

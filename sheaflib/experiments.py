@@ -148,3 +148,19 @@ def record(run, steps: int, data: tasks.Task) -> Run:
         why = str(error)
     step, train_loss, test_loss = (np.array(column) for column in zip(*kept))
     return Run(step, train_loss, test_loss, last.network, last.stalks, why)
+
+
+def time_to_half(widths: str, seed: int, *, edge_weight: float = 1.0, alpha: float = 1.0, beta_n: float = 1.0, dt: float = 0.02,
+                 start: str = "random", n: int = 100, T: float = 1000.0, every: int = 50) -> float:
+    """The time until sheaf training brings a fresh network's loss on n paraboloid samples below half the labels' variance.
+
+    edge_weight: of all edges but the one to the label, which has 1. Looked at every `every` steps; ∞ when it is not there by T.
+    """
+    data, sheaf = tasks.task("paraboloid"), NeuralSheaf(initial("paraboloid", widths, seed, True), edge_weight)
+    x, y = data.X_train[:n], data.Y_train[:n]
+    begin = begin_at(start, sheaf, widths, seed, True, n)
+    for state in joint_flow(sheaf, x, y, begin, beta=beta_n / n, alpha=alpha, dt=dt, every=every):
+        if state.record.loss < 0.5 * y.var():
+            return state.record.time
+        if state.record.time >= T:
+            return np.inf

@@ -60,7 +60,7 @@ def main(arguments):
     if command == "env" and "--lock" in arguments:
         return environment.lock()
     if command != "clean":
-        python = environment.ensure(extras=("test",) if command in ("test", "mutants") else ())
+        python = environment.ensure(extras=environment.TESTS if command in ("test", "mutants") else environment.NOTEBOOKS)
         if python != sys.executable:
             return rerun(python, arguments)
     return 0 if command == "env" else dispatch(command, arguments[1:])

@@ -10,7 +10,9 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-IMPORTS = {"pytest-xdist": "xdist", "pillow": "PIL"}
+IMPORTS = {"pytest-xdist": "xdist", "pillow": "PIL", "scikit-learn": "sklearn"}
+NOTEBOOKS = ("sklearn",)                                  # the extras that notebooks need besides what sheaflib does,
+TESTS = ("test", *NOTEBOOKS)                              # and those of the tests, which run the notebooks too
 
 
 def versions_admitted(root=ROOT):
@@ -87,8 +89,9 @@ def lock(root=ROOT):
     if not shutil.which("uv"):
         raise SystemExit("the lock is made by uv, which is not on PATH")
     low = "%d.%d" % versions_admitted(root)[0]
-    command = ["uv", "pip", "compile", "pyproject.toml", "--extra", "test", "--extra", "build", "--universal",
-               "--generate-hashes", "--python-version", low, "--no-emit-index-url", "--no-emit-find-links", "--quiet",
+    extras = [word for extra in (*TESTS, "build") for word in ("--extra", extra)]
+    command = ["uv", "pip", "compile", "pyproject.toml", *extras, "--universal", "--generate-hashes",
+               "--python-version", low, "--no-emit-index-url", "--no-emit-find-links", "--quiet",
                "--custom-compile-command", "python -m tools env --lock", "--output-file", "requirements.lock"]
     inherited = {k: v for k, v in os.environ.items() if not k.startswith(("UV_FIND", "UV_INDEX", "PIP_"))}
     return subprocess.call(command, cwd=root, env=inherited)

@@ -34,6 +34,7 @@ SUBSTITUTION, ENERGY, EIGENVALUES = (f"tests/theorems/test_{name}.py" for name i
 BLOCKS, AFFINE, LAYERS, PINS, SPECTRUM, FROZEN, LANCZOS = (
     f"tests/dense/test_{name}.py" for name in ("blocks", "affine", "layers", "pins", "spectrum", "frozen", "lanczos"))
 RESISTANCE = "tests/theorems/test_resistance.py"
+REPORT = "tests/known/test_report_known.py tests/contract/test_report.py"
 NEURON, GRAPHS, ORDER = "tests/known/test_one_neuron.py", "tests/known/test_graphs.py", "tests/order/test_euler_order.py"
 PAPER, GRADIENTS = "tests/known/test_paper_runs.py", "tests/parity/test_gradients.py"
 REFUSAL = "tests/contract/test_bad_input.py::test_a_step_beyond_2_over_lambda_max_is_refused_with_both_numbers"
@@ -105,6 +106,9 @@ MUTANTS = [
     Mutant("resistance.py", "self.total + np.eye(m) / spring", "self.total", "a spring in front of the resistance is left out", RESISTANCE),
     Mutant("resistance.py", "/ self.sheaf.row_weights[:self.sheaf.N]", "/ 1", "currents for drops", RESISTANCE),
     Mutant("discord.py", "squares.sum(axis=1)", "squares.mean(axis=1)", "discord of an edge as a mean", ENERGY),
+    Mutant("diagnosis.py", "shuffled = np.concatenate([rng.permutation(subset)", "shuffled = np.concatenate([subset", "the null permutes nothing", REPORT),
+    Mutant("diagnosis.py", "(0.05, 0.5, 0.95)", "(0.25, 0.5, 0.75)", "a narrower band than it says", REPORT),
+    Mutant("report.py", "np.argsort(-discord, kind", "np.argsort(discord, kind", "the best samples for the worst", REPORT),
     # training: the NumPy step
     Mutant("joint.py", "self.dt * self.beta)", "self.beta)", "a step of the weights without dt", JOINT_ORDER),
     Mutant("joint.py", "f[:, last] -= output_weight", "f[:, last] += output_weight", "the label pushes the output away", HAND),

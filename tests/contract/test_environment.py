@@ -10,6 +10,7 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
+from tools import __main__ as commands
 from tools import environment, venv
 from tools.project import REPOSITORY
 
@@ -19,8 +20,8 @@ PYTHONS = ("3.11", "3.12", "3.13")
 
 
 def declared():
-    """Return {name: bounds} of pyproject.toml, the tests' extra included."""
-    lines = [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["test"]]
+    """Return {name: bounds} of pyproject.toml, the extras of the notebooks and the tests included."""
+    lines = [*PROJECT["dependencies"], *(line for extra in environment.TESTS for line in PROJECT["optional-dependencies"][extra])]
     return {r.name: r.specifier for r in map(Requirement, lines)}
 
 
@@ -54,12 +55,20 @@ def test_the_lock_satisfies_pyproject_on_every_python(python):
 
 def test_the_lock_names_no_place_and_none_of_the_other_extras():
     text = (REPOSITORY / "requirements.lock").read_text()
-    assert not any(word in text for word in ("http:", "https:", "file:", "--find-links", "--index-url", "torch", "distributed==", "scikit-learn", " @ "))
+    assert not any(word in text for word in ("http:", "https:", "file:", "--find-links", "--index-url", "torch", "distributed==", " @ "))
 
 
 def test_the_tests_run_on_an_admitted_python_with_what_is_required():
-    assert environment.python_problem() == "" and environment.shortcomings(extras=("test",)) == []
+    assert environment.python_problem() == "" and environment.shortcomings(extras=environment.TESTS) == []
     assert environment.versions_admitted() == ((3, 11), (3, 14))
+
+
+@pytest.mark.parametrize("command, needed", [("figures", {"sklearn"}), ("quick", {"sklearn"}), ("test", {"test", "sklearn"}), ("mutants", {"test", "sklearn"})])
+def test_a_command_asks_for_the_extras_it_needs(command, needed, monkeypatch):
+    asked = []
+    monkeypatch.setattr(environment, "ensure", lambda extras: asked.append(set(extras)) or sys.executable)
+    monkeypatch.setattr(commands, "dispatch", lambda *_: 0)
+    assert commands.main([command]) == 0 and asked == [needed]
 
 
 @pytest.mark.parametrize("version", [(3, 10), (3, 14)])

@@ -1,0 +1,156 @@
+"""The numbers of a report, some samples at a time: discord with labels pinned, a null of permuted ones, spectrum, resistance."""
+
+from __future__ import annotations
+
+from typing import Callable, Iterator, Mapping, NamedTuple
+
+import numpy as np
+
+from sheaflib.equilibrium import equilibrium
+from sheaflib.network import A_OUT
+from sheaflib.objective import output_energy
+from sheaflib.pins import hard
+from sheaflib.resistance import effective_resistance
+from sheaflib.sheaf import NeuralSheaf
+from sheaflib.spectrum import extremes
+
+ROOM = 2**18           # coordinates that are solved for at once: a hundred megabytes at work
+MOST = 1e150           # beyond this a square leaves float64
+DENSE = 100            # up to this many coordinates the spectrum is taken by a dense solver
+NOBODY = float         # whom to tell how many more samples are done: none
+
+
+class EdgeRow(NamedTuple):
+    """One edge: mean discord, its shares of discord and of resistance, the null's 5 % point, median, 95 % point; NaN: none."""
+
+    name: str
+    kind: str
+    size: int
+    discord: float
+    share: float = np.nan
+    resistance: float = np.nan
+    low: float = np.nan
+    median: float = np.nan
+    high: float = np.nan
+
+    @property
+    def ratio(self) -> float:
+        """Discord over the null's median: at 1 the network knows no more of these labels than of permuted ones."""
+        return self.discord / self.median if self.median else np.nan
+
+
+class Neuron(NamedTuple):
+    """One coordinate of an edge, "a1[17]", and its mean squared discrepancy."""
+
+    name: str
+    edge: str
+    discord: float
+
+
+class Stiffness(NamedTuple):
+    """λ₁, λ_max and λ_max(ρ), (m,) each; and by edge the mean of tr ρ_e/tr ρ, its share of the resistance."""
+
+    smallest: np.ndarray
+    largest: np.ndarray
+    resistance: np.ndarray
+    shares: dict[str, float]
+
+
+class Solved(NamedTuple):
+    """Discord by edge, name -> (n,), mean by coordinate, (N,) or with a_out (N + n_out,), and which samples converged, (n,)."""
+
+    per_edge: dict[str, np.ndarray]
+    neurons: np.ndarray
+    converged: np.ndarray
+
+
+def chunks(count: int, size: int) -> Iterator[slice]:
+    """Slices of range(count), each of as many samples as may be treated at once, `size` coordinates a sample."""
+    step = max(1, ROOM // size)
+    return (slice(start, min(start + step, count)) for start in range(0, count, step))
+
+
+def forward(sheaf: NeuralSheaf, x, y) -> tuple[np.ndarray, np.ndarray]:
+    """φ(z^{k+1}) (B, n_out) and every sample's loss (B,), nothing clamped; ValueError names a stalk that leaves float64."""
+    output, scale = sheaf.network.output, 2 / sheaf.network.n_out if sheaf.network.output.is_identity else 1.0
+    values, loss = np.empty(y.shape), np.empty(len(x))
+    for rows in chunks(len(x), sheaf.N):
+        try:
+            with np.errstate(over="ignore", invalid="ignore"):
+                w = sheaf.forward(x[rows])
+        except OverflowError as error:
+            raise ValueError(f"X cannot be diagnosed: {error}") from None
+        wild = ~(np.abs(w) < MOST)
+        if wild.any():
+            i, j = (int(k) for k in np.argwhere(wild)[0])
+            raise ValueError(f"X cannot be diagnosed: {sheaf.layout.label(j)} is {w[i, j]:g} in sample {rows.start + i}, "
+                             "whose square leaves float64")
+        z = w[:, sheaf.layout[sheaf.network.nodes[-1].name]]
+        values[rows], loss[rows] = output.value(z), scale * np.maximum(output_energy(output, z, y[rows]), 0)
+    return values, loss
+
+
+def pinned(sheaf: NeuralSheaf, x, y, at, of, done: Callable = NOBODY) -> Solved:
+    """The samples `at` with the labels of the samples `of` pinned: z^{k+1} itself, or a_out, from the forward pass."""
+    stalk = sheaf.network.nodes[-1].name if sheaf.network.output.is_identity else A_OUT
+    per_edge = {edge.name: np.empty(len(at)) for edge in sheaf.edges}
+    neurons, converged = np.zeros(sheaf.augmented_layout.size), np.empty(len(at), dtype=bool)
+    for rows in chunks(len(at), sheaf.N):
+        found = equilibrium(sheaf, x[at[rows]], hard(stalk, y[of[rows]]))
+        squares = sheaf.discrepancy(found.cochain, found.x)**2
+        neurons += squares.sum(axis=0) / len(at)
+        converged[rows] = found.converged
+        for edge in sheaf.edges:
+            per_edge[edge.name][rows] = squares[:, edge.rows].sum(axis=1)
+        done(rows.stop - rows.start)
+    return Solved(per_edge, neurons, converged)
+
+
+def null(sheaf: NeuralSheaf, x, y, subset, permutations: int, rng: np.random.Generator,
+         done: Callable = NOBODY) -> dict[str, np.ndarray]:
+    """Mean discord by edge over the samples `subset` with their labels permuted: edge name -> (permutations,); {} without any."""
+    if not permutations:
+        return {}
+    shuffled = np.concatenate([rng.permutation(subset) for _ in range(permutations)])
+    per_edge = pinned(sheaf, x, y, np.tile(subset, permutations), shuffled, done).per_edge
+    return {name: values.reshape(permutations, -1).mean(axis=1) for name, values in per_edge.items()}
+
+
+def stiffness(sheaf: NeuralSheaf, x, at, done: Callable = NOBODY) -> Stiffness:
+    """Spectrum and resistance of the samples `at` for the pattern of the forward pass, nothing pinned."""
+    found, shares = [], {edge.name: 0.0 for edge in sheaf.edges if edge.kind != "output"}
+    for rows in chunks(len(at), sheaf.N * sheaf.network.n_out):
+        here = x[at[rows]]
+        pattern = sheaf.pattern(sheaf.forward(here), here)
+        ends, rho = extremes(sheaf, pattern, dense=DENSE), effective_resistance(sheaf, pattern)
+        found.append((ends.smallest, ends.largest, rho.norm))
+        trace = np.trace(rho.total, axis1=1, axis2=2)
+        for name, part in rho.edges.items():
+            shares[name] += float((np.trace(part, axis1=1, axis2=2) / trace).sum() / len(at))
+        done(rows.stop - rows.start)
+    return Stiffness(*(np.concatenate(column) for column in zip(*found)), shares)
+
+
+def edge_rows(sheaf: NeuralSheaf, per_edge: Mapping, permuted: Mapping, shares: Mapping) -> tuple[EdgeRow, ...]:
+    """One row an edge, the last one of all together; shares are of all edges but the output's, which has no resistance."""
+    inner = sum(per_edge[name].mean() for name in shares)
+    rows = []
+    for edge in sheaf.edges:
+        mean = float(per_edge[edge.name].mean())
+        share = float(mean / inner) if inner and edge.name in shares else np.nan
+        resistance, around = shares.get(edge.name, np.nan), band(permuted.get(edge.name))
+        rows.append(EdgeRow(edge.name, edge.kind, edge.dim, mean, share, resistance, *around))
+    discord, around = sum(row.discord for row in rows), band(sum(permuted.values()) if permuted else None)
+    return *rows, EdgeRow("total", "", sum(row.size for row in rows), discord, np.nan, np.nan, *around)
+
+
+def band(values) -> tuple[float, float, float]:
+    """5 % point, median and 95 % point, NaN without values."""
+    return (np.nan,) * 3 if values is None else tuple(float(v) for v in np.quantile(values, (0.05, 0.5, 0.95)))
+
+
+def worst_neurons(sheaf: NeuralSheaf, neurons: np.ndarray, most: int) -> tuple[Neuron, ...]:
+    """The coordinates with most discord on average, those of the output edge aside."""
+    edge_of = {row: edge.name for edge in sheaf.edges for row in range(edge.rows.start, edge.rows.stop)}
+    order = np.argsort(-neurons[:sheaf.N], kind="stable")[:most]
+    return tuple(Neuron(sheaf.layout.label(int(i)), edge_of[int(i)], float(neurons[i])) for i in order)

@@ -1,0 +1,491 @@
+"""The oracles of notebook 09's figures: recorded digits, dense spectra, closed forms, dense pinned solves, AUROC by counting pairs."""
+
+from functools import cache
+from itertools import islice
+
+import numpy as np
+import pytest
+from figure_oracles import close, oracle
+from oracles import constrained_minimum, dense_laplacian, dense_system
+
+from sheaflib import NeuralSheaf, experiments, gradient_descent, hard, joint_flow
+from sheaflib.equilibrium import equilibrium
+from sheaflib.tasks import paper_inputs, paper_network, task
+
+METHODS = ("sheaf", "gradient descent")
+SIZES = {"1H": ("2x30x1", 0.005, [1000, 20_000, 100_000]), "3H": ("2x12x8x6x1", 0.05, [1000, 20_000, 200_000])}
+DATA = task("paraboloid")
+TRAIN, TEST = (DATA.X_train, DATA.Y_train), (DATA.X_test, DATA.Y_test)
+
+
+# the runs, and plain forward and backward passes ------------------------------------------------------------------------------
+
+@cache
+def run(size, method):
+    """Step -> (network, stalks) of a run of the notebook, every 1000 steps to 5000 apart."""
+    widths, dt, moments = SIZES[size]
+    network = paper_network(widths, 0)
+    if method == "sheaf":
+        sheaf = NeuralSheaf(network)
+        flow = joint_flow(sheaf, *TRAIN, experiments.stalks(sheaf, widths, 42, False, 300), beta=1 / 300, dt=dt, every=1000)
+    else:
+        flow = gradient_descent(network, *TRAIN, 0.005, every=1000)
+    kept = {}
+    for state in islice(flow, moments[-1] // 1000 + 1):
+        if state.record.step % 5000 == 0 or state.record.step in moments:
+            kept[state.record.step] = state.network, state.stalks
+    return kept
+
+
+def said(step):
+    """A number of steps as the figures write it."""
+    return f"{step:,} steps".replace(",", " ") if step > 9999 else f"{step} steps"
+
+
+def last(size, method):
+    return run(size, method)[SIZES[size][2][-1]][0]
+
+
+def layers(network):
+    """[(W, b)] of a chain."""
+    return [(node.operation.weight, node.operation.bias) for node in network.nodes if node.operation.kind == "affine"]
+
+
+def forward(parts, x):
+    """Pre-activations [z1, …] and what each layer reads [x, a1, …]."""
+    read, z = [x], []
+    for W, b in parts:
+        z.append(read[-1] @ W.T + b)
+        read.append(np.maximum(z[-1], 0))
+    return z, read[:-1]
+
+
+def jacobians(parts, z):
+    """∂output/∂z^ℓ of one output, [(B, n_ℓ)]."""
+    back = [np.ones((len(z[0]), 1))]
+    for (W, _), before in zip(parts[:0:-1], z[-2::-1]):
+        back.append(back[-1] @ W * (before >= 0))
+    return back[::-1]
+
+
+def edge_resistances(parts, z):
+    """‖G_e‖² of affine_1, activation_1, affine_2, … (edges, B)."""
+    back = jacobians(parts, z)
+    squares = [(back[0]**2).sum(axis=1)]
+    for (W, _), later in zip(parts[1:], back[1:]):
+        squares += [((later @ W)**2).sum(axis=1), (later**2).sum(axis=1)]
+    return np.array(squares)
+
+
+def law(parts, x, y):
+    """Discord of every edge at the frozen forward pattern with the output pinned, e²ρ_e/ρ²: (edges, B)."""
+    z, _ = forward(parts, x)
+    rho = edge_resistances(parts, z)
+    return (y - z[-1]).T**2 * rho / rho.sum(axis=0)**2
+
+
+# dense pinned equilibria ------------------------------------------------------------------------------------------------------
+
+def kinked(layout):
+    hidden = [name for name in layout.names if name[0] == "z"][:-1]
+    z = np.concatenate([np.arange(layout[name].start, layout[name].stop) for name in hidden])
+    a = np.concatenate([np.arange(layout["a" + name[1:]].start, layout["a" + name[1:]].stop) for name in hidden])
+    return z, a
+
+
+def dense_pinned(sheaf, x, y):
+    """The cochain (N,) of one sample by dense solves, each on the last one's pattern; None where that does not settle in a few."""
+    z, _ = kinked(sheaf.layout)
+    s, last_one = sheaf.pattern(sheaf.forward(x[None]), x[None])[0].astype(float), sheaf.N - 1
+    for _ in range(4):
+        delta, c = dense_system(sheaf.network, s, x)
+        w = constrained_minimum(delta, c, np.ones(sheaf.N), hard=[(last_one, y[0])])
+        if ((w[z] >= 0) == s).all():
+            return w
+        s = (w[z] >= 0).astype(float)
+    return None
+
+
+def stationary(sheaf, w, x):
+    """Whether w (N,), its last coordinate clamped, is a strict minimum: no force off the corners, Q₋ ≥ 0 ≥ Q₊ at them."""
+    z, a = kinked(sheaf.layout)
+    delta, c = dense_system(sheaf.network, (w[z] >= 0).astype(float), x)
+    stress = delta @ w - c
+    g, corner, u = delta.T @ stress, w[z] == 0, w[z] - stress[z]
+    g[-1], g[z[corner]] = 0, 0
+    return abs(g).max() < 1e-9 * (1 + abs(w).max()) and (u[corner] >= 0).all() and (u[corner] + w[a[corner]] <= 0).all()
+
+
+def residual_squares(network, w, x):
+    """Squared residuals by edge from the layers' formulas, edge -> (B, n_e)."""
+    parts, blocks, start = layers(network), [], 0
+    for node in network.nodes:
+        blocks.append(w[:, start:start + node.operation.n_out])
+        start += node.operation.n_out
+    z, a = blocks[::2], [x, *blocks[1::2]]
+    found = {}
+    for i, (W, b) in enumerate(parts):
+        found[f"affine_{i + 1}"] = (z[i] - a[i] @ W.T - b)**2
+        if i < len(parts) - 1:
+            found[f"activation_{i + 1}"] = (a[i + 1] - np.maximum(z[i], 0))**2
+    return found
+
+
+@cache
+def pinned(size, method, step, which, count, order=None, start=None):
+    """Pinned squared residuals of some samples, edge -> (B, n_e): dense solves from the forward pattern, and where those do not
+    settle, or from random stalks (start is a seed), Newton's cochain, tested to be a strict minimum."""
+    network = run(size, method)[step][0]
+    x, y = (array[:count] for array in {"train": TRAIN, "test": TEST}[which])
+    y = y if order is None else y[list(order)]
+    sheaf = NeuralSheaf(network)
+    begin = None if start is None else np.random.default_rng(list(start)).standard_normal((count, sheaf.N))
+    found = equilibrium(sheaf, x, hard(network.nodes[-1].name, y), begin).cochain
+    for i in range(count):
+        dense = dense_pinned(sheaf, x[i], y[i]) if start is None else None
+        if dense is None:
+            assert stationary(sheaf, found[i], x[i])
+        elif abs(dense - found[i]).max() > 1e-9:                             # another strict minimum, further from the forward pattern
+            assert stationary(sheaf, found[i], x[i]) and sheaf.energy(found[[i]], x[[i]])[0] < sheaf.energy(dense[None], x[[i]])[0] * 1.5
+        else:
+            found[i] = dense
+    return residual_squares(network, found, x)
+
+
+def discords(*arguments, **more):
+    return {edge: squares.sum(axis=1) for edge, squares in pinned(*arguments, **more).items()}
+
+
+# spectra ----------------------------------------------------------------------------------------------------------------------
+
+def dense_spectra(network, x):
+    """Eigenvalues (B, N) and eigenvectors (B, N, N) of the dense Laplacian at each input's own pattern."""
+    sheaf = NeuralSheaf(network)
+    s = np.hstack([z >= 0 for z in forward(layers(network), x)[0][:-1]])
+    return np.linalg.eigh([dense_laplacian(sheaf, pattern.astype(float)) for pattern in s])
+
+
+def small_matrix(network, x):
+    """λ₁ (B,) of one hidden layer from p = ‖W²R‖², q = ‖W²(I − R)‖²: the 4 × 4 matrix that carries the ends of the spectrum."""
+    parts = layers(network)
+    active, squares = forward(parts, x)[0][0] >= 0, parts[1][0][0]**2
+    p, q = active @ squares, ~active @ squares
+    o, r = np.zeros(len(p)), np.sqrt(p * q)
+    M = np.array([[2 + o, -1 + o, o, o], [-1 + o, 1 + p, r, -np.sqrt(p)], [o, r, 1 + q, -np.sqrt(q)], [o, -np.sqrt(p), -np.sqrt(q), 1 + o]])
+    return np.linalg.eigvalsh(np.moveaxis(M, 2, 0))[:, 0]
+
+
+@oracle("09-fig-e5")
+def _(n):
+    assert n["step"] == list(range(0, 100_001, 5000))
+    recorded = {("sheaf", 0): (.1911, 3.58, 18.7), ("sheaf", 10_000): (.0511, 12.75, 249.5), ("sheaf", 20_000): (.0415, 15.64, 376.8),
+                ("sheaf", 50_000): (.0346, 18.84, 543.9), ("sheaf", 100_000): (.0324, 20.47, 631.8),
+                ("gradient descent", 10_000): (.0934, 7.80, 83.6), ("gradient descent", 100_000): (.0610, 12.79, 209.5)}
+    names = ("λ₁", "λ_max", "κ")
+    for (method, step), digits in recorded.items():
+        place = n["step"].index(step)
+        for name, value, unit in zip(names, digits, (5.1e-5, 5.1e-3, 0.051)):
+            assert n["quartiles"][name][method][1][place] == pytest.approx(value, abs=unit)
+        values, _ = dense_spectra(run("1H", method)[step][0], DATA.X_train[:50])
+        for name, found in zip(names, (values[:, 0], values[:, -1], values[:, -1] / values[:, 0])):
+            close(np.array(n["quartiles"][name][method])[:, place], np.quantile(found, [0.25, 0.5, 0.75]), rtol=1e-6)
+    bins = np.linspace(0.02, 0.16, 36)
+    close(n["bins"], bins)
+    for step in (1000, 20_000, 100_000):
+        for method in METHODS:
+            counts = n["counts"][str(step)][method]
+            assert counts == np.histogram(small_matrix(run("1H", method)[step][0], DATA.X_train[:100]), bins)[0].tolist()
+            assert sum(counts) == 100
+
+
+@oracle("09-fig-11")
+def _(n):
+    x = paper_inputs()["diagnostic_inputs/uniform50_seed99"]
+    for size, (_, _, moments) in SIZES.items():
+        assert set(n[size]) == {said(step) for step in moments}
+        for step in moments:
+            ends, network = n[size][said(step)], run(size, "sheaf")[step][0]
+            _, vectors = dense_spectra(network, x)
+            cuts, blocks = np.cumsum([node.operation.n_out for node in network.nodes])[:-1], [node.name for node in network.nodes]
+            for end, column in (("bottom", 0), ("top", -1)):
+                energy = [(block**2).sum(axis=1).mean() for block in np.split(vectors[:, :, column], cuts, axis=1)]
+                close([ends[end][block] for block in blocks], energy, rtol=1e-6, atol=1e-8)
+                assert sum(energy) == pytest.approx(1)
+    recorded = [n["1H"][said(step)]["bottom"]["z2"] for step in SIZES["1H"][2]]
+    close(recorded, [0.776, 0.916, 0.936], rtol=0, atol=5.1e-4)
+
+
+# discord ----------------------------------------------------------------------------------------------------------------------
+
+@oracle("09-fig-12")
+def _(n):
+    for size, (_, _, moments) in SIZES.items():
+        network, stalks = run(size, "sheaf")[moments[-1]]
+        for edge, squares in residual_squares(network, stalks, DATA.X_train).items():
+            close(n[size][edge], squares.sum(axis=1), rtol=1e-6, atol=1e-15)
+    recorded = {"affine_1": 6.263408e-4, "activation_1": 1.417299e-3, "affine_2": 7.661507e-5}
+    close([np.mean(n["1H"][edge]) for edge in recorded], list(recorded.values()), rtol=1e-6)
+
+
+@oracle("09-fig-e6")
+def _(n):
+    for method in METHODS:
+        for step in SIZES["1H"][2]:
+            for edge, d in discords("1H", method, step, "test", 100).items():
+                close(n["residuals"][method][said(step)][edge], np.sqrt(np.sort(d)[[5, 25, 50, 74, 94]]), rtol=1e-6, atol=0)
+        final = pinned("1H", method, 100_000, "test", 100)
+        for edge, d in final.items():
+            total = d.sum(axis=1)
+            close(n["discord"][method][edge], [total.mean(), total.std(ddof=1)], rtol=1e-6, atol=0)
+        close(n["neurons"][method], np.sort(final["affine_1"].mean(axis=0))[::-1], rtol=1e-6, atol=1e-16)
+        predicted = law(layers(last("1H", method)), *TEST).mean(axis=1)      # no solver at all
+        close([n["discord"][method][edge][0] for edge in ("affine_1", "activation_1", "affine_2")], predicted, rtol=0.05)
+
+
+@oracle("09-table-e2")
+def _(n):
+    for size, (_, _, moments) in SIZES.items():
+        for method in METHODS:
+            base = discords(size, method, moments[-1], "test", 50)
+            for edge, (mean, std) in n[size][f"{method}, forward"].items():
+                close([mean, std], [base[edge].mean(), base[edge].std(ddof=1)], rtol=1e-6, atol=0)
+            draws = [discords(size, method, moments[-1], "test", 50, start=(0, i)) for i in range(40)]
+            same = np.mean([abs(sum(d.values()) / sum(base.values()) - 1) < 1e-6 for d in draws])
+            assert same > 0.98                                               # nearly all starts end where the forward pass does
+            for edge, (mean, std) in n[size][f"{method}, random"].items():
+                pooled = np.concatenate([d[edge] for d in draws])
+                close([mean, std], [pooled.mean(), pooled.std(ddof=1)], rtol=1e-6, atol=0)
+
+
+@oracle("09-tension")
+def _(n):
+    def pulls(step):
+        """How far the stalks are from the forward pass and from what their edges carry in, [z1, a1, z2], and both passes' errors."""
+        network, stalks = run("1H", "sheaf")[step]
+        (W1, b1), (W2, b2) = layers(network)
+        x, z1, a1, z2 = DATA.X_train, stalks[:, :30], stalks[:, 30:60], stalks[:, 60:]
+        u1 = x @ W1.T + b1
+        f1 = np.maximum(u1, 0)
+        return (z1 - u1, a1 - f1, z2 - f1 @ W2.T - b2), (z1 - u1, a1 - np.maximum(z1, 0), z2 - a1 @ W2.T - b2), (W1, b1, W2, b2)
+
+    deviation, gap, (W1, b1, W2, b2) = pulls(100_000)
+    for name, t in zip(("z1", "a1", "z2"), deviation):
+        close(n["coordinates"][name], t.std(axis=0) / abs(t.mean(axis=0)), rtol=1e-5)
+    assert n["step"] == [1000, *range(5000, 100_001, 5000)]
+    for place, step in enumerate(n["step"]):
+        for name, t in zip(("z1", "a1", "z2"), pulls(step)[0]):
+            ratio = np.linalg.norm(t.std(axis=0)) / np.linalg.norm(t.mean(axis=0))
+            close(n["stalks"][name][place], ratio, rtol=1e-4)
+    assert n["stalks"]["z2"][-1] == pytest.approx(205, abs=0.5)              # recorded: up to 205
+    off, gaps = ([t.mean(axis=0) for t in part] for part in (deviation, gap))
+    pushes = {"mean deviation, every stalk": off, "mean discrepancy, injected": gaps, "mean deviation, output only": [0, 0, off[2]]}
+    for part, (x, y) in (("train", TRAIN), ("test", TEST)):
+        plain = ((np.maximum(x @ W1.T + b1, 0) @ W2.T + b2 - y)**2).mean()
+        for name, (p1, p2, p3) in pushes.items():
+            pushed = (np.maximum(x @ W1.T + b1 + p1, 0) + p2) @ W2.T + b2 + p3
+            close(n["gain"][part][name], 100 * (1 - ((pushed - y)**2).mean() / plain), rtol=1e-4, atol=1e-7)
+    close(n["chance"], np.sqrt(300) / np.array([1.96, 0.0627]))
+
+
+@oracle("09-null")
+def _(n):
+    for method in METHODS:
+        base = discords("1H", method, 100_000, "train", 300)
+        parts = layers(last("1H", method))
+        shuffling = np.random.default_rng([0, 1])
+        orders = [shuffling.permutation(300) for _ in range(200)]
+        x, y = TRAIN
+        costs = [((forward(parts, x)[0][-1] - y[order])**2).mean() for order in orders]
+        close(n["loss"][method], ((forward(parts, x)[0][-1] - y)**2).mean() / np.median(costs))
+        exact = discords("1H", method, 100_000, "train", 300, order=tuple(orders[0].tolist()))
+        predicted = np.array([law(parts, x, y[order]).mean(axis=1) for order in orders])
+        for place, edge in enumerate(base):
+            draws = n["permuted"][method][edge]
+            close(n["observed"][method][edge], base[edge].mean(), rtol=1e-6)
+            close(draws[0], exact[edge].mean(), rtol=1e-6)
+            close(draws, predicted[:, place], rtol=0.35)                     # the label switches units, which the law leaves out
+            assert np.corrcoef(draws, predicted[:, place])[0, 1] > 0.8
+            close(n["null"][method][edge], np.quantile(draws, [0.05, 0.5, 0.95]))
+            close(n["ratio"][method][edge], base[edge].mean() / np.median(draws), rtol=1e-6)
+
+
+# faults -----------------------------------------------------------------------------------------------------------------------
+
+def count(faulty, healthy):
+    """AUROC by comparing every pair."""
+    faulty, healthy = np.atleast_1d(faulty)[:, None], np.atleast_1d(healthy)
+    return ((faulty > healthy) + 0.5 * (faulty == healthy)).mean()
+
+
+def picked(scores, rows):
+    """AUROC of some entries against the rest."""
+    chosen = np.zeros(len(scores), dtype=bool)
+    chosen[rows] = True
+    return count(scores[chosen], scores[~chosen])
+
+
+def shown(values):
+    return [np.quantile(values, 0.1), np.mean(values), np.quantile(values, 0.9)]
+
+
+def backward(parts, x, e):
+    """Gradients of Σ e·output in every (W, b) and sample: [(B, n_ℓ, n_{ℓ−1} + 1)]."""
+    z, read = forward(parts, x)
+    return [(e * g)[:, :, None] * np.concatenate([r, np.ones((len(x), 1))], axis=1)[:, None] for g, r in zip(jacobians(parts, z), read)]
+
+
+def squared_errors(parts, x, y):
+    return ((forward(parts, x)[0][-1] - y)**2)[:, 0]
+
+
+def gradient_norms(parts, x, y):
+    gradients = backward(parts, x, forward(parts, x)[0][-1] - y)
+    return np.sqrt(sum((g**2).sum(axis=(1, 2)) for g in gradients))
+
+
+def check_flips(row, networks, labels, rows):
+    """Loss and gradient to the digit, pinned discord by the law without a solver."""
+    found = {"loss": [], "gradient": [], "pinned discord": []}
+    for network, y, chosen in zip(networks, labels, rows):
+        parts = layers(network)
+        found["loss"].append(picked(squared_errors(parts, DATA.X_train, y), chosen))
+        found["gradient"].append(picked(gradient_norms(parts, DATA.X_train, y), chosen))
+        found["pinned discord"].append(picked(law(parts, DATA.X_train, y).sum(axis=0), chosen))
+    for name, values in found.items():
+        close(row[name], shown(values), rtol=0, atol=0.02 if name == "pinned discord" else 1e-6)
+
+
+def check_after_training(n):
+    for name, row in n["fault"].items():
+        size, method = name.split(", ")
+        rng, rows = np.random.default_rng(0), []
+        for _ in range(20):
+            rows.append(rng.choice(300, 30, replace=False))
+        y = [np.where(np.isin(np.arange(300), r)[:, None], -1, 1) * DATA.Y_train for r in rows]
+        network = last(size, "sheaf" if method == "sheaf" else "gradient descent")
+        check_flips(row, [network] * 20, y, rows)
+        check_flips(n["null"][name], [network] * 20, [DATA.Y_train] * 20, rows)
+
+
+def check_trained_on(n):
+    assert set(n["fault"]) == {"1H, GD", "3H, sheaf", "3H, GD"}
+    for name, widths in (("1H, GD", "2x30x1"), ("3H, GD", "2x12x8x6x1")):
+        networks, labels, rows = [], [], []
+        for seed in range(20):
+            rows.append(np.random.default_rng([seed, 2]).choice(300, 30, replace=False))
+            labels.append(np.where(np.isin(np.arange(300), rows[-1])[:, None], -1, 1) * DATA.Y_train)
+            network = experiments.initial("paraboloid", widths, seed, True)
+            networks.append(list(islice(gradient_descent(network, DATA.X_train, labels[-1], 0.005, every=5000), 2))[1].network)
+        check_flips(n["fault"][name], networks, labels, rows)
+    sheaf = n["fault"]["3H, sheaf"]
+    assert all(0.75 < sheaf[d][1] < 0.97 for d in sheaf) and abs(sheaf["kept stalks"][1] - sheaf["loss"][1]) < 0.02
+
+
+def check_dead(n):
+    for name, row in n["fault"].items():
+        for detector, values in row.items():
+            if (name, detector) == ("3H, sheaf", "pinned discord"):           # one unit of 26 wakes up, 10 of its 25 pairs are won
+                close(values, [1, (25 + 0.4) / 26, 1], rtol=0, atol=1e-9)
+            else:
+                close(values, [1, 1, 1], rtol=0, atol=1e-9)
+    sheaf = NeuralSheaf(last("3H", "sheaf"))
+    parts = [(W.copy(), b.copy()) for W, b in layers(sheaf.network)]
+    z = forward(parts, DATA.X_train)[0]
+    parts[2][1][5] -= z[2][:, 5].max() + 1                                    # the last unit of the last hidden layer
+    network = type(sheaf.network).mlp(*zip(*parts))
+    x, y = TRAIN
+    found = equilibrium(NeuralSheaf(network), x, hard("z4", y)).cochain
+    woken = np.flatnonzero(found[:, NeuralSheaf(network).layout["z3"]][:, 5] > 0)
+    assert len(woken) and forward(parts, x)[0][2][:, 5].max() == pytest.approx(-1)
+    assert all(stationary(NeuralSheaf(network), found[i], x[i]) for i in woken)
+    own = residual_squares(network, found, x)
+    own = np.concatenate([own[f"affine_{i}"].mean(axis=0) for i in (1, 2, 3)])
+    assert picked(-own, 25) == pytest.approx(0.4)
+    for row in n["null"].values():                                            # one against the rest, over all of them: ½ by symmetry
+        close([values[1] for values in row.values()], 0.5)
+
+
+def layer_scores(parts, x, y):
+    """Gradient norm, loss when silenced and frozen discord of every layer, (layers,)."""
+    z, _ = forward(parts, x)
+    e = z[-1] - y
+    gradients = [np.linalg.norm(2 * g.mean(axis=0)) for g in backward(parts, x, e)]
+    silent = []
+    for i, (W, b) in enumerate(parts):
+        without = [*parts[:i], (0 * W, 0 * b), *parts[i + 1:]]
+        silent.append(abs(squared_errors(without, x, y).mean() - squared_errors(parts, x, y).mean()))
+    return {"gradient": gradients, "loss": silent, "frozen pattern": law(parts, x, y).mean(axis=1)[::2]}
+
+
+def check_scrambled(n):
+    for name in n["fault"]:
+        parts = layers(last("3H", "sheaf" if "sheaf" in name else "gradient descent"))
+        x, y = TRAIN
+        rng, found = np.random.default_rng(0), {kind: {} for kind in ("fault", "null")}
+        for layer in np.repeat(range(4), 5):
+            here, there = np.split(rng.permutation(300), 2)
+            reference = layer_scores(parts, x[there], y[there])
+            W, b = parts[layer]
+            faulty = [*parts[:layer], (rng.permutation(W.ravel()).reshape(W.shape), b), *parts[layer + 1:]]
+            for kind, these in (("fault", faulty), ("null", parts)):
+                for d, s in layer_scores(these, x[here], y[here]).items():
+                    moved = np.log(s) - np.log(reference[d])
+                    found[kind].setdefault(d, []).append(picked(abs(moved - moved.mean()), layer))
+        for kind, rows in found.items():
+            for d, values in rows.items():
+                close(n[kind][name][d], shown(values), rtol=0, atol=1e-6)
+        close(n["fault"][name]["kept stalks"], 1)
+        close(n["null"][name]["kept stalks"], 0.5)
+
+
+def check_saturated(n, steps=3000, gain=10.0, draws=40):
+    data = task("circular")
+    x, y = data.X_test, data.Y_test[:, 0]
+    for name in ("1H, GD", "1H, sheaf"):
+        scores = {"healthy": [], "fault": []}
+        for seed in range(20):
+            network = experiments.initial("circular", "2x25x1", seed, True)
+            sheaf = NeuralSheaf(network)
+            flow = gradient_descent(network, data.X_train, data.Y_train, 0.01, every=steps) if "GD" in name else joint_flow(
+                sheaf, data.X_train, data.Y_train, sheaf.forward(data.X_train), beta=1 / 300, dt=0.005, cold=1000, every=steps)
+            parts = layers(list(islice(flow, 2))[1].network)
+            for kind, factor in (("healthy", 1.0), ("fault", gain)):
+                these = [parts[0], (factor * parts[1][0], factor * parts[1][1])]
+                scores[kind].append(one_dimensional(these, x, y))
+        rng, found = np.random.default_rng(draws), {"loss": [], "pinned discord": []}
+        for _ in range(draws):
+            here, _ = np.split(rng.permutation(100), 2)
+            for d, values in found.items():
+                values.append(count(*([s[d][here].mean() for s in scores[kind]] for kind in ("fault", "healthy"))))
+        close(n["fault"][name]["loss"], shown(found["loss"]), rtol=0, atol=1e-6)
+        close(n["fault"][name]["pinned discord"], shown(found["pinned discord"]), rtol=0, atol=0.03)
+        close(n["fault"][name]["kept stalks"], 1)
+        close(n["null"][name]["kept stalks"], 0.5)
+
+
+def one_dimensional(parts, x, y):
+    """Cross-entropy, and total discord with the pattern frozen: the logit minimises ½(ζ − u)²/ρ + ψ(ζ) − yζ, by bisection."""
+    z, _ = forward(parts, x)
+    u, rho = z[-1][:, 0], edge_resistances(parts, z).sum(axis=0)
+    low, high = u - rho, u + rho
+    for _ in range(80):
+        middle = (low + high) / 2
+        up = (middle - u) / rho + 1 / (1 + np.exp(-middle)) - y > 0
+        low, high = np.where(up, low, middle), np.where(up, middle, high)
+    return {"loss": np.logaddexp(0, u) - y * u, "pinned discord": (low - u)**2 / rho + (y - 1 / (1 + np.exp(-low)))**2}
+
+
+@oracle("09-faults")
+def _(n):
+    check_dead(n["dead unit"])
+    check_scrambled(n["scrambled layer"])
+    check_saturated(n["saturated output"])
+    check_after_training(n["flipped labels, after training"])
+    check_trained_on(n["flipped labels, trained on"])
+    layer = n["by layer"]
+    assert layer["kept stalks"] == [1] * 4 and layer["pinned, jump"][0] == 0
+    for d, values in layer.items():
+        close(np.mean(values), np.mean([row[d][1] for row in n["scrambled layer"]["fault"].values()]), atol=1e-8)
+    for kinds in n.values():                                                  # an AUROC is a fraction
+        for rows in kinds.get("fault", {}).values():
+            assert all(0 <= low <= high <= 1 for low, _, high in rows.values())
