@@ -151,6 +151,12 @@ def sample_scores(network: Network, x, y) -> dict[str, np.ndarray]:
             "gradient": np.linalg.norm(sample_gradients(network, x, y), axis=1)}
 
 
+def frozen_discord(sheaf: NeuralSheaf, x, y) -> np.ndarray:
+    """Total pinned discord eᵀρ⁻¹e at the forward pass's pattern, by effective resistance: (B,)."""
+    resistance = effective_resistance(sheaf, sheaf.pattern(sheaf.forward(x), x))
+    return (resistance.injections(y - sheaf.network(x))**2).sum(axis=1)
+
+
 def part_scores(network: Network, x, y, parts: Sequence[Part], kept: np.ndarray, w: np.ndarray) -> dict[str, np.ndarray]:
     """Of every part (n,): mean discord of its own affine rows in `w` (pinned), with the forward pattern frozen, and in the stalks
     `kept`; how much the loss changes when the part is silenced; norm of the gradient of the weights into it. Identity output."""
@@ -159,7 +165,9 @@ def part_scores(network: Network, x, y, parts: Sequence[Part], kept: np.ndarray,
     squares = {"pinned discord": sheaf.discrepancy(w, x)**2, "frozen pattern": resistance.injections(y - network(x))**2,
                "kept stalks": sheaf.discrepancy(kept, x)**2}
     slope, now = gradient(network, x, y), loss(network, x, y)
-    scores = {name: np.array([s[:, sheaf.layout[p.node]][:, p.rows].sum(axis=1).mean() for p in parts]) for name, s in squares.items()}
+    scores = {}
+    for name, s in squares.items():
+        scores[name] = np.array([s[:, sheaf.layout[p.node]][:, p.rows].sum(axis=1).mean() for p in parts])
     scores["loss"] = np.array([abs(loss(silenced(network, p), x, y) - now) for p in parts])
     scores["gradient"] = np.array([np.sqrt(sum((g[p.rows]**2).sum() for g in slope[p.node])) for p in parts])
     return scores
@@ -177,7 +185,7 @@ def edge_means(network: Network, x, w) -> dict[str, float]:
 
 
 def jumps(edges: Mapping[str, float], reference: Mapping[str, float]) -> np.ndarray:
-    """How far the log ratio of an edge's mean discord to its reference jumps across each layer's input: (layers,); 0 for the first."""
+    """How far the log ratio of mean discord to its reference jumps across each layer's input: (layers,); 0 for the first."""
     ratio = {name: np.log(max(edges[name], SMALLEST) / max(reference[name], SMALLEST)) for name in edges}
     return np.array([0.0] + [abs(ratio[f"affine_{i + 1}"] - ratio[name]) for i, name in
                              enumerate((name for name in ratio if name.startswith("activation")), start=1)])
@@ -207,7 +215,8 @@ def dead_units(task: str, weights: list, biases: list, margin: float = 1.0) -> d
     for i, part in enumerate(parts):
         network = dead(healthy, part, x, margin)
         alive = NeuralSheaf(network).pattern(NeuralSheaf(network).forward(x), x).any(axis=0)
-        trials.append({FAULT: among(low(part_scores(network, x, y, parts, kept, pinned(network, x, y))), i, alive), NULL: among(before, i)})
+        after = low(part_scores(network, x, y, parts, kept, pinned(network, x, y)))
+        trials.append({FAULT: among(after, i, alive), NULL: among(before, i)})
     return collected(trials)
 
 
@@ -217,7 +226,7 @@ def low(scores: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def scrambled_layers(task: str, weights: list, biases: list, draws: int, seed: int) -> dict:
-    """Every layer's weight permuted `draws` times: AUROC of that layer against the others, by the change against the healthy network.
+    """Every layer's weight permuted `draws` times: AUROC of that layer against the others, by the change from the healthy state.
 
     Suspect and reference see different halves of the training samples. The null: the healthy network as suspect.
     """
@@ -240,7 +249,7 @@ def scrambled_layers(task: str, weights: list, biases: list, draws: int, seed: i
 
 
 def flipped_labels(task: str, weights: list, biases: list, draws: int, seed: int, part: float = 0.1) -> dict:
-    """A part of the training labels flipped after training: AUROC of those samples. The null: the same samples with their own labels."""
+    """A part of the training labels flipped after training: AUROC of those samples. The null: their own labels."""
     network, (x, y, *_), rng = rebuilt(task, weights, biases), tasks.task(task), np.random.default_rng(seed)
     before, trials = sample_scores(network, x, y), []
     for _ in range(draws):
@@ -250,9 +259,10 @@ def flipped_labels(task: str, weights: list, biases: list, draws: int, seed: int
 
 
 def learned_flips(task: str, widths: str, method: str, steps: int, dt: float, seed: int, part: float = 0.1) -> dict[str, float]:
-    """A part of the labels flipped before training, weights and stalks drawn with `seed`: AUROC of those samples for each detector.
+    """A part of the labels flipped before training, weights and stalks drawn with `seed`: AUROC of those samples.
 
-    "kept stalks" (method "sheaf"): total discord of the stalks as training left them, the edge to the label included.
+    "frozen pattern" (identity output): eᵀρ⁻¹e, no solver. "kept stalks" (method "sheaf"): total discord of the stalks as training
+    left them, the edge to the label included.
     """
     x, y, *_ = tasks.task(task)
     network, rng = experiments.initial(task, widths, seed, True), np.random.default_rng([seed, 2])
@@ -265,6 +275,8 @@ def learned_flips(task: str, widths: str, method: str, steps: int, dt: float, se
         run = joint_flow(sheaf, x, y, experiments.stalks(sheaf, widths, seed, True, len(x)), dt=dt, every=steps)
     state = list(islice(run, 2))[1]
     scores, sheaf = sample_scores(state.network, x, y), NeuralSheaf(state.network)
+    if network.output.is_identity:
+        scores["frozen pattern"] = frozen_discord(sheaf, x, y)
     if method == "sheaf":
         z = state.stalks[:, sheaf.layout[state.network.nodes[-1].name]]
         scores["kept stalks"] = discord.total(sheaf, state.stalks, x) + 2 * output_energy(state.network.output, z, y)
@@ -272,9 +284,10 @@ def learned_flips(task: str, widths: str, method: str, steps: int, dt: float, se
 
 
 def saturated_outputs(task: str, widths: str, method: str, steps: int, gain: float, seeds: list, draws: int) -> dict:
-    """Networks of many seeds against the same with `gain` times the logits: AUROC of the saturated ones, `draws` halves of the test samples.
+    """Networks of many seeds against the same with `gain` times the logits: AUROC of the saturated, on halves of the samples.
 
-    Fresh weights, trained for `steps`. The null: the other half of the samples, no fault; "longer": twice the steps, no fault.
+    Fresh weights, trained for `steps`; test samples, as many halves as `draws`. The null: the other half, no fault; "longer":
+    twice the steps, no fault.
     """
     x, y = tasks.task(task)[2:]
     runs = [experiments.snapshots(task, widths, [steps, 2 * steps], method=method, seed=seed, fresh=True) for seed in seeds]
@@ -285,13 +298,17 @@ def saturated_outputs(task: str, widths: str, method: str, steps: int, gain: flo
     for _ in range(draws):
         here, there = np.split(rng.permutation(len(x)), 2)
         means = {name: of_networks(s, here) for name, s in scores.items()} | {NULL: of_networks(scores["healthy"], there)}
-        detectors, healthy_ones = list(means["healthy"]), np.array(list(means["healthy"].values()))
-        trials.append({kind: dict(zip(detectors, auroc(list(means[kind].values()), healthy_ones).tolist())) for kind in (FAULT, NULL, "longer")})
+        trials.append({kind: against(means[kind], means["healthy"]) for kind in (FAULT, NULL, "longer")})
     return collected(trials)
 
 
+def against(faulty: Mapping[str, np.ndarray], healthy: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """AUROC of scores against others, for each detector."""
+    return dict(zip(faulty, auroc(list(faulty.values()), list(healthy.values())).tolist()))
+
+
 def network_scores(network: Network, x, y, before: Network) -> dict[str, np.ndarray]:
-    """Sample by sample (B,), the gradient (B, weights): what `of_networks` averages; kept are the stalks of the network `before`."""
+    """What `of_networks` averages: (B,), of the gradient (B, weights); kept are the stalks of the network `before`."""
     sheaf = NeuralSheaf(network)
     return {**sample_scores(network, x, y), "gradient": sample_gradients(network, x, y),
             "kept stalks": discord.total(sheaf, NeuralSheaf(before).forward(x), x)}

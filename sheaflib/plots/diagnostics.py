@@ -1,4 +1,4 @@
-"""Diagnostics in pictures: spectra along training, where eigenvectors live, discord by edge, unit and sample, nulls, faults and AUROC."""
+"""Diagnostics in pictures: spectra along training, where eigenvectors live, discord by edge, unit and sample, nulls, faults."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sheaflib.plots import EDGE_COLOURS, SERIES
 
 GOLDEN = 0.6180339887498949                               # its multiples fill an interval evenly: jitter without chance
 MARKERS = ("o", "s", "^", "D", "v", "P")
-HATCHES = ("", "///", "...", "xxx")
+SHADES = ("#9ecae1", "#4292c6", "#08306b")                # early to late: one hue, told apart by lightness
 METHODS = {"sheaf": SERIES[0], "gradient descent": SERIES[1]}
 STYLES = ("-", "--", ":", "-.")
 NETWORKS = ("1H, sheaf", "1H, GD", "3H, sheaf", "3H, GD")
@@ -27,7 +27,8 @@ def bands(step, quartiles: Mapping[str, Sequence], ax=None, unit: float = 1.0, l
     for series, (name, (low, median, high)) in enumerate(quartiles.items()):
         ax.fill_between(place, low, high, color=METHODS[name], alpha=0.25, linewidth=0)
         ax.semilogy(place, median, STYLES[series], color=METHODS[name], label=name)
-    ax.yaxis.set(major_locator=LogLocator(subs=(1, 2, 5)), major_formatter=FuncFormatter(lambda v, _: f"{v:g}"), minor_locator=NullLocator())
+    ax.yaxis.set(major_locator=LogLocator(subs=(1, 2, 5)), minor_locator=NullLocator(),
+                 major_formatter=FuncFormatter(lambda value, _: f"{value:g}"))
     ax.set(xlabel="thousand steps" if unit == 1000 else "step", ylabel=label)
     return ax
 
@@ -48,23 +49,25 @@ def block_energies(energies: Mapping[str, Mapping[str, float]], ax=None, title: 
     blocks, width = list(next(iter(energies.values()))), 0.8 / len(energies)
     for series, (name, row) in enumerate(energies.items()):
         place = np.arange(len(blocks)) + (series - (len(energies) - 1) / 2) * width
-        ax.bar(place, [row[b] for b in blocks], width, color=SERIES[series], hatch=HATCHES[series], edgecolor="white", linewidth=0.5, label=name)
+        ax.bar(place, [row[b] for b in blocks], width, color=SHADES[series], label=name)
     ax.set_xticks(range(len(blocks)), [f"${b[0]}^{b[1:]}$" for b in blocks])
     ax.set(ylim=(0, 1), title=title)
     return ax
 
 
 def strips(values: Mapping[str, Sequence[float]], ax=None, label: str = "", title: str = ""):
-    """One jittered row of points an edge or stalk on a log axis, coloured by kind, a bar at the median; zeros are left out and counted."""
+    """One jittered row of points an edge or stalk on a log axis, a bar at the median; zeros are left out and counted."""
     ax = plt.gca() if ax is None else ax
     for row, (name, points) in enumerate(values.items()):
         points = np.asarray(points, dtype=float)
         place = row + 0.6 * (np.arange(len(points)) * GOLDEN % 1 - 0.5)
         seen = points > 0
-        ax.plot(points[seen], place[seen], ".", color=kind_colour(name), markersize=4 if len(points) > 50 else 8, alpha=0.5, markeredgewidth=0, rasterized=True)
+        ax.plot(points[seen], place[seen], ".", color=kind_colour(name), markersize=2.5 if len(points) > 50 else 8, markeredgewidth=0,
+                rasterized=True)
         ax.plot([np.median(points)] * 2, [row - 0.38, row + 0.38], color="black", linewidth=1.8)
         if not seen.all():
-            ax.annotate(f"{(~seen).sum()} at 0", (0, row), (3, 0), xycoords=("axes fraction", "data"), textcoords="offset points", va="center")
+            ax.annotate(f"{(~seen).sum()} at 0", (0, row), (3, 0), xycoords=("axes fraction", "data"), textcoords="offset points",
+                        va="center")
     ax.set_xscale("log")
     return rows(ax, list(values), label, title)
 
@@ -93,9 +96,11 @@ def boxes(quantiles: Mapping[str, Mapping[str, Sequence[float]]], ax=None, label
     for series, (name, row) in enumerate(quantiles.items()):
         stats = [dict(zip(("whislo", "q1", "med", "q3", "whishi"), row[e]), fliers=[]) for e in names]
         place = np.arange(len(names)) + (series - (len(quantiles) - 1) / 2) * height
-        drawn = ax.bxp(stats, positions=place, widths=0.8 * height, orientation="horizontal", patch_artist=True, showfliers=False, manage_ticks=False,
-               boxprops={"facecolor": SERIES[series], "alpha": 0.55, "linewidth": 0.8, "hatch": HATCHES[series]},
-               medianprops={"color": "black", "linewidth": 1.6}, whiskerprops={"linewidth": 0.8}, capprops={"linewidth": 0.8})
+        drawn = ax.bxp(stats, positions=place, widths=0.8 * height, orientation="horizontal", patch_artist=True, showfliers=False,
+                       manage_ticks=False,
+                       boxprops={"facecolor": SHADES[series], "linewidth": 0.8},
+                       medianprops={"color": "#E69F00", "linewidth": 2}, whiskerprops={"linewidth": 0.8},
+                       capprops={"linewidth": 0.8})
         drawn["boxes"][0].set_label(name)
     ax.set_xscale("log")
     return rows(ax, names, label, title)
@@ -126,8 +131,9 @@ def unit_discord(values: Mapping[str, Sequence[float]], ax=None, label: str = ""
     return ax
 
 
-def null_bands(observed: Mapping[str, Mapping[str, float]], null: Mapping[str, Mapping[str, Sequence[float]]], ax=None, label: str = "", title: str = ""):
-    """Observed means (markers) beside a null's 5–95 % (grey bar, tick at its median): observed[series][edge], null[series][edge] = (5, 50, 95 %)."""
+def null_bands(observed: Mapping[str, Mapping[str, float]], null: Mapping[str, Mapping[str, Sequence[float]]], ax=None,
+               label: str = "", title: str = ""):
+    """Observed means (markers), observed[method][edge], beside a null's (5, 50, 95 %), null[method][edge] (bar, tick at 50 %)."""
     ax = plt.gca() if ax is None else ax
     names, height = list(next(iter(observed.values()))), 0.8 / len(observed)
     for series, name in enumerate(observed):
@@ -135,7 +141,8 @@ def null_bands(observed: Mapping[str, Mapping[str, float]], null: Mapping[str, M
         low, median, high = np.array([null[name][e] for e in names]).T
         ax.barh(place, high - low, 0.7 * height, left=low, color=METHODS[name], alpha=0.35, label=f"{name}, null")
         ax.plot(median, place, "|", color="black", markersize=10, markeredgewidth=1.5)
-        ax.plot([observed[name][e] for e in names], place, MARKERS[series], color=METHODS[name], markersize=7, label=f"{name}, observed")
+        ax.plot([observed[name][e] for e in names], place, MARKERS[series], color=METHODS[name], markersize=7,
+                label=f"{name}, observed")
     ax.set_xscale("log")
     return rows(ax, names, label, title)
 
@@ -146,7 +153,8 @@ def ratios(values: Mapping[str, Mapping[str, float]], lines: Mapping[str, float]
     names = list(next(iter(values.values())))
     for series, (name, row) in enumerate(values.items()):
         ax.axvline(lines[name], color=METHODS[name], linestyle=STYLES[series + 1], linewidth=1.2, label=f"{name}, its loss")
-        ax.plot([row[e] for e in names], range(len(names)), MARKERS[series], color=METHODS[name], markersize=7, label=f"{name}, its edges")
+        ax.plot([row[e] for e in names], range(len(names)), MARKERS[series], color=METHODS[name], markersize=7,
+                label=f"{name}, its edges")
     ax.set_xscale("log")
     return rows(ax, names, label, title)
 
@@ -155,13 +163,14 @@ def curves(step, values: Mapping[str, Sequence[float]], ax=None, unit: float = 1
     """Named curves on a log axis along training, a marker at every record."""
     ax = plt.gca() if ax is None else ax
     for series, (name, numbers) in enumerate(values.items()):
-        ax.semilogy(np.asarray(step) / unit, numbers, MARKERS[series] + STYLES[series], color=kind_colour(name) if name != "z2" else SERIES[3],
-                    markersize=4, linewidth=1.2, label=f"${name[0]}^{name[1:]}$")
+        ax.semilogy(np.asarray(step) / unit, numbers, MARKERS[series] + STYLES[series], color=SERIES[series], markersize=4,
+                    linewidth=1.2, label=f"${name[0]}^{name[1:]}$")
     ax.set(xlabel="thousand steps" if unit == 1000 else "step", ylabel=label, title=title)
     return ax
 
 
-def auroc(found: Mapping[str, Mapping[str, Sequence[float]]], null: Mapping[str, Mapping[str, Sequence[float]]], ax=None, title: str = ""):
+def auroc(found: Mapping[str, Mapping[str, Sequence[float]]], null: Mapping[str, Mapping[str, Sequence[float]]], ax=None,
+          title: str = ""):
     """One row a detector, one mark a network at the mean AUROC, a line over 10–90 % of the trials, the null's in grey below each.
 
     found[network][detector] and null[network][detector] are (10 %, mean, 90 %); a missing detector is left out.
@@ -172,11 +181,12 @@ def auroc(found: Mapping[str, Mapping[str, Sequence[float]]], null: Mapping[str,
     ax.axvline(0.5, color="0.3", linewidth=1, linestyle=":")
     for series, (name, row) in enumerate(found.items()):
         which = NETWORKS.index(name)
-        for shift, values, colour, size in ((0.16, null.get(name, {}), NULL, 3.5), (-0.16, row, SERIES[which], 6)):
+        for shift, values, colour, size in ((0.16, null.get(name, {}), NULL, 3), (-0.16, row, SERIES[which], 4.5)):
             place = [detectors.index(d) + (series - (len(found) - 1) / 2 + shift) * height for d in values]
             low, mean, high = np.array(list(values.values())).reshape(-1, 3).T
             ax.hlines(place, low, high, color=colour, linewidth=1.4)
-            ax.plot(mean, place, MARKERS[which], color=colour, markersize=size, linestyle="none", label=name if colour != NULL else None)
+            ax.plot(mean, place, MARKERS[which], color=colour, markersize=size, linestyle="none",
+                    label=name if colour != NULL else None)
     ax.set_xlim(-0.04, 1.04)
     return rows(ax, detectors, "AUROC", title)
 

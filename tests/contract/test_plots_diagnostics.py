@@ -63,7 +63,8 @@ def test_strips_leave_zeros_out_and_say_so(ax):
 
 def test_stalks_have_the_colour_of_the_edge_into_them():
     assert diagnostics.kind_colour("z12") == EDGE_COLOURS["affine"] == diagnostics.kind_colour("affine_3")
-    assert diagnostics.kind_colour("a1") == EDGE_COLOURS["activation"] and diagnostics.kind_colour("output") == EDGE_COLOURS["output"]
+    assert diagnostics.kind_colour("a1") == EDGE_COLOURS["activation"]
+    assert diagnostics.kind_colour("output") == EDGE_COLOURS["output"]
 
 
 def test_boxes_are_the_five_quantiles(ax):
@@ -121,8 +122,10 @@ def test_by_layer(ax):
     assert points(ax) == {"one": [(1, 0.5), (2, 1)], "two": [(1, 0), (2, 0.25)]}
 
 
-@pytest.mark.parametrize("draw", [lambda: diagnostics.strips({"affine_1": [1.0]}), lambda: diagnostics.auroc(FOUND, {}),
-                                  lambda: diagnostics.unit_discord({"sheaf": [1.0]}), lambda: diagnostics.by_layer({"one": [1.0]})])
+@pytest.mark.parametrize("draw", [
+    lambda: diagnostics.strips({"affine_1": [1.0]}), lambda: diagnostics.auroc(FOUND, {}),
+    lambda: diagnostics.unit_discord({"sheaf": [1.0]}), lambda: diagnostics.by_layer({"one": [1.0]}),
+])
 def test_without_axes_the_current_ones_are_taken(draw):
     fig, ax = plt.subplots()
     assert draw() is ax

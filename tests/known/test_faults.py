@@ -104,6 +104,7 @@ def test_sample_scores_follow_the_law_where_no_unit_switches():
     settled = (NeuralSheaf(CHAIN).pattern(faults.pinned(CHAIN, X, y), X) == sheaf.pattern(sheaf.forward(X), X)).all(axis=1)
     assert settled.mean() > 0.9
     np.testing.assert_allclose(scores["pinned discord"][settled], 1e-8 / rho[settled], rtol=1e-6)
+    np.testing.assert_allclose(faults.frozen_discord(sheaf, X, y), 1e-8 / rho, rtol=1e-6)
     np.testing.assert_allclose(scores["gradient"], np.linalg.norm(faults.sample_gradients(CHAIN, X, y), axis=1))
 
 
@@ -136,8 +137,8 @@ def test_trials_on_a_small_network():
     net = faults.plain(initial("paraboloid", "2x6x5x1", 0, True))
     dead = faults.dead_units("paraboloid", **net)
     assert all(values.shape == (11,) for kind in dead.values() for values in kind.values())
-    assert (dead["fault"]["kept stalks"] == 1).all() and (dead["fault"]["frozen pattern"] == 1).all() and (dead["fault"]["gradient"] == 1).all()
-    assert (dead["fault"]["pinned discord"][:6] == 1).all()                   # the first layer reads the boundary: no label wakes it
+    assert all((dead["fault"][d] == 1).all() for d in ("kept stalks", "frozen pattern", "gradient"))
+    assert (dead["fault"]["pinned discord"][:6] == 1).all()                   # layer 1 reads the boundary: no label wakes it
     scrambled = faults.scrambled_layers("paraboloid", **net, draws=2, seed=1)
     assert all(values.shape == (6,) for kind in scrambled.values() for values in kind.values())
     assert (scrambled["fault"]["kept stalks"] == 1).all() and (scrambled["null"]["kept stalks"] == 0.5).all()
@@ -150,7 +151,7 @@ def test_trials_on_a_small_network():
 @pytest.mark.parametrize("method", ["sheaf", "gd"])
 def test_trials_that_train(method):
     learned = faults.learned_flips("paraboloid", "2x5x1", method, 50, 0.01, 0)
-    assert set(learned) == {"pinned discord", "loss", "gradient"} | ({"kept stalks"} if method == "sheaf" else set())
+    assert set(learned) == {"pinned discord", "frozen pattern", "loss", "gradient"} | ({"kept stalks"} if method == "sheaf" else set())
     found = faults.saturated_outputs("circular", "2x5x1", method, 100, 10.0, [0, 1, 2], 4)
     assert set(found) == {"fault", "null", "longer"} and all(v.shape == (4,) for kind in found.values() for v in kind.values())
     assert (found["fault"]["kept stalks"] == 1).all() and (found["longer"]["kept stalks"] == 0.5).all()

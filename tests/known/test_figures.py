@@ -11,6 +11,7 @@ import figures_06  # noqa: F401  (its oracles register themselves)
 import figures_07  # noqa: F401
 import figures_08  # noqa: F401
 import figures_09  # noqa: F401
+import figures_09_report  # noqa: F401
 import figures_10  # noqa: F401
 from figure_oracles import FIGURES, ORACLES, ROOT, close, numbers, oracle
 from oracles import dense_laplacian, dense_system
