@@ -39,10 +39,10 @@ def equilibrium(sheaf: NeuralSheaf, x, pins: Pin | Sequence[Pin] = (), start=Non
     Every answer that converged is a strict local minimum of V with the pins; which one depends on the start, and it need not be
     the heat flow's limit: for that use `relax` or `exact_flow`. Of the start only the coordinates without a kink count, and the
     sign of those with one. mode "track" leaves a side only where the minimum is a wrong corner; "global" takes the lower of both
-    sides in every unit, which finds lower energies more often, and need not find the lowest. A sigmoid or softmax output with a_out pinned (hard, whole) adds the
-    cross-entropy ψ(z) − a_outᵀz; otherwise the output edge is left out. Iteration stops where the gradient in the injections is below
-    tol times the terms that cancel in it, (Σ g²/w)^½ against (Σ w(|w_i| + |u_i|)²)^½, or a full step on the same pieces does not halve it
-    any more (rounding).
+    sides in every unit, which finds lower energies more often, and need not find the lowest. A sigmoid or softmax output with a_out
+    pinned (hard, whole) adds the cross-entropy ψ(z) − a_outᵀz; otherwise the output edge is left out. Iteration stops where the
+    gradient in the injections is below tol times the terms that cancel in it, (Σ g²/w)^½ against (Σ w(|w_i| + |u_i|)²)^½, or a full
+    step on the same pieces does not halve it any more (rounding).
     Raises ValueError for max-pool and for kinks that do not separate (`kinks`), for an unknown mode, and for other pins on a_out.
     """
     x = batch(INPUT, x, check_sheaf(sheaf).network.n_in).copy()
@@ -129,7 +129,10 @@ class Others:
 
     @property
     def lowest(self) -> np.ndarray:
-        """The cochain of lowest energy that was found for each sample: (B, N)."""
+        """The cochain of lowest energy that was found for each sample: (B, N). ValueError names a sample for which nothing converged."""
+        nothing = np.flatnonzero(self.count == 0)
+        if len(nothing):
+            raise ValueError(f"sample {nothing[0]} has no equilibrium: none of its {self.starts + 1} starts converged")
         return np.array([w[0] for w in self.cochains])
 
     def __repr__(self):

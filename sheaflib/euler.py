@@ -22,12 +22,13 @@ class HeatUnstable(ArithmeticError):
 class Stepper:
     """The state of a flow: w (B, width), steps taken (B,), last max|Δ| (B,), which samples still move (B,).
 
-    A subclass takes the steps in `advance`, and `name` says which; `any_step`: whether it is stable for every dt. A sample rests once
+    A subclass takes the steps in `advance`, and `name` says which; `any_step`: whether it is stable for every dt, `steps_in_time`: whether it has one. A sample rests once
     its max|Δ| < tol.
     """
 
     name = "euler"
     any_step = False
+    steps_in_time = True
     default_dt = None              # None: from the bound of λ_max
 
     def __init__(self, sheaf: NeuralSheaf, x, w, dt: float, alpha: float, pins: ResolvedPins, output_force: str, tol: float):

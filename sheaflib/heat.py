@@ -139,6 +139,8 @@ def _begin(sheaf, x, start, dt, alpha, pins, output_force, tol, stepper) -> Step
     w, alpha, tol = pinned.impose(w), positive("alpha", alpha), positive("tol", tol, zero=True)
     check_output_force(output_force)
     chosen = choose_stepper(stepper, sheaf, pinned)
+    if dt is not None and not chosen.steps_in_time:
+        raise ValueError(f"dt={dt!r}: {chosen.name} has no step, leave dt out")
     if dt is None:
         dt = chosen.default_dt or default_step(sheaf, pinned, augmented, alpha, output_force)
     dt = positive("dt", dt)

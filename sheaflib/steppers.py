@@ -84,7 +84,7 @@ class ChebyshevStepper(BatchStepper):
     anew whenever they change. It descends to a strict local minimum, not necessarily the flow's.
     """
 
-    name, any_step, default_dt = "chebyshev", True, 1.0
+    name, any_step, steps_in_time, default_dt = "chebyshev", True, False, 1.0
 
     def __init__(self, sheaf, x, w, dt, alpha, pins, output_force, tol):
         super().__init__(sheaf, x, w, dt, alpha, pins, output_force, tol)

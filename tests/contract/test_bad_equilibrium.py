@@ -1,5 +1,7 @@
 """Bad input to the equilibrium solvers is refused by the argument's name; arguments are left alone; samples do not see each other."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -158,3 +160,12 @@ def test_a_unit_that_nothing_reaches():
     sheaf = NeuralSheaf(Network.mlp([[[0.0], [1.0]], [[1.0, 1.0]]]))
     found = equilibrium(sheaf, [[1.0]], hard("a1", -1.0, at=0))
     assert found.converged.all() and found.certificate.minimum().all() and not np.isnan(found.certificate.margin).any()
+
+
+def test_the_lowest_of_nothing_is_refused():
+    """A sample for which no start converged has no lowest equilibrium: it is named."""
+    others = equilibrium(SHEAF, X, hard("z2", 1.0)).others(2)
+    assert others.lowest.shape == (2, SHEAF.N)
+    empty = replace(others, energies=[others.energies[0], others.energies[1][:0]], cochains=[others.cochains[0], others.cochains[1][:0]])
+    with pytest.raises(ValueError, match="sample 1 has no equilibrium: none of its 3 starts converged"):
+        empty.lowest

@@ -1,4 +1,5 @@
-# To be merged into tests/known/figures_09.py. Imports it needs:
+"""The oracle of notebook 09's report on the digits: the network trained again, gradients by the chain rule, stationarity by hand."""
+
 import numpy as np
 from figure_oracles import close, oracle
 from scipy.special import logsumexp
@@ -7,8 +8,6 @@ from sklearn.neural_network import MLPClassifier
 
 from sheaflib import Network, NeuralSheaf, equilibrium, hard
 
-
-# the report ---------------------------------------------------------------------------------------------------------------------
 
 def digits(**settings):
     """Images, labels with 5 % wrong ones, which those are, and weights and biases of the trained network: drawn as the notebook does."""

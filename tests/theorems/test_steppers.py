@@ -21,6 +21,16 @@ NAMES = {"implicit-euler": ImplicitEulerStepper, "minimising-movements": Minimis
 NEURON = NeuralSheaf(Network.mlp([[[1.0]], [[1.0]]], [[0.5], [0.0]]))       # u = ½
 
 
+def timed(name, dt):
+    """dt, None for the one stepper that has none."""
+    return None if name == "chebyshev" else dt
+
+
+def test_a_step_given_to_chebyshev_is_refused():
+    with pytest.raises(ValueError, match="dt=0.1: chebyshev has no step, leave dt out"):
+        relax(NEURON, [[0.0]], [[-2.0, -1.0, -1.0]], dt=0.1, stepper="chebyshev")
+
+
 def begin(stepper, p, dt=0.1, tol=0.0):
     """A stepper at the start of a problem."""
     pins = resolve(p.sheaf, p.pins, len(p.x))
@@ -162,7 +172,8 @@ def test_by_name_and_by_class_at_any_step(name):
     """A dt beyond Euler's limit, refused there, is fine here; the method says who it was; both ways give the same."""
     p = toy(3)
     options = {"pins": p.pins, "dt": 50.0, "tol": 1e-12, "max_steps": 3000}
-    run, again = (relax(p.sheaf, p.x, p.start, stepper=stepper, **options) for stepper in (name, NAMES[name]))
+    own = options | {"dt": timed(name, 50.0)}
+    run, again = (relax(p.sheaf, p.x, p.start, stepper=stepper, **own) for stepper in (name, NAMES[name]))
     np.testing.assert_array_equal(run.cochain, again.cochain)
     assert run.method == f"heat by {name}" and run.history.change.max() < 1e-12
     w = equilibrium(p.sheaf, p.x, p.pins, run.cochain).cochain             # polished: a minimising movement is taken loosely
@@ -179,7 +190,7 @@ def test_a_start_with_a_out_is_refused(name, output):
     sheaf, x = NeuralSheaf(Network.he([2, 3, 2], np.random.default_rng(0), output)), np.ones((1, 2))
     with pytest.raises(ValueError, match="start holds a_out, which .* out"):
         relax(sheaf, x, sheaf.forward(x, augmented=True), stepper=name)
-    run = relax(sheaf, x, sheaf.forward(x) + 0.1, stepper=name, dt=5.0, max_steps=2000)
+    run = relax(sheaf, x, sheaf.forward(x) + 0.1, stepper=name, dt=timed(name, 5.0), max_steps=2000)
     np.testing.assert_allclose(run.cochain, sheaf.forward(x), rtol=0, atol=0.01 if name == "minimising-movements" else 1e-8)
 
 
@@ -208,7 +219,7 @@ def test_passes_are_what_is_touched(name, seed):
         flow.advance(1)
         assert len(touched) - before == flow.passes[0] - paid
     assert flow.passes[0] == 10 if name == "chebyshev" else flow.passes[0] >= 4 * 5
-    run = relax(p.sheaf, p.x, p.start, pins=p.pins, stepper=name, dt=0.3, max_steps=5, tol=1e-300)
+    run = relax(p.sheaf, p.x, p.start, pins=p.pins, stepper=name, dt=timed(name, 0.3), max_steps=5, tol=1e-300)
     assert run.history.passes.tolist() == flow.passes.tolist() and run.history.steps.tolist() == [5]
 
 
@@ -217,7 +228,7 @@ def test_samples_that_rest_touch_nothing_more():
     p = small("chain", np.random.default_rng(5), n_batch=4, weighted=False)
     p = p._replace(pins=hard(p.sheaf.layout.names[-1], 1.0))
     for name in NAMES:
-        options = {"pins": p.pins, "stepper": name, "dt": 2.0, "tol": 1e-10, "max_steps": 5000, "every": 5000}
+        options = {"pins": p.pins, "stepper": name, "dt": timed(name, 2.0), "tol": 1e-10, "max_steps": 5000, "every": 5000}
         together = relax(p.sheaf, p.x, p.start, **options)
         alone = [relax(p.sheaf, p.x[[i]], p.start[[i]], **options) for i in range(4)]
         np.testing.assert_allclose(together.cochain, np.concatenate([run.cochain for run in alone]), rtol=0, atol=1e-8)
@@ -229,7 +240,7 @@ def test_samples_that_rest_touch_nothing_more():
 @pytest.mark.parametrize("stepper", ["prox-euler", "implicit-euler", "minimising-movements", "chebyshev"])
 def test_a_run_that_slides_at_rest_has_no_residual(stepper):
     """u = ½, a clamped to −1: z¹ rests at its corner, where V has the slopes −½ and ½; one corner, and no residual."""
-    run = relax(NEURON, [[0.0]], [[-2.0, -1.0, -1.0]], pins=hard("a1", -1.0), dt=0.3, tol=1e-13, stepper=stepper)
+    run = relax(NEURON, [[0.0]], [[-2.0, -1.0, -1.0]], pins=hard("a1", -1.0), dt=timed(stepper, 0.3), tol=1e-13, stepper=stepper)
     assert run.cochain.tolist() == [[0.0, -1.0, -1.0]]
     assert run.corners.tolist() == [[True, False, False]] and run.residual == 0 and run.error == 0
 
