@@ -21,7 +21,10 @@ NOBODY = float         # whom to tell how many more samples are done: none
 
 
 class EdgeRow(NamedTuple):
-    """One edge: mean discord, its shares of discord and of resistance, the null's 5 % point, median, 95 % point; NaN: none."""
+    """One edge: mean discord, its shares of discord and of resistance, the null's 5 % point, median, 95 % point; NaN: none.
+
+    same: mean discord of the samples that the null is of, which need not be all.
+    """
 
     name: str
     kind: str
@@ -32,11 +35,12 @@ class EdgeRow(NamedTuple):
     low: float = np.nan
     median: float = np.nan
     high: float = np.nan
+    same: float = np.nan
 
     @property
     def ratio(self) -> float:
-        """Discord over the null's median: at 1 the network knows no more of these labels than of permuted ones."""
-        return self.discord / self.median if self.median else np.nan
+        """Discord over the null's median, of the same samples: at 1 the network knows no more of these labels than of permuted ones."""
+        return self.same / self.median if self.median else np.nan
 
 
 class Neuron(NamedTuple):
@@ -131,7 +135,7 @@ def stiffness(sheaf: NeuralSheaf, x, at, done: Callable = NOBODY) -> Stiffness:
     return Stiffness(*(np.concatenate(column) for column in zip(*found)), shares)
 
 
-def edge_rows(sheaf: NeuralSheaf, per_edge: Mapping, permuted: Mapping, shares: Mapping) -> tuple[EdgeRow, ...]:
+def edge_rows(sheaf: NeuralSheaf, per_edge: Mapping, subset: np.ndarray, permuted: Mapping, shares: Mapping) -> tuple[EdgeRow, ...]:
     """One row an edge, the last one of all together; shares are of all edges but the output's, which has no resistance."""
     inner = sum(per_edge[name].mean() for name in shares)
     rows = []
@@ -139,9 +143,10 @@ def edge_rows(sheaf: NeuralSheaf, per_edge: Mapping, permuted: Mapping, shares: 
         mean = float(per_edge[edge.name].mean())
         share = float(mean / inner) if inner and edge.name in shares else np.nan
         resistance, around = shares.get(edge.name, np.nan), band(permuted.get(edge.name))
-        rows.append(EdgeRow(edge.name, edge.kind, edge.dim, mean, share, resistance, *around))
-    discord, around = sum(row.discord for row in rows), band(sum(permuted.values()) if permuted else None)
-    return *rows, EdgeRow("total", "", sum(row.size for row in rows), discord, np.nan, np.nan, *around)
+        rows.append(EdgeRow(edge.name, edge.kind, edge.dim, mean, share, resistance, *around, float(per_edge[edge.name][subset].mean())))
+    discord, same = (sum(getattr(row, name) for row in rows) for name in ("discord", "same"))
+    around = band(sum(permuted.values()) if permuted else None)
+    return *rows, EdgeRow("total", "", sum(row.size for row in rows), discord, np.nan, np.nan, *around, same)
 
 
 def band(values) -> tuple[float, float, float]:

@@ -10,8 +10,8 @@ import numpy as np
 
 from sheaflib.checks import real_array
 from sheaflib.forces import check_output_force
-from sheaflib.pins import ResolvedPins
-from sheaflib.sheaf import NeuralSheaf
+from sheaflib.pins import ResolvedPins, resolve
+from sheaflib.sheaf import NeuralSheaf, check_sheaf
 from sheaflib.substitution import inject, send_back
 
 AT_ONCE = 2**24        # entries of a dense array that are made in one go
@@ -26,7 +26,11 @@ class Frozen:
     """
 
     def __init__(self, sheaf: NeuralSheaf, pattern, pins: ResolvedPins | None = None, z=None, output_force: str = "jacobian"):
-        self.sheaf, self.pattern = sheaf, sheaf.check_pattern(pattern)
+        self.sheaf, self.pattern = check_sheaf(sheaf), sheaf.check_pattern(pattern)
+        check_output_force(output_force)
+        if not len(self.pattern):
+            raise ValueError(f"pattern is an empty batch: got (0, {sheaf.M}), expected (B, {sheaf.M}) with B ≥ 1")
+        pins = resolved(sheaf, pins, len(self.pattern), z is not None)
         self.J = None if z is None else output_maps(sheaf, z, len(self.pattern), output_force)
         if z is not None:
             check_output_pins(sheaf, pins, output_force)
@@ -97,12 +101,16 @@ class Frozen:
         return out if self.n == self.width else out[:, self.free]
 
     def inverse(self, v: np.ndarray) -> np.ndarray:
-        """L⁻¹ v: one pass each way, and with pins a correction of rank (number of pinned coordinates)."""
+        """L⁻¹ v: one pass each way. With pins three, a correction of rank h, the number of pinned coordinates, and h vectors kept a sample."""
+        if not len(self.held):
+            return self.forward(self.backward(v) / self.weights)
+        found = self._pinned_inverse(v)
+        return found + self._pinned_inverse(v - self.laplacian(found))        # once more, for what cancelled
+
+    def _pinned_inverse(self, v: np.ndarray) -> np.ndarray:
         eta = self.backward(self.embed(v)) / np.sqrt(self.weights)
-        if len(self.held):
-            eta -= (self._pinned @ (eta[:, None] @ self._pinned).swapaxes(1, 2))[:, :, 0]
-        eta /= np.sqrt(self.weights)
-        out = self.forward(eta)
+        eta -= (self._pinned @ (eta[:, None] @ self._pinned).swapaxes(1, 2))[:, :, 0]
+        out = self.forward(eta / np.sqrt(self.weights))
         return out if self.n == self.width else out[:, self.free]
 
     @property
@@ -136,6 +144,16 @@ class Frozen:
         """L as dense matrices: (B, n, n)."""
         return self._each(Frozen.laplacian, np.eye(self.n))
 
+    def inverse_matrix(self) -> np.ndarray:
+        """L⁻¹ as dense matrices, by substitution: (B, n, n)."""
+        return self._each(Frozen.inverse, np.eye(self.n))
+
+    def root(self) -> np.ndarray:
+        """A with L = AᵀA, the rows √w δ and √γ, the columns of the free coordinates: (B, rows, n)."""
+        columns = self._each(Frozen.push, self.embed(np.eye(self.n))) * np.sqrt(self.weights)
+        springs = np.broadcast_to(np.diag(np.sqrt(self.springs))[self.free], (len(self), self.n, self.width))
+        return np.concatenate([columns, springs[:, :, self.springs > 0]], axis=2).swapaxes(1, 2)
+
     def _each(self, apply, vectors: np.ndarray) -> np.ndarray:
         """A map of every sample on all of `vectors` (m, k): (B, m, k), some samples at a time."""
         m, k = vectors.shape
@@ -148,6 +166,16 @@ class Frozen:
             part.J = None if part.J is None else np.repeat(part.J, m, axis=0)
             out[start:start + step] = apply(part, np.tile(vectors, (count, 1))).reshape(count, m, k)
         return out
+
+
+def resolved(sheaf: NeuralSheaf, pins, n_batch: int, augmented: bool) -> ResolvedPins | None:
+    """Pins of either kind as indices into the (augmented) cochain; ValueError when they were resolved for the other width."""
+    if pins is None or not isinstance(pins, ResolvedPins):
+        return pins if pins is None else resolve(sheaf, pins, n_batch, augmented)
+    width = sheaf.augmented_layout.size if augmented else sheaf.N
+    if pins.width != width:
+        raise ValueError(f"pins are for cochains of width {pins.width}, expected {width}: {'with' if augmented else 'without'} a_out")
+    return pins
 
 
 def output_maps(sheaf: NeuralSheaf, z, n_batch: int, output_force: str) -> np.ndarray:

@@ -96,7 +96,7 @@ def report(network: Network, X, y, *, permutations: int = 20, samples: int = 200
         found = diagnosis.pinned(sheaf, X, y, everyone, everyone, done)
         null = diagnosis.null(sheaf, X, y, subset, permutations, rng, done)
         stiff = diagnosis.stiffness(sheaf, X, subset, done)
-    *edges, total = diagnosis.edge_rows(sheaf, found.per_edge, null, stiff.shares)
+    *edges, total = diagnosis.edge_rows(sheaf, found.per_edge, subset, null, stiff.shares)
     discord = sum(found.per_edge.values())
     pin = network.nodes[-1].name if network.output.is_identity else f"a_out ({network.output.name}, cross-entropy)"
     first, neurons = np.argsort(-discord, kind="stable")[:listed], diagnosis.worst_neurons(sheaf, found.neurons, NEURONS)

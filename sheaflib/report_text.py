@@ -73,7 +73,7 @@ def cells(row) -> tuple[str, ...]:
 def facts(report) -> list[tuple[str, list[str]]]:
     """What stands below the table: a name and what is to be said of it."""
     more = ["…"] if len(report.worst) > LISTED else []
-    null = [f"labels of {len(report.subset)} samples permuted {report.permutations} times", "ratio: discord over the median"]
+    null = [f"labels of {len(report.subset)} samples permuted {report.permutations} times", "ratio: their own discord over the median"]
     return [
         ("λ₁", [spread(report.smallest), f"forward-pass patterns of {len(report.subset)} samples: median and range"]),
         ("λ_max", [spread(report.largest)]),

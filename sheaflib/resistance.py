@@ -12,9 +12,9 @@ from functools import cached_property
 
 import numpy as np
 
-from sheaflib.checks import batch
+from sheaflib.checks import batch, positive
 from sheaflib.frozen import Frozen
-from sheaflib.sheaf import NeuralSheaf
+from sheaflib.sheaf import NeuralSheaf, check_sheaf
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,8 +54,7 @@ class Resistance:
         error = batch("error", error, m)
         if len(error) != n_batch:
             raise ValueError(f"error has {len(error)} rows, expected {n_batch}: one a sample")
-        if not spring > 0:
-            raise ValueError(f"spring={spring:g} must be > 0")
+        spring = np.inf if np.ndim(spring) == 0 and spring == np.inf else positive("spring", spring)
         current = np.linalg.solve(self.total + np.eye(m) / spring, error[:, :, None])
         return (self.G.swapaxes(1, 2) @ current)[:, :, 0] / self.sheaf.row_weights[:self.sheaf.N]
 
@@ -78,5 +77,5 @@ def effective_resistance(sheaf: NeuralSheaf, pattern, stalk: str | None = None) 
 
     ValueError for an unknown stalk or a pattern of the wrong shape.
     """
-    here = sheaf.layout[sheaf.network.nodes[-1].name if stalk is None else stalk]
+    here = check_sheaf(sheaf).layout[sheaf.network.nodes[-1].name if stalk is None else stalk]
     return Resistance(sheaf, Frozen(sheaf, pattern).rows(np.arange(here.start, here.stop)))

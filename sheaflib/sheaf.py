@@ -203,7 +203,7 @@ class NeuralSheaf:
 
     def coboundary(self, pattern) -> sparse.csr_array:
         """δ_Ω for one pattern, sparse (N, N), lower triangular with unit diagonal (Lemma 3.2)."""
-        s = self._one(pattern)
+        s = self.one_pattern(pattern)
         parts = [(np.arange(self.N, dtype=np.int32),) * 2 + (np.ones(self.N),)]
         for node in self.network.nodes:
             rows, columns, entries = node.operation.triplets(self.own(node, s)[0])
@@ -256,7 +256,7 @@ class NeuralSheaf:
 
     def cellular(self, pattern) -> CellularSheaf:
         """The sheaf of one frozen pattern as a `CellularSheaf` with the paper's extended stalks and restriction maps."""
-        s = self._one(pattern)
+        s = self.one_pattern(pattern)
         edges = [edge for node in self.network.nodes for edge in self._sheaf_edges(node, s)]
         return CellularSheaf(dict(zip(self.extended_layout.names, self.extended_layout.dims)), edges)
 
@@ -291,7 +291,8 @@ class NeuralSheaf:
             return None
         return pattern[:, self.pattern_layout[node.name]] if node.name in self.pattern_layout else pattern[:, :0]
 
-    def _one(self, pattern) -> np.ndarray:
+    def one_pattern(self, pattern) -> np.ndarray:
+        """`pattern` checked to be one, as (1, M); ValueError for several."""
         s = self.check_pattern(pattern)
         if len(s) != 1:
             raise ValueError(f"pattern has shape {s.shape}, expected one pattern ({self.M},): a matrix belongs to one sample")

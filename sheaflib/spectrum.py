@@ -12,14 +12,15 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.sparse as sparse
 
-from sheaflib.checks import positive
+from sheaflib.checks import positive, whole
 from sheaflib.forces import check_output_force
-from sheaflib.frozen import Frozen, check_output_pins, output_maps
+from sheaflib.frozen import Frozen, check_output_pins, output_maps, resolved
 from sheaflib.lanczos import BASIS, Ritz, largest
 from sheaflib.pins import ResolvedPins
 from sheaflib.sheaf import NeuralSheaf
 
 DENSE = 400            # up to this many free coordinates a dense symmetric eigensolver is used
+AGREE = 1e-6           # λ₁ by two routes
 ROOM = 2**21           # entries that the Lanczos vectors of the samples treated at once may have: a cache's size
 
 
@@ -30,6 +31,7 @@ def bound(sheaf: NeuralSheaf, pins: ResolvedPins | None = None, augmented: bool 
     >>> round(bound(NeuralSheaf(Network.mlp([[[1.0]], [[1.0]]]))), 12)
     4.0
     """
+    pins = resolved(sheaf, pins, 1, augmented)
     if augmented:
         check_output_pins(sheaf, pins, output_force)
     squares = dict.fromkeys(sheaf.layout.names, 0.0)
@@ -75,7 +77,7 @@ class Extremes:
     """λ₁ and λ_max of every sample, (B,), with unit eigenvectors (B, N), or (B, N + n_out) with a_out; 0 where clamped.
 
     residual_low, residual_high (B,): |λ₁L⁻¹v − v| and |Lv/λ_max − v|. steps: how often L⁻¹ and L were applied, one pass over the
-    weights each way every time; (0, 0) for a dense solver. Clamped altogether, nothing is left: λ₁ = ∞, λ_max = 0.
+    weights each way every time; (0, 0) for a dense solver. fewest: the same for L⁻¹, of the samples that took fewest. Clamped altogether, nothing is left: λ₁ = ∞, λ_max = 0.
     """
 
     smallest: np.ndarray
@@ -86,6 +88,7 @@ class Extremes:
     residual_high: np.ndarray
     steps: tuple[int, int]
     free: int
+    fewest: int = 0
 
     @property
     def condition(self) -> np.ndarray:
@@ -97,10 +100,12 @@ class Extremes:
 
         With k steps P(θ < (1 − ε)λ_max(L⁻¹)) ≤ 1.648 √n exp(−√ε(2k − 1)) (Kuczyński & Woźniakowski 1992). 0 where k is too small to say.
         """
-        if self.steps == (0, 0):
+        if not 0 < positive("failure", failure) < 1:
+            raise ValueError(f"failure={failure:g}, expected a probability below 1")
+        if self.steps == (0, 0) or self.fewest >= self.free:
             return self.smallest
-        k = min(self.steps[0], BASIS)                                                     # restarts only add to the first cycle's Ritz value
-        epsilon = (np.log(1.648 * np.sqrt(self.free) / positive("failure", failure)) / (2 * k - 1))**2
+        k = min(self.fewest, BASIS)                                                       # restarts only add to the first cycle's Ritz value
+        epsilon = (np.log(1.648 * np.sqrt(self.free) / failure) / (2 * k - 1))**2
         return self.smallest * max(0.0, 1 - epsilon)
 
     def __repr__(self):
@@ -112,9 +117,11 @@ def extremes(sheaf: NeuralSheaf, pattern, pins: ResolvedPins | None = None, z=No
              tol: float = 1e-9, dense: int = DENSE, least: int = 0, seed: int = 0) -> Extremes:
     """λ₁, λ_max and their eigenvectors for every pattern (B, M), a batch at once; z (B, n_out): the logits, with which a_out is included.
 
-    Up to `dense` free coordinates by a dense solver; beyond, λ_max by Lanczos on L and λ₁ by Lanczos on L⁻¹, no matrix formed: `tol`
-    is the relative accuracy of the values; a vector's is its residual over the distance of the next eigenvalue. least: steps at least on
-    L⁻¹, for a better `lower`.
+    pins: as everywhere, or resolved. Up to `dense` free coordinates by a dense solver; beyond, λ_max by Lanczos on L and λ₁ by Lanczos
+    on L⁻¹, no matrix formed, with some 40 vectors a sample and one more a pinned coordinate. `tol` is about the relative accuracy of the
+    values, clusters that Lanczos has not resolved aside; a vector's is its residual over the distance of the next eigenvalue. least: steps
+    at least on L⁻¹, for a better `lower`. Raises ValueError for bad input, ArithmeticError when Lanczos does not arrive, or pins cut so large a gain that
+    L⁻¹ is lost in rounding.
 
     >>> from sheaflib.network import Network
     >>> found = extremes(NeuralSheaf(Network.mlp([[[1.0]]])), [[]])
@@ -122,16 +129,17 @@ def extremes(sheaf: NeuralSheaf, pattern, pins: ResolvedPins | None = None, z=No
     (1.0, 1.0)
     """
     frozen, tol = Frozen(sheaf, pattern, pins, z, output_force), positive("tol", tol)
+    dense, least = whole("dense", dense, least=0), whole("least", least, least=0)
     if not frozen.n:
         nothing, zero = np.zeros((len(frozen), frozen.width)), np.zeros(len(frozen))
         return Extremes(np.full(len(frozen), np.inf), zero, nothing, nothing, zero, zero, (0, 0), 0)
     if frozen.n <= dense:
-        values, vectors = np.linalg.eigh(frozen.matrix())
-        bottom, top = (frozen.embed(vectors[:, :, i].copy()) for i in (0, -1))
-        return Extremes(values[:, 0], values[:, -1], bottom, top, np.zeros(len(frozen)), np.zeros(len(frozen)), (0, 0), frozen.n)
-    low, high = _lanczos(frozen, "inverse", tol, least, seed), _lanczos(frozen, "laplacian", tol, 0, seed)
-    return Extremes(1 / low.value, high.value, frozen.embed(low.vector), frozen.embed(high.vector),
-                    low.residual / low.value, high.residual / high.value, (low.steps, high.steps), frozen.n)
+        low, high, bottom, top = _dense(frozen)
+        return Extremes(low, high, frozen.embed(bottom), frozen.embed(top), np.zeros(len(frozen)), np.zeros(len(frozen)), (0, 0), frozen.n)
+    low, fewest = _lanczos(frozen, "inverse", tol, least, seed)
+    high, _ = _lanczos(frozen, "laplacian", tol, 0, seed)
+    return Extremes(_gap(frozen, low), high.value, frozen.embed(low.vector), frozen.embed(high.vector),
+                    low.residual / low.value, high.residual / high.value, (low.steps, high.steps), frozen.n, fewest)
 
 
 def smallest(sheaf: NeuralSheaf, pattern, pins: ResolvedPins | None = None, z=None, output_force: str = "jacobian", *,
@@ -140,24 +148,47 @@ def smallest(sheaf: NeuralSheaf, pattern, pins: ResolvedPins | None = None, z=No
     frozen = Frozen(sheaf, pattern, pins, z, output_force)
     if not frozen.n:
         return np.full(len(frozen), np.inf)
-    return 1 / _lanczos(frozen, "inverse", positive("tol", tol), 0, seed).value
+    return _gap(frozen, _lanczos(frozen, "inverse", positive("tol", tol), 0, seed)[0])
 
 
 def extreme(sheaf: NeuralSheaf, pattern, pins: ResolvedPins | None = None, z=None, output_force: str = "jacobian") -> tuple[float, float]:
     """(λ₁, λ_max) for one pattern; with every coordinate clamped nothing is left: (∞, 0). As `extremes`."""
-    found = extremes(sheaf, pattern, pins, z, output_force)
+    found = extremes(sheaf, sheaf.one_pattern(pattern), pins, z, output_force)
     return float(found.smallest[0]), float(found.largest[0])
 
 
-def _lanczos(frozen: Frozen, operator: str, tol: float, least: int, seed: int) -> Ritz:
-    """The largest eigenpair of L⁻¹ ("inverse") or L ("laplacian") of every sample, as many samples at once as a cache holds."""
-    start = np.random.default_rng(seed).standard_normal((1, frozen.n))
-    together, found = max(1, ROOM // (BASIS * frozen.n)), []
+def _dense(frozen: Frozen) -> tuple[np.ndarray, ...]:
+    """λ₁, λ_max (B,) and their vectors (B, n). eigh(L) would leave an error of rounding · λ_max in λ₁: hence L⁻¹, with pins singular values."""
+    if len(frozen.held):
+        _, sizes, vectors = np.linalg.svd(frozen.root(), full_matrices=False)
+        return sizes[:, -1]**2, sizes[:, 0]**2, vectors[:, -1].copy(), vectors[:, 0].copy()
+    inverse, bottoms = np.linalg.eigh(frozen.inverse_matrix())
+    values, tops = np.linalg.eigh(frozen.matrix())
+    return 1 / inverse[:, -1], values[:, -1], bottoms[:, :, -1].copy(), tops[:, :, -1].copy()
+
+
+def _gap(frozen: Frozen, low: Ritz) -> np.ndarray:
+    """λ₁ from the largest Ritz pair of L⁻¹, held against vᵀLv where pins may make L⁻¹ inexact; ArithmeticError where they disagree."""
+    if not len(frozen.held):
+        return 1 / low.value
+    quotient = (low.vector * frozen.laplacian(low.vector)).sum(axis=1)
+    off = np.abs(quotient * low.value - 1)
+    if not (off < AGREE).all():
+        raise ArithmeticError(f"λ₁ of sample {int(np.argmax(~(off < AGREE)))}: pins cut a gain so large that L⁻¹ is lost in rounding "
+                              f"(1/θ = {1 / low.value[np.argmax(~(off < AGREE))]:.3g}, vᵀLv = {quotient[np.argmax(~(off < AGREE))]:.3g})")
+    return quotient
+
+
+def _lanczos(frozen: Frozen, operator: str, tol: float, least: int, seed: int) -> tuple[Ritz, int]:
+    """The largest eigenpair of L⁻¹ ("inverse") or L ("laplacian") of every sample, as many at once as a cache holds, and the fewest steps."""
+    start = np.random.default_rng(whole("seed", seed, least=0)).standard_normal((1, frozen.n))
+    together, found = max(1, ROOM // max(BASIS * frozen.n, frozen.width * (1 + len(frozen.held)))), []
     for i in range(0, len(frozen), together):
         part = frozen.samples(slice(i, i + together))
         found.append(largest(getattr(part, operator), np.broadcast_to(start, (len(part), frozen.n)), tol, least=least))
     value, vector, residual = (np.concatenate(column) for column in list(zip(*found))[:3])
-    return Ritz(value, vector, residual, max(part.steps for part in found))
+    steps = [part.steps for part in found]
+    return Ritz(value, vector, residual, max(steps)), min(steps)
 
 
 def _range(values: np.ndarray) -> str:
@@ -167,6 +198,7 @@ def _range(values: np.ndarray) -> str:
 
 def _root(sheaf: NeuralSheaf, pattern, pins, z, output_force) -> sparse.csr_array:
     """A with L = AᵀA: the rows √w_e of δ and √γ of the penalty edges, the columns of the free coordinates."""
+    pins = resolved(sheaf, pins, 1, z is not None)
     if z is not None:
         check_output_pins(sheaf, pins, output_force)
     delta = sheaf.coboundary(pattern) if z is None else augmented_coboundary(sheaf, pattern, z, output_force)

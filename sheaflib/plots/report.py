@@ -33,14 +33,15 @@ def overview(report) -> Figure:
 
 
 def edges(rows: Sequence, ax=None):
-    """Mean discord of each edge (a mark), the null's 5 to 95 % band and its median, on a log axis; rows as in `Report.edges`."""
+    """Mean discord of each edge (a mark; of the null's samples, where there is one), the null's 5 to 95 % band and median, on a log axis."""
     ax = plt.gca() if ax is None else ax
     for place, row in enumerate(rows):
         if row.median > 0:
             ax.plot([row.low, row.high], [place] * 2, color=NULL, linewidth=9, solid_capstyle="butt", zorder=1)
             ax.plot(row.median, place, "|", color="0.3", markersize=9, zorder=2)
-        if row.discord > 0:
-            ax.plot(row.discord, place, "o", color=EDGE_COLOURS[row.kind], markersize=7, zorder=3)
+        mark = row.same if row.median > 0 else row.discord
+        if mark > 0:
+            ax.plot(mark, place, "o", color=EDGE_COLOURS[row.kind], markersize=7, zorder=3)
     if any(row.discord > 0 or row.median > 0 for row in rows):
         ax.set_xscale("log")
     ax.set_yticks(range(len(rows)), [row.name.replace("_", " ") for row in rows])

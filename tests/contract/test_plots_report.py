@@ -13,7 +13,7 @@ from sheaflib import report as make
 from sheaflib.diagnosis import EdgeRow, Neuron
 from sheaflib.plots import EDGE_COLOURS, report
 
-ROWS = [EdgeRow("affine_1", "affine", 4, 0.1, 0.5, 0.5, 1.0, 2.0, 3.0), EdgeRow("activation_1", "activation", 4, 0.2, 0.5, 0.5)]
+ROWS = [EdgeRow("affine_1", "affine", 4, 0.3, 0.5, 0.5, 1.0, 2.0, 3.0, 0.1), EdgeRow("activation_1", "activation", 4, 0.2, 0.5, 0.5)]
 
 
 @pytest.fixture

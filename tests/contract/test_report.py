@@ -130,7 +130,7 @@ def test_what_every_report_holds(output, n_out):
     for row in found.edges:
         assert row.discord == pytest.approx(found.per_edge[row.name].mean()) and row.low <= row.median <= row.high
         assert found.null[row.name].shape == (3,) and row.median == pytest.approx(np.median(found.null[row.name]))
-        assert row.ratio == pytest.approx(row.discord / row.median)
+        assert row.same == pytest.approx(found.per_edge[row.name][found.subset].mean()) and row.ratio == pytest.approx(row.same / row.median)
         assert np.isnan(row.share) == np.isnan(row.resistance) == (row.name == "output")
     for column in ("share", "resistance"):
         assert sum(getattr(row, column) for row in found.edges if row.name != "output") == pytest.approx(1)

@@ -201,6 +201,8 @@ def test_the_lower_bound_of_the_gap():
     assert few.steps[0] < 15 and few.lower()[0] == 0
     with pytest.raises(ValueError, match="failure=-1 must be > 0"):
         found.lower(-1)
+    with pytest.raises(ValueError, match="failure=5, expected a probability below 1"):
+        found.lower(5)
 
 
 def test_everything_clamped_leaves_no_eigenvalue():
@@ -229,8 +231,83 @@ def test_memory_grows_with_vectors_not_with_matrices():
 def test_restarts_do_not_count_for_the_lower_bound():
     """P(θ < (1 − ε)λ) ≤ 1.648 √n e^{−√ε(2k−1)} is a theorem on k steps without a restart: beyond the first cycle k does not grow."""
     one = np.ones(1)
-    long = spectrum.Extremes(one, one, one, one, one, one, (500, 3), 1000)
+    long = spectrum.Extremes(one, one, one, one, one, one, (500, 3), 1000, 500)
     k = 24
     assert 1.648 * np.sqrt(1000) * np.exp(-np.sqrt(1 - long.lower(1e-9)[0]) * (2 * k - 1)) == pytest.approx(1e-9, rel=1e-9)
-    short = spectrum.Extremes(one, one, one, one, one, one, (20, 3), 1000)
+    short = spectrum.Extremes(one, one, one, one, one, one, (500, 3), 1000, 20)             # the sample that took fewest counts
     assert 1.648 * np.sqrt(1000) * np.exp(-np.sqrt(1 - short.lower(1e-6)[0]) * 39) == pytest.approx(1e-6, rel=1e-9)
+
+
+def gap_of(sheaf, s):
+    """λ₁ = 1/‖W^-½ δ⁻ᵀ‖², from singular values: small ones keep their digits where eigenvalues of L lose them."""
+    delta = np.linalg.inv(sheaf.coboundary(s).toarray())
+    return 1 / np.linalg.norm(delta / np.sqrt(sheaf.row_weights[:sheaf.N]), 2)**2
+
+
+@pytest.mark.parametrize("dense", [0, 400])
+def test_a_gap_far_below_rounding_of_the_largest_eigenvalue(dense):
+    """Gain 1000 a layer: λ₁ = 5e-19 beside λ_max = 1e6; and edge weights over twelve decades."""
+    rng = np.random.default_rng(10)
+    chain = NeuralSheaf(Network.mlp([[[1e3]]] * 4))
+    found = spectrum.extremes(chain, np.ones((1, 3)), dense=dense)
+    assert found.smallest[0] == pytest.approx(gap_of(chain, np.ones(3)), rel=1e-8) and found.condition[0] > 1e20
+    for _ in range(10):
+        network = Network.he([3, 12, 9, 2], rng)
+        sheaf = NeuralSheaf(network, {e.name: 10.0**rng.uniform(-6, 6) for e in NeuralSheaf(network).edges})
+        s = any_pattern(sheaf, rng)
+        close = 1e-8 if dense else 1e-4                    # Lanczos: clusters that it has not resolved
+        assert spectrum.extremes(sheaf, s, dense=dense).smallest[0] == pytest.approx(gap_of(sheaf, s[0]), rel=close)
+
+
+@pytest.mark.parametrize("hidden, n_out", [(60, 3), (67, 3), (60, 1), (100, 1), (300, 5)])
+def test_wide_layers_have_few_eigenvalues_and_lanczos_knows_when_it_is_done(hidden, n_out):
+    """One hidden layer: 3 + 4·n_out distinct ones at most, so that every batch comes to an invariant subspace and looks on."""
+    rng = np.random.default_rng(hidden)
+    sheaf = NeuralSheaf(Network.he([3, hidden, n_out], rng))
+    patterns = any_pattern(sheaf, rng, 20)
+    found = spectrum.extremes(sheaf, patterns, dense=0, least=24)
+    for i, s in enumerate(patterns):
+        values = np.linalg.eigvalsh(dense_laplacian(sheaf, s))
+        np.testing.assert_allclose((found.smallest[i], found.largest[i]), values[[0, -1]], rtol=1e-10)
+
+
+@pytest.mark.parametrize("gain", [1.0, 10.0, 30.0])
+@pytest.mark.parametrize("dense", [0, 400])
+def test_pins_that_cut_a_gain(gain, dense):
+    """Every hidden activity clamped: λ₁ is that of single layers, while δ⁻¹ without the pins has the gain of all six."""
+    rng = np.random.default_rng(11)
+    sheaf = NeuralSheaf(Network.mlp([gain * rng.standard_normal((5, 5)) for _ in range(6)]))
+    pins = [hard(f"a{i}", 0.0) for i in range(1, 6)]
+    free = resolve(sheaf, pins, 1).free
+    expected = np.linalg.eigvalsh(dense_laplacian(sheaf, np.ones(25))[np.ix_(free, free)])[0]
+    try:
+        found = spectrum.extremes(sheaf, np.ones((1, 25)), pins, dense=dense).smallest[0]
+    except ArithmeticError as lost:
+        assert dense == 0 and gain > 10 and "λ₁ of sample 0: pins cut a gain" in str(lost)
+    else:
+        assert found == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("call, error, message", [
+    (lambda sheaf, s: spectrum.extremes(sheaf.network, s), TypeError, "sheaf is a Network, expected NeuralSheaf"),
+    (lambda sheaf, s: spectrum.extremes(sheaf, s[:0]), ValueError, r"pattern is an empty batch: got \(0, 4\)"),
+    (lambda sheaf, s: spectrum.extreme(sheaf, s), ValueError, "expected one pattern"),
+    (lambda sheaf, s: spectrum.extremes(sheaf, s, dense=-1), ValueError, "dense=-1 must be ≥ 0"),
+    (lambda sheaf, s: spectrum.extremes(sheaf, s, least=2.5), TypeError, "least=2.5 must be a whole number"),
+    (lambda sheaf, s: spectrum.extremes(sheaf, s, seed=-1, dense=0), ValueError, "seed=-1 must be ≥ 0"),
+    (lambda sheaf, s: spectrum.extremes(sheaf, s, output_force="none"), ValueError, "output_force='none' is unknown"),
+    (lambda sheaf, s: spectrum.extremes(sheaf, s, resolve(sheaf, hard("a_out", 0.5), 2, True)), ValueError, "pins are for cochains of width 10, expected 9: without a_out"),
+    (lambda sheaf, s: spectrum.extremes(sheaf, s, hard("z9", 0.5)), ValueError, "z9"),
+])
+def test_bad_input_is_named(call, error, message):
+    sheaf = NeuralSheaf(Network.he([2, 4, 1], np.random.default_rng(0), "sigmoid"))
+    with pytest.raises(error, match=message):
+        call(sheaf, np.ones((2, 4)))
+
+
+def test_pins_are_taken_as_everywhere():
+    sheaf = NeuralSheaf(Network.he([2, 4, 1], np.random.default_rng(0)))
+    s, pins = np.ones((2, 4)), [hard("z2", 1.0), soft("a1", 0.0, 2.0)]
+    one, other = spectrum.extremes(sheaf, s, pins), spectrum.extremes(sheaf, s, resolve(sheaf, pins, 2))
+    np.testing.assert_array_equal(one.smallest, other.smallest)
+    np.testing.assert_array_equal(spectrum.eigenvalues(sheaf, s[0], pins), spectrum.eigenvalues(sheaf, s[0], resolve(sheaf, pins, 1)))

@@ -74,6 +74,6 @@ def _(n):
             rng = np.random.default_rng(0)
             subset = np.sort(rng.choice(1797, 200, replace=False))
             nulls = [pinned_edges(x[subset], y[rng.permutation(subset)], weights, biases).mean(axis=1) for _ in range(20)]
-            found = np.column_stack([by_edge.mean(axis=1), *np.quantile(nulls, (0.05, 0.5, 0.95), axis=0)])
+            found = np.column_stack([by_edge.mean(axis=1), by_edge[:, subset].mean(axis=1), *np.quantile(nulls, (0.05, 0.5, 0.95), axis=0)])
             names = ("affine_1", "activation_1", "affine_2", "activation_2", "affine_3", "output")
             close([n["edges"][name] for name in names], found, rtol=1e-6)
