@@ -1,7 +1,7 @@
 """The largest eigenpair of a symmetric positive operator for each sample of a batch, by Lanczos with thick restarts.
 
 SciPy's `eigsh` knows one operator at a time; here all samples of a batch share every call. Each new vector is made orthogonal to all
-that are kept, twice, so no spurious copies appear, not even where few distinct eigenvalues leave nothing new; `BASIS` vectors are kept at most, whatever the number of steps.
+that are kept, twice where little is left of it, so no spurious copies appear, not even where few distinct eigenvalues leave nothing new; `BASIS` vectors are kept at most, whatever the number of steps.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ BASIS = 24             # Lanczos vectors kept at once
 KEPT = 8               # Ritz vectors that a restart keeps
 MOST = 5000            # steps
 BREAKDOWN = 1e-14      # a new direction this small, relative to the eigenvalue, is none
+SHORT = 1e-2           # what is left of a new vector, relative to its largest part: below, it is made orthogonal twice
 EVERY = 8              # how often a batch of many samples is looked at
 
 
@@ -40,8 +41,14 @@ def largest(apply: Callable, start: np.ndarray, tol: float = 1e-9, basis: int = 
     for steps in range(1, most + 1):
         w = apply(Q[:, j])
         j += 1
-        T[:, j - 1, :j] = _project(Q[:, :j], w) + _project(Q[:, :j], w)       # the second takes out what rounding left
+        alpha = np.einsum("bn,bn->b", w, Q[:, j - 1])
+        w -= alpha[:, None] * Q[:, j - 1]                 # first, and alone: it is the largest part, and what follows takes its rounding out
+        T[:, j - 1, :j] = _project(Q[:, :j], w)
+        T[:, j - 1, j - 1] += alpha
         beta = np.linalg.norm(w, axis=1)
+        if (beta < SHORT * np.abs(alpha)).any():          # near an invariant subspace rounding would be all that is left: once more
+            T[:, j - 1, :j] += _project(Q[:, :j], w)
+            beta = np.linalg.norm(w, axis=1)
         if n_batch > 1 and steps % EVERY and j < min(basis, n) and steps < most:
             _append(Q, j, w, beta, T)
             continue
