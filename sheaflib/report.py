@@ -143,7 +143,7 @@ def label_rows(network: Network, y, n_batch: int) -> np.ndarray:
         wrong = ~np.isin(y, np.arange(n))
         if wrong.any():
             at = int(np.argmax(wrong))
-            raise ValueError(f"y holds {y[at]:g} at index {at}, expected classes 0 … {n - 1}: the output is {n} wide")
+            raise ValueError(f"y holds {y[at]:g} at index {at}, expected classes 0 … {n - 1}: the output is {n} wide; np.unique(y, return_inverse=True)[1] numbers classes")
         y = np.eye(n)[y.astype(int)]
     y = y[:, None] if y.ndim == 1 and n == 1 else y
     if y.shape != (n_batch, n):

@@ -13,7 +13,7 @@ COLUMNS = 100          # of a terminal
 MARGIN = 15            # where the facts below the table begin
 LISTED = 10            # samples that are printed
 NOISE = 1e-24          # a discord below this is rounding
-HEAD = ("edge", "size", "discord", "of discord", "of resistance", "labels permuted (5 to 95 %)", "ratio")
+HEAD = ("edge", "size", "discord", "its share", "share of ρ", "labels permuted (5 to 95 %)", "ratio")
 
 
 def line(report) -> str:
@@ -72,8 +72,9 @@ def cells(row) -> tuple[str, ...]:
 
 def facts(report) -> list[tuple[str, list[str]]]:
     """What stands below the table: a name and what is to be said of it."""
+    doubt = ["no better than permuted labels", "is X scaled as in training?", "are the classes in its order?"]
     more = ["…"] if len(report.worst) > LISTED else []
-    null = [f"labels of {len(report.subset)} samples permuted {report.permutations} times", "ratio: their own discord over the median"]
+    null = [f"labels of {len(report.subset)} samples permuted {report.permutations} times", "ratio: their own discord over the median", *doubt * (report.total.ratio > 0.5)]
     return [
         ("λ₁", [spread(report.smallest), f"forward-pass patterns of {len(report.subset)} samples: median and range"]),
         ("λ_max", [spread(report.largest)]),

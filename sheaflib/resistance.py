@@ -59,7 +59,10 @@ class Resistance:
         return (self.G.swapaxes(1, 2) @ current)[:, :, 0] / self.sheaf.row_weights[:self.sheaf.N]
 
     def discord(self, error, spring: float = np.inf) -> dict[str, np.ndarray]:
-        """Discord ‖η_e‖² of every edge at that equilibrium, by weights, pattern and error alone: edge name -> (B,)."""
+        """Discord ‖η_e‖² of every edge at that equilibrium, by weights, pattern and error alone: edge name -> (B,).
+
+        The error is one of the stalk: for a sigmoid or softmax output of the logits z^{k+1}, not of φ(z^{k+1}).
+        """
         eta = self.injections(error, spring)
         return {e.name: (eta[:, e.rows]**2).sum(axis=1) for e in self._edges}
 
