@@ -33,6 +33,7 @@ class Mutant(NamedTuple):
 SUBSTITUTION, ENERGY, EIGENVALUES = (f"tests/theorems/test_{name}.py" for name in ("substitution", "energy", "eigenvalues"))
 BLOCKS, AFFINE, LAYERS, PINS, SPECTRUM, FROZEN, LANCZOS = (
     f"tests/dense/test_{name}.py" for name in ("blocks", "affine", "layers", "pins", "spectrum", "frozen", "lanczos"))
+CIRCUIT, MINIBATCH = "tests/theorems/test_currents.py", "tests/parity/test_minibatch.py"
 RESISTANCE = "tests/theorems/test_resistance.py"
 REPORT = "tests/known/test_report_known.py tests/contract/test_report.py"
 NEURON, GRAPHS, ORDER = "tests/known/test_one_neuron.py", "tests/known/test_graphs.py", "tests/order/test_euler_order.py"
@@ -109,6 +110,11 @@ MUTANTS = [
     Mutant("diagnosis.py", "shuffled = np.concatenate([rng.permutation(subset)", "shuffled = np.concatenate([subset", "the null permutes nothing", REPORT),
     Mutant("diagnosis.py", "(0.05, 0.5, 0.95)", "(0.25, 0.5, 0.75)", "a narrower band than it says", REPORT),
     Mutant("report.py", "np.argsort(-discord, kind", "np.argsort(discord, kind", "the best samples for the worst", REPORT),
+    # the circuit of training
+    Mutant("currents.py", "np.eye(y.shape[1]) / weight", "0 * np.eye(y.shape[1])", "the label's own edge has no resistance", CIRCUIT),
+    Mutant("currents.py", "self.forward + kappa * (self.relaxed - self.forward)", "self.forward", "no activity is relaxed, whatever κ", CIRCUIT),
+    Mutant("minibatch.py", "rho[s] /= stiff", "rho[s] /= 1.0", "the compiled circuit forgets the stiffness", MINIBATCH),
+    Mutant("minibatch.py", "if not low < new < high:", "if False:", "Newton on a sigmoid leaves its bracket", MINIBATCH),
     # training: the NumPy step
     Mutant("joint.py", "self.dt * self.beta)", "self.beta)", "a step of the weights without dt", JOINT_ORDER),
     Mutant("joint.py", "f[:, last] -= output_weight", "f[:, last] += output_weight", "the label pushes the output away", HAND),
