@@ -37,7 +37,7 @@ class Frozen:
         self.last = sheaf.layout[sheaf.network.nodes[-1].name]
         self.width = sheaf.N if z is None else sheaf.augmented_layout.size
         self.weights = sheaf.row_weights[:self.width]
-        self.free = pins.free[:self.width] if pins else np.ones(self.width, dtype=bool)
+        self.free = pins.free if pins else np.ones(self.width, dtype=bool)
         self.springs = np.zeros(self.width)
         if pins:
             self.springs[pins.soft_index] = pins.gamma
@@ -101,7 +101,7 @@ class Frozen:
         return out if self.n == self.width else out[:, self.free]
 
     def inverse(self, v: np.ndarray) -> np.ndarray:
-        """L⁻¹ v: one pass each way. With pins three, a correction of rank h, the number of pinned coordinates, and h vectors kept a sample."""
+        """L⁻¹ v: one pass each way. With h pinned coordinates three, a correction of rank h, and h vectors kept a sample."""
         if not len(self.held):
             return self.forward(self.backward(v) / self.weights)
         found = self._pinned_inverse(v)
@@ -115,7 +115,10 @@ class Frozen:
 
     @property
     def _pinned(self) -> np.ndarray:
-        """What pins take from an injection: Q (B, width, h), its upper rows with [G w^-½ | Γ^-½]ᵀ = QR, G the rows of δ⁻¹ at the pins, Γ⁻¹ = 0 where clamped."""
+        """What pins take from an injection: the upper rows of Q, (B, width, h), where [G w^-½ | Γ^-½]ᵀ = QR.
+
+        G are the rows of δ⁻¹ at the pins; Γ⁻¹ = 0 where clamped.
+        """
         if "_kept" not in self.__dict__:
             springs = self.springs[self.held]
             give = np.sqrt(np.divide(1.0, springs, out=np.zeros(len(springs)), where=springs > 0))
@@ -170,8 +173,10 @@ class Frozen:
 
 def resolved(sheaf: NeuralSheaf, pins, n_batch: int, augmented: bool) -> ResolvedPins | None:
     """Pins of either kind as indices into the (augmented) cochain; ValueError when they were resolved for the other width."""
-    if pins is None or not isinstance(pins, ResolvedPins):
-        return pins if pins is None else resolve(sheaf, pins, n_batch, augmented)
+    if pins is None:
+        return None
+    if not isinstance(pins, ResolvedPins):
+        return resolve(sheaf, pins, n_batch, augmented)
     width = sheaf.augmented_layout.size if augmented else sheaf.N
     if pins.width != width:
         raise ValueError(f"pins are for cochains of width {pins.width}, expected {width}: {'with' if augmented else 'without'} a_out")

@@ -1,7 +1,8 @@
 """The largest eigenpair of a symmetric positive operator for each sample of a batch, by Lanczos with thick restarts.
 
 SciPy's `eigsh` knows one operator at a time; here all samples of a batch share every call. Each new vector is made orthogonal to all
-that are kept, twice where little is left of it, so no spurious copies appear, not even where few distinct eigenvalues leave nothing new; `BASIS` vectors are kept at most, whatever the number of steps.
+that are kept, twice where little is left of it, so no spurious copies appear, not even where few distinct eigenvalues leave nothing
+new; `BASIS` vectors are kept at most, whatever the number of steps.
 """
 
 from __future__ import annotations

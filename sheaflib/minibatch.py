@@ -40,6 +40,11 @@ class MiniBatches:
             raise ValueError(f"rule={rule!r}, optimiser={optimiser!r}, expected one of {', '.join(RULES)} and one of {', '.join(OPTIMISERS)}")
         if any(node.operation.slope for node in network.nodes[1::2]):
             raise ValueError("network has leaky ReLUs, expected slope 0")
+        if rule == "backprop" and kappa:
+            raise ValueError(f"kappa={kappa:g} with rule='backprop', expected 0: nothing is relaxed")
+        for name, beta in (("beta1", beta1), ("beta2", beta2)):
+            if not 0 <= beta < 1:
+                raise ValueError(f"{name}={beta:g}, expected a number in [0, 1)")
         self.x = np.ascontiguousarray(batch(INPUT, x, network.n_in))
         self.y = np.ascontiguousarray(check_labels(network.output, y, network.n_out, len(self.x)))
         self.chain, self.updates = Chain(network), 0

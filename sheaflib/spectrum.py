@@ -8,6 +8,8 @@ adds the block a_out and the edge a_out − J_φ z^{k+1}, linearised at a state.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
+from typing import Callable
 
 import numpy as np
 import scipy.sparse as sparse
@@ -77,7 +79,8 @@ class Extremes:
     """λ₁ and λ_max of every sample, (B,), with unit eigenvectors (B, N), or (B, N + n_out) with a_out; 0 where clamped.
 
     residual_low, residual_high (B,): |λ₁L⁻¹v − v| and |Lv/λ_max − v|. steps: how often L⁻¹ and L were applied, one pass over the
-    weights each way every time; (0, 0) for a dense solver. fewest: the same for L⁻¹, of the samples that took fewest. Clamped altogether, nothing is left: λ₁ = ∞, λ_max = 0.
+    weights each way every time; (0, 0) for a dense solver. fewest: the same for L⁻¹, of the samples that took fewest. Clamped
+    altogether, nothing is left: λ₁ = ∞, λ_max = 0.
     """
 
     smallest: np.ndarray
@@ -120,8 +123,8 @@ def extremes(sheaf: NeuralSheaf, pattern, pins: ResolvedPins | None = None, z=No
     pins: as everywhere, or resolved. Up to `dense` free coordinates by a dense solver; beyond, λ_max by Lanczos on L and λ₁ by Lanczos
     on L⁻¹, no matrix formed, with some 40 vectors a sample and one more a pinned coordinate. `tol` is about the relative accuracy of the
     values, clusters that Lanczos has not resolved aside; a vector's is its residual over the distance of the next eigenvalue. least: steps
-    at least on L⁻¹, for a better `lower`. Raises ValueError for bad input, ArithmeticError when Lanczos does not arrive, or pins cut so large a gain that
-    L⁻¹ is lost in rounding.
+    at least on L⁻¹, for a better `lower`. Raises ValueError for bad input, ArithmeticError when Lanczos does not arrive, or pins cut
+    so large a gain that L⁻¹ is lost in rounding.
 
     >>> from sheaflib.network import Network
     >>> found = extremes(NeuralSheaf(Network.mlp([[[1.0]]])), [[]])
@@ -136,8 +139,8 @@ def extremes(sheaf: NeuralSheaf, pattern, pins: ResolvedPins | None = None, z=No
     if frozen.n <= dense:
         low, high, bottom, top = _dense(frozen)
         return Extremes(low, high, frozen.embed(bottom), frozen.embed(top), np.zeros(len(frozen)), np.zeros(len(frozen)), (0, 0), frozen.n)
-    low, fewest = _lanczos(frozen, "inverse", tol, least, seed)
-    high, _ = _lanczos(frozen, "laplacian", tol, 0, seed)
+    low, fewest = _lanczos(frozen, Frozen.inverse, tol, least, seed)
+    high, _ = _lanczos(frozen, Frozen.laplacian, tol, 0, seed)
     return Extremes(_gap(frozen, low), high.value, frozen.embed(low.vector), frozen.embed(high.vector),
                     low.residual / low.value, high.residual / high.value, (low.steps, high.steps), frozen.n, fewest)
 
@@ -148,7 +151,7 @@ def smallest(sheaf: NeuralSheaf, pattern, pins: ResolvedPins | None = None, z=No
     frozen = Frozen(sheaf, pattern, pins, z, output_force)
     if not frozen.n:
         return np.full(len(frozen), np.inf)
-    return _gap(frozen, _lanczos(frozen, "inverse", positive("tol", tol), 0, seed)[0])
+    return _gap(frozen, _lanczos(frozen, Frozen.inverse, positive("tol", tol), 0, seed)[0])
 
 
 def extreme(sheaf: NeuralSheaf, pattern, pins: ResolvedPins | None = None, z=None, output_force: str = "jacobian") -> tuple[float, float]:
@@ -172,20 +175,21 @@ def _gap(frozen: Frozen, low: Ritz) -> np.ndarray:
     if not len(frozen.held):
         return 1 / low.value
     quotient = (low.vector * frozen.laplacian(low.vector)).sum(axis=1)
-    off = np.abs(quotient * low.value - 1)
-    if not (off < AGREE).all():
-        raise ArithmeticError(f"λ₁ of sample {int(np.argmax(~(off < AGREE)))}: pins cut a gain so large that L⁻¹ is lost in rounding "
-                              f"(1/θ = {1 / low.value[np.argmax(~(off < AGREE))]:.3g}, vᵀLv = {quotient[np.argmax(~(off < AGREE))]:.3g})")
+    agree = np.abs(quotient * low.value - 1) < AGREE
+    if not agree.all():
+        i = int(np.argmin(agree))
+        raise ArithmeticError(f"λ₁ of sample {i}: pins cut a gain so large that L⁻¹ is lost in rounding (1/θ = {1 / low.value[i]:.3g}, "
+                              f"vᵀLv = {quotient[i]:.3g})")
     return quotient
 
 
-def _lanczos(frozen: Frozen, operator: str, tol: float, least: int, seed: int) -> tuple[Ritz, int]:
-    """The largest eigenpair of L⁻¹ ("inverse") or L ("laplacian") of every sample, as many at once as a cache holds, and the fewest steps."""
+def _lanczos(frozen: Frozen, operator: Callable, tol: float, least: int, seed: int) -> tuple[Ritz, int]:
+    """The largest eigenpair of Frozen.inverse or Frozen.laplacian for every sample, as many at once as a cache holds, and the fewest steps."""
     start = np.random.default_rng(whole("seed", seed, least=0)).standard_normal((1, frozen.n))
     together, found = max(1, ROOM // max(BASIS * frozen.n, frozen.width * (1 + len(frozen.held)))), []
     for i in range(0, len(frozen), together):
         part = frozen.samples(slice(i, i + together))
-        found.append(largest(getattr(part, operator), np.broadcast_to(start, (len(part), frozen.n)), tol, least=least))
+        found.append(largest(partial(operator, part), np.broadcast_to(start, (len(part), frozen.n)), tol, least=least))
     value, vector, residual = (np.concatenate(column) for column in list(zip(*found))[:3])
     steps = [part.steps for part in found]
     return Ritz(value, vector, residual, max(steps)), min(steps)

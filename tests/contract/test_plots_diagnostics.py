@@ -1,29 +1,14 @@
 """The pictures of notebook 09 draw what they are given, on the axes they are given."""
 
-import matplotlib
-
-matplotlib.use("Agg")
-
 import matplotlib.pyplot as plt
-import numpy as np
 import pytest
 
+from pictures import labels
 from sheaflib.plots import EDGE_COLOURS, diagnostics
 
 EDGES = ("affine_1", "activation_1", "affine_2")
 METHODS = ("sheaf", "gradient descent")
 FOUND = {"1H, GD": {"loss": (0.1, 0.2, 0.3), "pinned discord": (0.4, 0.5, 0.6)}, "3H, sheaf": {"gradient": (0.7, 0.8, 0.9)}}
-
-
-@pytest.fixture
-def ax():
-    fig, ax = plt.subplots()
-    yield ax
-    plt.close(fig)
-
-
-def labels(axis):
-    return [text.get_text() for text in axis]
 
 
 def points(ax):

@@ -1,28 +1,14 @@
 """The pictures of notebook 08 draw what they are given, on the axes they are given."""
 
-import matplotlib
-
-matplotlib.use("Agg")
-
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
+from pictures import labels
 from sheaflib import Network, NeuralSheaf, exact_flow, hard
 from sheaflib.plots import inference
 
 RUNGS = {"slow": {"small": 100.0, "large": 1000.0}, "quick": {"small": 10.0, "large": None}, "untried": {}}
-
-
-@pytest.fixture
-def ax():
-    fig, ax = plt.subplots()
-    yield ax
-    plt.close(fig)
-
-
-def labels(axis):
-    return [text.get_text() for text in axis]
 
 
 def test_a_rung_that_is_missing_is_left_out(ax):

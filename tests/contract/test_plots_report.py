@@ -1,30 +1,17 @@
 """The pictures of a report draw what they are given, on the axes they are given."""
 
-import matplotlib
-
-matplotlib.use("Agg")
-
+import matplotlib.colors
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
+from pictures import labels
 from sheaflib import Network
 from sheaflib import report as make
 from sheaflib.diagnosis import EdgeRow, Neuron
 from sheaflib.plots import EDGE_COLOURS, report
 
 ROWS = [EdgeRow("affine_1", "affine", 4, 0.3, 0.5, 0.5, 1.0, 2.0, 3.0, 0.1), EdgeRow("activation_1", "activation", 4, 0.2, 0.5, 0.5)]
-
-
-@pytest.fixture
-def ax():
-    fig, ax = plt.subplots()
-    yield ax
-    plt.close(fig)
-
-
-def labels(axis):
-    return [text.get_text() for text in axis]
 
 
 def test_an_edge_is_a_mark_beside_its_band(ax):

@@ -1,28 +1,15 @@
 """The pictures of notebook 10 draw what they are given, on the axes they are given."""
 
-import matplotlib
-
-matplotlib.use("Agg")
-
+import matplotlib.colors
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
+from pictures import labels
 from sheaflib.plots import EDGE_COLOURS, resistance
 
 EDGES = {"affine_1": 2.0, "activation_1": 1.0, "output": 1.0}
 LINES = {"pinned": [0.0, 2.0, 3.0], "spring": [0.0, 1.5, 2.25, 3.0]}
-
-
-@pytest.fixture
-def ax():
-    fig, ax = plt.subplots()
-    yield ax
-    plt.close(fig)
-
-
-def labels(texts):
-    return [text.get_text() for text in texts]
 
 
 def by_label(ax):

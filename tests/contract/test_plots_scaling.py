@@ -1,24 +1,11 @@
 """The pictures of notebook 07 draw what they are given, on the axes they are given."""
 
-import matplotlib
-
-matplotlib.use("Agg")
-
-import matplotlib.pyplot as plt
 import numpy as np
-import pytest
 
 from sheaflib.plots import scaling
 
 BETA = [0.1, 1.0, 10.0]
 LOSS = np.array([[3.0, 5.0], [1.0, 2.0], [4.0, np.nan]])
-
-
-@pytest.fixture
-def ax():
-    fig, ax = plt.subplots()
-    yield ax
-    plt.close(fig)
 
 
 def test_the_line_joins_medians_and_stops_where_a_run_diverged(ax):

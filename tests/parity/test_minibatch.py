@@ -65,6 +65,7 @@ def test_large_logits_do_not_leave_the_circuit_open():
 
 @pytest.mark.parametrize("change, message", [
     ({"rule": "hebb"}, "rule='hebb'"), ({"optimiser": "lion"}, "optimiser='lion'"), ({"stiffness": 0.0}, "stiffness=0 must be > 0"),
+    ({"rule": "backprop", "kappa": 1.0}, "kappa=1 with rule='backprop', expected 0"), ({"beta2": 1.0}, r"beta2=1, expected a number in \[0, 1\)"),
     ({"decay": -1.0}, "decay=-1 must be ≥ 0"), ({"kappa": np.nan}, "kappa must be finite"),
 ])
 def test_bad_options_are_named(change, message):
