@@ -1,0 +1,539 @@
+"""Compiled mini-batch updates of a chain by the currents of training's sheaf: forward, current sweep, Ohm's law, optimiser (derived).
+
+θ is flat, (W¹, b¹, W², b², …); activations are (layer, coordinate, sample), samples innermost, so that every loop over s is one of
+vector instructions. Every rule runs the same loops. With BACKPROP the sweep carries the error itself: the short circuit ρ = 0. The edge
+to the label has weight 1.
+
+Ohm's law c = y − φ(ŷ + ρ c) is stationarity of ½ cᵀρc + Φ(ŷ + ρc), solved by Newton's method. Along a step g(t) has |g‴| ≤ δ g″, δ the
+largest move of a logit, for a softmax the largest between two; so g′ stays ≤ 0 up to t = ln(1 + δ)/δ, and a step of that
+length needs no line search. Only far from the solution, δ > `FAR`, is one made.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from sheaflib.fused import IDENTITY, SIGMOID, exponential, fused
+
+BACKPROP, EXACT, RAYLEIGH, PROX = range(4)
+SGD, ADAM, REGRESSION = range(3)
+TINY = 1e-8            # Adam's ε
+ITERATIONS, HALVINGS = 200, 60
+FAR = 8.0
+CLOSE = 1e-14          # of the square of what is sought: Newton's last step, squared; what is left is quadratic in it
+ROUNDING = 1e-28       # of the square of a pull
+
+# numba's cache watches this file alone: kernels that call each other stay in it, and whoever changes `exponential` touches it
+
+
+@fused
+def forward(theta, dims, a, z, size):
+    """z[l], a[l] of a batch whose input is a[0]; a and z are (layers + 1, widest, batch)."""
+    at, last = 0, len(dims) - 1
+    for l in range(1, last + 1):
+        n, m = dims[l - 1], dims[l]
+        for j in range(m):
+            row, bias, i = at + j * n, theta[at + m * n + j], n % 4
+            for s in range(size):
+                z[l, j, s] = bias
+            for k in range(i):
+                weight = theta[row + k]
+                for s in range(size):
+                    z[l, j, s] += weight * a[l - 1, k, s]
+            while i < n:
+                w0, w1, w2, w3 = theta[row + i], theta[row + i + 1], theta[row + i + 2], theta[row + i + 3]
+                for s in range(size):
+                    z[l, j, s] += w0 * a[l - 1, i, s] + w1 * a[l - 1, i + 1, s] + w2 * a[l - 1, i + 2, s] + w3 * a[l - 1, i + 3, s]
+                i += 4
+            if l < last:
+                for s in range(size):
+                    a[l, j, s] = max(z[l, j, s], 0.0)
+        at += m * n + m
+
+
+@fused
+def sweep_down(theta, dims, z, g, up, size, unit):
+    """From g[last]: the current on every affine edge, g[l] (width, batch), and on every activation edge, up[l] = W^{l+1}ᵀ g[l+1].
+
+    unit ≥ 0: g[last] is that unit vector, set here.
+    """
+    last, at = len(dims) - 1, len(theta)
+    if unit >= 0:
+        for j in range(dims[last]):
+            for s in range(size):
+                g[last, j, s] = 1.0 if j == unit else 0.0
+    for l in range(last, 1, -1):
+        n, m = dims[l - 1], dims[l]
+        at -= m * n + m
+        for i in range(n):
+            if unit >= 0 and l == last:
+                weight = theta[at + unit * n + i]
+                for s in range(size):
+                    up[l - 1, i, s] = weight
+            else:
+                j = m % 4
+                for s in range(size):
+                    up[l - 1, i, s] = 0.0
+                for k in range(j):
+                    weight = theta[at + k * n + i]
+                    for s in range(size):
+                        up[l - 1, i, s] += weight * g[l, k, s]
+                while j < m:
+                    w0, w1, w2, w3 = theta[at + j * n + i], theta[at + (j + 1) * n + i], theta[at + (j + 2) * n + i], theta[at + (j + 3) * n + i]
+                    for s in range(size):
+                        up[l - 1, i, s] += w0 * g[l, j, s] + w1 * g[l, j + 1, s] + w2 * g[l, j + 2, s] + w3 * g[l, j + 3, s]
+                    j += 4
+            for s in range(size):
+                g[l - 1, i, s] = up[l - 1, i, s] if z[l - 1, i, s] >= 0 else 0.0
+
+
+@fused
+def power_of(dims, g, up, h, down, stiff, power, size):
+    """Σ_e ⟨g_e, h_e⟩/w_e of every sample, all edges of weight `stiff`: a matrix element of ρ."""
+    last = len(dims) - 1
+    for s in range(size):
+        power[s] = 0.0
+    for l in range(1, last + 1):
+        for j in range(dims[l]):
+            for s in range(size):
+                power[s] += g[l, j, s] * h[l, j, s]
+        if l < last:
+            for j in range(dims[l]):
+                for s in range(size):
+                    power[s] += up[l, j, s] * down[l, j, s]
+    for s in range(size):
+        power[s] /= stiff
+
+
+@fused
+def tangent_power(dims, a, g, lr, power, room, size):
+    """lr Σ_l (1 + |a^{l−1}|²)|g_l|² of every sample: power in affine edges of that compliance, activation edges rigid."""
+    for s in range(size):
+        power[s] = 0.0
+    for l in range(1, len(dims)):
+        for s in range(size):
+            room[s] = 1.0
+        for i in range(dims[l - 1]):
+            for s in range(size):
+                room[s] += a[l - 1, i, s] ** 2
+        for j in range(dims[l]):
+            for s in range(size):
+                power[s] += room[s] * g[l, j, s] ** 2
+    for s in range(size):
+        power[s] *= lr
+
+
+@fused
+def relax_up(theta, dims, a, z, g, up, b, kappa, stiff, size):
+    """b[l] = a + κ(a* − a), a* the relaxed stalk: a* = m ⊙ z* − (current)/w, z* = W a* + b − (current)/w; deviations alone are swept."""
+    last, at = len(dims) - 1, 0
+    for i in range(dims[0]):
+        for s in range(size):
+            b[0, i, s] = 0.0
+    for l in range(1, last):
+        n, m = dims[l - 1], dims[l]
+        for j in range(m):
+            for s in range(size):
+                b[l, j, s] = g[l, j, s] / stiff
+            if l > 1:
+                for i in range(n):
+                    weight = theta[at + j * n + i]
+                    for s in range(size):
+                        b[l, j, s] += weight * b[l - 1, i, s]
+            for s in range(size):
+                b[l, j, s] = (b[l, j, s] if z[l, j, s] >= 0 else 0.0) + up[l, j, s] / stiff
+        at += m * n + m
+    for l in range(last):
+        for i in range(dims[l]):
+            for s in range(size):
+                b[l, i, s] = a[l, i, s] + kappa * b[l, i, s]
+
+
+# Ohm's law ------------------------------------------------------------------------------------------------------------------
+
+@fused
+def activation(output, v, p, room, m, size):
+    """p = φ(v), rows 0 … m−1; room (2, size) is what it works in."""
+    if output == IDENTITY:
+        for j in range(m):
+            for s in range(size):
+                p[j, s] = v[j, s]
+    elif output == SIGMOID:
+        for j in range(m):
+            for s in range(size):
+                p[j, s] = exponential(-v[j, s])
+            for s in range(size):
+                p[j, s] = 1.0 / (1.0 + p[j, s])
+    else:
+        for s in range(size):
+            room[0, s] = v[0, s]
+            room[1, s] = 0.0
+        for j in range(1, m):
+            for s in range(size):
+                room[0, s] = max(room[0, s], v[j, s])
+        for j in range(m):
+            for s in range(size):
+                p[j, s] = exponential(v[j, s] - room[0, s])
+            for s in range(size):
+                room[1, s] += p[j, s]
+        for j in range(m):
+            for s in range(size):
+                p[j, s] /= room[1, s]
+
+
+@fused
+def shorter(delta):
+    """A factor ≤ ln(1 + δ)/δ for a step of Newton's (Padé's approximant, from below)."""
+    return (6.0 + 3.0 * delta) / (6.0 + 6.0 * delta + delta * delta)
+
+
+@fused
+def moved(output, d, delta, room, m, size):
+    """δ of a step d of the logits: 0, max |d_j|, or max d_j − min d_j."""
+    for s in range(size):
+        delta[s] = 0.0
+    if output == SIGMOID:
+        for j in range(m):
+            for s in range(size):
+                delta[s] = max(delta[s], abs(d[j, s]))
+    elif output != IDENTITY:
+        for s in range(size):
+            delta[s] = d[0, s]
+            room[0, s] = d[0, s]
+        for j in range(1, m):
+            for s in range(size):
+                delta[s] = max(delta[s], d[j, s])
+                room[0, s] = min(room[0, s], d[j, s])
+        for s in range(size):
+            delta[s] -= room[0, s]
+
+
+@fused
+def ohm_along(output, z, y, c, power, t, w, m, size):
+    """t in (0, 1] of every sample: Ohm's law along c = y − φ(ŷ), ρ its Rayleigh quotient r = power/|c|², power = cᵀρc = Σ_e |G_eᵀc|²/w_e.
+
+    t c is the pull: exactly for one output. Far away the root is bisected. z, y, c: (m, size); w (5, m + 2, size) is room.
+    """
+    v, p, room = w[0], w[1], w[2]
+    square, r, low, high, gap, slope, mean, widest = w[0, m], w[0, m + 1], w[1, m], w[1, m + 1], w[3, m], w[3, m + 1], w[4, m], w[4, m + 1]
+    for s in range(size):
+        square[s] = 1e-300
+    for j in range(m):
+        for s in range(size):
+            square[s] += c[j, s] * c[j, s]
+            v[j, s] = z[j, s]
+            p[j, s] = y[j, s] - c[j, s]
+    for s in range(size):
+        square[s] = 1.0 / square[s]                            # from here on 1/|c|²
+        r[s] = power[s] * square[s]
+    if output == IDENTITY:
+        for s in range(size):
+            t[s] = 1.0 / (1.0 + r[s])
+        return
+    moved(output, c, widest, room, m, size)
+    for s in range(size):
+        t[s] = 0.0
+        low[s] = 0.0
+        high[s] = 1.0
+    for _ in range(ITERATIONS):
+        for s in range(size):
+            gap[s] = 0.0
+            slope[s] = 0.0
+            mean[s] = 0.0
+        for j in range(m):
+            for s in range(size):
+                gap[s] += c[j, s] * (p[j, s] - y[j, s])
+                if output == SIGMOID:
+                    slope[s] += c[j, s] * c[j, s] * (p[j, s] - p[j, s] * p[j, s])
+                else:
+                    slope[s] += c[j, s] * c[j, s] * p[j, s]
+                    mean[s] += c[j, s] * p[j, s]
+        unsettled = 0.0
+        for s in range(size):
+            newton = -(t[s] + gap[s] * square[s]) / (1.0 + r[s] * (slope[s] - mean[s] * mean[s]) * square[s])
+            high[s] = t[s] if newton < 0.0 else high[s]
+            low[s] = low[s] if newton < 0.0 else t[s]
+            delta = abs(newton) * r[s] * widest[s]
+            step = newton * shorter(delta) if delta <= FAR else 0.5 * (low[s] + high[s]) - t[s]
+            t[s] += step
+            gap[s] = step * r[s]
+            unsettled += 1.0 if step * step > CLOSE * t[s] * t[s] + ROUNDING * square[s] else 0.0
+        if unsettled == 0.0:
+            break
+        for j in range(m):
+            for s in range(size):
+                v[j, s] += gap[s] * c[j, s]
+        activation(output, v, p, room, m, size)
+
+
+@fused
+def cholesky(A, m, size):
+    """A = L Lᵀ of every sample in place, lower triangles of (m, m, size)."""
+    for k in range(m):
+        for s in range(size):
+            A[k, k, s] = np.sqrt(A[k, k, s])
+        for i in range(k + 1, m):
+            for s in range(size):
+                A[i, k, s] /= A[k, k, s]
+        for i in range(k + 1, m):
+            for j in range(k + 1, i + 1):
+                for s in range(size):
+                    A[i, j, s] -= A[i, k, s] * A[j, k, s]
+
+
+@fused
+def substitute(L, d, m, size):
+    """Solve L Lᵀ x = d in place of d (m, size)."""
+    for i in range(m):
+        for k in range(i):
+            for s in range(size):
+                d[i, s] -= L[i, k, s] * d[k, s]
+        for s in range(size):
+            d[i, s] /= L[i, i, s]
+    for i in range(m - 1, -1, -1):
+        for k in range(i + 1, m):
+            for s in range(size):
+                d[i, s] -= L[k, i, s] * d[k, s]
+        for s in range(size):
+            d[i, s] /= L[i, i, s]
+
+
+@fused
+def energy_along(output, u, v, y, move, d, t, m, s):
+    """½|u + t move|² + Φ(v + t d) of sample s."""
+    top, total, value = 0.0, 0.0, 0.0
+    for j in range(m):
+        at = v[j, s] + t * d[j, s]
+        value += 0.5 * (u[j, s] + t * move[j, s]) ** 2 - y[j, s] * at
+        if output == IDENTITY:
+            value += 0.5 * at * at
+        elif output == SIGMOID:
+            value += max(at, 0.0) + np.log1p(np.exp(-abs(at)))
+        else:
+            top = at if j == 0 else max(top, at)
+    if output != IDENTITY and output != SIGMOID:
+        for j in range(m):
+            total += np.exp(v[j, s] + t * d[j, s] - top)
+        value += top + np.log(total)
+    return value
+
+
+@fused
+def halved(output, u, v, y, move, d, decrement, m, s):
+    """The first of t = 1, ½, ¼, … at which the energy has fallen enough (Armijo)."""
+    before, t = energy_along(output, u, v, y, move, d, 0.0, m, s), 1.0
+    for _ in range(HALVINGS):
+        if energy_along(output, u, v, y, move, d, t, m, s) <= before - 1e-4 * t * decrement + 1e-15 * (1.0 + abs(before)):
+            return t
+        t *= 0.5
+    return t
+
+
+@fused
+def ohm_exact(output, z, y, rho, c, tables, w, m, size):
+    """c (m, size) of every sample for ρ (m, m, size) = LLᵀ, which becomes L: Newton's method on ½|u|² + Φ(ŷ + Lu).
+
+    tables (2, m, m, size) and w (6, m + 2, size) are room.
+    """
+    A, K = tables[0], tables[1]
+    u, v, p, d, move, room = w[0], w[1], w[2], w[3], w[4], w[5]
+    decrement, delta, mean = w[0, m], w[1, m], w[2, m]
+    cholesky(rho, m, size)
+    for j in range(m):
+        for s in range(size):
+            u[j, s] = 0.0
+            v[j, s] = z[j, s]
+    for _ in range(ITERATIONS):
+        activation(output, v, p, room, m, size)
+        for j in range(m):
+            for s in range(size):
+                c[j, s] = y[j, s] - p[j, s]
+        for j in range(m):                                     # d = −(u − Lᵀc)
+            for s in range(size):
+                d[j, s] = -u[j, s]
+            for k in range(j, m):
+                for s in range(size):
+                    d[j, s] += rho[k, j, s] * c[k, s]
+        for j in range(m):                                     # K = J L, column by column
+            for s in range(size):
+                mean[s] = 0.0
+            if output != IDENTITY and output != SIGMOID:
+                for k in range(j, m):
+                    for s in range(size):
+                        mean[s] += p[k, s] * rho[k, j, s]
+            for i in range(m):
+                for s in range(size):
+                    entry = rho[i, j, s] if i >= j else 0.0
+                    if output == IDENTITY:
+                        K[i, j, s] = entry
+                    elif output == SIGMOID:
+                        K[i, j, s] = p[i, s] * (1.0 - p[i, s]) * entry
+                    else:
+                        K[i, j, s] = p[i, s] * (entry - mean[s])
+        for i in range(m):                                     # A = I + LᵀK
+            for j in range(i + 1):
+                for s in range(size):
+                    A[i, j, s] = 1.0 if i == j else 0.0
+                for k in range(i, m):
+                    for s in range(size):
+                        A[i, j, s] += rho[k, i, s] * K[k, j, s]
+        for j in range(m):
+            for s in range(size):
+                move[j, s] = d[j, s]
+        cholesky(A, m, size)
+        substitute(A, move, m, size)
+        for s in range(size):
+            decrement[s] = 0.0
+        for j in range(m):
+            for s in range(size):
+                decrement[s] += move[j, s] * d[j, s]
+        for i in range(m):                                     # d is now the logits' step
+            for s in range(size):
+                d[i, s] = 0.0
+            for k in range(i + 1):
+                for s in range(size):
+                    d[i, s] += rho[i, k, s] * move[k, s]
+        moved(output, d, delta, room, m, size)
+        unsettled = 0.0
+        for s in range(size):
+            if delta[s] <= FAR:
+                delta[s] = shorter(delta[s])
+            else:
+                delta[s] = halved(output, u, v, y, move, d, decrement[s], m, s)
+            decrement[s] -= CLOSE
+        for j in range(m):
+            for s in range(size):
+                u[j, s] += delta[s] * move[j, s]
+                v[j, s] += delta[s] * d[j, s]
+                decrement[s] -= CLOSE * u[j, s] * u[j, s]
+        for s in range(size):
+            unsettled += 1.0 if decrement[s] > 0.0 else 0.0
+        if unsettled == 0.0:
+            break
+    activation(output, v, p, room, m, size)
+    for j in range(m):
+        for s in range(size):
+            c[j, s] = y[j, s] - p[j, s]
+
+
+# updates ----------------------------------------------------------------------------------------------------------------------
+
+@fused
+def flow(theta, dims, output, a, z, y, g, up, units, uppers, rho, tables, room, power, t, rule, stiff, lr, size):
+    """The currents of a batch into g and up, by the rule, after `forward`; lr is what PROX takes compliances from."""
+    last = len(dims) - 1
+    m = dims[last]
+    if rule == EXACT and m > 1:
+        for k in range(m):
+            sweep_down(theta, dims, z, units[k], uppers[k], size, k)
+            for j in range(k + 1):
+                power_of(dims, units[k], uppers[k], units[j], uppers[j], stiff, power, size)
+                for s in range(size):
+                    rho[k, j, s] = power[s]
+        ohm_exact(output, z[last], y, rho, g[last], tables, room, m, size)
+        sweep_down(theta, dims, z, g, up, size, -1)
+        return
+    activation(output, z[last], room[0], room[5], m, size)
+    for j in range(m):
+        for s in range(size):
+            g[last, j, s] = y[j, s] - room[0, j, s]
+    sweep_down(theta, dims, z, g, up, size, -1)
+    if rule == BACKPROP:
+        return
+    if rule == PROX:
+        tangent_power(dims, a, g, lr, power, t, size)
+    else:
+        power_of(dims, g, up, g, up, stiff, power, size)
+    ohm_along(output, z[last], y, g[last], power, t, room, m, size)
+    for l in range(1, last + 1):
+        for j in range(dims[l]):
+            for s in range(size):
+                g[l, j, s] *= t[s]
+        if l < last:
+            for j in range(dims[l]):
+                for s in range(size):
+                    up[l, j, s] *= t[s]
+
+
+@fused
+def force_of(dims, g, b, force, size):
+    """The mean over the batch of (current)(b)ᵀ and (current), flat like θ."""
+    at = 0
+    for l in range(1, len(dims)):
+        n, m = dims[l - 1], dims[l]
+        for j in range(m):
+            total = 0.0
+            for s in range(size):
+                total += g[l, j, s]
+            force[at + m * n + j] = total / size
+            for i in range(n):
+                total = 0.0
+                for s in range(size):
+                    total += g[l, j, s] * b[l - 1, i, s]
+                force[at + j * n + i] = total / size
+        at += m * n + m
+
+
+@fused
+def regress(dims, b, force, moment, second, A, row, beta1, beta2, now, damping, size):
+    """Every affine edge a damped least-squares problem: moment (C + damping)⁻¹ in place of `force`, C the running moments of [b, 1]."""
+    at, grow1, grow2 = 0, 1.0 - beta1**now, 1.0 - beta2**now
+    for l in range(1, len(dims)):
+        n, m = dims[l - 1], dims[l]
+        for i in range(n + 1):
+            for j in range(i + 1):
+                total = 0.0
+                for s in range(size):
+                    total += (b[l - 1, i, s] if i < n else 1.0) * (b[l - 1, j, s] if j < n else 1.0)
+                second[l, i, j] = beta2 * second[l, i, j] + (1.0 - beta2) * total / size
+                A[i, j, 0] = second[l, i, j] / grow2 + (damping if i == j else 0.0)
+        cholesky(A, n + 1, 1)
+        for j in range(m):
+            for i in range(n + 1):
+                k = at + j * n + i if i < n else at + m * n + j
+                moment[k] = beta1 * moment[k] + (1.0 - beta1) * force[k]
+                row[i, 0] = moment[k] / grow1
+            substitute(A, row, n + 1, 1)
+            for i in range(n + 1):
+                force[at + j * n + i if i < n else at + m * n + j] = row[i, 0]
+        at += m * n + m
+
+
+@fused
+def steps(theta, moment, square, second, dims, output, x, y, order, lr, rule, kappa, stiff, optimiser, beta1, beta2, damping, decay, first):
+    """Take len(order) updates in place; order (updates, batch) names the samples, lr (updates,); `first` counts updates before these."""
+    size, last, widest = order.shape[1], len(dims) - 1, dims.max()
+    a, z = np.zeros((last + 1, widest, size)), np.zeros((last + 1, widest, size))
+    g, up, b = np.zeros((last + 1, widest, size)), np.zeros((last + 1, widest, size)), np.zeros((last + 1, widest, size))
+    m = dims[last]
+    many = m if rule == EXACT and m > 1 else 0
+    units, uppers = np.zeros((many, last + 1, widest, size)), np.zeros((many, last + 1, widest, size))
+    rho, tables = np.zeros((many, many, size)), np.zeros((2, many, many, size))
+    room, power, t, target = np.zeros((6, m + 2, size)), np.zeros(size), np.zeros(size), np.zeros((m, size))
+    force, edge = np.zeros(len(theta)), widest + 1 if optimiser == REGRESSION else 0
+    A, row = np.zeros((edge, edge, 1)), np.zeros((edge, 1))
+    for step in range(len(order)):
+        for s in range(size):
+            for i in range(dims[0]):
+                a[0, i, s] = x[order[step, s], i]
+            for j in range(m):
+                target[j, s] = y[order[step, s], j]
+        forward(theta, dims, a, z, size)
+        flow(theta, dims, output, a, z, target, g, up, units, uppers, rho, tables, room, power, t, rule, stiff, lr[step] / size, size)
+        if kappa != 0.0:
+            relax_up(theta, dims, a, z, g, up, b, kappa, stiff, size)
+            force_of(dims, g, b, force, size)
+        else:
+            force_of(dims, g, a, force, size)
+        now, rate = first + step + 1, lr[step]
+        if optimiser == REGRESSION:
+            regress(dims, b if kappa != 0.0 else a, force, moment, second, A, row, beta1, beta2, now, damping, size)
+        if optimiser == ADAM:
+            grow1, grow2 = 1.0 - beta1**now, 1.0 - beta2**now
+            for k in range(len(theta)):
+                moment[k] = beta1 * moment[k] + (1.0 - beta1) * force[k]
+                square[k] = beta2 * square[k] + (1.0 - beta2) * force[k] * force[k]
+                theta[k] += rate * (moment[k] / grow1 / (np.sqrt(square[k] / grow2) + TINY) - decay * theta[k])
+        else:
+            for k in range(len(theta)):
+                theta[k] += rate * (force[k] - decay * theta[k])

@@ -1,0 +1,325 @@
+"""Training's sheaf relaxed at a frozen pattern by its vertices alone (derived; the exact equilibrium is `currents`).
+
+E(ω) = ½ Σ_e w_e ‖r_e‖² + w_out Φ(z^{k+1}, y), r = δω − c. With the other stalks held, vertex v is at rest when the current that its own
+edges bring equals the current that the edges above take: D_v v = Σ, D_v = w_v + Σ_e w_e F_eᵀF_e (+ w_out at the output, square loss).
+A vertex reads its own stalk, those at the other ends of its edges, and the maps, biases and weights of these edges: nothing else.
+A label is felt one edge further after each parallel round, so no such scheme needs fewer rounds than there are edges; sweeps need far
+more, O(κ) of them, with Chebyshev's momentum O(√κ). Messages of matrices (`messages`) need none but those: O(depth).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import count, cycle, islice
+from typing import Callable, Iterator, Sequence
+
+import numpy as np
+import scipy.sparse as sparse
+from scipy.linalg import eigh
+
+from sheaflib.affine import Affine
+from sheaflib.checks import batch, real_array, whole
+from sheaflib.currents import Currents, ohm
+from sheaflib.joint import output_weight
+from sheaflib.network import INPUT
+from sheaflib.objective import check_labels, error
+from sheaflib.operations import Operation
+from sheaflib.sheaf import NeuralSheaf, check_sheaf
+from sheaflib.substitution import masked_forward
+
+ENTRIES = 2**26        # of one vertex's D⁻¹, over the batch
+FLAT = 1e-300          # half the width of a spectrum that is one point
+
+
+@dataclass(frozen=True, eq=False)
+class Link:
+    """One edge at a frozen pattern s, as its two ends see it: weight w, map F, its rows in Ω, and where its tail lies there (None: x)."""
+
+    weight: float
+    operation: Operation
+    s: np.ndarray
+    rows: slice
+    tail: slice | None
+    x: np.ndarray | None
+
+    def predicted(self, w: np.ndarray) -> np.ndarray:
+        """F(tail): (B, N) -> (B, rows)."""
+        return self.operation.value(self.x if self.tail is None else w[:, self.tail], self.s)
+
+    def current(self, w: np.ndarray) -> np.ndarray:
+        """w_e (head − F(tail)): (B, N) -> (B, rows)."""
+        return self.weight * (w[:, self.rows] - self.predicted(w))
+
+    def back(self, current: np.ndarray) -> np.ndarray:
+        """Fᵀ current, as the tail feels it."""
+        return self.operation.adjoint(current, self.s)
+
+
+@dataclass(frozen=True, eq=False)
+class Vertex:
+    """One stalk with the edges into it and out of it, D⁻¹ as (B or 1, n, n), or (B or 1, n) where diagonal; at the output the labels."""
+
+    own: slice
+    incoming: tuple[Link, ...]
+    outgoing: tuple[Link, ...]
+    inverse: np.ndarray
+    label: tuple[NeuralSheaf, np.ndarray] | None
+
+    def force(self, w: np.ndarray) -> np.ndarray:
+        """−∂E/∂v: (B, N) -> (B, n)."""
+        f = -np.concatenate([link.current(w) for link in self.incoming], axis=1)
+        for link in self.outgoing:
+            f += link.back(link.current(w))
+        if self.label:
+            sheaf, y = self.label
+            f -= output_weight(sheaf) * error(sheaf.network.output, w[:, self.own], y)
+        return f
+
+    def solve(self, f: np.ndarray) -> np.ndarray:
+        """D⁻¹ f: (B, n) -> (B, n)."""
+        return self.inverse * f if self.inverse.ndim == 2 else f @ self.inverse[0] if len(self.inverse) == 1 else (self.inverse @ f[:, :, None])[:, :, 0]
+
+    def update(self, w: np.ndarray) -> np.ndarray:
+        """argmin_v E, all other stalks as in w: (B, N) -> (B, n). At the output Ohm's law over the one edge, ρ = I/w."""
+        if not self.label:
+            return w[:, self.own] + self.solve(self.force(w))
+        predicted = np.concatenate([link.predicted(w) for link in self.incoming], axis=1)
+        rho = np.concatenate([np.full(link.rows.stop - link.rows.start, 1 / link.weight) for link in self.incoming])
+        sheaf, y = self.label
+        return predicted + rho * ohm(sheaf, np.diag(rho), predicted, y)
+
+
+def begin(sheaf: NeuralSheaf, x, y, start, pattern) -> tuple[np.ndarray, ...]:
+    """x, y, the start and the pattern (B, M), checked and copied; by default the forward pass and its pattern."""
+    x = batch(INPUT, x, check_sheaf(sheaf).network.n_in).copy()
+    y = check_labels(sheaf.network.output, y, sheaf.network.n_out, len(x)).copy()
+    pattern = sheaf.pattern(sheaf.forward(x), x) if pattern is None else sheaf.check_pattern(pattern, len(x)).copy()
+    pattern = np.broadcast_to(pattern, (len(x), sheaf.M))
+    w = masked_forward(sheaf, x, pattern) if start is None else batch("start", start, sheaf.N).copy()
+    if len(w) != len(x):
+        raise ValueError(f"start has {len(w)} rows, expected {len(x)}: one a row of x")
+    return x, y, w, pattern
+
+
+def links(sheaf: NeuralSheaf, x: np.ndarray, pattern: np.ndarray) -> dict[tuple[str, str, int], Link]:
+    """Every edge but the label's, by the names of its tail and head and its first row."""
+    nodes = {node.name: node for node in sheaf.network.nodes}
+    return {(e.tail, e.head, e.rows.start): Link(
+        sheaf.edge_weights[e.name], nodes[e.head].operation, sheaf.own(nodes[e.head], pattern), e.rows,
+        None if e.tail == INPUT else sheaf.layout[e.tail], x if e.tail == INPUT else None) for e in sheaf.edges if e.head in sheaf.layout}
+
+
+def vertices(sheaf: NeuralSheaf, x: np.ndarray, y: np.ndarray, pattern: np.ndarray) -> dict[str, Vertex]:
+    """Every vertex of Ω by name, its D_v inverted once and for all; x, y and pattern as from `begin`.
+
+    ValueError for a stalk whose D_v is too large for a dense inverse.
+    """
+    found, edges = {}, links(sheaf, x, pattern)
+    for name, own in sheaf.layout.slices.items():
+        incoming = tuple(link for (_, head, _), link in edges.items() if head == name)
+        outgoing = tuple(link for (tail, _, _), link in edges.items() if tail == name)
+        last = name == sheaf.layout.names[-1]
+        diagonal = np.concatenate([np.full((1, link.rows.stop - link.rows.start), link.weight) for link in incoming], axis=1)
+        diagonal = diagonal + (output_weight(sheaf) if last else 0)
+        for link in outgoing:
+            if not isinstance(link.operation, Affine):                    # FᵀF is diagonal: a projection, or one entry a row
+                diagonal = diagonal + link.weight * link.back(link.operation.linear(np.ones((len(x), diagonal.shape[1])), link.s))
+        dense = [link for link in outgoing if isinstance(link.operation, Affine)]
+        if dense and diagonal.size * diagonal.shape[1] > ENTRIES:
+            raise ValueError(f"stalk {name!r} is {diagonal.shape[1]} wide and an affine edge leaves it: its vertex solves would hold "
+                             f"{diagonal.size * diagonal.shape[1]} numbers, at most {ENTRIES} are; take fewer samples, or `currents`")
+        inverse = np.linalg.inv(sum(link.weight * _gram(link.operation) for link in dense) + diagonal[:, :, None] * np.eye(diagonal.shape[1])) \
+            if dense else 1 / diagonal
+        found[name] = Vertex(own, incoming, outgoing, inverse, (sheaf, y) if last else None)
+    return found
+
+
+def _gram(affine: Affine) -> np.ndarray:
+    """WᵀW, dense."""
+    if isinstance(affine.weight, np.ndarray):
+        return affine.weight.T @ affine.weight
+    rows, columns, entries = affine.triplets()
+    W = sparse.csr_array((entries, (rows, columns)), shape=(affine.n_out, affine.n_in))
+    return (W.T @ W).toarray()
+
+
+def colours(sheaf: NeuralSheaf) -> tuple[tuple[str, ...], ...]:
+    """The stalks by colour, no edge within one: greedily in the order of computation; on a chain all z, then all a.
+
+    >>> from sheaflib.network import Network
+    >>> colours(NeuralSheaf(Network.mlp([[[1.0]], [[1.0]], [[1.0]]])))
+    (('z1', 'z2', 'z3'), ('a1', 'a2'))
+    """
+    colour = {}
+    for node in check_sheaf(sheaf).network.nodes:
+        taken = {colour.get(name) for name in node.inputs}
+        colour[node.name] = next(c for c in count() if c not in taken)
+    return tuple(tuple(name for name, c in colour.items() if c == shade) for shade in range(max(colour.values()) + 1))
+
+
+def parallel_rounds(sheaf: NeuralSheaf, x, y, groups: Sequence[Sequence[str]], start=None, pattern=None, every: int = 1) -> Iterator[np.ndarray]:
+    """Yield the stalks (B, N): the start, then after every `every` rounds; each solves the next group of vertices exactly, all at once.
+
+    x (B, n_0), y (B, n_out), pattern (B, M); the forward pass and its pattern by default. ValueError for an edge within a group.
+
+    >>> from sheaflib.network import Network
+    >>> chain = NeuralSheaf(Network.mlp([[[1.0]], [[1.0]]]))
+    >>> [w[0].tolist() for w in islice(parallel_rounds(chain, [[1.0]], [[5.0]], colours(chain)), 3)]
+    [[1.0, 1.0, 1.0], [1.0, 1.0, 3.0], [1.0, 2.0, 3.0]]
+    """
+    x, y, w, pattern = begin(sheaf, x, y, start, pattern)
+    groups = [tuple(group) for group in groups]
+    if not groups:
+        raise ValueError("groups is empty, expected at least one group of stalks")
+    for group in groups:
+        for name in group:
+            sheaf.layout[name]                                                                      # ValueError for one that is unknown
+        inside = [e.name for e in sheaf.edges if e.tail in group and e.head in group]
+        if inside:
+            raise ValueError(f"groups holds {', '.join(group)} together, expected no edge within a group: {inside[0]} is")
+    found = vertices(sheaf, x, y, pattern)
+    return _rounds([[found[name] for name in group] for group in groups], w, whole("every", every))
+
+
+def _rounds(groups: list[list[Vertex]], w: np.ndarray, every: int) -> Iterator[np.ndarray]:
+    """One by one in place: all at once, where no edge joins them."""
+    yield w.copy()
+    for done, group in enumerate(cycle(groups), start=1):
+        for vertex in group:
+            w[:, vertex.own] = vertex.update(w)
+        if done % every == 0:
+            yield w.copy()
+
+
+def gauss_seidel(sheaf: NeuralSheaf, x, y, start=None, pattern=None, order: Sequence[str] | None = None) -> Iterator[np.ndarray]:
+    """Yield the stalks (B, N): the start, then after each sweep over the vertices one by one, by default from the output to the input.
+
+    One block Gauss–Seidel step (D + T) ω' = b − Tᵀω, T the blocks of L below D in that order. order: every stalk once, ValueError
+    otherwise; sheaf.layout.names is from the input to the output. A sweep is as many rounds as there are vertices, one after the other.
+
+    >>> from sheaflib.network import Network
+    >>> chain = NeuralSheaf(Network.mlp([[[1.0]], [[1.0]]]))
+    >>> next(islice(gauss_seidel(chain, [[1.0]], [[5.0]]), 1, None))           # z2 = (1 + 5)/2, a1 = (1 + 3)/2, z1 = (1 + 2)/2
+    array([[1.5, 2. , 3. ]])
+    """
+    names = check_sheaf(sheaf).layout.names
+    order = names[::-1] if order is None else tuple(order)
+    if sorted(order) != sorted(names):
+        raise ValueError(f"order is {', '.join(order)}, expected every stalk once: {', '.join(names)}")
+    return parallel_rounds(sheaf, x, y, [(name,) for name in order], start, pattern, every=len(order))
+
+
+def red_black(sheaf: NeuralSheaf, x, y, start=None, pattern=None) -> Iterator[np.ndarray]:
+    """Yield the stalks (B, N): the start, then after each sweep of one parallel round a colour; two colours on a chain.
+
+    On a chain it ends like Gauss–Seidel from either end: the error falls by μ² a sweep, μ = 1 − λ_min(D⁻¹L) (Young 1954).
+
+    >>> from sheaflib.network import Network
+    >>> chain = NeuralSheaf(Network.mlp([[[1.0]], [[1.0]]]))
+    >>> next(islice(red_black(chain, [[1.0]], [[5.0]]), 1, None))
+    array([[1., 2., 3.]])
+    """
+    groups = colours(sheaf)
+    return parallel_rounds(sheaf, x, y, groups, start, pattern, every=len(groups))
+
+
+def jacobi_bounds(sheaf: NeuralSheaf, pattern) -> tuple[np.ndarray, np.ndarray]:
+    """λ_min and λ_max of D⁻¹L, two (B,), for patterns (B, M) and the square loss: dense, and sharp.
+
+    Global knowledge: they depend on every weight of the network, and no vertex can find them by itself. ValueError for another output.
+
+    >>> from sheaflib.network import Network
+    >>> low, high = jacobi_bounds(NeuralSheaf(Network.mlp([[[1.0]], [[1.0]]])), [True])
+    >>> float(low[0].round(6)), float(high[0].round(6))                                             # 1 ∓ cos π/4
+    (0.292893, 1.707107)
+    """
+    _check_square(check_sheaf(sheaf))
+    distinct, place = np.unique(sheaf.check_pattern(pattern), axis=0, return_inverse=True)
+    last, found = sheaf.layout[sheaf.layout.names[-1]], []
+    index = np.arange(last.start, last.stop)
+    for s in distinct:
+        L, D = sheaf.laplacian(s).toarray(), np.zeros((sheaf.N, sheaf.N))
+        L[index, index] += output_weight(sheaf)
+        for own in sheaf.layout.slices.values():
+            D[own, own] = L[own, own]
+        found.append(eigh(L, D, eigvals_only=True)[[0, -1]])
+    low, high = np.array(found)[place.ravel()].T
+    return low, high
+
+
+def _check_square(sheaf: NeuralSheaf) -> None:
+    if not sheaf.network.output.is_identity:
+        raise ValueError(f"the output is a {sheaf.network.output.name}: Chebyshev's semi-iteration is for the square loss, identity output")
+
+
+def chebyshev(sheaf: NeuralSheaf, x, y, low, high, start=None, pattern=None) -> Iterator[np.ndarray]:
+    """Yield the stalks (B, N): the start, then after each step of Chebyshev's semi-iteration on D⁻¹L, all vertices at once.
+
+    ‖ω_s − ω*‖ ≤ 2 q^s ‖ω_0 − ω*‖ in the norms of L and of D, q = (√κ − 1)/(√κ + 1), κ = high/low. On a chain no scaling of the stalks
+    by local blocks gives a smaller κ than D (Eisenstat, Lewis & Schultz 1982). low ≤ λ ≤ high for every eigenvalue λ of D⁻¹L, numbers
+    or (B,), as from `jacobi_bounds`: the two things that are not local. ValueError for an output with another loss, or bad bounds.
+
+    >>> from sheaflib.network import Network
+    >>> chain = NeuralSheaf(Network.mlp([[[1.0]], [[1.0]]]))
+    >>> next(islice(chebyshev(chain, [[1.0]], [[5.0]], 0.25, 1.75), 1, None))                       # a Jacobi step of 2/(low + high)
+    array([[1., 1., 3.]])
+    """
+    _check_square(check_sheaf(sheaf))
+    x, y, w, pattern = begin(sheaf, x, y, start, pattern)
+    low, high = _bound("low", low, len(x)), _bound("high", high, len(x))
+    if not ((low > 0) & (high >= low)).all():
+        raise ValueError(f"low = {low.min():g} and high = {high.min():g} at the least, expected 0 < low ≤ high: bounds of D⁻¹L's spectrum")
+    return _chebyshev(list(vertices(sheaf, x, y, pattern).values()), w, (high + low) / 2, np.maximum((high - low) / 2, FLAT))
+
+
+def _bound(name: str, value, n_batch: int) -> np.ndarray:
+    value = real_array(name, value)
+    if value.shape not in ((), (1,), (n_batch,)):
+        raise ValueError(f"{name} has shape {value.shape}, expected one number, or ({n_batch},): one a sample")
+    return value.reshape(-1, 1)
+
+
+def _chebyshev(found: list[Vertex], w: np.ndarray, mean: np.ndarray, half: np.ndarray) -> Iterator[np.ndarray]:
+    """The three-term rule: ρ' = 1/(2 mean/half − ρ), move' = ρ'ρ move + (2ρ'/half) D⁻¹ force; first move = D⁻¹ force/mean."""
+    yield w.copy()
+    rho, move = half / mean, np.concatenate([vertex.solve(vertex.force(w)) for vertex in found], axis=1) / mean
+    while True:
+        w = w + move
+        yield w.copy()
+        after = 1 / (2 * mean / half - rho)
+        move = after * rho * move + 2 * after / half * np.concatenate([vertex.solve(vertex.force(w)) for vertex in found], axis=1)
+        rho = after
+
+
+def edge_currents(sheaf: NeuralSheaf, x, w, pattern) -> np.ndarray:
+    """w_e r_e of every edge but the label's at stalks w (B, N) and a frozen pattern: (B, N)."""
+    return sheaf.row_weights[:sheaf.N] * sheaf.discrepancy(batch("w", w, check_sheaf(sheaf).N), x, pattern)
+
+
+def relative_error(exact: Currents, w) -> float:
+    """‖w_e r_e − exact‖/‖exact‖ over all edges and samples, for stalks w (B, N) at the pattern of `exact`.
+
+    ValueError where no current flows: the forward pass meets every label.
+    """
+    size = np.linalg.norm(exact.edges)
+    if size == 0:
+        raise ValueError("exact holds no current, expected labels that the forward pass misses")
+    return float(np.linalg.norm(edge_currents(exact.sheaf, exact.x, w, exact.pattern) - exact.edges) / size)
+
+
+def reach(scheme: Callable, sheaf: NeuralSheaf, x, y, other, rounds: int) -> np.ndarray:
+    """Which edges feel, after 0 … `rounds` rounds, that labels y became `other`: (rounds + 1, edges) of bool, edges as in sheaf.edges.
+
+    scheme(sheaf, x, y) yields stalks (B, N), as all generators here do. A local scheme is felt one edge further a parallel round.
+
+    >>> from sheaflib.network import Network
+    >>> chain = NeuralSheaf(Network.mlp([[[1.0]], [[1.0]]]))
+    >>> reach(lambda *given: parallel_rounds(*given, colours(chain)), chain, [[1.0]], [[5.0]], [[6.0]], 2).astype(int)
+    array([[0, 0, 0],
+           [0, 0, 1],
+           [0, 1, 1]])
+    """
+    edges, pattern = [e.rows for e in sheaf.edges if e.head in sheaf.layout], sheaf.pattern(sheaf.forward(x), x)
+    runs = [islice(scheme(sheaf, x, labels), whole("rounds", rounds, least=0) + 1) for labels in (y, other)]
+    changed = [edge_currents(sheaf, x, a, pattern) != edge_currents(sheaf, x, b, pattern) for a, b in zip(*runs)]
+    return np.array([[state[:, rows].any() for rows in edges] for state in changed])
