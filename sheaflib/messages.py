@@ -1,9 +1,9 @@
-"""Training's sheaf on a chain relaxed by messages along its edges: exact after as many rounds as the chain has edges, twice (derived).
+"""Training's sheaf on a chain relaxed by messages: exact after twice as many rounds as there are edges, whatever the weights (derived).
 
-Up go forward value and resistance so far, (m, P) <- (F m + b, F P Fᵀ + I/w): the Kalman filter's prediction, P_v = (L⁻¹)_vv of the sheaf
-cut off above v. Down goes the current, c <- Fᵀ c: the adjoint of Bryson & Frazier's smoother, and back-propagation's recursion. The
-output closes Ohm's law, c = −w ∇Φ(m + P c), for any loss; each stalk is ω_v = m_v + P_v c_v. With no message yet P = 0, the short
-circuit: c is back-propagation's. Once all have arrived nothing changes any more, whatever the weights: no κ, no bound, no step size.
+Up go forward value and resistance so far, (m, P) ← (F m + b, F P Fᵀ + I/w): the Kalman filter's prediction, P_v = (L⁻¹)_vv of the sheaf
+without its label. Down goes the current, c ← Fᵀ c: the adjoint of Bryson & Frazier's smoother, and back-propagation's recursion. The
+output closes Ohm's law, c = −w_out ∇Φ(m + P c), for any loss; each stalk is ω_v = m_v + P_v c_v. Once all have arrived nothing moves any
+more: no κ, no bound of a spectrum, no step size. On the way the error may be larger than at the start.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ def messages(sheaf: NeuralSheaf, x, y, start=None, pattern=None) -> Iterator[np.
     """Yield the stalks (B, N): the start, then after each round, in which every vertex sends one message to either side, all at once.
 
     K edges are K rounds up, from x to the output, and K − 1 down, from the output to the first stalk: exact after 2K − 1 from any start,
-    with no error but rounding. Once P has arrived it stays, labels and inputs may change: x and y then need their way alone. For the
-    square loss matrices in information form could go down too, and K + 1 rounds would do.
+    with no error but rounding. P does not depend on labels: a new y finds it there. For the square loss matrices could go down too, in
+    information form, at the same time as those that go up: K rounds would do.
     A sample and round, n wide: n(n + 1)/2 + 2n numbers over an edge and about 4n³ operations at its head, where vertex sweeps move 2n
     numbers and take some 6n² operations. Arguments as in `relaxation.gauss_seidel`; ValueError for a network that is not a chain:
     around a loop a message would come back to its sender and be counted again.
@@ -69,15 +69,15 @@ def _chain(sheaf: NeuralSheaf) -> list[tuple[str, str, int]]:
     before, edges = INPUT, []
     for node in check_sheaf(sheaf).network.nodes:
         if node.inputs != (before,):
-            raise ValueError(f"sheaf is no chain: node {node.name!r} reads {', '.join(node.inputs)}, expected {before} alone. Around a loop "
-                             "messages count an edge more than once and are not exact; use currents, or the sweeps of relaxation")
+            raise ValueError(f"sheaf is no chain: node {node.name!r} reads {', '.join(node.inputs)}, expected {before} alone. Around a "
+                             "loop messages count an edge more than once and are not exact; use currents, or the sweeps of relaxation")
         edges.append((before, node.name, sheaf.layout[node.name].start))
         before = node.name
     return edges
 
 
 def _rounds(sheaf: NeuralSheaf, edges: list[Link], x: np.ndarray, y: np.ndarray, w: np.ndarray) -> Iterator[np.ndarray]:
-    up = [(w[:, link.rows], np.zeros((len(w),) + 2 * (link.rows.stop - link.rows.start,))) for link in edges]
+    up = [(w[:, link.rows], np.zeros((len(w), link.operation.n_out, link.operation.n_out))) for link in edges]
     down = [np.zeros_like(mean) for mean, _ in up]
     while True:
         yield np.concatenate([mean + (P @ c[:, :, None])[:, :, 0] for (mean, P), c in zip(up, down)], axis=1)

@@ -1,10 +1,10 @@
-"""Training's sheaf relaxed at a frozen pattern by its vertices alone (derived; the exact equilibrium is `currents`).
+"""Training's sheaf relaxed at a frozen pattern by its vertices alone (derived; `currents` has the equilibrium in closed form).
 
-E(ω) = ½ Σ_e w_e ‖r_e‖² + w_out Φ(z^{k+1}, y), r = δω − c. With the other stalks held, vertex v is at rest when the current that its own
-edges bring equals the current that the edges above take: D_v v = Σ, D_v = w_v + Σ_e w_e F_eᵀF_e (+ w_out at the output, square loss).
-A vertex reads its own stalk, those at the other ends of its edges, and the maps, biases and weights of these edges: nothing else.
-A label is felt one edge further after each parallel round, so no such scheme needs fewer rounds than there are edges; sweeps need far
-more, O(κ) of them, with Chebyshev's momentum O(√κ). Messages of matrices (`messages`) need none but those: O(depth).
+E(ω) = ½ Σ_e w_e ‖r_e‖² + w_out Φ(z^{k+1}, y), r = δω − c. A vertex is solved exactly, its neighbours held: v ← v − D_v⁻¹ ∂E/∂v with
+D_v = w_v + Σ_e w_e F_eᵀF_e over the edges that leave it (+ w_out at the output, square loss). It reads its own stalk, those at the other
+ends of its edges, and these edges' maps, biases and weights; x or y where it meets them. A label is felt one edge further a parallel
+round, so no such scheme needs fewer rounds than there are edges; sweeps take O(κ), with Chebyshev's momentum O(√κ), κ of D⁻¹L. Where
+matrices may be sent and not stalks alone, twice the edges are enough (`messages`).
 """
 
 from __future__ import annotations
@@ -77,7 +77,9 @@ class Vertex:
 
     def solve(self, f: np.ndarray) -> np.ndarray:
         """D⁻¹ f: (B, n) -> (B, n)."""
-        return self.inverse * f if self.inverse.ndim == 2 else f @ self.inverse[0] if len(self.inverse) == 1 else (self.inverse @ f[:, :, None])[:, :, 0]
+        if self.inverse.ndim == 2:
+            return self.inverse * f
+        return f @ self.inverse[0] if len(self.inverse) == 1 else (self.inverse @ f[:, :, None])[:, :, 0]
 
     def update(self, w: np.ndarray) -> np.ndarray:
         """argmin_v E, all other stalks as in w: (B, N) -> (B, n). At the output Ohm's law over the one edge, ρ = I/w."""
@@ -124,14 +126,20 @@ def vertices(sheaf: NeuralSheaf, x: np.ndarray, y: np.ndarray, pattern: np.ndarr
         for link in outgoing:
             if not isinstance(link.operation, Affine):                    # FᵀF is diagonal: a projection, or one entry a row
                 diagonal = diagonal + link.weight * link.back(link.operation.linear(np.ones((len(x), diagonal.shape[1])), link.s))
-        dense = [link for link in outgoing if isinstance(link.operation, Affine)]
-        if dense and diagonal.size * diagonal.shape[1] > ENTRIES:
-            raise ValueError(f"stalk {name!r} is {diagonal.shape[1]} wide and an affine edge leaves it: its vertex solves would hold "
-                             f"{diagonal.size * diagonal.shape[1]} numbers, at most {ENTRIES} are; take fewer samples, or `currents`")
-        inverse = np.linalg.inv(sum(link.weight * _gram(link.operation) for link in dense) + diagonal[:, :, None] * np.eye(diagonal.shape[1])) \
-            if dense else 1 / diagonal
-        found[name] = Vertex(own, incoming, outgoing, inverse, (sheaf, y) if last else None)
+        found[name] = Vertex(own, incoming, outgoing, _inverse(name, diagonal, outgoing), (sheaf, y) if last else None)
     return found
+
+
+def _inverse(name: str, diagonal: np.ndarray, outgoing: tuple[Link, ...]) -> np.ndarray:
+    """D⁻¹ from its diagonal part (B or 1, n) and the affine edges that leave the vertex."""
+    dense = [link for link in outgoing if isinstance(link.operation, Affine)]
+    if not dense:
+        return 1 / diagonal
+    n, size = diagonal.shape[1], diagonal.size * diagonal.shape[1]
+    if size > ENTRIES:
+        raise ValueError(f"stalk {name!r} is {n} wide and an affine edge leaves it: its vertex solves would hold {size} numbers, at most "
+                         f"{ENTRIES} are allowed; take fewer samples, or `currents`")
+    return np.linalg.inv(sum(link.weight * _gram(link.operation) for link in dense) + diagonal[:, :, None] * np.eye(n))
 
 
 def _gram(affine: Affine) -> np.ndarray:
@@ -157,7 +165,8 @@ def colours(sheaf: NeuralSheaf) -> tuple[tuple[str, ...], ...]:
     return tuple(tuple(name for name, c in colour.items() if c == shade) for shade in range(max(colour.values()) + 1))
 
 
-def parallel_rounds(sheaf: NeuralSheaf, x, y, groups: Sequence[Sequence[str]], start=None, pattern=None, every: int = 1) -> Iterator[np.ndarray]:
+def parallel_rounds(sheaf: NeuralSheaf, x, y, groups: Sequence[Sequence[str]], start=None, pattern=None,
+                    every: int = 1) -> Iterator[np.ndarray]:
     """Yield the stalks (B, N): the start, then after every `every` rounds; each solves the next group of vertices exactly, all at once.
 
     x (B, n_0), y (B, n_out), pattern (B, M); the forward pass and its pattern by default. ValueError for an edge within a group.
@@ -281,19 +290,24 @@ def _bound(name: str, value, n_batch: int) -> np.ndarray:
 
 def _chebyshev(found: list[Vertex], w: np.ndarray, mean: np.ndarray, half: np.ndarray) -> Iterator[np.ndarray]:
     """The three-term rule: ρ' = 1/(2 mean/half − ρ), move' = ρ'ρ move + (2ρ'/half) D⁻¹ force; first move = D⁻¹ force/mean."""
-    yield w.copy()
-    rho, move = half / mean, np.concatenate([vertex.solve(vertex.force(w)) for vertex in found], axis=1) / mean
+    rho, move = half / mean, _jacobi(found, w) / mean
     while True:
-        w = w + move
         yield w.copy()
+        w = w + move
         after = 1 / (2 * mean / half - rho)
-        move = after * rho * move + 2 * after / half * np.concatenate([vertex.solve(vertex.force(w)) for vertex in found], axis=1)
+        move = after * rho * move + 2 * after / half * _jacobi(found, w)
         rho = after
+
+
+def _jacobi(found: list[Vertex], w: np.ndarray) -> np.ndarray:
+    """D⁻¹ force of every vertex: (B, N)."""
+    return np.concatenate([vertex.solve(vertex.force(w)) for vertex in found], axis=1)
 
 
 def edge_currents(sheaf: NeuralSheaf, x, w, pattern) -> np.ndarray:
     """w_e r_e of every edge but the label's at stalks w (B, N) and a frozen pattern: (B, N)."""
-    return sheaf.row_weights[:sheaf.N] * sheaf.discrepancy(batch("w", w, check_sheaf(sheaf).N), x, pattern)
+    w = batch("w", w, check_sheaf(sheaf).N)
+    return sheaf.row_weights[:sheaf.N] * sheaf.discrepancy(w, x, pattern)
 
 
 def relative_error(exact: Currents, w) -> float:
@@ -319,7 +333,7 @@ def reach(scheme: Callable, sheaf: NeuralSheaf, x, y, other, rounds: int) -> np.
            [0, 0, 1],
            [0, 1, 1]])
     """
-    edges, pattern = [e.rows for e in sheaf.edges if e.head in sheaf.layout], sheaf.pattern(sheaf.forward(x), x)
+    edges, pattern = [e.rows for e in check_sheaf(sheaf).edges if e.head in sheaf.layout], sheaf.pattern(sheaf.forward(x), x)
     runs = [islice(scheme(sheaf, x, labels), whole("rounds", rounds, least=0) + 1) for labels in (y, other)]
     changed = [edge_currents(sheaf, x, a, pattern) != edge_currents(sheaf, x, b, pattern) for a, b in zip(*runs)]
     return np.array([[state[:, rows].any() for rows in edges] for state in changed])
