@@ -332,7 +332,8 @@ def test_a_vertex_reads_nothing_but_what_its_edges_join(case):
             w[:, sheaf.layout[other]] = np.nan
         weights = {n.name: (rng.standard_normal((n.operation.n_out, n.operation.n_in)), np.full(n.operation.n_out, 9.0))
                    for n in network.nodes if isinstance(n.operation, Affine) and n.name not in heads}
-        there = NeuralSheaf(with_weights(network, weights), {e.name: (1 if e in mine else 7) * sheaf.edge_weights[e.name] for e in sheaf.edges})
+        stiffer = {e.name: (1 if e in mine else 7) * sheaf.edge_weights[e.name] for e in sheaf.edges}
+        there = NeuralSheaf(with_weights(network, weights), stiffer)
         pattern = case.pattern.copy()
         for n in network.nodes:
             if n.name not in heads and n.name in sheaf.pattern_layout:
@@ -426,7 +427,8 @@ def test_nothing_that_was_given_or_yielded_is_shared(scheme):
 @pytest.mark.parametrize("wrong, message", [
     ({"x": np.ones((5, 2))}, r"x has the wrong shape: got \(5, 2\)"), ({"y": np.ones((4, 1))}, "y has 4 rows, expected 5"),
     ({"y": None}, "y is None"), ({"start": np.ones((5, 3))}, "start has the wrong shape"),
-    ({"start": np.ones((2, 17))}, "start has 2 rows, expected 5"), ({"pattern": np.ones((5, 3))}, "pattern has shape"), ({"sheaf": 3}, "sheaf is a int")])
+    ({"start": np.ones((2, 17))}, "start has 2 rows, expected 5"), ({"pattern": np.ones((5, 3))}, "pattern has shape"),
+    ({"sheaf": 3}, "sheaf is a int")])
 def test_bad_arguments_are_named_at_once(scheme, wrong, message):
     sheaf, x, y = setting()
     with pytest.raises((ValueError, TypeError), match=message):

@@ -1,0 +1,197 @@
+"""The race of notebook 11: one training run as a function of plain parameters, tuning on folds, paired ratios over seeds."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from itertools import product
+from typing import NamedTuple
+
+import numpy as np
+
+from sheaflib import tasks
+from sheaflib.checks import whole
+from sheaflib.experiments import OUTPUTS, TABLE_E1
+from sheaflib.joint import with_weights
+from sheaflib.minibatch import MiniBatches
+from sheaflib.network import Network
+from sheaflib.objective import CLAMP, loss
+from sheaflib.sweep import sweep
+
+HOLD = 0.3                                                # of the updates have the full learning rate; then it falls linearly to 0
+DIGITS = "64x64x32x10"
+RESAMPLES = 10_000
+QUERY = 20                                                # samples that a drifting stream is asked about before they are learned
+DRIFTS = 2                                                # from one target to the other and back, in a stream
+
+
+def place(row: str) -> tuple[str, str]:
+    """Task and widths of a row: one of Table E.1, "digits", or "task/widths"."""
+    if row in TABLE_E1:
+        return TABLE_E1[row]["task"], TABLE_E1[row]["widths"]
+    if row == "digits":
+        return row, DIGITS
+    task, _, widths = row.partition("/")
+    if task not in OUTPUTS or not widths:
+        raise ValueError(f"row={row!r} is unknown, expected digits, task/widths or one of {', '.join(TABLE_E1)}")
+    return task, widths
+
+
+@lru_cache(maxsize=4)
+def digits() -> tasks.Task:
+    """scikit-learn's digits, over 16 and one-hot: 1297 to train on, 500 to test."""
+    from sklearn.datasets import load_digits
+
+    images, labels = load_digits(return_X_y=True)
+    order, images, labels = np.random.default_rng(0).permutation(len(images)), images / 16, np.eye(10)[labels]
+    return tasks.Task(images[order[500:]], labels[order[500:]], images[order[:500]], labels[order[:500]])
+
+
+def data(row: str, seed: int, samples: int = 0, flips: float = 0.0, deviation: float = 0.0) -> tasks.Task:
+    """The data of a row; `samples` of the training set drawn, its labels flipped or noisy, all by the seed."""
+    task, _ = place(row)
+    found, rng = digits() if task == "digits" else tasks.task(task), np.random.default_rng([seed, 3])
+    x, y = found.X_train, found.Y_train
+    if samples:
+        kept = rng.permutation(len(x))[:samples]
+        x, y = x[kept], y[kept]
+    if flips:
+        y = np.where(rng.uniform(size=y.shape) < flips, 1 - y, y)
+    if deviation:
+        y = y + deviation * rng.standard_normal(y.shape)
+    return found._replace(X_train=x, Y_train=y)
+
+
+def start(row: str, seed: int, scale: float = 1.0) -> Network:
+    """He weights times `scale`, drawn with the seed."""
+    task, widths = place(row)
+    network = Network.he([int(n) for n in widths.split("x")], np.random.default_rng(seed), OUTPUTS.get(task, "softmax"))
+    if scale == 1:
+        return network
+    return with_weights(network, {node.name: (scale * node.operation.weight, node.operation.bias) for node in network.nodes[::2]})
+
+
+@lru_cache(maxsize=8)
+def batches(seed: int, again: int, n: int, updates: int, size: int) -> np.ndarray:
+    """Sample numbers (updates, size): one permutation of n after another, drawn with the seed; `again` names another order."""
+    rng, passes = np.random.default_rng([seed, 1 + again]), -(-updates * size // n)
+    return rng.permuted(np.tile(np.arange(n), (passes, 1)), axis=1).ravel()[:updates * size].reshape(updates, size)
+
+
+def rates(lr: float, updates: int, constant: bool) -> np.ndarray:
+    """The learning rate of every update: constant, or falling linearly to 0 after `HOLD` of them."""
+    left = 1 - np.arange(updates) / updates
+    return np.full(updates, lr) if constant else lr * np.minimum(1, left / (1 - HOLD))
+
+
+def losses(row: str, seeds: list, folds: int = 0, *, rule: str, lr: float, updates: int, size: int = 32, kappa: float = 0.0,
+           stiffness: float = 1.0, optimiser: str = "adam", decay: float = 0.0, constant: bool = False, scale: float = 1.0, again: int = 0,
+           samples: int = 0, flips: float = 0.0, deviation: float = 0.0) -> np.ndarray:
+    """Losses after training a fresh network of each seed: (seeds,) on the test data, or (seeds, folds) on held-out folds; ∞ if it diverged.
+
+    The training data are cut into folds anew by each seed. rule, κ, stiffness, optimiser, decay as in `MiniBatches`; the rest as above.
+    """
+    found = []
+    for seed in seeds:
+        given = data(row, seed, samples, flips, deviation)
+        for x, y, held_x, held_y in parts(given, whole("folds", folds, least=0), seed):
+            engine = MiniBatches(start(row, seed, scale), x, y, rule=rule, kappa=kappa, stiffness=stiffness, optimiser=optimiser, decay=decay)
+            engine.advance(batches(seed, again, len(x), updates, size), rates(lr, updates, constant))
+            found.append(loss(engine.network, held_x, held_y) if np.isfinite(engine.theta).all() else np.inf)
+    return np.array(found).reshape((len(seeds), folds) if folds else len(seeds))
+
+
+def parts(given: tasks.Task, folds: int, seed: int):
+    """Yield (x, y, held-out x, held-out y): every fold of the training data, or with 0 all of it and the test data."""
+    if not folds:
+        yield given
+        return
+    order = np.random.default_rng([seed, 0]).permutation(len(given.X_train))
+    for k in range(folds):
+        out = np.zeros(len(order), dtype=bool)
+        out[order[k::folds]] = True
+        yield given.X_train[~out], given.Y_train[~out], given.X_train[out], given.Y_train[out]
+
+
+def drift(widths: str, seeds: list, *, rule: str, lr: float, updates: int, optimiser: str, again: int = 0) -> np.ndarray:
+    """Mean squared error on samples not yet learned, mean over the second half of a stream whose label drifts: (seeds,), ∞ if it diverged.
+
+    One sample an update, uniform on [−2, 2]²; the label turns from x₁² + x₂² − 2/3 to x₁² − x₂² + ½ sin 2x₁ and back, `DRIFTS` times.
+    """
+    found = []
+    for seed in seeds:
+        rng = np.random.default_rng([seed, 4 + again])
+        x, angle = rng.uniform(-2, 2, (updates, 2)), np.pi * DRIFTS * np.linspace(0, 1, updates)
+        share = np.sin(angle)**2
+        bowl, saddle = (x**2).sum(axis=1) - 2 / 3, x[:, 0]**2 - x[:, 1]**2 + np.sin(2 * x[:, 0]) / 2
+        y = ((1 - share) * bowl + share * saddle)[:, None]
+        engine, errors = MiniBatches(start(f"paraboloid/{widths}", seed), x, y, rule=rule, optimiser=optimiser), []
+        for i in range(0, updates, QUERY):
+            if 2 * i >= updates:
+                errors.append(loss(engine.network, x[i:i + QUERY], y[i:i + QUERY]) if np.isfinite(engine.theta).all() else np.inf)
+            engine.advance(np.arange(i, min(i + QUERY, updates))[:, None], np.full(min(QUERY, updates - i), lr))
+        found.append(np.mean(errors))
+    return np.array(found)
+
+
+def scikit_learn(row: str, seeds: list, folds: int = 0, *, alpha: float, max_iter: int) -> np.ndarray:
+    """As `losses`, for scikit-learn's MLP with the solver lbfgs and its own initial weights."""
+    from sklearn.neural_network import MLPClassifier, MLPRegressor
+
+    (task, widths), found = place(row), []
+    for seed in seeds:
+        for x, y, held_x, held_y in parts(data(row, seed), folds, seed):
+            options = {"hidden_layer_sizes": [int(n) for n in widths.split("x")[1:-1]], "solver": "lbfgs", "alpha": alpha,
+                       "max_iter": max_iter, "random_state": seed}
+            if OUTPUTS.get(task) == "identity":
+                found.append(float(((MLPRegressor(**options).fit(x, y[:, 0]).predict(held_x) - held_y[:, 0])**2).mean()))
+                continue
+            model = MLPClassifier(**options).fit(x, y[:, 0] if y.shape[1] == 1 else y.argmax(axis=1))
+            p, labels = model.predict_proba(held_x), held_y if held_y.shape[1] > 1 else np.hstack([1 - held_y, held_y])
+            found.append(float(-(labels * np.log(np.maximum(p, CLAMP))).sum(axis=1).mean()))
+    return np.array(found).reshape((len(seeds), folds) if folds else len(seeds))
+
+
+def candidates(method: dict) -> list[dict]:
+    """The candidates of a method of the protocol, as keyword arguments of `losses`, by rising learning rate.
+
+    >>> candidates({"rule": "backprop", "lr": [0.1], "decay": [0.0, 0.5]})
+    [{'rule': 'backprop', 'lr': 0.1, 'kappa': 0.0, 'stiffness': 1.0, 'decay': 0.0}, {'rule': 'backprop', 'lr': 0.1, 'kappa': 0.0, 'stiffness': 1.0, 'decay': 0.5}]
+    """
+    rule = "rayleigh" if method.get("several_outputs", "").startswith("one") else method["rule"]
+    grid = product(method["lr"], method.get("kappa_and_stiffness", [[0.0, 1.0]]), method.get("decay", [0.0]))
+    return [{"rule": rule, "lr": lr, "kappa": kappa, "stiffness": stiffness, "decay": decay} for lr, (kappa, stiffness), decay in grid]
+
+
+def tune(entries: dict, floor: float, function=losses, label: str = "") -> dict:
+    """{key: cases} -> {key: the case with the lowest mean of ln max(loss, floor)}, the first of those that tie; all cases in one sweep."""
+    found = iter(sweep(function, [case for cases in entries.values() for case in cases], label=label))
+    return {key: min(cases, key=lambda case: float(np.log(np.maximum(next(found), floor)).mean())) for key, cases in entries.items()}
+
+
+def tested(chosen: dict, function=losses, label: str = "") -> dict:
+    """{key: case} -> {key: losses (seeds,)}, all cases in one sweep."""
+    return dict(zip(chosen, sweep(function, list(chosen.values()), label=label)))
+
+
+class Ratio(NamedTuple):
+    """The median of paired ratios and its 90 % bootstrap interval."""
+
+    median: float
+    low: float
+    high: float
+
+    def __repr__(self):
+        return f"{self.median:.3f} [{self.low:.3f}, {self.high:.3f}]"
+
+
+def ratio(ours, theirs, floor: float, seed: int = 0) -> Ratio:
+    """Ours over theirs, seed by seed, both (S,), losses below `floor` counted as the floor; two that diverged count as 1.
+
+    >>> ratio([1.0, 1.0, 1.0], [2.0, 2.0, 2.0], 1e-4)
+    0.500 [0.500, 0.500]
+    """
+    ours, theirs = np.maximum(ours, floor), np.maximum(theirs, floor)
+    both = np.isinf(ours) & np.isinf(theirs)
+    paired = np.divide(ours, theirs, out=np.ones(len(ours)), where=~both)
+    drawn = np.median(paired[np.random.default_rng(seed).integers(0, len(paired), (RESAMPLES, len(paired)))], axis=1)
+    return Ratio(float(np.median(paired)), float(np.quantile(drawn, 0.05, method="lower")), float(np.quantile(drawn, 0.95, method="higher")))
