@@ -181,6 +181,7 @@ def test_a_vertex_solve_is_a_minimum_over_its_stalk():
             best[:, vertex.own] = vertex.update(w)
             least = energy(sheaf, x, y, pattern, best)
             assert (least < energy(sheaf, x, y, pattern, w)).all()
+            assert np.abs(vertex.force(best)).max() < 1e-9
             for step in NEW(2).standard_normal((20, 5, vertex.own.stop - vertex.own.start)):
                 moved = best.copy()
                 moved[:, vertex.own] += 1e-3 * step
@@ -306,7 +307,7 @@ def test_the_upward_message_is_the_forward_value_and_its_resistance():
 
 
 def test_the_first_current_is_backpropagations():
-    """No message yet: ρ = 1/w of the last edge alone; with that edge stiff, the error itself."""
+    """With no message yet ρ is 1/w of the last edge alone: where that is stiff, the current is the error."""
     rng = NEW(0)
     network = Network.he([3, 4, 1], rng)
     sheaf = NeuralSheaf(network, {"affine_2": 1e9})
