@@ -343,11 +343,14 @@ def ohm_exact(output, z, y, rho, c, tables, w, m, size):
         for s in range(size):
             u[j, s] = 0.0
             v[j, s] = z[j, s]
+    unsettled = 1.0
     for _ in range(ITERATIONS):
         activation(output, v, p, room, m, size)
         for j in range(m):
             for s in range(size):
                 c[j, s] = y[j, s] - p[j, s]
+        if unsettled == 0.0:
+            break
         for j in range(m):                                     # d = −(u − Lᵀc)
             for s in range(size):
                 d[j, s] = -u[j, s]
@@ -408,12 +411,6 @@ def ohm_exact(output, z, y, rho, c, tables, w, m, size):
                 decrement[s] -= CLOSE * u[j, s] * u[j, s]
         for s in range(size):
             unsettled += 1.0 if decrement[s] > 0.0 else 0.0
-        if unsettled == 0.0:
-            break
-    activation(output, v, p, room, m, size)
-    for j in range(m):
-        for s in range(size):
-            c[j, s] = y[j, s] - p[j, s]
 
 
 # updates ----------------------------------------------------------------------------------------------------------------------
@@ -423,7 +420,8 @@ def flow(theta, dims, output, a, z, y, g, up, units, uppers, rho, tables, room, 
     """The currents of a batch into g and up, by the rule, after `forward`; lr is what PROX takes compliances from."""
     last = len(dims) - 1
     m = dims[last]
-    if rule == EXACT and m > 1:
+    exact = rule == EXACT and m > 1
+    if exact:
         for k in range(m):
             sweep_down(theta, dims, z, units[k], uppers[k], size, k)
             for j in range(k + 1):
@@ -431,14 +429,13 @@ def flow(theta, dims, output, a, z, y, g, up, units, uppers, rho, tables, room, 
                 for s in range(size):
                     rho[k, j, s] = power[s]
         ohm_exact(output, z[last], y, rho, g[last], tables, room, m, size)
-        sweep_down(theta, dims, z, g, up, size, -1)
-        return
-    activation(output, z[last], room[0], room[5], m, size)
-    for j in range(m):
-        for s in range(size):
-            g[last, j, s] = y[j, s] - room[0, j, s]
+    else:
+        activation(output, z[last], room[0], room[5], m, size)
+        for j in range(m):
+            for s in range(size):
+                g[last, j, s] = y[j, s] - room[0, j, s]
     sweep_down(theta, dims, z, g, up, size, -1)
-    if rule == BACKPROP:
+    if exact or rule == BACKPROP:
         return
     if rule == PROX:
         tangent_power(dims, a, g, lr, power, t, size)
@@ -522,12 +519,11 @@ def steps(theta, moment, square, second, dims, output, x, y, order, lr, rule, ka
         flow(theta, dims, output, a, z, target, g, up, units, uppers, rho, tables, room, power, t, rule, stiff, lr[step] / size, size)
         if kappa != 0.0:
             relax_up(theta, dims, a, z, g, up, b, kappa, stiff, size)
-            force_of(dims, g, b, force, size)
-        else:
-            force_of(dims, g, a, force, size)
+        feels = b if kappa != 0.0 else a
+        force_of(dims, g, feels, force, size)
         now, rate = first + step + 1, lr[step]
         if optimiser == REGRESSION:
-            regress(dims, b if kappa != 0.0 else a, force, moment, second, A, row, beta1, beta2, now, damping, size)
+            regress(dims, feels, force, moment, second, A, row, beta1, beta2, now, damping, size)
         if optimiser == ADAM:
             grow1, grow2 = 1.0 - beta1**now, 1.0 - beta2**now
             for k in range(len(theta)):

@@ -53,8 +53,9 @@ class MiniBatches:
         for name, beta in (("beta1", beta1), ("beta2", beta2)):
             if not 0 <= beta < 1:
                 raise ValueError(f"{name}={beta:g}, expected a number in [0, 1)")
-        self.x = np.ascontiguousarray(batch(INPUT, x, network.n_in))
-        self.y = np.ascontiguousarray(check_labels(network.output, y, network.n_out, len(self.x)))
+        # copies: to numba a read-only array is another type, which would compile everything once more
+        self.x = np.array(batch(INPUT, x, network.n_in), order="C")
+        self.y = np.array(check_labels(network.output, y, network.n_out, len(self.x)), order="C")
         self.chain, self.updates = Chain(network), 0
         self.theta = self.chain.flat(network)
         self.moments = np.zeros((2, len(self.theta)))
@@ -72,7 +73,7 @@ class MiniBatches:
 
     def advance(self, order, lr) -> None:
         """Take len(order) updates: order (updates, batch) holds sample numbers, lr (updates,) the learning rates."""
-        order, lr = np.ascontiguousarray(order, dtype=np.int64), np.ascontiguousarray(real_array("lr", lr))
+        order, lr = np.array(order, dtype=np.int64, order="C"), np.array(real_array("lr", lr), order="C")
         if order.ndim != 2 or lr.shape != (len(order),):
             raise ValueError(f"order has shape {order.shape} and lr {lr.shape}, expected (updates, batch) and (updates,)")
         if order.size and not 0 <= order.min() <= order.max() < len(self.x):

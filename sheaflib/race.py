@@ -84,20 +84,34 @@ def rates(lr: float, updates: int, constant: bool) -> np.ndarray:
 
 
 def losses(row: str, seeds: list, folds: int = 0, *, rule: str, lr: float, updates: int, size: int = 32, kappa: float = 0.0,
-           stiffness: float = 1.0, optimiser: str = "adam", decay: float = 0.0, constant: bool = False, scale: float = 1.0, again: int = 0,
-           samples: int = 0, flips: float = 0.0, deviation: float = 0.0) -> np.ndarray:
+           stiffness: float = 1.0, optimiser: str = "adam", decay: float = 0.0, constant: bool = False, looks: int = 1, scale: float = 1.0,
+           again: int = 0, samples: int = 0, flips: float = 0.0, deviation: float = 0.0) -> np.ndarray:
     """Losses after training a fresh network of each seed: (seeds,) on the test data, or (seeds, folds) on held-out folds; ∞ if it diverged.
 
-    The training data are cut into folds anew by each seed. rule, κ, stiffness, optimiser, decay as in `MiniBatches`; the rest as above.
+    The training data are cut into folds anew by each seed. looks > 1: the mean of the loss at that many even moments of the second half.
+    rule, κ, stiffness, optimiser, decay as in `MiniBatches`; the rest as above.
     """
     found = []
     for seed in seeds:
         given = data(row, seed, samples, flips, deviation)
         for x, y, held_x, held_y in parts(given, whole("folds", folds, least=0), seed):
             engine = MiniBatches(start(row, seed, scale), x, y, rule=rule, kappa=kappa, stiffness=stiffness, optimiser=optimiser, decay=decay)
-            engine.advance(batches(seed, again, len(x), updates, size), rates(lr, updates, constant))
-            found.append(loss(engine.network, held_x, held_y) if np.isfinite(engine.theta).all() else np.inf)
+            order, speeds, seen, now = batches(seed, again, len(x), updates, size), rates(lr, updates, constant), [], 0
+            for until in updates - updates // 2 * np.arange(looks)[::-1] // looks:
+                engine.advance(order[now:until], speeds[now:until])
+                seen.append(held_out(engine, held_x, held_y))
+                now = until
+            found.append(np.mean(seen))
     return np.array(found).reshape((len(seeds), folds) if folds else len(seeds))
+
+
+def held_out(engine: MiniBatches, x, y) -> float:
+    """The loss on data it did not learn from, ∞ when its weights are not numbers or so large that its outputs are not."""
+    if not np.isfinite(engine.theta).all():
+        return np.inf
+    with np.errstate(over="ignore", invalid="ignore"):
+        found = loss(engine.network, x, y)
+    return found if np.isfinite(found) else np.inf
 
 
 def parts(given: tasks.Task, folds: int, seed: int):
@@ -116,18 +130,19 @@ def drift(widths: str, seeds: list, *, rule: str, lr: float, updates: int, optim
     """Mean squared error on samples not yet learned, mean over the second half of a stream whose label drifts: (seeds,), ∞ if it diverged.
 
     One sample an update, uniform on [−2, 2]²; the label turns from x₁² + x₂² − 2/3 to x₁² − x₂² + ½ sin 2x₁ and back, `DRIFTS` times.
+    again: 1 for other initial weights.
     """
     found = []
     for seed in seeds:
-        rng = np.random.default_rng([seed, 4 + again])
+        rng = np.random.default_rng([seed, 4])
         x, angle = rng.uniform(-2, 2, (updates, 2)), np.pi * DRIFTS * np.linspace(0, 1, updates)
         share = np.sin(angle)**2
         bowl, saddle = (x**2).sum(axis=1) - 2 / 3, x[:, 0]**2 - x[:, 1]**2 + np.sin(2 * x[:, 0]) / 2
         y = ((1 - share) * bowl + share * saddle)[:, None]
-        engine, errors = MiniBatches(start(f"paraboloid/{widths}", seed), x, y, rule=rule, optimiser=optimiser), []
+        engine, errors = MiniBatches(start(f"paraboloid/{widths}", seed + 10_000 * again), x, y, rule=rule, optimiser=optimiser), []
         for i in range(0, updates, QUERY):
             if 2 * i >= updates:
-                errors.append(loss(engine.network, x[i:i + QUERY], y[i:i + QUERY]) if np.isfinite(engine.theta).all() else np.inf)
+                errors.append(held_out(engine, x[i:i + QUERY], y[i:i + QUERY]))
             engine.advance(np.arange(i, min(i + QUERY, updates))[:, None], np.full(min(QUERY, updates - i), lr))
         found.append(np.mean(errors))
     return np.array(found)
@@ -139,7 +154,7 @@ def scikit_learn(row: str, seeds: list, folds: int = 0, *, alpha: float, max_ite
 
     (task, widths), found = place(row), []
     for seed in seeds:
-        for x, y, held_x, held_y in parts(data(row, seed), folds, seed):
+        for x, y, held_x, held_y in parts(data(row, seed), whole("folds", folds, least=0), seed):
             options = {"hidden_layer_sizes": [int(n) for n in widths.split("x")[1:-1]], "solver": "lbfgs", "alpha": alpha,
                        "max_iter": max_iter, "random_state": seed}
             if OUTPUTS.get(task) == "identity":
@@ -151,26 +166,71 @@ def scikit_learn(row: str, seeds: list, folds: int = 0, *, alpha: float, max_ite
     return np.array(found).reshape((len(seeds), folds) if folds else len(seeds))
 
 
-def candidates(method: dict) -> list[dict]:
-    """The candidates of a method of the protocol, as keyword arguments of `losses`, by rising learning rate.
+def candidates(method: dict, lr: list | None = None) -> list[dict]:
+    """The candidates of a method of the protocol, as keyword arguments of `losses`, by rising learning rate; lr: in place of its own.
 
-    >>> candidates({"rule": "backprop", "lr": [0.1], "decay": [0.0, 0.5]})
-    [{'rule': 'backprop', 'lr': 0.1, 'kappa': 0.0, 'stiffness': 1.0, 'decay': 0.0}, {'rule': 'backprop', 'lr': 0.1, 'kappa': 0.0, 'stiffness': 1.0, 'decay': 0.5}]
+    >>> candidates({"rule": "backprop", "lr": [0.1], "decay": [0.5]})
+    [{'rule': 'backprop', 'lr': 0.1, 'kappa': 0.0, 'stiffness': 1.0, 'decay': 0.5}]
     """
     rule = "rayleigh" if method.get("several_outputs", "").startswith("one") else method["rule"]
-    grid = product(method["lr"], method.get("kappa_and_stiffness", [[0.0, 1.0]]), method.get("decay", [0.0]))
+    grid = product(lr or method["lr"], method.get("kappa_and_stiffness", [[0.0, 1.0]]), method.get("decay", [0.0]))
     return [{"rule": rule, "lr": lr, "kappa": kappa, "stiffness": stiffness, "decay": decay} for lr, (kappa, stiffness), decay in grid]
 
 
-def tune(entries: dict, floor: float, function=losses, label: str = "") -> dict:
+def budget(protocol: dict, row: str) -> dict:
+    """Updates and batch size of a row of the race."""
+    return {"updates": protocol["budget"]["updates"][row.rpartition("-")[2]], "size": protocol["budget"]["batch"]}
+
+
+def entrants(protocol: dict, row: str) -> dict[str, list[dict]]:
+    """The cases that tune each method on a row of the race; rows of the second round by its rules."""
+    again, found = protocol["second-round"] if row in protocol["second-round"]["rows"] else None, {}
+    for name, method in protocol["methods"].items():
+        if "rule" not in method or name == ("primary" if again else "cheap"):
+            continue
+        null = int("batch_order" in method)
+        common = {"row": row, "again": null, **budget(protocol, row)}
+        if again:
+            common |= {"folds": again["folds"], "seeds": [seed + 10 * null for seed in again["digits_seeds" if row == "digits" else "seeds"]]}
+            found[name] = [common | c for c in candidates(method, again["lr" if len(method["lr"]) == 6 else "lr_alone"])]
+        else:
+            common |= {"folds": protocol["tuning"]["folds"], "seeds": method.get("seeds", protocol["tuning"]["seeds"])}
+            found[name] = [common | c for c in candidates(method)]
+        if again and name == "equilibrium":
+            found[name] = [case | {"rule": "rayleigh"} for case in found[name]]
+    return found
+
+
+def finalists(protocol: dict, row: str, chosen: dict[str, dict]) -> dict[str, dict]:
+    """The cases that test what was chosen for a row, and "= …": everything once more at one learning rate, untuned."""
+    again = protocol["second-round"] if row in protocol["second-round"]["rows"] else protocol["test"]
+    found = {name: {key: value for key, value in case.items() if key != "folds"} | {"seeds": again.get("test_seeds", again.get("seeds"))}
+             for name, case in chosen.items()}
+    if "cheap" in found:
+        found["primary"] = found["cheap"] | {"rule": "circuit"}
+        found["equilibrium"] = found["equilibrium"] | {"rule": "circuit"}
+    common = {"row": row, "seeds": found["backprop"]["seeds"], "lr": again["equal_lr"], **budget(protocol, row)}
+    one = {"rule": "rayleigh"}                             # one output: the same as "circuit"
+    alike = {"backprop": {"rule": "backprop"}, "ohm": one, "mirror": one | {"kappa": -1.0, "stiffness": 3.0}, "equilibrium": one | {"kappa": 1.0}}
+    return found | {f"= {name}": common | case for name, case in alike.items()}
+
+
+def passes(row: str, case: dict) -> int:
+    """Sweeps over all weights in a whole run, as the protocol counts them."""
+    n_out = int(place(row)[1].rpartition("x")[2])
+    currents = n_out + 1 if case["rule"] == "circuit" and n_out > 1 else 1
+    return case["updates"] * (2 + currents + int(case["kappa"] != 0))
+
+
+def tune(entries: dict, floor: float, function=losses) -> dict:
     """{key: cases} -> {key: the case with the lowest mean of ln max(loss, floor)}, the first of those that tie; all cases in one sweep."""
-    found = iter(sweep(function, [case for cases in entries.values() for case in cases], label=label))
+    found = iter(sweep(function, [case for cases in entries.values() for case in cases], label="tuning"))
     return {key: min(cases, key=lambda case: float(np.log(np.maximum(next(found), floor)).mean())) for key, cases in entries.items()}
 
 
-def tested(chosen: dict, function=losses, label: str = "") -> dict:
+def measured(chosen: dict, function=losses) -> dict:
     """{key: case} -> {key: losses (seeds,)}, all cases in one sweep."""
-    return dict(zip(chosen, sweep(function, list(chosen.values()), label=label)))
+    return dict(zip(chosen, sweep(function, list(chosen.values()), label="testing")))
 
 
 class Ratio(NamedTuple):
@@ -195,3 +255,10 @@ def ratio(ours, theirs, floor: float, seed: int = 0) -> Ratio:
     paired = np.divide(ours, theirs, out=np.ones(len(ours)), where=~both)
     drawn = np.median(paired[np.random.default_rng(seed).integers(0, len(paired), (RESAMPLES, len(paired)))], axis=1)
     return Ratio(float(np.median(paired)), float(np.quantile(drawn, 0.05, method="lower")), float(np.quantile(drawn, 0.95, method="higher")))
+
+
+def verdict(ours: Ratio, null: Ratio) -> str:
+    """The protocol's rule for a regime: "better" or "worse" where ours leaves out 1 and its median lies outside the null's interval."""
+    if ours.low <= 1 <= ours.high or null.low <= ours.median <= null.high:
+        return "no advantage"
+    return "better" if ours.median < 1 else "worse"

@@ -16,7 +16,7 @@ from sheaflib.compiled import can_compile
 FOLDER = Path(sheaflib.__file__).parent
 MODULES = {".".join(path.relative_to(FOLDER.parent).with_suffix("").parts).removesuffix(".__init__"): path for path in FOLDER.rglob("*.py")}
 LEAVES = {"sheaflib.tasks", "sheaflib.ledger", "sheaflib.claims", "sheaflib.gallery", "sheaflib.plots", "sheaflib.sweep",
-          "sheaflib.experiments", "sheaflib.ladder", "sheaflib.faults", "sheaflib.race", "sheaflib.report", "sheaflib.report_text"}
+          "sheaflib.experiments", "sheaflib.ladder", "sheaflib.faults", "sheaflib.race", "sheaflib.regimes", "sheaflib.report", "sheaflib.report_text"}
 
 
 def inside_a_leaf(module):
