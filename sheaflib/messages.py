@@ -14,8 +14,8 @@ import numpy as np
 
 from sheaflib.currents import ohm
 from sheaflib.network import INPUT
-from sheaflib.relaxation import Link, begin, links
 from sheaflib.sheaf import NeuralSheaf, check_sheaf
+from sheaflib.vertices import Link, begin, links
 
 
 def send_up(link: Link, mean: np.ndarray, P: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:

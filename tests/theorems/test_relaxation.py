@@ -13,14 +13,16 @@ from scipy.special import eval_chebyt
 
 from oracles import dense_system, row_weights
 from sheaflib import Affine, MaxPool, Network, NeuralSheaf, ReLU, Stack, add, convolution, harmonic_extension, soft
-from sheaflib import relaxation
+from sheaflib import vertices as vertex_module
 from sheaflib.currents import currents
 from sheaflib.joint import output_weight, with_weights
 from sheaflib.messages import exact_after, messages, send_up
 from sheaflib.objective import output_energy
-from sheaflib.relaxation import (begin, chebyshev, colours, edge_currents, gauss_seidel, jacobi_bounds, parallel_rounds, reach, red_black,
-                                 relative_error, vertices)
+from sheaflib.relaxation import (chebyshev, colours, edge_currents, gauss_seidel, jacobi_bounds, parallel_rounds, reach, red_black,
+                                 relative_error)
 from sheaflib.resistance import effective_resistance
+from sheaflib.vertices import begin, vertices
+from sheaflib.vertices import links as vertex_links
 from strategies import MODERATE, cases
 
 OUTPUTS = {"identity": 1, "sigmoid": 2, "softmax": 3}
@@ -300,7 +302,7 @@ def test_the_upward_message_is_the_forward_value_and_its_resistance():
     sheaf, x, y = setting(depth=3)
     pattern = sheaf.pattern(sheaf.forward(x), x)
     message = x, None
-    for name, link in zip(sheaf.layout.names, relaxation.links(sheaf, x, pattern).values()):
+    for name, link in zip(sheaf.layout.names, vertex_links(sheaf, x, pattern).values()):
         message = send_up(link, *message)
         np.testing.assert_allclose(message[0], sheaf.forward(x)[:, sheaf.layout[name]], atol=1e-12)
         np.testing.assert_allclose(message[1], effective_resistance(sheaf, pattern, name).total, atol=1e-12)
@@ -454,6 +456,6 @@ def test_bad_orders_bounds_and_groups(monkeypatch):
             call(*setting("sigmoid"))
     with pytest.raises(ValueError, match="rounds=-1 must be ≥ 0"):
         reach(red_black, sheaf, x, y, y, -1)
-    monkeypatch.setattr(relaxation, "ENTRIES", 15)
+    monkeypatch.setattr("sheaflib.vertices.ENTRIES", 15)
     with pytest.raises(ValueError, match="stalk 'a1' is 4 wide and an affine edge leaves it: its vertex solves would hold 16 numbers"):
         gauss_seidel(sheaf, x, y)
