@@ -17,6 +17,7 @@ from sheaflib.frozen import output_maps
 from sheaflib.joint import output_weight
 from sheaflib.network import INPUT, gather
 from sheaflib.objective import check_labels, error, output_energy
+from sheaflib.operations import Operation
 from sheaflib.resistance import Resistance, effective_resistance
 from sheaflib.sheaf import NeuralSheaf, check_sheaf
 from sheaflib.substitution import inject
@@ -62,6 +63,14 @@ class Currents:
 
     def __repr__(self):
         return f"Currents({len(self.x)} samples, |c| up to {np.abs(self.pull).max():.3g}, {self.resistance!r})"
+
+
+def edge_update(operation: Operation, weight: float, below: np.ndarray, above: np.ndarray, felt: np.ndarray) -> tuple:
+    """One affine edge's part of `Currents.gradient`, (dW, db), from its own ends alone: the current is w(z* − W a* − b).
+
+    below, above: the relaxed stalks a* (B, n) and z* (B, m); felt: a + κ(a* − a), (B, n).
+    """
+    return operation.gradient(felt, -weight * (above - operation.value(below)))
 
 
 def currents(sheaf: NeuralSheaf, x, y) -> Currents:

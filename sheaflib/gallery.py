@@ -74,6 +74,15 @@ def bench():
     return {row["name"]: row for row in json.loads(file.read_text(encoding="utf-8"))} if file.is_file() else {}
 
 
+def committed(name):
+    """Return the numbers of a figure in the repository's figures/, as another notebook saved them; FileNotFoundError when it is not there.
+
+    A notebook that does lists the file under `reads` in index.toml. SHEAFLIB_OUT has no say, as in `bench`.
+    """
+    file = Path(__file__).resolve().parents[1] / "figures" / f"{name}.json"
+    return json.loads(file.read_text(encoding="utf-8"))["numbers"]
+
+
 def thin(x, *ys, keep=(), n=LONGEST):
     """Return x and each of ys (all of one length) at no more than n indices: both ends, those in `keep`, the rest evenly spread.
 

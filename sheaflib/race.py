@@ -15,6 +15,8 @@ from sheaflib.joint import with_weights
 from sheaflib.minibatch import MiniBatches
 from sheaflib.network import Network
 from sheaflib.objective import CLAMP, loss
+from sheaflib.resistance import effective_resistance
+from sheaflib.sheaf import NeuralSheaf
 from sheaflib.sweep import sweep
 
 HOLD = 0.3                                                # of the updates have the full learning rate; then it falls linearly to 0
@@ -103,6 +105,34 @@ def losses(row: str, seeds: list, folds: int = 0, *, rule: str, lr: float, updat
                 now = until
             found.append(np.mean(seen))
     return np.array(found).reshape((len(seeds), folds) if folds else len(seeds))
+
+
+def curve(row: str, seeds: list, marks: list, *, rule: str, lr: float, updates: int, size: int = 32, kappa: float = 0.0,
+          stiffness: float = 1.0, decay: float = 0.0) -> np.ndarray:
+    """Test losses (seeds, marks) after `marks` updates, in rising order, of runs of `updates` in all; the rest as in `losses`."""
+    given, found = data(row, 0), []
+    for seed in seeds:
+        engine = MiniBatches(start(row, seed), given.X_train, given.Y_train, rule=rule, kappa=kappa, stiffness=stiffness, decay=decay)
+        order, speeds, now = batches(seed, 0, len(given.X_train), updates, size), rates(lr, updates, False), 0
+        for until in marks:
+            engine.advance(order[now:until], speeds[now:until])
+            found.append(held_out(engine, given.X_test, given.Y_test))
+            now = until
+    return np.array(found).reshape(len(seeds), len(marks))
+
+
+def resistance(row: str, seeds: list, *, rule: str, lr: float, updates: int, size: int = 32, kappa: float = 0.0,
+               stiffness: float = 1.0) -> np.ndarray:
+    """The median over training inputs of ρ, all edges of weight 1, before and after training: (seeds, 2), for one output."""
+    given, found = data(row, 0), []
+    for seed in seeds:
+        engine = MiniBatches(start(row, seed), given.X_train, given.Y_train, rule=rule, kappa=kappa, stiffness=stiffness)
+        for until in (0, updates):
+            engine.advance(batches(seed, 0, len(given.X_train), updates, size)[:until], rates(lr, updates, False)[:until])
+            sheaf = NeuralSheaf(engine.network)
+            pattern = sheaf.pattern(sheaf.forward(given.X_train), given.X_train)
+            found.append(np.median(effective_resistance(sheaf, pattern).total[:, 0, 0]))
+    return np.array(found).reshape(len(seeds), 2)
 
 
 def held_out(engine: MiniBatches, x, y) -> float:
@@ -213,6 +243,26 @@ def finalists(protocol: dict, row: str, chosen: dict[str, dict]) -> dict[str, di
     one = {"rule": "rayleigh"}                             # one output: the same as "circuit"
     alike = {"backprop": {"rule": "backprop"}, "ohm": one, "mirror": one | {"kappa": -1.0, "stiffness": 3.0}, "equilibrium": one | {"kappa": 1.0}}
     return found | {f"= {name}": common | case for name, case in alike.items()}
+
+
+def lighter(protocol: dict, share: float, seeds: int, every: int) -> dict:
+    """The protocol with a share of the updates, so many test seeds, every so-many-th learning rate and one tuning seed: for a quick look."""
+    if share == every == 1 and seeds >= len(protocol["test"]["seeds"]):
+        return protocol
+
+    def cut(name, value):
+        if isinstance(value, dict):
+            return {key: cut(key, inner) for key, inner in value.items()}
+        if name in ("updates", "1h", "2h", "digits") and isinstance(value, int):
+            return max(64, int(share * value))
+        if name in ("lr", "lr_alone", "alpha"):
+            return value[::every]
+        if name == "test_seeds":
+            return value[:seeds]
+        return value[:1] if name in ("seeds", "digits_seeds") else value
+
+    found = cut("", protocol)
+    return found | {"test": found["test"] | {"seeds": protocol["test"]["seeds"][:seeds]}}
 
 
 def passes(row: str, case: dict) -> int:

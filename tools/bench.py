@@ -11,7 +11,7 @@ import time
 
 import numpy as np
 
-from tools import bench_equilibrium, bench_spectrum, bench_training
+from tools import bench_equilibrium, bench_race, bench_spectrum, bench_training
 from tools.project import REPOSITORY, Project, write_whole
 from tools.surroundings import process_environment, variables
 
@@ -26,6 +26,7 @@ def main():
     rows += bench_training.rows(row, torch_answer("training"))
     rows += bench_spectrum.rows(row)
     rows += bench_equilibrium.rows(row)
+    rows += bench_race.rows(row)
     write_whole(project.figures / "bench.json", json.dumps(rows, indent=1, ensure_ascii=False) + "\n")
     write_whole(project.figures / "bench.md", table(rows))
     print(table(rows))

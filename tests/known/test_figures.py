@@ -13,6 +13,7 @@ import figures_08  # noqa: F401
 import figures_09  # noqa: F401
 import figures_09_report  # noqa: F401
 import figures_10  # noqa: F401
+import figures_11  # noqa: F401
 from figure_oracles import FIGURES, ORACLES, ROOT, close, numbers, oracle
 from oracles import dense_laplacian, dense_system
 from sheaflib import Network, NeuralSheaf, discord, heat
