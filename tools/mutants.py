@@ -34,6 +34,7 @@ SUBSTITUTION, ENERGY, EIGENVALUES = (f"tests/theorems/test_{name}.py" for name i
 BLOCKS, AFFINE, LAYERS, PINS, SPECTRUM, FROZEN, LANCZOS = (
     f"tests/dense/test_{name}.py" for name in ("blocks", "affine", "layers", "pins", "spectrum", "frozen", "lanczos"))
 CIRCUIT, MINIBATCH = "tests/theorems/test_currents.py", "tests/parity/test_minibatch.py"
+RELAXED, RACE = "tests/theorems/test_relaxation.py", "tests/contract/test_race.py"
 RESISTANCE = "tests/theorems/test_resistance.py"
 REPORT = "tests/known/test_report_known.py tests/contract/test_report.py"
 NEURON, GRAPHS, ORDER = "tests/known/test_one_neuron.py", "tests/known/test_graphs.py", "tests/order/test_euler_order.py"
@@ -113,8 +114,26 @@ MUTANTS = [
     # the circuit of training
     Mutant("currents.py", "np.eye(y.shape[1]) / weight", "0 * np.eye(y.shape[1])", "the label's own edge has no resistance", CIRCUIT),
     Mutant("currents.py", "self.forward + kappa * (self.relaxed - self.forward)", "self.forward", "no activity is relaxed, whatever κ", CIRCUIT),
-    Mutant("minibatch.py", "rho[s] /= stiff", "rho[s] /= 1.0", "the compiled circuit forgets the stiffness", MINIBATCH),
-    Mutant("minibatch.py", "if not low < new < high:", "if False:", "Newton on a sigmoid leaves its bracket", MINIBATCH),
+    Mutant("currents.py", "-weight * (above - operation.value(below))", "-(above - operation.value(below))", "an edge's own update forgets its weight", CIRCUIT),
+    Mutant("circuit.py", "power[s] /= stiff", "power[s] /= 1.0", "the compiled circuit forgets the stiffness", MINIBATCH),
+    Mutant("circuit.py", "if delta <= FAR else 0.5 * (low[s] + high[s]) - t[s]", "if True else 0.0", "Ohm's law along the error has no far field", MINIBATCH),
+    Mutant("circuit.py", "delta[s] = halved(output, u, v, y, move, d, decrement[s], m, s)", "delta[s] = 1.0", "Newton for several outputs takes whole steps from afar", MINIBATCH),
+    Mutant("circuit.py", "room[s] += a[l - 1, i, s] ** 2", "room[s] += 0.0", "implicit steps forget the activity", MINIBATCH),
+    Mutant("circuit.py", "flow(theta, dims, output, a, z, target, g, up, units, uppers, rho, tables, room, power, t, rule, stiff, lr[step] / size, size)",
+           "flow(theta, dims, output, a, z, target, g, up, units, uppers, rho, tables, room, power, t, rule, stiff, lr[step], size)",
+           "compliances of implicit steps as if a batch were one sample", MINIBATCH),
+    Mutant("circuit.py", "a[l, i, s] + kappa * b[l, i, s]", "a[l, i, s] - kappa * b[l, i, s]", "κ with the wrong sign", MINIBATCH),
+    Mutant("circuit.py", "mean[s] += p[k, s] * rho[k, j, s]", "mean[s] += 0.0", "a softmax without its coupling", MINIBATCH),
+    Mutant("circuit.py", "second[l, i, j] / grow2", "second[l, i, j]", "local least squares with moments that begin at 0", MINIBATCH),
+    Mutant("vertices.py", "f -= output_weight(sheaf) * error", "f -= error", "a vertex forgets the label's weight", RELAXED),
+    Mutant("vertices.py", "diagonal = diagonal + (output_weight(sheaf) if last else 0)", "diagonal = diagonal + 0", "the output's own block without the label", RELAXED),
+    Mutant("relaxation.py", "next(c for c in count() if c not in taken)", "0", "one colour for all vertices", RELAXED),
+    Mutant("relaxation.py", "2 * mean / half - rho", "2 * mean / half", "Chebyshev's momentum forgets its past", RELAXED),
+    Mutant("messages.py", "own + _through(link, _through(link, P).swapaxes(1, 2))", "own", "messages carry no resistance but their own edge's", RELAXED),
+    Mutant("race.py", "np.log(np.maximum(next(found), floor)).mean()", "np.maximum(next(found), floor).mean()", "tuning by the mean loss", RACE),
+    Mutant("race.py", "null.low <= ours.median <= null.high", "False", "a verdict without its null", RACE),
+    Mutant("race.py", "n_out + 1 if case[\"rule\"] == \"circuit\" and n_out > 1 else 1", "1", "several outputs cost one sweep", RACE),
+    Mutant("race.py", "[seed + 10 * null for seed in again[\"digits_seeds\" if row == \"digits\" else \"seeds\"]]", "again[\"seeds\"]", "a null with the same tuning seeds", RACE),
     # training: the NumPy step
     Mutant("joint.py", "self.dt * self.beta)", "self.beta)", "a step of the weights without dt", JOINT_ORDER),
     Mutant("joint.py", "f[:, last] -= output_weight", "f[:, last] += output_weight", "the label pushes the output away", HAND),

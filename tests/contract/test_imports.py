@@ -16,7 +16,8 @@ from sheaflib.compiled import can_compile
 FOLDER = Path(sheaflib.__file__).parent
 MODULES = {".".join(path.relative_to(FOLDER.parent).with_suffix("").parts).removesuffix(".__init__"): path for path in FOLDER.rglob("*.py")}
 LEAVES = {"sheaflib.tasks", "sheaflib.ledger", "sheaflib.claims", "sheaflib.gallery", "sheaflib.plots", "sheaflib.sweep",
-          "sheaflib.experiments", "sheaflib.ladder", "sheaflib.faults", "sheaflib.race", "sheaflib.regimes", "sheaflib.report", "sheaflib.report_text"}
+          "sheaflib.experiments", "sheaflib.ladder", "sheaflib.faults", "sheaflib.race", "sheaflib.regimes", "sheaflib.report",
+          "sheaflib.report_text", "sheaflib.estimators"}
 
 
 def inside_a_leaf(module):
@@ -26,7 +27,8 @@ def inside_a_leaf(module):
 CORE = {module for module in MODULES if module != "sheaflib" and not inside_a_leaf(module)}
 FOREIGN = {"papermill", "nbformat", "nbconvert", "pytest", "hypothesis", "torch", "sklearn", "tqdm", "joblib", "dask", "distributed", "ray",
            "tools", "tests", "autograd"}
-EXEMPT = {"sheaflib.sweep": {"joblib", "tqdm"}, "sheaflib.report": {"tqdm"}, "sheaflib.race": {"sklearn"}}
+EXEMPT = {"sheaflib.sweep": {"joblib", "tqdm"}, "sheaflib.report": {"tqdm"}, "sheaflib.race": {"sklearn"},
+          "sheaflib.estimators": {"sklearn", "tqdm"}}
 
 
 def imported(module):

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 
 from oracles import dense_system, row_weights
 from sheaflib import Network, NeuralSheaf, backpropagate, harmonic_extension, soft
-from sheaflib.currents import currents
+from sheaflib.currents import currents, edge_update
 from sheaflib.objective import error, loss_gradient, loss_scale
 from strategies import MODERATE, cases
 
@@ -127,3 +127,20 @@ def test_labels_are_checked(y, message):
     y = np.full((9, 2), 0.5) if isinstance(y, list) else y
     with pytest.raises((ValueError, TypeError), match=message):
         currents(sheaf, x, y)
+
+
+@pytest.mark.parametrize("output", OUTPUTS)
+@pytest.mark.parametrize("kappa", [-1.0, 0.0, 1.0])
+def test_an_edges_own_ends_are_enough(output, kappa):
+    """Its part of the gradient from its two stalks and weight alone, edge weights all different."""
+    rng = np.random.default_rng(2)
+    network = Network.he([3, 7, 6, OUTPUTS[output]], rng, output)
+    sheaf = NeuralSheaf(network, {"affine_1": 0.5, "activation_1": 3.0, "affine_2": 2.0, "affine_3": 1.5})
+    x = rng.standard_normal((9, 3))
+    found = currents(sheaf, x, labels(output, 9, OUTPUTS[output], rng))
+    relaxed, forward = ({"x": x, **sheaf.layout.split(w)} for w in (found.relaxed, found.forward))
+    for node, below, weight in zip(network.nodes[::2], ("x", "a1", "a2"), (0.5, 2.0, 1.5)):
+        felt = forward[below] + kappa * (relaxed[below] - forward[below])
+        dW, db = edge_update(node.operation, weight, relaxed[below], relaxed[node.name], felt)
+        np.testing.assert_allclose(dW, found.gradient(kappa)[node.name][0], rtol=0, atol=1e-12)
+        np.testing.assert_allclose(db, found.gradient(kappa)[node.name][1], rtol=0, atol=1e-12)
