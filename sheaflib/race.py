@@ -139,8 +139,11 @@ def held_out(engine: MiniBatches, x, y) -> float:
     """The loss on data it did not learn from, ∞ when its weights are not numbers or so large that its outputs are not."""
     if not np.isfinite(engine.theta).all():
         return np.inf
-    with np.errstate(over="ignore", invalid="ignore"):
-        found = loss(engine.network, x, y)
+    try:
+        with np.errstate(over="ignore", invalid="ignore"):
+            found = loss(engine.network, x, y)
+    except OverflowError:                                  # finite weights, but no finite forward pass
+        return np.inf
     return found if np.isfinite(found) else np.inf
 
 

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sheaflib import race, regimes
+from sheaflib import Network, race, regimes
+from sheaflib.minibatch import MiniBatches
 from sheaflib.race import Ratio, ratio, verdict
 from sheaflib.tasks import task
 
@@ -107,6 +108,11 @@ def test_looks_average_the_second_half():
 def test_a_run_that_diverges_has_no_loss():
     assert race.losses("paraboloid-1h", [1], rule="backprop", lr=50.0, updates=200, optimiser="sgd", constant=True)[0] == np.inf
     assert race.drift("2x30x1", [1], rule="backprop", lr=50.0, updates=200, optimiser="sgd")[0] == np.inf
+
+
+def test_weights_too_large_to_run_forward_have_no_loss():
+    engine = MiniBatches(Network.mlp([[[1e200]], [[1e200]]]), [[1.0]], [[0.0]])
+    assert race.held_out(engine, np.ones((1, 1)), np.zeros((1, 1))) == np.inf
 
 
 def test_a_curve_ends_at_the_loss():
