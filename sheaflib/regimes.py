@@ -38,10 +38,9 @@ def _one_by_one(protocol: dict, rules: dict, optimiser: str) -> dict[tuple, list
 def initialisation(protocol: dict) -> dict[tuple, list[dict]]:
     """(task, scale, side) -> cases: four hidden layers of ten, He weights times a scale."""
     rules, found = protocol["regimes"]["initialisation"], {}
-    for row in rules["rows"]:
-        for scale in rules["scale"]:
-            common = {"row": f"{row}/2x10x10x10x10x1", "scale": scale, "folds": rules["folds"], "updates": rules["updates"]}
-            found |= _sides(protocol, rules, (row, scale), common)
+    for row, scale in rules["rows"]:
+        common = {"row": f"{row}/2x10x10x10x10x1", "scale": scale, "folds": rules["folds"], "updates": rules["updates"]}
+        found |= _sides(protocol, rules, (row, scale), common)
     return found
 
 
