@@ -38,7 +38,7 @@ def layers():
 
 def test_examples_print_what_they_say():
     test = doctest.DocTestParser().get_doctest("".join(blocks(">>>")), {}, "README", "README.md", 0)
-    assert len(blocks(">>>")) == 5 and len(test.examples) >= 20
+    assert len(blocks(">>>")) == 6 and len(test.examples) >= 20
     assert doctest.DocTestRunner().run(test).failed == 0
 
 
