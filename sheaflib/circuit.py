@@ -125,7 +125,7 @@ def tangent_power(dims, a, g, lr, power, room, size):
 
 @fused
 def relax_up(theta, dims, a, z, g, up, b, kappa, stiff, size):
-    """b[l] = a + κ(a* − a), a* the relaxed stalk: a* = m ⊙ z* − (current)/w, z* = W a* + b − (current)/w; deviations alone are swept."""
+    """b[l] = a + κ(a* − a), a* the relaxed stalk: a* = m ⊙ z* + (current)/w, z* = W a* + b + (current)/w; deviations alone are swept."""
     last, at = len(dims) - 1, 0
     for i in range(dims[0]):
         for s in range(size):
@@ -473,7 +473,7 @@ def force_of(dims, g, b, force, size):
 
 @fused
 def regress(dims, b, force, moment, second, A, row, beta1, beta2, now, damping, size):
-    """Every affine edge a damped least-squares problem: moment (C + damping)⁻¹ in place of `force`, C the running moments of [b, 1]."""
+    """Every affine edge a damped least-squares problem: moment (C + damping)⁻¹ in place of `force`, C the running moments of [b, 1], b what is felt."""
     at, grow1, grow2 = 0, 1.0 - beta1**now, 1.0 - beta2**now
     for l in range(1, len(dims)):
         n, m = dims[l - 1], dims[l]

@@ -17,7 +17,6 @@ from sheaflib.frozen import output_maps
 from sheaflib.joint import output_weight
 from sheaflib.network import INPUT, gather
 from sheaflib.objective import check_labels, error, output_energy
-from sheaflib.operations import Operation
 from sheaflib.resistance import Resistance, effective_resistance
 from sheaflib.sheaf import NeuralSheaf, check_sheaf
 from sheaflib.substitution import inject
@@ -65,12 +64,17 @@ class Currents:
         return f"Currents({len(self.x)} samples, |c| up to {np.abs(self.pull).max():.3g}, {self.resistance!r})"
 
 
-def edge_update(operation: Operation, weight: float, below: np.ndarray, above: np.ndarray, felt: np.ndarray) -> tuple:
-    """One affine edge's part of `Currents.gradient`, (dW, db), from its own ends alone: the current is w(z* − W a* − b).
+def edge_update(sheaf: NeuralSheaf, name: str, x, forward, relaxed, kappa: float = 1.0) -> tuple:
+    """The part of `Currents.gradient` that the affine edge into stalk `name` finds by itself, (dW, db), from whole cochains (B, N).
 
-    below, above: the relaxed stalks a* (B, n) and z* (B, m); felt: a + κ(a* − a), (B, n).
+    It looks at its own two ends alone: its current is w(z* − W a* − b), what it feels a + κ(a* − a), a and z its lower and upper stalk.
     """
-    return operation.gradient(felt, -weight * (above - operation.value(below)))
+    node = next(node for node in sheaf.network.nodes if node.name == name)
+    weight = next(sheaf.edge_weights[edge.name] for edge in sheaf.edges if edge.head == name)
+    below = [x if end == INPUT else w[:, sheaf.layout[end]] for end in node.inputs for w in (forward, relaxed)]
+    before, after = np.concatenate(below[::2], axis=1), np.concatenate(below[1::2], axis=1)
+    current = weight * (relaxed[:, sheaf.layout[name]] - node.operation.value(after))
+    return node.operation.gradient(before + kappa * (after - before), -current)
 
 
 def currents(sheaf: NeuralSheaf, x, y) -> Currents:

@@ -28,8 +28,8 @@ class MiniBatches:
     """A chain in training: `advance` takes updates, `network` is the present one. Rule "circuit" with κ as in `Currents.gradient`.
 
     Every update averages over its batch. decay: θ loses lr · decay · θ at each update, biases too (decoupled weight decay). Optimiser
-    "least-squares": each affine edge is a regression of its current on [a, 1], the averaged current times ([a,1][a,1]ᵀ averaged +
-    damping)⁻¹. β₁ and β₂ are how slowly currents and squares (or these products) are averaged. Raises ValueError for a network that is no
+    "least-squares": each affine edge is a regression of its current on [a, 1], a + κ(a* − a) for a, the averaged force times
+    ([a,1][a,1]ᵀ averaged + damping)⁻¹. β₁ and β₂ are how slowly currents and squares (or these products) are averaged. Raises ValueError for a network that is no
     small chain, an unknown rule or optimiser, options that do not go together, and labels that do not fit.
 
     >>> line = MiniBatches(Network.mlp([[[0.0]]]), [[1.0]], [[2.0]], rule="backprop", optimiser="sgd")
@@ -72,10 +72,15 @@ class MiniBatches:
         return self.chain.unflat(self.theta.copy())
 
     def advance(self, order, lr) -> None:
-        """Take len(order) updates: order (updates, batch) holds sample numbers, lr (updates,) the learning rates."""
-        order, lr = np.array(order, dtype=np.int64, order="C"), np.array(real_array("lr", lr), order="C")
-        if order.ndim != 2 or lr.shape != (len(order),):
-            raise ValueError(f"order has shape {order.shape} and lr {lr.shape}, expected (updates, batch) and (updates,)")
+        """Take len(order) updates: order (updates, batch) holds sample numbers, lr (updates,) the learning rates, not negative."""
+        given, lr = np.asarray(order), np.array(real_array("lr", lr), order="C")
+        if given.ndim != 2 or lr.shape != (len(given),) or len(given) and not given.shape[1]:
+            raise ValueError(f"order has shape {given.shape} and lr {lr.shape}, expected (updates, batch) and (updates,), a batch of one or more")
+        if given.size and given.dtype.kind not in "iu":
+            raise ValueError(f"order holds {given.dtype} numbers, expected whole ones: which samples")
+        if (lr < 0).any():
+            raise ValueError(f"lr holds {lr.min():g}, expected learning rates that are not negative")
+        order = np.array(given, dtype=np.int64, order="C")
         if order.size and not 0 <= order.min() <= order.max() < len(self.x):
             raise ValueError(f"order names samples {order.min()} to {order.max()}, expected 0 to {len(self.x) - 1}")
         steps(self.theta, *self.moments, self.second, self.chain.dims, self.chain.output, self.x, self.y, order, lr, self.rule, self.kappa,

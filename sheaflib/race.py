@@ -10,7 +10,7 @@ import numpy as np
 
 from sheaflib import tasks
 from sheaflib.checks import whole
-from sheaflib.experiments import OUTPUTS, TABLE_E1
+from sheaflib.experiments import OUTPUTS, TABLE_E1, initial
 from sheaflib.joint import with_weights
 from sheaflib.minibatch import MiniBatches
 from sheaflib.network import Network
@@ -66,7 +66,10 @@ def data(row: str, seed: int, samples: int = 0, flips: float = 0.0, deviation: f
 def start(row: str, seed: int, scale: float = 1.0) -> Network:
     """He weights times `scale`, drawn with the seed."""
     task, widths = place(row)
-    network = Network.he([int(n) for n in widths.split("x")], np.random.default_rng(seed), OUTPUTS.get(task, "softmax"))
+    if task == "digits":
+        network = Network.he([int(n) for n in widths.split("x")], np.random.default_rng(seed), "softmax")
+    else:
+        network = initial(task, widths, seed, True)
     if scale == 1:
         return network
     return with_weights(network, {node.name: (scale * node.operation.weight, node.operation.bias) for node in network.nodes[::2]})
@@ -93,18 +96,23 @@ def losses(row: str, seeds: list, folds: int = 0, *, rule: str, lr: float, updat
     The training data are cut into folds anew by each seed. looks > 1: the mean of the loss at that many even moments of the second half.
     rule, κ, stiffness, optimiser, decay as in `MiniBatches`; the rest as above.
     """
-    found = []
+    found, marks = [], updates - updates // 2 * np.arange(looks)[::-1] // looks
     for seed in seeds:
         given = data(row, seed, samples, flips, deviation)
         for x, y, held_x, held_y in parts(given, whole("folds", folds, least=0), seed):
             engine = MiniBatches(start(row, seed, scale), x, y, rule=rule, kappa=kappa, stiffness=stiffness, optimiser=optimiser, decay=decay)
-            order, speeds, seen, now = batches(seed, again, len(x), updates, size), rates(lr, updates, constant), [], 0
-            for until in updates - updates // 2 * np.arange(looks)[::-1] // looks:
-                engine.advance(order[now:until], speeds[now:until])
-                seen.append(held_out(engine, held_x, held_y))
-                now = until
+            seen = [held_out(engine, held_x, held_y) for _ in along(engine, seed, marks, lr, updates, size, constant, again)]
             found.append(np.mean(seen))
     return np.array(found).reshape((len(seeds), folds) if folds else len(seeds))
+
+
+def along(engine: MiniBatches, seed: int, marks, lr: float, updates: int, size: int, constant: bool = False, again: int = 0):
+    """Train, and yield at every one of `marks`, numbers of updates in rising order, of a run of `updates` in all."""
+    order, speeds, now = batches(seed, again, len(engine.x), updates, size), rates(lr, updates, constant), 0
+    for until in marks:
+        engine.advance(order[now:until], speeds[now:until])
+        now = until
+        yield until
 
 
 def curve(row: str, seeds: list, marks: list, *, rule: str, lr: float, updates: int, size: int = 32, kappa: float = 0.0,
@@ -113,11 +121,7 @@ def curve(row: str, seeds: list, marks: list, *, rule: str, lr: float, updates: 
     given, found = data(row, 0), []
     for seed in seeds:
         engine = MiniBatches(start(row, seed), given.X_train, given.Y_train, rule=rule, kappa=kappa, stiffness=stiffness, decay=decay)
-        order, speeds, now = batches(seed, 0, len(given.X_train), updates, size), rates(lr, updates, False), 0
-        for until in marks:
-            engine.advance(order[now:until], speeds[now:until])
-            found.append(held_out(engine, given.X_test, given.Y_test))
-            now = until
+        found += [held_out(engine, given.X_test, given.Y_test) for _ in along(engine, seed, marks, lr, updates, size)]
     return np.array(found).reshape(len(seeds), len(marks))
 
 
@@ -127,8 +131,7 @@ def resistance(row: str, seeds: list, *, rule: str, lr: float, updates: int, siz
     given, found = data(row, 0), []
     for seed in seeds:
         engine = MiniBatches(start(row, seed), given.X_train, given.Y_train, rule=rule, kappa=kappa, stiffness=stiffness)
-        for until in (0, updates):
-            engine.advance(batches(seed, 0, len(given.X_train), updates, size)[:until], rates(lr, updates, False)[:until])
+        for _ in along(engine, seed, (0, updates), lr, updates, size):
             sheaf = NeuralSheaf(engine.network)
             pattern = sheaf.pattern(sheaf.forward(given.X_train), given.X_train)
             found.append(np.median(effective_resistance(sheaf, pattern).total[:, 0, 0]))
@@ -231,7 +234,7 @@ def entrants(protocol: dict, row: str) -> dict[str, list[dict]]:
             found[name] = [common | c for c in candidates(method)]
         if again and name == "equilibrium":
             found[name] = [case | {"rule": "rayleigh"} for case in found[name]]
-    return found
+    return {name: cases[::protocol.get("every", 1)] for name, cases in found.items()}
 
 
 def finalists(protocol: dict, row: str, chosen: dict[str, dict]) -> dict[str, dict]:
@@ -249,7 +252,7 @@ def finalists(protocol: dict, row: str, chosen: dict[str, dict]) -> dict[str, di
 
 
 def lighter(protocol: dict, share: float, seeds: int, every: int) -> dict:
-    """The protocol with a share of the updates, so many test seeds, every so-many-th learning rate and one tuning seed: for a quick look."""
+    """The protocol with a share of the updates, so many test seeds, every so-many-th candidate and one tuning seed: for a quick look."""
     if share == every == 1 and seeds >= len(protocol["test"]["seeds"]):
         return protocol
 
@@ -258,14 +261,12 @@ def lighter(protocol: dict, share: float, seeds: int, every: int) -> dict:
             return {key: cut(key, inner) for key, inner in value.items()}
         if name in ("updates", "1h", "2h", "digits") and isinstance(value, int):
             return max(64, int(share * value))
-        if name in ("lr", "lr_alone", "alpha"):
-            return value[::every]
         if name == "test_seeds":
             return value[:seeds]
         return value[:1] if name in ("seeds", "digits_seeds") else value
 
     found = cut("", protocol)
-    return found | {"test": found["test"] | {"seeds": protocol["test"]["seeds"][:seeds]}}
+    return found | {"test": found["test"] | {"seeds": protocol["test"]["seeds"][:seeds]}, "every": every}
 
 
 def passes(row: str, case: dict) -> int:
@@ -310,8 +311,8 @@ def ratio(ours, theirs, floor: float, seed: int = 0) -> Ratio:
     return Ratio(float(np.median(paired)), float(np.quantile(drawn, 0.05, method="lower")), float(np.quantile(drawn, 0.95, method="higher")))
 
 
-def verdict(ours: Ratio, null: Ratio) -> str:
-    """The protocol's rule for a regime: "better" or "worse" where ours leaves out 1 and its median lies outside the null's interval."""
-    if ours.low <= 1 <= ours.high or null.low <= ours.median <= null.high:
-        return "no advantage"
-    return "better" if ours.median < 1 else "worse"
+def verdict(ours: Ratio, over_null: Ratio) -> str:
+    """The protocol's rule: "better" or "worse" where the intervals of the ratios to back-propagation and to its null both leave out 1, alike."""
+    if max(ours.high, over_null.high) < 1:
+        return "better"
+    return "worse" if min(ours.low, over_null.low) > 1 else "no difference"

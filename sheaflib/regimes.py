@@ -78,10 +78,10 @@ def _sides(protocol: dict, rules: dict, place: tuple, common: dict) -> dict[tupl
 
 def _with_null(protocol: dict, rules: dict, sides: dict[tuple, list[dict]]) -> dict[tuple, list[dict]]:
     """Every side with the regime's tuning seeds, and back-propagation once more with others and another batch order."""
-    seeds = rules.get("seeds", protocol["regimes"]["seeds"])
+    seeds, every = rules.get("seeds", protocol["regimes"]["seeds"]), protocol.get("every", 1)
     null = {"seeds": [seed + LATER for seed in seeds], "again": 1}
-    found = {key: [case | {"seeds": seeds} for case in cases] for key, cases in sides.items()}
-    return found | {(*key[:-1], NULL): [case | null for case in cases] for key, cases in sides.items() if key[-1] == "backprop"}
+    found = {key: [case | {"seeds": seeds} for case in cases[::every]] for key, cases in sides.items()}
+    return found | {(*key[:-1], NULL): [case | null for case in cases[::every]] for key, cases in sides.items() if key[-1] == "backprop"}
 
 
 def contest(protocol: dict, entries: dict[tuple, list[dict]], function=losses) -> tuple[dict, dict]:

@@ -4,7 +4,7 @@ E(ω) = ½ Σ_e w_e ‖r_e‖² + w_out Φ(z^{k+1}, y), r = δω − c. A vertex
 D_v = w_v + Σ_e w_e F_eᵀF_e over the edges that leave it (+ w_out at the output, square loss). It reads its own stalk, those at the other
 ends of its edges, and these edges' maps, biases and weights; x or y where it meets them. A label is felt one edge further a parallel
 round, so no such scheme needs fewer rounds than there are edges; sweeps take O(κ), with Chebyshev's momentum O(√κ), κ of D⁻¹L. Where
-matrices may be sent and not stalks alone, twice the edges are enough (`messages`).
+more than stalks may be sent, on a chain of K edges 2K − 1 rounds are enough with matrices, 3K − 3 with vectors (`messages`).
 """
 
 from __future__ import annotations

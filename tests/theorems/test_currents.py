@@ -132,15 +132,27 @@ def test_labels_are_checked(y, message):
 @pytest.mark.parametrize("output", OUTPUTS)
 @pytest.mark.parametrize("kappa", [-1.0, 0.0, 1.0])
 def test_an_edges_own_ends_are_enough(output, kappa):
-    """Its part of the gradient from its two stalks and weight alone, edge weights all different."""
+    """Everything but its two stalks is poisoned; edge weights all different. (It cannot show how the stalks were found.)"""
     rng = np.random.default_rng(2)
     network = Network.he([3, 7, 6, OUTPUTS[output]], rng, output)
     sheaf = NeuralSheaf(network, {"affine_1": 0.5, "activation_1": 3.0, "affine_2": 2.0, "affine_3": 1.5})
     x = rng.standard_normal((9, 3))
     found = currents(sheaf, x, labels(output, 9, OUTPUTS[output], rng))
-    relaxed, forward = ({"x": x, **sheaf.layout.split(w)} for w in (found.relaxed, found.forward))
-    for node, below, weight in zip(network.nodes[::2], ("x", "a1", "a2"), (0.5, 2.0, 1.5)):
-        felt = forward[below] + kappa * (relaxed[below] - forward[below])
-        dW, db = edge_update(node.operation, weight, relaxed[below], relaxed[node.name], felt)
-        np.testing.assert_allclose(dW, found.gradient(kappa)[node.name][0], rtol=0, atol=1e-12)
-        np.testing.assert_allclose(db, found.gradient(kappa)[node.name][1], rtol=0, atol=1e-12)
+    whole = found.gradient(kappa)
+    for node, below in zip(network.nodes[::2], ("x", "a1", "a2")):
+        poisoned = [np.full_like(found.relaxed, np.nan) for _ in range(2)]
+        for own in {below, node.name} - {"x"}:
+            for state, true in zip(poisoned, (found.forward, found.relaxed)):
+                state[:, sheaf.layout[own]] = true[:, sheaf.layout[own]]
+        dW, db = edge_update(sheaf, node.name, x, *poisoned, kappa)
+        np.testing.assert_allclose(dW, whole[node.name][0], rtol=0, atol=1e-12)
+        np.testing.assert_allclose(db, whole[node.name][1], rtol=0, atol=1e-12)
+
+
+def test_a_poisoned_end_is_felt():
+    sheaf, x, y = setting("identity")
+    found = currents(sheaf, x, y)
+    for own in ("a1", "z2"):
+        relaxed = found.relaxed.copy()
+        relaxed[:, sheaf.layout[own]] = np.nan
+        assert np.isnan(edge_update(sheaf, "z2", x, found.forward, relaxed)[0]).any()

@@ -14,9 +14,9 @@ from scipy.special import eval_chebyt
 from oracles import dense_system, row_weights
 from sheaflib import Affine, MaxPool, Network, NeuralSheaf, ReLU, Stack, add, convolution, harmonic_extension, soft
 from sheaflib import vertices as vertex_module
-from sheaflib.currents import currents
+from sheaflib.currents import currents, ohm
 from sheaflib.joint import output_weight, with_weights
-from sheaflib.messages import exact_after, messages, send_up
+from sheaflib.messages import exact_after, messages, send_up, vector_messages
 from sheaflib.objective import output_energy
 from sheaflib.relaxation import (chebyshev, colours, edge_currents, gauss_seidel, jacobi_bounds, parallel_rounds, reach, red_black,
                                  relative_error)
@@ -137,6 +137,9 @@ def test_skips_pools_and_convolutions_too(output):
         assert relative_error(exact, after(scheme(sheaf, x, y), 600)) < 1e-4
     with pytest.raises(ValueError, match="sheaf is no chain: node 'p3' reads z3, a1, expected z3 alone.*Around a loop"):
         messages(sheaf, x, y)
+    for call in (partial(vector_messages, x=x, y=y), partial(exact_after, vectors=True)):
+        with pytest.raises(ValueError, match="sheaf is no chain: node 'p3' reads z3, a1, expected z3 alone.*Around a loop"):
+            call(sheaf)
 
 
 # steps -----------------------------------------------------------------------------------------------------------------------
@@ -274,6 +277,49 @@ def test_messages_are_exact_after_4k_plus_1_rounds_and_no_sooner(output, depth):
         assert relative_error(exact, there) < 1e-10
 
 
+@pytest.mark.parametrize("output", OUTPUTS)
+@pytest.mark.parametrize("depth", [0, 1, 2, 3, 5, 8, 16, 32])
+def test_vector_messages_are_exact_after_6k_rounds_and_no_sooner(output, depth):
+    sheaf, x, y = steady(output, depth)
+    exact, n = currents(sheaf, x, y), max(6 * depth, 1)
+    assert exact_after(sheaf, vectors=True) == n
+    scale = np.abs(exact.relaxed).max()
+    for start in (None, NEW(1).standard_normal((len(x), sheaf.N))):
+        *_, sooner, there, later = islice(vector_messages(sheaf, x, y, start), n + 2)
+        assert np.abs(sooner - exact.relaxed).max() > 1e-5 * scale
+        np.testing.assert_allclose(there, exact.relaxed, rtol=0, atol=1e-10 * scale)
+        np.testing.assert_array_equal(there, later)
+        assert relative_error(exact, there) < 1e-10
+
+
+def test_vector_messages_on_an_even_chain_and_with_few_outputs():
+    """K = 2 is 3 rounds; wide layers, two outputs; a pattern that is not the forward pass's."""
+    rng = NEW(0)
+    pair = unequal(Network(3, [("z1", Affine(rng.standard_normal((4, 3)))), ("z2", Affine(rng.standard_normal((2, 4))))]), rng)
+    wide = unequal(Network.he([3, 9, 7, 2], rng, "identity"), rng)
+    for sheaf, n in ((pair, 3), (wide, 12)):
+        x, y = rng.standard_normal((6, 3)), rng.standard_normal((6, 2))
+        pattern = rng.integers(0, 2, (6, sheaf.M)).astype(bool)
+        expected = harmonic_extension(sheaf, x, soft(sheaf.layout.names[-1], y, output_weight(sheaf)), pattern=pattern).cochain
+        *_, sooner, there = islice(vector_messages(sheaf, x, y, pattern=pattern), exact_after(sheaf, vectors=True) + 1)
+        assert exact_after(sheaf, vectors=True) == n
+        np.testing.assert_allclose(there, expected, rtol=0, atol=1e-10 * np.abs(expected).max())
+        assert np.abs(sooner - expected).max() > 1e-5 * np.abs(expected).max()
+
+
+@pytest.mark.parametrize("output", OUTPUTS)
+def test_the_resistance_of_vector_messages_grows_an_edge_every_other_round(output):
+    """From when m is at the output on, its stalk obeys Ohm's law of the 1 + s // 2 edges next to it."""
+    sheaf, x, y = setting(output, depth=4)
+    last, K, forward = sheaf.layout[sheaf.layout.names[-1]], 9, sheaf.forward(x)
+    parts = list(effective_resistance(sheaf, sheaf.pattern(forward, x)).edges.values())
+    for s, w in enumerate(islice(vector_messages(sheaf, x, y), 2 * K + 1)):
+        rho = sum(parts[-min(1 + s // 2, K):])
+        expected = forward[:, last] + (rho @ ohm(sheaf, rho, forward[:, last], y)[:, :, None])[:, :, 0]
+        if s:
+            np.testing.assert_allclose(w[:, last], expected, rtol=0, atol=1e-10 * np.abs(expected).max())
+
+
 @pytest.mark.parametrize("weight", [1e-3, 1.0, 1e3])
 def test_no_weight_makes_messages_slower(weight):
     """Sweeps with these stiff and slack edges are far from there after as many."""
@@ -283,6 +329,7 @@ def test_no_weight_makes_messages_slower(weight):
     x, y = rng.standard_normal((6, 3)), rng.standard_normal((6, 2))
     exact, n = currents(sheaf, x, y), exact_after(sheaf)
     assert relative_error(exact, after(messages(sheaf, x, y), n)) < 1e-10
+    assert relative_error(exact, after(vector_messages(sheaf, x, y), exact_after(sheaf, vectors=True))) < 1e-10
     assert relative_error(exact, after(gauss_seidel(sheaf, x, y), n)) > 0.01
 
 
@@ -296,6 +343,7 @@ def test_messages_pass_convolutions_pools_and_leaky_units():
     x, y = rng.standard_normal((4, 12)), rng.standard_normal((4, 2))
     assert exact_after(sheaf) == 13
     assert relative_error(currents(sheaf, x, y), after(messages(sheaf, x, y), 13)) < 1e-12
+    assert relative_error(currents(sheaf, x, y), after(vector_messages(sheaf, x, y), 18)) < 1e-12
 
 
 def test_the_upward_message_is_the_forward_value_and_its_resistance():
@@ -308,13 +356,14 @@ def test_the_upward_message_is_the_forward_value_and_its_resistance():
         np.testing.assert_allclose(message[1], effective_resistance(sheaf, pattern, name).total, atol=1e-12)
 
 
-def test_the_first_current_is_backpropagations():
+@pytest.mark.parametrize("scheme", [messages, vector_messages])
+def test_the_first_current_is_backpropagations(scheme):
     """With no message yet ρ is 1/w of the last edge alone: where that is stiff, the current is the error."""
     rng = NEW(0)
     network = Network.he([3, 4, 1], rng)
     sheaf = NeuralSheaf(network, {"affine_2": 1e9})
     x, y = rng.standard_normal((5, 3)), rng.standard_normal((5, 1))
-    found = edge_currents(sheaf, x, after(messages(sheaf, x, y), 1), sheaf.pattern(sheaf.forward(x), x))
+    found = edge_currents(sheaf, x, after(scheme(sheaf, x, y), 1), sheaf.pattern(sheaf.forward(x), x))
     np.testing.assert_allclose(found[:, -1:], y - network(x), rtol=1e-5)
 
 
@@ -349,10 +398,11 @@ def test_a_vertex_reads_nothing_but_what_its_edges_join(case):
 
 
 @pytest.mark.parametrize("depth", [1, 3])
-@pytest.mark.parametrize("scheme", ["red-black", "output first", "chebyshev", "messages"])
+@pytest.mark.parametrize("scheme", ["red-black", "output first", "chebyshev", "messages", "vectors"])
 def test_a_label_is_felt_one_edge_further_a_round(scheme, depth):
     sheaf, x, y = setting(depth=depth, width=8)
     schemes = {"red-black": lambda s, *given: parallel_rounds(s, *given, colours(s)), "chebyshev": by_bounds, "messages": messages,
+               "vectors": vector_messages,
                "output first": lambda s, *given: parallel_rounds(s, *given, [(name,) for name in s.layout.names[::-1]])}
     n = 2 * depth + 1
     felt = reach(schemes[scheme], sheaf, x, y, y + 1, n)
@@ -378,14 +428,40 @@ def test_around_skips_too(case):
             assert not feels or min(distance.get(e.tail, np.inf), distance.get(e.head, np.inf)) < rounds
 
 
-def test_a_message_is_read_by_the_next_vertex_alone():
+@pytest.mark.parametrize("scheme", [messages, vector_messages])
+def test_a_message_is_read_by_the_next_vertex_alone(scheme):
     """A start moved at one stalk: after s rounds the stalk s above it is off, and no other."""
     sheaf, x, y = setting(depth=4, width=8)
     start = NEW(1).standard_normal((len(x), sheaf.N))
     moved = start.copy()
     moved[:, sheaf.layout["z2"]] += 1
-    for rounds, (a, b) in enumerate(islice(zip(messages(sheaf, x, y, start), messages(sheaf, x, y, moved)), 6)):
+    for rounds, (a, b) in enumerate(islice(zip(scheme(sheaf, x, y, start), scheme(sheaf, x, y, moved)), 6)):
         assert [name for name, own in sheaf.layout.slices.items() if (a != b)[:, own].any()] == [sheaf.layout.names[2 + rounds]]
+
+
+@pytest.mark.parametrize("output", OUTPUTS)
+@pytest.mark.parametrize("scheme", [messages, vector_messages])
+def test_what_is_changed_spreads_one_vertex_a_round(scheme, output):
+    """Another x, y, or map, bias, weight and pattern of one edge: after s rounds no stalk beyond s − 1 from where it is met is off."""
+    sheaf, x, y = setting(output, depth=3)
+    rng, network, names = NEW(1), sheaf.network, sheaf.layout.names
+    start, pattern, K = rng.standard_normal((len(x), sheaf.N)), sheaf.pattern(sheaf.forward(x), x), len(names)
+    relabelled = y + 1 if output == "identity" else np.roll(y, 1, axis=1)
+    other = {"x": (0, 0, sheaf, x + 9, y, pattern), "y": (K - 1, K - 1, sheaf, x, relabelled, pattern)}
+    for edge, node in enumerate(network.nodes):
+        n_out, n_in = node.operation.n_out, node.operation.n_in
+        maps = {node.name: (rng.standard_normal((n_out, n_in)), np.full(n_out, 9.0))} if isinstance(node.operation, Affine) else {}
+        weights = {e.name: (7 if e.head == node.name else 1) * sheaf.edge_weights[e.name] for e in sheaf.edges}
+        flipped = pattern.copy()
+        if node.name in sheaf.pattern_layout:
+            flipped[:, sheaf.pattern_layout[node.name]] ^= True
+        other[node.name] = (max(edge - 1, 0), edge, NeuralSheaf(with_weights(network, maps), weights), x, y, flipped)
+    for low, high, there, *given in other.values():
+        runs = zip(scheme(sheaf, x, y, start, pattern), scheme(there, *given[:2], start, given[2]))
+        for s, (a, b) in enumerate(islice(runs, 3 * K)):
+            off = [i for i, name in enumerate(names) if (a != b)[:, sheaf.layout[name]].any()]
+            assert not off if s == 0 else set(off) <= set(range(low - s + 1, high + s))
+        assert off
 
 
 # colours, measures, arguments ------------------------------------------------------------------------------------------------
@@ -409,6 +485,7 @@ def test_relative_error_is_1_at_the_forward_pass_and_0_at_rest():
 
 
 SCHEMES = {"gauss_seidel": gauss_seidel, "red_black": red_black, "chebyshev": partial(chebyshev, low=0.1, high=1.9), "messages": messages,
+           "vector_messages": vector_messages,
            "parallel_rounds": partial(parallel_rounds, groups=[["z1", "z3"], ["a1"]])}
 
 
