@@ -176,10 +176,11 @@ def drift(widths: str, seeds: list, *, rule: str, lr: float, updates: int, optim
         bowl, saddle = (x**2).sum(axis=1) - 2 / 3, x[:, 0]**2 - x[:, 1]**2 + np.sin(2 * x[:, 0]) / 2
         y = ((1 - share) * bowl + share * saddle)[:, None]
         engine, errors = MiniBatches(start(f"paraboloid/{widths}", seed + 10_000 * again), x, y, rule=rule, optimiser=optimiser), []
-        for i in range(0, updates, QUERY):
-            if 2 * i >= updates:
+        asked = range(-(-updates // (2 * QUERY)) * QUERY, updates, QUERY)                # the first half is learned in one go
+        for i, until in zip([0, *asked], [*asked, updates]):
+            if i:
                 errors.append(held_out(engine, x[i:i + QUERY], y[i:i + QUERY]))
-            engine.advance(np.arange(i, min(i + QUERY, updates))[:, None], np.full(min(QUERY, updates - i), lr))
+            engine.advance(np.arange(i, until)[:, None], np.full(until - i, lr))
         found.append(np.mean(errors))
     return np.array(found)
 
@@ -247,7 +248,9 @@ def finalists(protocol: dict, row: str, chosen: dict[str, dict]) -> dict[str, di
         found["equilibrium"] = found["equilibrium"] | {"rule": "circuit"}
     common = {"row": row, "seeds": found["backprop"]["seeds"], "lr": again["equal_lr"], **budget(protocol, row)}
     one = {"rule": "rayleigh"}                             # one output: the same as "circuit"
-    alike = {"backprop": {"rule": "backprop"}, "ohm": one, "mirror": one | {"kappa": -1.0, "stiffness": 3.0}, "equilibrium": one | {"kappa": 1.0}}
+    plain = {"kappa": 0.0, "stiffness": 1.0}
+    alike = {"backprop": plain | {"rule": "backprop"}, "ohm": plain | one, "mirror": one | {"kappa": -1.0, "stiffness": 3.0},
+             "equilibrium": plain | one | {"kappa": 1.0}}
     return found | {f"= {name}": common | case for name, case in alike.items()}
 
 
