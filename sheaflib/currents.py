@@ -68,7 +68,11 @@ def edge_update(sheaf: NeuralSheaf, name: str, x, forward, relaxed, kappa: float
     """The part of `Currents.gradient` that the affine edge into stalk `name` finds by itself, (dW, db), from whole cochains (B, N).
 
     It looks at its own two ends alone: its current is w(z* − W a* − b), what it feels a + κ(a* − a), a and z its lower and upper stalk.
+    ValueError for a name that is no end of an affine edge.
     """
+    affine = [node.name for node in sheaf.network.nodes if node.operation.kind == "affine"]
+    if name not in affine:
+        raise ValueError(f"name={name!r}, expected a stalk at the end of an affine edge: {', '.join(affine)}")
     node = next(node for node in sheaf.network.nodes if node.name == name)
     weight = next(sheaf.edge_weights[edge.name] for edge in sheaf.edges if edge.head == name)
     below = [x if end == INPUT else w[:, sheaf.layout[end]] for end in node.inputs for w in (forward, relaxed)]

@@ -25,7 +25,8 @@ OPTIMISERS = {"adam": ADAM, "sgd": SGD, "least-squares": REGRESSION}
 
 
 class MiniBatches:
-    """A chain in training: `advance` takes updates, `network` is the present one. Rule "circuit" with κ as in `Currents.gradient`.
+    """A chain in training: `advance` takes updates, `network` is the present one. Rules "circuit" and "rayleigh" with κ as in
+    `Currents.gradient`. `race.batches` and `race.rates` draw an order and lay out learning rates.
 
     Every update averages over its batch. decay: θ loses lr · decay · θ at each update, biases too (decoupled weight decay). Optimiser
     "least-squares": each affine edge is a regression of its current on [a, 1], a + κ(a* − a) for a, the averaged force times
@@ -65,6 +66,9 @@ class MiniBatches:
         self.kappa, self.stiffness = float(real_array("kappa", kappa, ())), positive("stiffness", stiffness)
         self.damping, self.decay = positive("damping", damping), positive("decay", decay, zero=True)
         self.betas = float(beta1), float(beta2)
+
+    def __repr__(self):
+        return f"MiniBatches({self.chain.network!r}, {len(self.x)} samples, {self.updates} updates)"
 
     @property
     def network(self) -> Network:

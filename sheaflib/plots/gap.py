@@ -78,15 +78,15 @@ def dial(weights: Sequence[float], found: Mapping[str, Sequence[Sequence[float]]
     return ax
 
 
-def learning(curves: Mapping[str, tuple], ax=None, xlabel: str = "updates", title: str = ""):
-    """Series -> (x (R,), losses (S, R)) on log axes: medians with quartiles, a plain line where there is one run."""
+def learning(curves: Mapping[str, tuple], ax=None, xlabel: str = "updates", title: str = "", colours: Sequence[int] = range(len(SERIES))):
+    """Series -> (x (R,), losses (S, R)) on log axes: medians with quartiles, a plain line where there is one run; colours as in `ratios`."""
     ax = plt.gca() if ax is None else ax
     for series, (name, (x, values)) in enumerate(curves.items()):
         values = np.atleast_2d(values)
         low, median, high = np.quantile(values, [0.25, 0.5, 0.75], axis=0, method="nearest")
         if len(values) > 1:
-            ax.fill_between(x, low, high, color=SERIES[series], alpha=0.2, linewidth=0)
-        ax.plot(x, median, STYLES[series % len(STYLES)], color=SERIES[series], label=name)
+            ax.fill_between(x, low, high, color=SERIES[colours[series]], alpha=0.2, linewidth=0)
+        ax.plot(x, median, STYLES[series % len(STYLES)], color=SERIES[colours[series]], label=name)
     ax.set(xscale="log", yscale="log", xlabel=xlabel, title=title)
     return ax
 

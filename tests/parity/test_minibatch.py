@@ -162,6 +162,7 @@ def test_bad_options_are_named(change, message):
 
 def test_bad_batches_and_networks_are_named():
     engine = MiniBatches(Network.mlp([[[1.0]]]), [[1.0], [2.0]], [[1.0], [2.0]])
+    assert repr(engine) == "MiniBatches(Network(x(1) -> z1(1), identity), 2 samples, 0 updates)"
     for order, lr, message in (([[2]], [0.1], "samples 2 to 2, expected 0 to 1"), ([0], [0.1], r"order has shape \(1,\)"), ([[0]], [0.1, 0.2], r"lr \(2,\)"),
                                ([[0.7]], [0.1], "order holds float64 numbers"), ([[]], [0.1], r"order has shape \(1, 0\)"), ([[0]], [-1.0], "lr holds -1")):
         with pytest.raises(ValueError, match=message):

@@ -149,6 +149,13 @@ def test_an_edges_own_ends_are_enough(output, kappa):
         np.testing.assert_allclose(db, whole[node.name][1], rtol=0, atol=1e-12)
 
 
+def test_an_edge_that_is_not_affine_has_no_update():
+    sheaf, x, y = setting("identity")
+    found = currents(sheaf, x, y)
+    with pytest.raises(ValueError, match="name='a1', expected a stalk at the end of an affine edge: z1, z2, z3"):
+        edge_update(sheaf, "a1", x, found.forward, found.relaxed)
+
+
 def test_a_poisoned_end_is_felt():
     sheaf, x, y = setting("identity")
     found = currents(sheaf, x, y)
