@@ -58,10 +58,11 @@ def test_passes_are_counted_as_the_protocol_says():
 def test_a_candidate_is_kept_as_its_losses_say(monkeypatch):
     """The lowest mean of ln max(loss, floor), and of those that tie the first."""
     cases = {"a": [{"lr": 1, "gives": [4.0, 1.0]}, {"lr": 2, "gives": [2.0, 1.9]}, {"lr": 3, "gives": [1e-9, 1e-7]}, {"lr": 4, "gives": [1e-5, 1e-5]}],
-             "b": [{"lr": 5, "gives": [np.inf, 1e-9]}, {"lr": 6, "gives": [9.0, 9.0]}]}
+             "b": [{"lr": 5, "gives": [np.inf, 1e-9]}, {"lr": 6, "gives": [9.0, 9.0]}],
+             "c": [{"lr": 7, "gives": [2.0, 2.0]}, {"lr": 8, "gives": [9.0, 0.01]}]}
     monkeypatch.setattr(race, "sweep", lambda function, given, label: [np.array(case["gives"]) for case in given])
     chosen = race.tune(cases, 1e-4)
-    assert (chosen["a"]["lr"], chosen["b"]["lr"]) == (3, 6)
+    assert (chosen["a"]["lr"], chosen["b"]["lr"], chosen["c"]["lr"]) == (3, 6, 8)
 
 
 def test_folds_part_the_training_data_and_leave_the_test_data_alone():
