@@ -30,8 +30,9 @@ class MiniBatches:
 
     Every update averages over its batch. decay: θ loses lr · decay · θ at each update, biases too (decoupled weight decay). Optimiser
     "least-squares": each affine edge is a regression of its current on [a, 1], a + κ(a* − a) for a, the averaged force times
-    ([a,1][a,1]ᵀ averaged + damping)⁻¹. β₁ and β₂ are how slowly currents and squares (or these products) are averaged. Raises ValueError for a network that is no
-    small chain, an unknown rule or optimiser, options that do not go together, and labels that do not fit.
+    ([a,1][a,1]ᵀ averaged + damping)⁻¹. β₁ and β₂ are how slowly currents and squares (or these products) are averaged. Raises
+    ValueError for a network that is no small chain, an unknown rule or optimiser, options that do not go together, and labels that do
+    not fit.
 
     >>> line = MiniBatches(Network.mlp([[[0.0]]]), [[1.0]], [[2.0]], rule="backprop", optimiser="sgd")
     >>> line.advance([[0]], [0.5])

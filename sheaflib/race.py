@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache, lru_cache
 from itertools import product
 from typing import NamedTuple
 
@@ -38,7 +38,7 @@ def place(row: str) -> tuple[str, str]:
     return task, widths
 
 
-@lru_cache(maxsize=4)
+@cache
 def digits() -> tasks.Task:
     """scikit-learn's digits, over 16 and one-hot: 1297 to train on, 500 to test."""
     from sklearn.datasets import load_digits

@@ -27,7 +27,7 @@ def losses(found: Mapping[str, Mapping[str, Sequence[float] | float]], ax=None, 
             if values.ndim == 0:
                 ax.plot(values, place + shift, "*", color=colour, mec="black", mew=0.5, ms=10, label=label, zorder=3)
             else:
-                low, median, high = np.quantile(values, [0.25, 0.5, 0.75], method="nearest")
+                low, median, high = quartiles(values)
                 ax.plot([low, high], [place + shift] * 2, color=colour, linewidth=1.6)
                 ax.plot(median, place + shift, MARKERS[series % len(MARKERS)], color=colour, ms=5, label=label)
             label = "_"
@@ -83,7 +83,7 @@ def learning(curves: Mapping[str, tuple], ax=None, xlabel: str = "updates", titl
     ax = plt.gca() if ax is None else ax
     for series, (name, (x, values)) in enumerate(curves.items()):
         values = np.atleast_2d(values)
-        low, median, high = np.quantile(values, [0.25, 0.5, 0.75], axis=0, method="nearest")
+        low, median, high = quartiles(values)
         if len(values) > 1:
             ax.fill_between(x, low, high, color=SERIES[colours[series]], alpha=0.2, linewidth=0)
         ax.plot(x, median, STYLES[series % len(STYLES)], color=SERIES[colours[series]], label=name)
@@ -98,6 +98,12 @@ def sweeps(curves: Mapping[str, tuple], ax=None, title: str = ""):
         ax.loglog(x, np.maximum(error, 1e-13), STYLES[series % len(STYLES)], marker=MARKERS[series], ms=3.5, color=SERIES[series], label=name)
     ax.set(xlabel="sweeps or rounds", title=title)
     return ax
+
+
+def quartiles(values) -> np.ndarray:
+    """The lower quartile, the median and the upper quartile over the first axis, (3, …); a quartile is one of the values."""
+    low, high = np.quantile(values, [0.25, 0.75], axis=0, method="nearest")
+    return np.array([low, np.median(values, axis=0), high])
 
 
 def plain_ticks(ax, axis: str = "x") -> None:

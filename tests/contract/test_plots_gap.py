@@ -28,6 +28,11 @@ def test_quartiles_are_ends_of_the_bar(ax):
     assert list(bar.get_xdata()) == [3.0, 7.0]
 
 
+def test_a_quartile_is_a_value_and_the_median_is_the_median():
+    low, median, high = gap.quartiles([[1.0, 10.0], [2.0, 20.0], [4.0, 40.0], [8.0, 80.0]])
+    assert list(median) == [3.0, 30.0] and {*low, *high} <= {1.0, 2.0, 4.0, 8.0, 10.0, 20.0, 40.0, 80.0}
+
+
 def test_ratios_lie_beside_a_line_at_one_and_their_null(ax):
     null = {"one": (1.0, 0.9, 1.2), "two": (0.8, 0.7, 0.9)}
     assert gap.ratios({"ours": {"one": (0.5, 0.4, 0.6)}, "other": {"two": (2.0, 1.0, 3.0)}}, null, ax, colours=(2, 4)) is ax
