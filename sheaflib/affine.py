@@ -70,6 +70,26 @@ class Affine(Operation):
         z = self.linear(a)
         return np.add(z, self.bias, out=None if isinstance(self.weight, LinearOperator) else z)
 
+    def absolute(self, a, s=NO_PATTERN):
+        return self._absolute_product(a, transposed=False) + np.abs(self.bias)
+
+    def absolute_adjoint(self, e, s=NO_PATTERN):
+        return self._absolute_product(e, transposed=True)
+
+    def _absolute_product(self, v: np.ndarray, transposed: bool) -> np.ndarray:
+        """|W| v, or |W|ᵀ v; a matrix-free W shows no entries, for it the bound ‖W‖₂ ‖v‖₂ in every coordinate."""
+        if isinstance(self.weight, LinearOperator):
+            bound = self.norm * np.linalg.norm(v, axis=1, keepdims=True)
+            return np.repeat(bound, self.n_in if transposed else self.n_out, axis=1)
+        if isinstance(self.weight, np.ndarray):
+            return v @ (self._sizes if transposed else self._sizes.T)
+        return ((self._sizes.T if transposed else self._sizes) @ v.T).T
+
+    @cached_property
+    def _sizes(self) -> np.ndarray | sparse.csr_array:
+        """|W|, entry by entry."""
+        return np.abs(self.weight)
+
     def triplets(self, s=NO_PATTERN):
         if isinstance(self.weight, np.ndarray):
             rows = np.repeat(np.arange(self.n_out, dtype=np.int32), self.n_in)

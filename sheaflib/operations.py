@@ -35,6 +35,17 @@ class Operation:
         """F_sᵀ e: (B, n_out) -> (B, n_in)."""
         raise NotImplementedError
 
+    def absolute(self, a: np.ndarray, s: np.ndarray) -> np.ndarray:
+        """|F_s| a + |b| with the absolute values of all entries, for a ≥ 0: (B, n_in) -> (B, n_out).
+
+        At |a| it is the size of the terms that F_s a + b is a sum of, hence of its rounding error.
+        """
+        raise NotImplementedError
+
+    def absolute_adjoint(self, e: np.ndarray, s: np.ndarray) -> np.ndarray:
+        """|F_s|ᵀ e with the absolute values of all entries, for e ≥ 0: (B, n_out) -> (B, n_in)."""
+        raise NotImplementedError
+
     def triplets(self, s: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Rows, columns and entries of the matrix F_s (n_out, n_in) for one pattern s (n_pattern,)."""
         raise NotImplementedError
@@ -78,7 +89,7 @@ class Stack(Operation):
     def linear(self, a, s=NO_PATTERN):
         return a
 
-    adjoint = linear
+    adjoint = absolute = absolute_adjoint = linear
 
     def triplets(self, s=NO_PATTERN):
         index = np.arange(self.n_in, dtype=np.int32)

@@ -61,6 +61,11 @@ class ReLU(Selection):
 
     adjoint = linear
 
+    def absolute(self, a, s):
+        return np.abs(self.coefficient(s)) * a
+
+    absolute_adjoint = absolute
+
     def triplets(self, s):
         index = np.arange(self.n, dtype=np.int32)
         return index, index, self.coefficient(s).astype(np.float64)
@@ -113,6 +118,8 @@ class MaxPool(Selection):
         out = np.zeros((len(e), self.n_in))
         np.add.at(out, (np.arange(len(e))[:, None], self._chosen(s)), e)
         return out
+
+    absolute, absolute_adjoint = linear, adjoint
 
     def triplets(self, s):
         return np.arange(self.n_out), self._chosen(s), np.ones(self.n_out)
