@@ -3,6 +3,9 @@
 At a point where every free coordinate has no gradient and every corner z_j = 0 has Q_− ≥ 0 ≥ Q_+ (`kinks`), V grows in all
 directions: in each closed cell that touches the point V is a convex quadratic with L ≻ 0. So the point is a strict local minimum,
 and there is no other one in any of those cells, nor in the product of the charts below, where V is convex.
+
+Every number that is held against zero is judged by the rounding error of its own terms (`NeuralSheaf.gradient_terms`), so that a
+large coordinate elsewhere hides nothing. Where rounding could turn a minimum into none the verdict is "undecided by rounding".
 """
 
 from __future__ import annotations
@@ -21,7 +24,8 @@ from sheaflib.pins import ResolvedPins
 from sheaflib.solution import shown
 
 
-ROUNDING = 64 * np.finfo(float).eps
+ROUNDING = 256 * np.finfo(float).eps
+MINIMUM, NO_MINIMUM, UNDECIDED = "minimum", "no minimum", "undecided by rounding"
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,24 +34,71 @@ class Certificate:
 
     residual (B,): max|∂V/∂w| over the coordinates neither clamped nor at a corner. corner (B, N), and there the slacks Q_− and −Q_+
     (B, N), zero elsewhere: the corner is a minimum where both are ≥ 0. energy_gap (B,): V − V* is at most this, V* the minimum for w's
-    pattern with its corners held (other cells may hold lower ones). gradient (B,): |∂V/∂w|₂. All up to rounding.
+    pattern with its corners held (other cells may hold lower ones). gradient (B, N): ∂V/∂w, zero where clamped or at a corner, and
+    terms (B, N), the sizes of the terms that it is a sum of: ROUNDING, 256 ε, times them is its rounding error.
     """
 
     problem: Pinned
     at: Pieces
-    residual: np.ndarray
     gradient: np.ndarray
+    terms: np.ndarray
     energy_gap: np.ndarray
     corner: np.ndarray
     slack_minus: np.ndarray
     slack_plus: np.ndarray
 
-    def minimum(self, tol: float = 1e-9) -> np.ndarray:
-        """Whether w is a strict local minimum, (B,) of bool: no gradient, up to tol times the terms that cancel in it (`Pinned.terms`) and
-        to rounding in stiff springs, and both slacks ≥ 0 at every corner."""
-        corners = (self.slack_minus >= 0) & (self.slack_plus >= 0)
-        edges, springs = self.problem.terms(self.at)
-        return (np.sqrt(2 * self.energy_gap) <= tol * edges + ROUNDING * springs) & corners.all(axis=1)
+    @property
+    def residual(self) -> np.ndarray:
+        return np.abs(self.gradient).max(axis=1)
+
+    @property
+    def verdict(self) -> np.ndarray:
+        """"minimum", a strict local one; "no minimum"; or "undecided by rounding", for each sample: (B,) of text."""
+        return self.judge(ROUNDING)
+
+    def minimum(self, tol: float = 0.0) -> np.ndarray:
+        """Whether w is a strict local minimum, (B,) of bool; False where it is none or rounding does not let us decide.
+
+        tol: where it is above ROUNDING, |∂V/∂w_i| counts as zero up to tol times its own terms.
+        """
+        return self.judge(max(tol, ROUNDING)) == MINIMUM
+
+    def judge(self, tol: float) -> np.ndarray:
+        """The verdict where a gradient counts as zero up to tol times its own terms: (B,) of text."""
+        floor = np.where(self.problem.clamped, 0.0, tol * self.terms)
+        broken, doubtful = self._kinks(floor)
+        stationary = (np.abs(self.gradient) <= floor).all(axis=1) & ~broken.any(axis=1)
+        finite = np.isfinite(self.at.energy) & np.isfinite(floor).all(axis=1)
+        found = np.where(doubtful.any(axis=1), UNDECIDED, MINIMUM)
+        return np.where(finite, np.where(stationary, found, NO_MINIMUM), UNDECIDED)
+
+    @property
+    def doubtful(self) -> np.ndarray:
+        """The kinks for which rounding decides whether they are at a minimum: (B, N) of bool."""
+        return self._kinks(np.where(self.problem.clamped, 0.0, ROUNDING * self.terms))[1]
+
+    def _kinks(self, floor: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Which coordinates are free kinks at no minimum, and for which rounding decides whether they are, (B, N) of bool each."""
+        broken, doubtful = np.zeros((2, *floor.shape), dtype=bool)
+        for kink in self.problem.kinks.values():
+            broken[:, kink.here], doubtful[:, kink.here] = self._stalk(kink, floor)
+        return broken, doubtful
+
+    def _stalk(self, kink, floor: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """`_kinks` for the units of one stalk, (B, n) of bool each; floor (B, N): the rounding error of the gradient.
+
+        The rounding error of Q_± is that of its terms, and that of the coordinates a_r that it reads, which are at rest up to theirs.
+        A kink at which both forces may vanish may be a maximum; one that is pushed back from one side for certain is none.
+        """
+        problem, here, z = self.problem, kink.here, self.at.w[:, kink.here]
+        minus, plus, size = kink_forces(problem, kink, self.at)
+        error = ROUNDING * size + sum(floor[:, rows] for rows, _, _ in kink.readers)
+        free, zero = ~problem.clamped[here], z == 0
+        broken = zero & ((minus < -error) | (plus > error))
+        back_from_left, back_from_right = minus >= error, plus <= -error
+        at_corner = (back_from_left & (plus <= error)) | (back_from_right & (minus >= -error))
+        on_its_side = np.where(z > 0, (plus >= error) | back_from_left, (minus <= -error) | back_from_right)
+        return free & broken, free & ~np.where(zero, at_corner | broken, on_its_side)
 
     @cached_property
     def lambda_1(self) -> np.ndarray:
@@ -58,8 +109,14 @@ class Certificate:
 
     @cached_property
     def distance(self) -> np.ndarray:
-        """|w − w*|₂ is at most |∂V/∂w|₂/λ₁, w* the minimum for this pattern with these corners held: (B,)."""
-        return np.where(np.isinf(self.lambda_1), 0, self.gradient / self.lambda_1)
+        """|w − w*|₂ is at most |∂V/∂w|₂/λ₁, w* the minimum for this pattern with these corners held: (B,).
+
+        The rounding error of the gradient is part of it.
+        """
+        held = self.corner | self.problem.clamped
+        largest = np.abs(self.gradient) + np.where(held, 0.0, ROUNDING * self.terms)
+        with np.errstate(divide="ignore"):
+            return np.where(np.isinf(self.lambda_1), 0, np.linalg.norm(largest, axis=1) / self.lambda_1)
 
     @cached_property
     def margin(self) -> np.ndarray:
@@ -73,7 +130,7 @@ class Certificate:
 
     @cached_property
     def pattern_certified(self) -> np.ndarray:
-        """Whether the exact minimum w* has this pattern and these corners, distance < margin: (B,) of bool; rigorous up to rounding."""
+        """Whether the exact minimum w* has this pattern and these corners, distance < margin: (B,) of bool."""
         return self.distance < self.margin
 
     @cached_property
@@ -140,7 +197,10 @@ class Certificate:
         return give
 
     def __repr__(self):
-        return (f"Certificate({int(self.minimum().sum())} of {len(self.residual)} strict local minima, {int(self.pattern_certified.sum())} patterns "
+        verdict = self.verdict
+        undecided = int((verdict == UNDECIDED).sum())
+        return (f"Certificate({int((verdict == MINIMUM).sum())} of {len(verdict)} strict local minima, "
+                f"{f'{undecided} undecided by rounding, ' if undecided else ''}{int(self.pattern_certified.sum())} patterns "
                 f"certified, {int(self.corner.any(axis=1).sum())} samples with corners, V − V* {shown(self.energy_gap.max())})")
 
 
@@ -178,11 +238,21 @@ def certify(problem: Pinned, w: np.ndarray) -> Certificate:
     slack_minus, slack_plus, corner = np.zeros_like(w), np.zeros_like(w), held & ~problem.clamped
     for kink in problem.kinks.values():
         here = kink.here
-        minus, plus = kink.forces(image[:, here], w, problem.gamma[here] * problem.rest[:, here])
+        minus, plus, _ = kink_forces(problem, kink, at)
         slack_minus[:, here], slack_plus[:, here] = np.where(corner[:, here], (minus, -plus), 0)
-    g = np.where(held, 0.0, sheaf.pull(injected, at.pattern))                                 # ∂V/∂w on F is δ_FFᵀ of it
-    return Certificate(problem, at, np.abs(g).max(axis=1), np.linalg.norm(g, axis=1), 0.5 * (injected**2 / problem.weights).sum(axis=1),
-                       corner, slack_minus, slack_plus)
+    gap = 0.5 * (injected**2 / problem.weights).sum(axis=1)
+    return Certificate(problem, at, problem.slope(at), problem.gradient_terms(at), gap, corner, slack_minus, slack_plus)
+
+
+def kink_forces(problem: Pinned, kink, at: Pieces) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Q_− and Q_+ of the units of one stalk, and the size of the terms that they are sums of: (B, n) each."""
+    here = kink.here
+    spring = problem.gamma[here] * problem.rest[:, here]
+    minus, plus = kink.forces(at.image[:, here], at.w, spring)
+    size = kink.weight * (problem.sheaf.edge_terms(at.w, problem.x, at.pattern)[:, here] - np.abs(at.w[:, here])) + np.abs(spring)
+    for rows, slope, weight in kink.readers:
+        size += weight * max(1.0, abs(1.0 if slope is None else slope)) * np.abs(at.w[:, rows])
+    return minus, plus, size
 
 
 def holding(problem: Pinned, i: int, corner: np.ndarray) -> ResolvedPins:

@@ -15,24 +15,31 @@ from functools import cached_property
 from typing import Sequence
 
 import numpy as np
+from scipy.linalg import solve_triangular
 
-from sheaflib.certificate import ROUNDING, Certificate, certify
+from sheaflib.certificate import ROUNDING, UNDECIDED, Certificate, certify
 from sheaflib.checks import batch, positive, whole
 from sheaflib.network import INPUT
 from sheaflib.pieces import Pieces, Pinned
 from sheaflib.pins import Pin
 from sheaflib.sheaf import NeuralSheaf, check_sheaf
 from sheaflib.solution import Solution, shown
+from sheaflib.substitution import held_backward, held_pass
 
 ARMIJO = 1e-4          # the fraction of the predicted descent that a full step must reach
 FLAT = 0.05            # where the slope along a step has fallen to this part of its start, the line search ends
 BISECTIONS = 60
 MOST = 300             # iterations
 SAME = 1e-6            # two cochains closer than this, relative to their size, are one equilibrium
-NEAR = 1e-7            # a gradient this small, relative to its terms, that a full step on the same pieces does not halve is rounding
+NEAR = 1e-9            # a gradient this small, relative to the terms of all coordinates, is looked at coordinate by coordinate
+SMALL = 1e-7           # the same, where a label makes V more than quadratic: a gradient above is not yet one that only rounding keeps up
+LARGEST_TOL = 1e-3     # of the terms of a coordinate: beyond, no answer would be one
+STALLS = 4             # full steps on the same pieces, each of which leaves more than half of the gradient, after which nothing is gained
+STIFF = 1e6            # a curvature of V this much above that of the free edges: CG would lose the small ones to rounding
+MOST_ROWS = 1000       # of held edges and springs that are solved for directly
 
 
-def equilibrium(sheaf: NeuralSheaf, x, pins: Pin | Sequence[Pin] = (), start=None, *, tol: float = 1e-13, mode: str = "track",
+def equilibrium(sheaf: NeuralSheaf, x, pins: Pin | Sequence[Pin] = (), start=None, *, tol: float = ROUNDING, mode: str = "track",
                 max_iterations: int = MOST) -> Equilibrium:
     """An equilibrium of the pinned sheaf over x (B, n_0), reached from `start` (B, N) (default: the forward pass).
 
@@ -40,16 +47,23 @@ def equilibrium(sheaf: NeuralSheaf, x, pins: Pin | Sequence[Pin] = (), start=Non
     the heat flow's limit: for that use `relax` or `exact_flow`. Of the start only the coordinates without a kink count, and the
     sign of those with one. mode "track" leaves a side only where the minimum is a wrong corner; "global" takes the lower of both
     sides in every unit, which finds lower energies more often, and need not find the lowest. A sigmoid or softmax output with a_out
-    pinned (hard, whole) adds the cross-entropy ψ(z) − a_outᵀz; otherwise the output edge is left out. Iteration stops where the
-    gradient in the injections is below tol times the terms that cancel in it, (Σ g²/w)^½ against (Σ w(|w_i| + |u_i|)²)^½, or a full
-    step on the same pieces does not halve it any more (rounding).
-    Raises ValueError for max-pool and for kinks that do not separate (`kinks`), for an unknown mode, and for other pins on a_out.
+    pinned (hard, whole) adds the cross-entropy ψ(z) − a_outᵀz; otherwise the output edge is left out.
+
+    A sample has converged where every coordinate is at rest: |∂V/∂w_i| ≤ tol times the terms that it is a sum of, its own and not those
+    of other coordinates (`NeuralSheaf.gradient_terms`). tol is raised to ROUNDING, 256 ε, below which double precision cannot tell.
+    The certificate says of each answer whether it is a minimum, none, or undecided by rounding. Weights, inputs and edge weights may
+    have any scale at which V is a float64 number; a sample for which it is not, or that rounding keeps from rest, is not `converged`,
+    and `reason` says so.
+    Raises ValueError for max-pool and for kinks that do not separate (`kinks`), for an unknown mode, for other pins on a_out, and for a
+    tol above 1e-3.
     """
     x = batch(INPUT, x, check_sheaf(sheaf).network.n_in).copy()
     problem = Pinned(sheaf, x, pins)
     if mode not in ("track", "global"):
         raise ValueError(f"mode={mode!r} is unknown, expected track or global")
     tol, max_iterations = positive("tol", tol), whole("max_iterations", max_iterations)
+    if tol > LARGEST_TOL:
+        raise ValueError(f"tol={tol:g} is relative to the terms of each coordinate's gradient, expected at most {LARGEST_TOL:g}")
     w = sheaf.forward(x) if start is None else sheaf.cochain("start", start)[:, :sheaf.N]
     if len(w) != len(x):
         raise ValueError(f"start has {len(w)} rows, expected {len(x)}: one a row of x")
@@ -59,9 +73,12 @@ def equilibrium(sheaf: NeuralSheaf, x, pins: Pin | Sequence[Pin] = (), start=Non
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Equilibrium(Solution):
-    """A strict local minimum of V for every sample that `converged`: one that its start led to, of possibly several.
+    """For every sample that `converged` an equilibrium: one that its start led to, of possibly several.
 
-    iterations, cg and passes (B,): Newton steps, CG steps, and how often every weight was touched (forward or transposed).
+    It is a strict local minimum of V, unless the certificate's verdict is that rounding does not let us decide.
+
+    iterations, cg and passes (B,): Newton steps, CG steps, and how often every weight was touched, forward or transposed: 2 at the
+    start, 2 an iteration, 2 a step of CG, one a row of a direct step, and 1 or 3 to see whether every coordinate is at rest.
     """
 
     problem: Pinned = field(kw_only=True)
@@ -108,8 +125,11 @@ class Equilibrium(Solution):
         return Others(starts, [np.array([V for V, _ in k]) for k in kept], [np.array([w for _, w in k]) for k in kept])
 
     def __repr__(self):
-        slow = len(self.converged) - int(self.converged.sum())
+        slow, verdict = len(self.converged) - int(self.converged.sum()), self.certificate.verdict
+        doubtful = int((verdict == UNDECIDED).sum())
         state = f"{slow} of {len(self.converged)} samples not converged" if slow else "strict local minima"
+        if doubtful and not slow:
+            state = f"{doubtful} of {len(verdict)} samples undecided by rounding"
         return (f"Equilibrium({state}, {self.iterations.mean():.1f} iterations, {self.passes.mean():.1f} passes on average, "
                 f"residual {shown(self.residual)})")
 
@@ -142,38 +162,65 @@ class Others:
 
 def newton(problem: Pinned, w, tol, mode, max_iterations) -> Equilibrium:
     """Run the iteration from w (B, N); samples that are done leave the batch."""
-    n_batch, active = len(w), np.arange(len(w))
+    n_batch, active, tol = len(w), np.arange(len(w)), max(tol, ROUNDING)
     w, side = w.copy(), w >= 0
     count = {name: np.zeros(n_batch, dtype=np.int64) for name in ("iterations", "cg", "passes")}
-    converged, before = np.zeros(n_batch, dtype=bool), None
+    converged, lost, stiff, stalls = (np.zeros(n_batch, dtype=kind) for kind in (bool, bool, bool, np.int64))
+    before = None
     for _ in range(max_iterations + 1):
         part, settled = problem.rows(active), before is None or before.full
         at = part.pieces(w[active], side[active], sides_where(settled, mode))
         gradient = part.gradient(at)
         size, (edges, springs) = part.size(gradient), part.terms(at)
-        done = settled & (size <= tol * edges + ROUNDING * springs)
-        if before is not None:
-            same = (before.side == at.side).all(axis=1) & (before.held == at.held).all(axis=1)
-            done |= before.full & same & (size <= NEAR * (edges + springs)) & (size > 0.5 * before.size)
-        w[active], side[active] = at.w, at.side
         count["passes"][active] += 2
-        converged[active] = done
-        left = ~done & (count["iterations"][active] < max_iterations)
+        again = np.zeros(len(active), dtype=bool)         # a full step has led to the pieces that it was taken on
+        if before is not None:
+            again = before.full & (before.side == at.side).all(axis=1) & (before.held == at.held).all(axis=1)
+            stalled = again & (size > 0.5 * before.size) & ((problem.label is None) | (size <= SMALL * (edges + springs)))
+            stalls[active] = np.where(stalled, stalls[active] + 1, 0)
+            stiff[active] |= stalls[active] > 0
+        near = (size <= NEAR * (edges + springs)) & ~stiff[active]      # a stiff gradient is rounding before its answer is found
+        look = np.flatnonzero(settled & (again | near))
+        if len(look):
+            converged[active[look]], more = part.rows(look).at_rest(at.rows(look), tol)
+            count["passes"][active[look]] += more
+        w[active], side[active] = at.w, at.side
+        lost[active] = ~np.isfinite(at.energy) | ~np.isfinite(size)
+        left = ~(converged | lost | (stalls >= STALLS) | (count["iterations"] >= max_iterations))[active]
         if not left.any():
             break
-        active, part, size = active[left], part.rows(left), size[left]
-        at = Pieces(*(value[left] for value in vars(at).values()))
-        v, image, slope, steps = conjugate_gradient(part, at, gradient[left], np.clip(size / edges[left], 1e-12, 0.1))
-        w[active], full = line_search(part, at, v, image, slope)
+        active, part, at, size = active[left], part.rows(left), at.rows(left), size[left]
+        accuracy = np.clip(size / edges[left], 1e-12, 0.1)
+        step = newton_step(part, at, gradient[left], accuracy, stiff[active], stalls[active] > 0)
+        w[active], full = line_search(part, at, step)
+        stiff[active] |= step.stiff | (np.abs(step.slope) <= part.energy_rounding(at))
         count["iterations"][active] += 1
-        count["cg"][active] += steps
-        count["passes"][active] += 2 * steps
+        count["cg"][active] += step.cg
+        count["passes"][active] += step.passes
         before = Before(size, full, at.side, at.held)
-    slow = int((~converged).sum())
-    reason = f"{slow} of {n_batch} samples not converged after {max_iterations} iterations" if slow else ""
     augmented = w if problem.label is None else np.hstack([w, problem.label])
+    doubtful = np.zeros(n_batch, dtype=bool)
+    if not converged.all():
+        doubtful = certify(problem, w).doubtful.any(axis=1)
+    reason = why_not(converged, {
+        "where V or its gradient leaves float64": lost,
+        "where rounding decides on which side of a kink they rest": doubtful,
+        "where rounding keeps a coordinate from rest": stalls >= STALLS,
+        f"after {max_iterations} iterations": ~converged,
+    })
     return Equilibrium(problem.sheaf, problem.x, augmented, problem.sheaf.pattern(w, problem.x), problem.pins, "newton", reason,
                        output_force="identity", problem=problem, mode=mode, tol=tol, converged=converged, **count)
+
+
+def why_not(converged: np.ndarray, causes: dict[str, np.ndarray]) -> str:
+    """How many samples did not converge, each counted under the first cause that holds for it; "" when all did."""
+    left, parts = ~converged, []
+    for cause, holds in causes.items():
+        count = int((left & holds).sum())
+        if count:
+            parts.append(f"{count} of {len(converged)} samples not converged {cause}")
+        left = left & ~holds
+    return "; ".join(parts)
 
 
 def sides_where(settled, mode: str):
@@ -192,23 +239,94 @@ class Before:
     held: np.ndarray
 
 
-def conjugate_gradient(problem: Pinned, at: Pieces, gradient, accuracy):
+@dataclass
+class Step:
+    """A step v (B, N) of the coordinates without a kink, F v, and the slope of V along it (B,).
+
+    cg, passes (B,): steps of CG and passes over the weights that it took; stiff (B,): whether CG met a curvature beyond STIFF.
+    """
+
+    v: np.ndarray
+    image: np.ndarray
+    slope: np.ndarray
+    cg: np.ndarray
+    passes: np.ndarray
+    stiff: np.ndarray
+
+
+def newton_step(problem: Pinned, at: Pieces, gradient, accuracy, stiff, again) -> Step:
+    """The step to the minimum of the present pieces: by CG, and directly where that is `stiff`, (B,), or meets a curvature beyond STIFF.
+
+    again (B,): whether the last direct step has led to where it began, and is to be refined.
+    """
+    step = conjugate_gradient(problem, at, gradient, accuracy, stiff)
+    for i in np.flatnonzero(step.stiff):
+        direct = direct_step(problem.rows([i]), at.rows([i]), gradient[[i]], again[i])
+        if direct is not None:                            # else what CG has found so far, a descent direction too
+            direct.passes += step.passes[i]
+            for name in ("v", "image", "slope", "passes"):
+                getattr(step, name)[i] = getattr(direct, name)[0]
+    return step
+
+
+def direct_step(problem: Pinned, at: Pieces, gradient, refine: bool) -> Step | None:
+    """The step of one sample by a QR decomposition with one row a held edge and spring; None for more than MOST_ROWS of them.
+
+    The minimum over the injections ε of ½‖ε‖²_w + ½‖r + Aε‖²_D, r what the held edges and springs feel without injections, is
+    η = −Bᵀ(I + BBᵀ)⁻¹ρ with η = w^½ε, B = D^½Aw^{-½}, ρ = D^½r. The QR decomposition of [Bᵀ; I] does not mind rows of B of very
+    different sizes, and nothing of the present point is left in r, so that nothing cancels. What rounding of r has left, `refine`
+    takes away: there the step solves (W + AᵀDA) ε = −gradient, by the same decomposition.
+    """
+    sheaf, held, free = problem.sheaf, np.flatnonzero(at.held[0]), ~at.held[0]
+    springs = np.flatnonzero((problem.gamma > 0) & free)
+    index, count = np.concatenate([held, springs]), len(held) + len(springs)
+    if count > MOST_ROWS:
+        return None
+    unit = np.zeros((count, sheaf.N))
+    unit[np.arange(count), index] = np.repeat([-1.0, 1.0], [len(held), len(springs)])
+    pattern, still = np.repeat(at.pattern, count, axis=0), np.repeat(at.held, count, axis=0)
+    rows = held_backward(sheaf, unit, pattern, still)[:, free]
+    base, image = held_pass(sheaf, problem.x, np.zeros_like(at.w), at.w, at.pattern, at.held)
+    felt = np.concatenate([(base - image)[0, held], (base - problem.rest)[0, springs]])
+    size = np.sqrt(np.concatenate([problem.weights[held], problem.gamma[springs]]))
+    root = np.sqrt(problem.weights[free])
+    B = size[:, None] * rows / root
+    if not np.isfinite(B).all():
+        return None
+    Q, R = np.linalg.qr(np.vstack([B.T, np.eye(count)]))
+    Q, change, now = Q[:len(root)], np.zeros_like(at.w), np.where(at.held, 0.0, at.w - at.image)
+    if refine:
+        scaled = gradient[0, free] / root
+        change[0, free] = (Q @ (Q.T @ scaled) - scaled) / root
+    else:
+        change[0, free] = -(Q @ solve_triangular(R, size * felt, trans="T")) / root - now[0, free]
+    w, image = held_pass(sheaf, problem.x, now + change, at.w, at.pattern, at.held)
+    slope = (gradient * change).sum(axis=1)
+    return Step(w - at.w, image - at.image, slope, np.zeros(1, dtype=np.int64), np.array([count + 2]), np.array([True]))
+
+
+def conjugate_gradient(problem: Pinned, at: Pieces, gradient, accuracy, stiff) -> Step:
     """Solve (W + AᵀDA) ε = −gradient to a relative accuracy (B,), W being the preconditioner.
 
     Accuracy is measured in energy: what the quadratic may still lose, at most ½|residual|² as its Hessian is W or more, against what
-    it has lost. Returns v = δ_FF⁻¹ε, F v, the slope ⟨gradient, ε⟩ of V along v, and the steps each sample took.
+    it has lost. It ends at a curvature beyond STIFF, where no label is pinned: `direct_step` does better there.
     """
+    stiff = stiff & (problem.label is None)
     epsilon, v, image = (np.zeros_like(gradient) for _ in range(3))
     residual, steps = -gradient, np.zeros(len(gradient), dtype=np.int64)
     direction = residual / problem.weights
     size = (residual * direction).sum(axis=1)
     lost = np.zeros(len(gradient))                        # twice the energy that the quadratic has lost
     for _ in range(2 * gradient.shape[1] + 10):
-        going = size > accuracy**2 * lost
+        going = (size > accuracy**2 * lost) & ~stiff
         if not going.any():
             break
         bent, dv, d_image = problem.hessian(at, direction)
-        step = np.where(going, size / np.where(going, (direction * bent).sum(axis=1), 1), 0)
+        curvature, least = (direction * bent).sum(axis=1), (problem.weights * direction**2).sum(axis=1)
+        if problem.label is None:
+            stiff |= going & ~(curvature <= STIFF * least)
+        going &= np.isfinite(curvature) & (curvature > 0)
+        step = np.where(going, size / np.where(going, curvature, 1), 0)
         lost += step * size
         step = step[:, None]
         epsilon += step * direction
@@ -220,20 +338,20 @@ def conjugate_gradient(problem: Pinned, at: Pieces, gradient, accuracy):
         new = (residual * scaled).sum(axis=1)
         direction = scaled + np.where(going, new / np.where(size > 0, size, 1), 0)[:, None] * direction
         size = np.where(going, new, size)
-    return v, image, (gradient * epsilon).sum(axis=1), steps
+    return Step(v, image, (gradient * epsilon).sum(axis=1), steps, 2 * steps, stiff)
 
 
-def line_search(problem: Pinned, at: Pieces, v, image, slope):
+def line_search(problem: Pinned, at: Pieces, step: Step):
     """The full step where it lowers V_β by enough, else the minimum of V_β along it, where its slope vanishes: the new w, and which were full.
 
     V_β is convex along v and what the affine maps give is linear in t, so that a trial touches no weight.
     """
-    n = len(v)
-    w, low, high, slack = at.w.copy(), np.zeros(n), np.ones(n), 1e-15 * (np.abs(at.energy) + problem.terms(at)[0]**2)
+    v, image, slope, n = step.v, step.image, step.slope, len(at.w)
+    w, low, high, slack = at.w.copy(), np.zeros(n), np.ones(n), problem.energy_rounding(at)
     t, open_ = np.ones(n), np.arange(n)
     for trial_number in range(BISECTIONS):
         part, here = problem.rows(open_), t[open_, None]
-        start = Pieces(*(value[open_] for value in vars(at).values()))
+        start = at.rows(open_)
         trial = part.pieces(start.w + here * v[open_], start.side, image=start.image + here * image[open_])
         w[open_] = trial.w
         if trial_number == 0:

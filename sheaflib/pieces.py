@@ -18,6 +18,8 @@ from sheaflib.selection import ReLU
 from sheaflib.sheaf import NeuralSheaf
 from sheaflib.substitution import held_backward, held_forward
 
+FEW = 4 * np.finfo(float).eps
+
 
 @dataclass
 class Pieces:
@@ -29,6 +31,10 @@ class Pieces:
     held: np.ndarray
     pattern: np.ndarray
     energy: np.ndarray
+
+    def rows(self, keep) -> Pieces:
+        """The same for some of the samples."""
+        return Pieces(*(value[keep] for value in vars(self).values()))
 
 
 class Pinned:
@@ -123,6 +129,36 @@ class Pinned:
         """How large the terms are that cancel in the gradient, in the norm (Σ g²/w)^½: of the edges, and of the springs, (B,) each."""
         edges = np.sqrt((self.weights * (np.abs(at.w) + np.abs(at.image))**2).sum(axis=1))
         return edges, np.sqrt(((self.gamma * (np.abs(at.w) + np.abs(self.rest)))**2 / self.weights).sum(axis=1))
+
+    def gradient_terms(self, at: Pieces):
+        """The sizes of the terms that each coordinate of ∂V_β/∂w (`slope`) is a sum of, springs and label included: (B, N)."""
+        terms = self.sheaf.gradient_terms(at.w, self.x, at.pattern) + self.gamma * (np.abs(at.w) + np.abs(self.rest))
+        if self.label is not None:
+            output = self.sheaf.network.output.value(at.w[:, self.last])
+            terms[:, self.last] += self.sheaf.edge_weights["output"] * (output + self.label)
+        return terms
+
+    def at_rest(self, at: Pieces, tol: float):
+        """Whether |∂V_β/∂w| ≤ tol times its own terms in every coordinate that is not held, (B,); and the passes that it took, (B,).
+
+        The terms of a coordinate's own edge need no weight. Only samples for which they are not enough take two passes more.
+        """
+        g = np.abs(self.slope(at))
+        rest = (g <= tol * self.weights * (np.abs(at.w) + np.abs(at.image))).all(axis=1)
+        passes, open_ = np.where(rest, 1, 3), np.flatnonzero(~rest)
+        if len(open_):
+            terms = self.rows(open_).gradient_terms(at.rows(open_))
+            rest[open_] = (g[open_] <= tol * terms).all(axis=1)
+        return rest, passes
+
+    def energy_rounding(self, at: Pieces):
+        """How much of V is rounding: what an error of a few ε in every w and F(w) changes, (B,)."""
+        def change(weights, residual, error):
+            return (weights * (np.abs(residual) * error + error**2)).sum(axis=1)
+
+        edges = change(self.weights, at.w - at.image, FEW * (np.abs(at.w) + np.abs(at.image)))
+        springs = change(self.gamma, at.w - self.rest, FEW * (np.abs(at.w) + np.abs(self.rest)))
+        return edges + springs + FEW * np.abs(at.energy)
 
     def size(self, gradient):
         """(Σ g²/w)^½ of a gradient in the injections: half its square bounds how much lower V can get on these pieces, (B,)."""

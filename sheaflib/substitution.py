@@ -87,6 +87,21 @@ def held_forward(sheaf: NeuralSheaf, f: np.ndarray, pattern: np.ndarray, held: n
     return v, image
 
 
+def held_pass(sheaf: NeuralSheaf, x: np.ndarray, f: np.ndarray, w: np.ndarray, pattern: np.ndarray,
+              held: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The forward pass with injections f into the free coordinates, the held ones staying as in w: that cochain, and F_σ of it.
+
+    x (B, n_0); f, w (B, N); pattern (B, M); held (B, N) of bool. Without injections only the held edges disagree.
+    """
+    found, image = w.copy(), np.empty_like(w)
+    values = {INPUT: x, **sheaf.layout.split(found)}
+    for node in sheaf.network.nodes:
+        here = sheaf.layout[node.name]
+        image[:, here] = node.operation.value(gather(values, node), sheaf.own(node, pattern))
+        found[:, here] = np.where(held[:, here], w[:, here], image[:, here] + f[:, here])
+    return found, image
+
+
 def held_backward(sheaf: NeuralSheaf, g: np.ndarray, pattern: np.ndarray, held: np.ndarray) -> np.ndarray:
     """p = δ_FF⁻ᵀ (g_F − δ_CFᵀ g_C): back-propagation from g on F and from the held edges, which keep p_C = g_C: (B, N)."""
     p = g.copy()
