@@ -6,6 +6,7 @@ from typing import Callable, Iterator, Mapping, NamedTuple
 
 import numpy as np
 
+from sheaflib.certificate import UNDECIDED
 from sheaflib.equilibrium import equilibrium
 from sheaflib.network import A_OUT
 from sheaflib.objective import output_energy
@@ -61,11 +62,13 @@ class Stiffness(NamedTuple):
 
 
 class Solved(NamedTuple):
-    """Discord by edge, name -> (n,), mean by coordinate, (N,) or with a_out (N + n_out,), and which samples converged, (n,)."""
+    """Discord by edge, name -> (n,), mean by coordinate, (N,) or with a_out (N + n_out,); and of the samples, (n,) each, which
+    converged, and the certificate's verdict."""
 
     per_edge: dict[str, np.ndarray]
     neurons: np.ndarray
     converged: np.ndarray
+    verdict: np.ndarray
 
 
 def chunks(count: int, size: int) -> Iterator[slice]:
@@ -99,25 +102,30 @@ def pinned(sheaf: NeuralSheaf, x, y, at, of, done: Callable = NOBODY) -> Solved:
     stalk = sheaf.network.nodes[-1].name if sheaf.network.output.is_identity else A_OUT
     per_edge = {edge.name: np.empty(len(at)) for edge in sheaf.edges}
     neurons, converged = np.zeros(sheaf.augmented_layout.size), np.empty(len(at), dtype=bool)
+    verdict = np.empty(len(at), dtype=f"U{len(UNDECIDED)}")
     for rows in chunks(len(at), sheaf.N):
         found = equilibrium(sheaf, x[at[rows]], hard(stalk, y[of[rows]]))
         squares = sheaf.discrepancy(found.cochain, found.x)**2
         neurons += squares.sum(axis=0) / len(at)
-        converged[rows] = found.converged
+        converged[rows], verdict[rows] = found.converged, found.certificate.verdict
         for edge in sheaf.edges:
             per_edge[edge.name][rows] = squares[:, edge.rows].sum(axis=1)
         done(rows.stop - rows.start)
-    return Solved(per_edge, neurons, converged)
+    return Solved(per_edge, neurons, converged, verdict)
 
 
 def null(sheaf: NeuralSheaf, x, y, subset, permutations: int, rng: np.random.Generator,
-         done: Callable = NOBODY) -> dict[str, np.ndarray]:
-    """Mean discord by edge over the samples `subset` with their labels permuted: edge name -> (permutations,); {} without any."""
+         done: Callable = NOBODY) -> tuple[dict[str, np.ndarray], int]:
+    """Mean discord by edge over the samples `subset` with their labels permuted: edge name -> (permutations,); {} without any.
+
+    And how many of these equilibria did not converge.
+    """
     if not permutations:
-        return {}
+        return {}, 0
     shuffled = np.concatenate([rng.permutation(subset) for _ in range(permutations)])
-    per_edge = pinned(sheaf, x, y, np.tile(subset, permutations), shuffled, done).per_edge
-    return {name: values.reshape(permutations, -1).mean(axis=1) for name, values in per_edge.items()}
+    found = pinned(sheaf, x, y, np.tile(subset, permutations), shuffled, done)
+    means = {name: values.reshape(permutations, -1).mean(axis=1) for name, values in found.per_edge.items()}
+    return means, int((~found.converged).sum())
 
 
 def stiffness(sheaf: NeuralSheaf, x, at, done: Callable = NOBODY) -> Stiffness:

@@ -30,7 +30,8 @@ class Report:
     per_edge: edge name -> (B,). null: edge name -> (permutations,), mean discord of the samples `subset` (m,) with their labels
     permuted; {} without a null. smallest, largest, resistance (m,): λ₁, λ_max, λ_max(ρ) of these samples for the pattern of the
     forward pass, nothing pinned. worst: the samples of the largest discord, the worst first. neurons: the worst ones.
-    converged (B,): whether the solver arrived. labels, output (B, n_out).
+    converged (B,): whether the solver arrived; verdict (B,): "minimum", "no minimum" or "undecided by rounding", the certificate's;
+    unsettled: how many equilibria of the null did not converge. labels, output (B, n_out).
     """
 
     network: Network
@@ -47,6 +48,8 @@ class Report:
     worst: np.ndarray
     neurons: tuple[Neuron, ...]
     converged: np.ndarray
+    verdict: np.ndarray
+    unsettled: int
     labels: np.ndarray
     output: np.ndarray
     pinned: str
@@ -94,14 +97,14 @@ def report(network: Network, X, y, *, permutations: int = 20, samples: int = 200
     output, loss = diagnosis.forward(sheaf, X, y)
     with bar(len(X) + (permutations + 1) * m, progress) as done:
         found = diagnosis.pinned(sheaf, X, y, everyone, everyone, done)
-        null = diagnosis.null(sheaf, X, y, subset, permutations, rng, done)
+        null, unsettled = diagnosis.null(sheaf, X, y, subset, permutations, rng, done)
         stiff = diagnosis.stiffness(sheaf, X, subset, done)
     *edges, total = diagnosis.edge_rows(sheaf, found.per_edge, subset, null, stiff.shares)
     discord = sum(found.per_edge.values())
     pin = network.nodes[-1].name if network.output.is_identity else f"a_out ({network.output.name}, cross-entropy)"
     first, neurons = np.argsort(-discord, kind="stable")[:listed], diagnosis.worst_neurons(sheaf, found.neurons, NEURONS)
     return Report(network, tuple(edges), total, discord, loss, found.per_edge, null, subset, stiff.smallest, stiff.largest,
-                  stiff.resistance, first, neurons, found.converged, y, output, pin, "the forward pass", "Newton")
+                  stiff.resistance, first, neurons, found.converged, found.verdict, unsettled, y, output, pin, "the forward pass", "Newton")
 
 
 def check_network(network) -> NeuralSheaf:

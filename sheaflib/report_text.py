@@ -9,6 +9,8 @@ from typing import Sequence
 
 import numpy as np
 
+from sheaflib.certificate import UNDECIDED
+
 COLUMNS = 100          # of a terminal
 MARGIN = 15            # where the facts below the table begin
 LISTED = 10            # samples that are printed
@@ -58,8 +60,11 @@ def html_row(name: str, parts: Sequence[str]) -> str:
 
 def title(report) -> str:
     """What was pinned, where the solver started, and how many samples it solved."""
-    count, arrived = len(report.discord), int(report.converged.sum())
-    state = "" if arrived == count else f" {count - arrived} did not converge."
+    count, slow = len(report.discord), int((~report.converged).sum())
+    doubtful = int((report.converged & (report.verdict == UNDECIDED)).sum())
+    state = f" {slow} did not converge." if slow else ""
+    state += f" {doubtful} are undecided by rounding." if doubtful else ""
+    state += f" Of the null's, {report.unsettled} did not converge." if report.unsettled else ""
     return (f"Mean discord of {count} samples with their labels pinned on {report.pinned}. Start: {report.start}. "
             f"Solver: {report.solver}.{state}")
 

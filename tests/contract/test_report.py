@@ -247,6 +247,9 @@ def test_the_terminal_table(shown):
 def test_samples_that_did_not_converge_are_told(shown):
     assert "did not converge" not in str(shown)
     assert "3 did not converge." in " ".join(str(replace(shown, converged=np.arange(12) > 2)).split())
+    verdict = np.where(np.arange(12) < 2, "undecided by rounding", "minimum")
+    assert "2 are undecided by rounding." in " ".join(str(replace(shown, verdict=verdict)).split())
+    assert "Of the null's, 4 did not converge." in " ".join(str(replace(shown, unsettled=4)).split())
 
 
 def test_the_notebook_gets_one_table_and_one_figure(shown):
@@ -319,3 +322,11 @@ def test_the_bar_counts_every_sample(monkeypatch):
     monkeypatch.setattr("tqdm.tqdm", Bar)
     report(NET, X, Y, permutations=3, samples=5)
     assert told[0] == 12 + 3 * 5 + 5 and sum(told) == 0
+
+
+def test_a_large_bystander_does_not_hide_a_force():
+    """One weight of 1e13 on a unit that the output does not read: the discord of the other, 3 springs and an error of 1, is ⅓."""
+    network = Network.mlp([[[1e13], [1.0]], [[0.0, 1.0]]])
+    found = report(network, [[1.0], [1.0]], [2.0, 4.0], permutations=0, progress=False)
+    np.testing.assert_allclose(found.discord, [1 / 3, 3.0], rtol=1e-12)
+    assert found.verdict.tolist() == ["minimum"] * 2 and found.converged.all()
