@@ -227,6 +227,7 @@ class Basin:
         return inside
 
 
+@np.errstate(over="ignore", invalid="ignore")            # V beyond float64 leaves the verdict undecided
 def certify(problem: Pinned, w: np.ndarray) -> Certificate:
     """The certificate of a cochain (B, N) with its pins imposed; a kink lies at its corner where z_j = 0 exactly."""
     sheaf, held = problem.sheaf, np.broadcast_to(problem.clamped, w.shape).copy()

@@ -30,7 +30,7 @@ ARMIJO = 1e-4          # the fraction of the predicted descent that a full step 
 FLAT = 0.05            # where the slope along a step has fallen to this part of its start, the line search ends
 BISECTIONS = 60
 MOST = 300             # iterations
-SAME = 1e-6            # two cochains closer than this, relative to their size, are one equilibrium
+SAME = 1e-10           # a kink this near, relative to the terms that z_j is a sum of, may lie on either side
 NEAR = 1e-9            # a gradient this small, relative to the terms of all coordinates, is looked at coordinate by coordinate
 SMALL = 1e-7           # the same, where a label makes V more than quadratic: a gradient above is not yet one that only rounding keeps up
 LARGEST_TOL = 1e-3     # of the terms of a coordinate: beyond, no answer would be one
@@ -67,8 +67,8 @@ def equilibrium(sheaf: NeuralSheaf, x, pins: Pin | Sequence[Pin] = (), start=Non
     w = sheaf.forward(x) if start is None else sheaf.cochain("start", start)[:, :sheaf.N]
     if len(w) != len(x):
         raise ValueError(f"start has {len(w)} rows, expected {len(x)}: one a row of x")
-    w = problem.impose(w)
-    return newton(problem, w, tol, mode, max_iterations)
+    with np.errstate(over="ignore", invalid="ignore"):    # what leaves float64 is told in `reason`
+        return newton(problem, problem.impose(w), tol, mode, max_iterations)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -119,10 +119,17 @@ class Equilibrium(Solution):
             found = newton(self.problem, w, self.tol, self.mode, MOST)
             for i in np.flatnonzero(found.converged):
                 here = found.cochain[i, :sheaf.N]
-                if all(np.abs(here - other).max() > SAME * np.abs(other).max(initial=0) for _, other in kept[i]):
+                if all(self._apart(i, here, other) for _, other in kept[i]):
                     kept[i].append((found.energy[i], here))
         kept = [sorted(k, key=lambda pair: pair[0]) for k in kept]
         return Others(starts, [np.array([V for V, _ in k]) for k in kept], [np.array([w for _, w in k]) for k in kept])
+
+    def _apart(self, i: int, w: np.ndarray, other: np.ndarray) -> bool:
+        """Whether two equilibria (N,) of sample i lie in no common closed cell, which holds one at most: a kink lies on both sides."""
+        pair = np.array([w, other])
+        room = SAME * self.sheaf.edge_terms(pair, np.repeat(self.x[[i]], 2, axis=0))
+        clear = np.where(np.abs(pair) > room, np.sign(pair), 0)
+        return any((clear[0, kink.here] * clear[1, kink.here] < 0).any() for kink in self.problem.kinks.values())
 
     def __repr__(self):
         slow, verdict = len(self.converged) - int(self.converged.sum()), self.certificate.verdict
