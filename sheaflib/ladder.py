@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from sheaflib import spectrum, tasks
+from sheaflib.certificate import ROUNDING
 from sheaflib.equilibrium import Equilibrium, equilibrium, newton
 from sheaflib.events import exact_flows
 from sheaflib.experiments import initial, stalks
@@ -71,7 +72,7 @@ def follow(flow, pinned: Pinned, accuracy: float, most: int) -> Climb:
         flow.advance(max(1, int(flow.steps.max() * (SPACING - 1))))
         kept.append(flow.w.copy())
         passes.append(flow.passes.astype(float))
-    end = newton(pinned, flow.w, 1e-12, "track", 300).cochain
+    end = newton(pinned, flow.w, ROUNDING, "track", 300).cochain
     far = np.array([np.abs(w - end).max(axis=1) >= accuracy for w in kept])               # (records, B)
     first = len(far) - np.argmax(far[::-1], axis=0)                                       # the record after the last far one
     first = np.where(far.any(axis=0), first, 0)

@@ -197,7 +197,10 @@ def test_a_start_with_a_out_is_refused(name, output):
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("seed", range(3))
 def test_passes_are_what_is_touched(name, seed):
-    """By a hidden layer that counts, forward or transposed; two a step with Chebyshev, as Newton says with the implicit ones."""
+    """By a hidden layer that counts, forward or transposed; two a step with Chebyshev, as Newton says with the implicit ones.
+
+    Where Newton looks at every coordinate's own terms, two passes go over |W|, for which a map without entries has its norm.
+    """
     p, touched = toy(seed, (2, 5, 4, 1)), []
 
     def watched(weight):
@@ -209,7 +212,9 @@ def test_passes_are_what_is_touched(name, seed):
             touched.append(1)
             return e @ weight
 
-        return Affine.from_maps(apply, adjoint, weight.shape)
+        operation = Affine.from_maps(apply, adjoint, weight.shape)
+        assert operation.norm > 0                              # computed once
+        return operation
 
     weights = [node.operation.weight for node in p.sheaf.network.nodes if node.operation.kind == "affine"]
     sheaf = NeuralSheaf(Network.mlp([weights[0], watched(weights[1]), weights[2]]))
@@ -217,7 +222,8 @@ def test_passes_are_what_is_touched(name, seed):
     for _ in range(5):
         before, paid = len(touched), flow.passes[0]
         flow.advance(1)
-        assert len(touched) - before == flow.passes[0] - paid
+        unseen = (flow.passes[0] - paid) - (len(touched) - before)
+        assert unseen == 0 if name == "chebyshev" else unseen % 2 == 0 and 0 <= unseen < flow.passes[0] - paid
     assert flow.passes[0] == 10 if name == "chebyshev" else flow.passes[0] >= 4 * 5
     run = relax(p.sheaf, p.x, p.start, pins=p.pins, stepper=name, dt=timed(name, 0.3), max_steps=5, tol=1e-300)
     assert run.history.passes.tolist() == flow.passes.tolist() and run.history.steps.tolist() == [5]
@@ -279,7 +285,8 @@ def test_the_problem_of_the_ladder(start):
 @pytest.mark.parametrize("method, most", [("newton", 200), ("chebyshev", 5000), ("implicit-euler", 20_000), ("prox-euler", 40_000)])
 def test_every_rung_arrives(widths, method, most):
     climb = ladder.climb(widths, method, ladder.SIZES[widths], samples=5)
-    assert climb.reached.all() and (climb.passes % 2 == 0).all() and (0 < climb.passes).all() and climb.passes.max() < most
+    assert climb.reached.all() and (0 < climb.passes).all() and climb.passes.max() < most
+    assert method in ("newton", "implicit-euler") or (climb.passes % 2 == 0).all()
     assert certify(ladder.problem(widths, ladder.SIZES[widths], samples=5)[-1], climb.end).minimum().all()
 
 
