@@ -70,6 +70,10 @@ def train(task: str, widths: str, *, method: str = "sheaf", seed: int = 42, stal
           start: str = "", beta_n: float = 1.0, dt: float = 0.005, steps: int = 100_000, every: int = 0, n: int = 300) -> Run:
     """One run of sheaf training (method "sheaf") or gradient descent ("gd"), as the authors set it up.
 
+    seed and stalk_seed choose the recorded weights and stalks: 0 and 42 in the paper's main text
+    (Fig. 10 takes 100 and 43, 200 and 44 too), 42 and 42 in its appendix (Tables E.1 and E.2,
+    Fig. E.3 to E.6).
+
     Regression starts from random stalks and keeps them; classification starts from the forward pass and returns to it every 1000
     steps ("cold"); start="forward", "random" or "zero" overrides the former. β = beta_n/n, n the number of training samples taken. The
     learning rate of gradient descent is 0.005 for regression, 0.01 for classification. every: steps between
