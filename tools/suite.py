@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 from tools import index
+from tools.execute import CELL_SECONDS, KERNEL_SECONDS
 from tools.project import Project
 from tools.surroundings import cores, process_environment, variables
 
@@ -14,7 +15,7 @@ def main(arguments):
     project = Project()
     every = index.load(project)
     environment = process_environment(surroundings(project, len(every)))
-    command = [sys.executable, "-m", "pytest", *pytest_arguments(every), *arguments[1:]]
+    command = [sys.executable, "-m", "pytest", *pytest_arguments(), *arguments[1:]]
     return subprocess.call(command, cwd=project.root, env=environment)
 
 
@@ -25,8 +26,9 @@ def surroundings(project, together):
     return variables(project, "full", out, together=together, sweeps=out / "sweeps")
 
 
-def pytest_arguments(every):
-    """Return the arguments of the one call; a cell may take 300 s, or the longest limit of the index."""
-    limit = max([300, *(notebook.timeout for notebook in every)])
+def pytest_arguments():
+    """Return the arguments of the one call."""
     return ["tests", "notebooks", "-n", str(cores()), "--dist", "loadfile", "--nbval", "--nbval-current-env",
-            "--nbval-sanitize-with", "tests/sanitize.cfg", "--nbval-cell-timeout", str(limit), "-q"]
+            "--nbval-sanitize-with", "tests/sanitize.cfg",
+            "--nbval-cell-timeout", str(CELL_SECONDS),
+            "--nbval-kernel-startup-timeout", str(KERNEL_SECONDS), "-q"]

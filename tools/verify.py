@@ -36,7 +36,7 @@ def job(project, notebook, out):
     """Return the job that runs a notebook into build/verify, where no result and no compiled code is kept."""
     folder = out / "runs"
     surroundings = variables(project, "full", out, sweeps=out / "sweeps", numba=out / "numba")
-    return Job(notebook.name, notebook.number, notebook.path, folder / notebook.file, surroundings, notebook.timeout,
+    return Job(notebook.name, notebook.number, notebook.path, folder / notebook.file, surroundings,
                needs=notebook.needs, seconds=notebook.seconds)
 
 

@@ -9,6 +9,7 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
 from pathlib import Path
 
 import nbformat
@@ -16,7 +17,8 @@ import pytest
 
 import toy
 from tools import __main__ as command_line
-from tools import clean, drift, figures, index, ledgers, notebooks, parameters, readme, runner, state, suite, surroundings, trial, verify
+from tools import clean, drift, execute, figures, index, ledgers, notebooks, parameters, readme
+from tools import runner, state, suite, surroundings, trial, verify
 from tools.execute import Job, Outcome
 from tools.project import REPOSITORY, Project
 from tools.surroundings import process_environment
@@ -117,15 +119,22 @@ def test_a_claim_that_no_notebook_measures_fails_the_run(project, capsys):
     assert "no notebook measures toy.forgotten (notebook 09)" in capsys.readouterr().err
 
 
-def test_failures_are_named_with_their_cell_and_stop_no_other(project, capsys):
-    before = tree(project)
+def test_failures_are_named_with_their_cell_and_stop_no_other(project, capsys, monkeypatch):
+    before, stage = tree(project), figures.stage
+
+    def hasty(project, notebook):
+        job = stage(project, notebook)
+        return replace(job, timeout=2) if job.number == "04" else job
+
+    monkeypatch.setattr(figures, "stage", hasty)
     toy.write(project, "02-error", "a = 1", "# divide\n1 / 0")
     toy.write(project, "03-exit", "a = 1", "import sys; sys.exit(0)", "a")
     toy.write(project, "04-slow", "a = 1", "import time; time.sleep(60)")
     toy.write(project, "05-needs", "a = 1")
     toy.write(project, "06-good", "a = 1", "print(a)")
-    toy.index(project, {"file": "02-error.ipynb"}, {"file": "03-exit.ipynb"}, {"file": "04-slow.ipynb", "timeout": 2},
-              {"file": "05-needs.ipynb", "needs": ["02"]}, {"file": "06-good.ipynb"})
+    toy.index(project, {"file": "02-error.ipynb"}, {"file": "03-exit.ipynb"},
+              {"file": "04-slow.ipynb"}, {"file": "05-needs.ipynb", "needs": ["02"]},
+              {"file": "06-good.ipynb"})
     assert run(project) == 1
     said = capsys.readouterr().err
     assert "02-error failed in cell `02-cell-1`: # divide" in said and "ZeroDivisionError: division by zero" in said
@@ -229,6 +238,26 @@ def test_the_tests_compute_every_sweep_themselves(project, monkeypatch):
     assert (given["SHEAFLIB_JOBS"], given["SHEAFLIB_CACHE"]) == ("2", str(project.build / "test" / "sweeps"))
     assert not kept.exists() and other.exists()
     assert project.build in clean.targets(project.root, everything=False)
+
+
+def test_one_limit_guards_every_cell_in_runs_and_in_tests(project, monkeypatch):
+    notebook = index.load(project)[0]
+    jobs = [figures.stage(project, notebook),
+            trial.job(project, notebook, {}, project.build / "x", "custom"),
+            verify.job(project, notebook, project.build / "verify")]
+    assert {job.timeout for job in jobs} == {execute.CELL_SECONDS}
+    following = dict(zip(suite.pytest_arguments(), suite.pytest_arguments()[1:]))
+    assert following["--nbval-cell-timeout"] == str(execute.CELL_SECONDS)
+    assert following["--nbval-kernel-startup-timeout"] == str(execute.KERNEL_SECONDS)
+    given = {}
+    monkeypatch.setattr("papermill.execute_notebook", lambda *_, **options: given.update(options))
+    monkeypatch.setattr(execute.notebooks, "read", lambda path: nbformat.v4.new_notebook())
+    for job in jobs:
+        assert execute.run(job) == "" and given["execution_timeout"] == execute.CELL_SECONDS
+        assert given.pop("start_timeout") == execute.KERNEL_SECONDS
+    toy.index(project, {"file": "00-first.ipynb", "timeout": 2})
+    with pytest.raises(ValueError, match="an entry has the keys .*'timeout'"):
+        index.load(project)
 
 
 def scheduled(monkeypatch, jobs, places=1, broken=()):
