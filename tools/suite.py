@@ -1,6 +1,5 @@
 """`make test`: one pytest call, unit tests and strict nbval over the notebooks, on the cores there are."""
 
-import shutil
 import subprocess
 import sys
 
@@ -20,10 +19,8 @@ def main(arguments):
 
 
 def surroundings(project, together):
-    """Return the variables of a run that computes every sweep itself: no result is kept from an earlier one."""
-    out = project.build / "test"
-    shutil.rmtree(out / "sweeps", ignore_errors=True)
-    return variables(project, "full", out, together=together, sweeps=out / "sweeps")
+    """Return the variables of the run; like all others, it uses and keeps what sweeps computed."""
+    return variables(project, "full", project.build / "test", together=together)
 
 
 def pytest_arguments():

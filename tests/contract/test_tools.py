@@ -228,16 +228,107 @@ def test_notebooks_share_the_cores_and_keep_their_sweeps(project, monkeypatch):
     assert [Path(job.variables["SHEAFLIB_CACHE"]).relative_to(project.build).as_posix() for job in jobs] == ["sweeps", "sweeps", "verify/sweeps"]
 
 
-def test_the_tests_compute_every_sweep_themselves(project, monkeypatch):
+def test_the_tests_use_and_keep_the_sweeps_of_figures(project, monkeypatch):
     monkeypatch.setattr(surroundings, "cores", lambda: 4)
-    kept, other = project.build / "test" / "sweeps" / "a" / "b.pickle", project.build / "sweeps" / "b.pickle"
-    for file in (kept, other):
-        file.parent.mkdir(parents=True)
-        file.touch()
+    kept = project.build / "sweeps" / "a" / "b.pickle"
+    kept.parent.mkdir(parents=True)
+    kept.touch()
     given = suite.surroundings(project, 2)
-    assert (given["SHEAFLIB_JOBS"], given["SHEAFLIB_CACHE"]) == ("2", str(project.build / "test" / "sweeps"))
-    assert not kept.exists() and other.exists()
-    assert project.build in clean.targets(project.root, everything=False)
+    figure = figures.stage(project, index.load(project)[0]).variables
+    assert given["SHEAFLIB_JOBS"] == "2" and given["SHEAFLIB_OUT"] != figure["SHEAFLIB_OUT"]
+    assert given["SHEAFLIB_CACHE"] == figure["SHEAFLIB_CACHE"] == str(project.build / "sweeps")
+    assert kept.exists() and project.build in clean.targets(project.root, everything=False)
+
+
+SQUARE = """\
+import os
+from pathlib import Path
+
+def square(k):
+    with open(Path(os.environ["COUNTED"]), "a") as file:
+        file.write(f"{k}\\n")
+    return k * k
+"""
+SWEPT = """\
+import sys; sys.path.insert(0, {folder!r})
+from sheaflib.sweep import sweep
+from counted import square
+print(sweep(square, [{{"k": 2}}, {{"k": 3}}]))"""
+
+
+@pytest.fixture
+def sweeping(project, tmp_path, monkeypatch):
+    """Return the toy repository, whose first notebook sweeps, and the file of cases computed."""
+    monkeypatch.setattr(runner, "cores", lambda: 1)
+    (tmp_path / "counted.py").write_text(SQUARE)
+    count = tmp_path / "count"
+    count.touch()
+    monkeypatch.setenv("COUNTED", str(count))
+    shutil.copy(REPOSITORY / "sheaflib" / "sweep.py", project.root / "sheaflib" / "sweep.py")
+    toy.write(project, "00-first", *toy.good("00", "first"), SWEPT.format(folder=str(tmp_path)))
+    return project, count
+
+
+def test_what_verify_computes_from_empty_caches_is_computed_no_second_time(sweeping):
+    project, count = sweeping
+    verify.main(["verify", "--root", str(project.root)])
+    assert sorted(count.read_text().split()) == ["2", "3"]
+    assert list((project.build / "verify" / "sweeps").rglob("*.pickle")) == []
+    shutil.rmtree(project.build / "verify")
+    assert run(project, "--notebook", "0") == 0 and sorted(count.read_text().split()) == ["2", "3"]
+    verify.main(["verify", "--root", str(project.root)])
+    assert sorted(count.read_text().split()) == ["2", "2", "3", "3"], "verify takes nothing kept"
+
+
+def test_a_verify_that_is_stopped_hands_nothing_on(sweeping, monkeypatch):
+    project, _ = sweeping
+    started = project.build / "verify" / "sweeps" / "a" / "f" / "x.pickle"
+
+    def stopped(*_):
+        started.parent.mkdir(parents=True)
+        started.write_bytes(b"whole")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(runner, "run", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        verify.main(["verify", "--root", str(project.root)])
+    assert started.exists() and not project.sweeps.exists()
+
+
+def test_whole_results_are_handed_on_and_take_the_place_of_others_of_their_key(tmp_path):
+    project, out = Project(tmp_path), tmp_path / "build" / "verify"
+    new = {"a/f/one.pickle": b"new", "a/g/two.pickle": b"two", "a/f/.three.tmp": b"thr"}
+    old = {"a/f/one.pickle": b"old", "b/f/one.pickle": b"another source's"}
+    for folder, files in ((out / "sweeps", new), (project.sweeps, old)):
+        for name, content in files.items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes(content)
+    (out / "numba").mkdir()
+    (out / "numba" / "f.nbi").write_bytes(b"compiled")
+    verify.hand_on(project, out)
+    files = [path for path in project.sweeps.rglob("*") if path.is_file()]
+    assert {file.relative_to(project.sweeps).as_posix(): file.read_bytes() for file in files} == {
+        "a/f/one.pickle": b"new", "a/g/two.pickle": b"two", "b/f/one.pickle": b"another source's"}
+    assert (project.compiled / "f.nbi").read_bytes() == b"compiled"
+    (out / "numba").mkdir()
+    (out / "numba" / "f.nbi").write_bytes(b"other")
+    verify.hand_on(project, out)
+    assert (project.compiled / "f.nbi").read_bytes() == b"compiled", "index and code stay together"
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="the script is for bash")
+@pytest.mark.parametrize("verified, tested, worse",
+                         [(0, 0, 0), (2, 0, 2), (0, 2, 2), (1, 2, 2), (3, 2, 3)])
+def test_the_script_runs_both_commands_and_ends_as_the_worse(tmp_path, verified, tested, worse):
+    make = tmp_path / "make"
+    make.write_text(f'#!/bin/sh\necho "$(pwd) $*"\ncase $1 in\n'
+                    f"verify) exit {verified};;\ntest) exit {tested};;\n*) exit 9;;\nesac\n")
+    make.chmod(0o755)
+    path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(["bash", str(REPOSITORY / ".ci" / "run")], cwd=tmp_path,
+                          env={**os.environ, "PATH": path}, capture_output=True, text=True)
+    assert done.stdout.splitlines() == [f"{REPOSITORY} verify", f"{REPOSITORY} test"]
+    assert done.returncode == worse
 
 
 def test_one_limit_guards_every_cell_in_runs_and_in_tests(project, monkeypatch):
