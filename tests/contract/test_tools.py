@@ -17,7 +17,7 @@ import pytest
 
 import toy
 from tools import __main__ as command_line
-from tools import clean, drift, execute, figures, index, ledgers, notebooks, parameters, readme
+from tools import clean, drift, execute, figures, index, lab, ledgers, notebooks, parameters, readme
 from tools import runner, state, suite, surroundings, trial, verify
 from tools.execute import Job, Outcome
 from tools.project import REPOSITORY, Project
@@ -349,6 +349,74 @@ def test_one_limit_guards_every_cell_in_runs_and_in_tests(project, monkeypatch):
     toy.index(project, {"file": "00-first.ipynb", "timeout": 2})
     with pytest.raises(ValueError, match="an entry has the keys .*'timeout'"):
         index.load(project)
+
+
+INSTRUCTION_VARIABLES = {"NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES", "OPENBLAS_CORETYPE",
+                         "NPY_ENABLE_CPU_FEATURES", "NPY_DISABLE_CPU_FEATURES"}
+HASWELL = {"avx", "avx2", "bmi", "bmi2", "f16c", "fma", "lzcnt", "movbe", "sse4.2", "popcnt"}
+
+
+@pytest.mark.parametrize("present", [HASWELL, HASWELL | {"avx512f", "avx512vl"}])
+def test_a_run_uses_the_same_instructions_whatever_else_there_are(project, monkeypatch, present):
+    monkeypatch.setattr(surroundings, "processor_instructions", lambda: frozenset(present))
+    given = surroundings.variables(project, "full", project.build / "x")
+    assert given["NUMBA_CPU_NAME"] == "haswell" and given["OPENBLAS_CORETYPE"] == "Haswell"
+    assert set(given["NUMBA_CPU_FEATURES"].split(",")) <= {f"+{name}" for name in HASWELL}
+    assert (given["NPY_ENABLE_CPU_FEATURES"], given["NPY_DISABLE_CPU_FEATURES"]) == ("X86_V3", "")
+
+
+@pytest.mark.parametrize("present", [set(), {"neon"}, HASWELL - {"avx2"}, HASWELL - {"fma"}])
+def test_a_processor_without_these_instructions_is_left_as_it_is(project, monkeypatch, present):
+    monkeypatch.setattr(surroundings, "processor_instructions", lambda: frozenset(present))
+    given = surroundings.variables(project, "full", project.build / "x")
+    assert not INSTRUCTION_VARIABLES & set(given)
+
+
+def test_the_tests_and_live_notebooks_use_them_too(project, monkeypatch):
+    monkeypatch.setattr(surroundings, "processor_instructions", lambda: frozenset(HASWELL))
+    monkeypatch.setenv("OPENBLAS_CORETYPE", "SkylakeX")
+    given = []
+    monkeypatch.setattr(lab.subprocess, "call", lambda command, cwd, env: given.append(env) or 0)
+    assert lab.main(["lab"]) == suite.main(["test"]) == 0
+    assert len(given) == 2 and all(surroundings.TARGET.items() <= env.items() for env in given)
+
+
+def test_other_instructions_make_every_notebook_stale(project, monkeypatch):
+    other = frozenset() if surroundings.target() else frozenset(HASWELL)
+    monkeypatch.setattr(surroundings, "processor_instructions", lambda: other)
+    assert stale(project) == {"00": "changed: environment",
+                              "01": "changed: environment, notebooks it needs"}
+
+
+USED = """\
+import json
+import numpy, scipy.linalg
+from numba.core.registry import cpu_target
+from threadpoolctl import threadpool_info
+blas = [lib["architecture"] for lib in threadpool_info() if lib["internal_api"] == "openblas"]
+simd = numpy.show_config(mode="dicts")["SIMD Extensions"]["found"]
+_, name, features = cpu_target.target_context.codegen().magic_tuple()
+print(json.dumps([name, features, blas, simd]))"""
+
+
+@pytest.mark.skipif(not surroundings.target(), reason="this processor is left as it is")
+@pytest.mark.parametrize("inherited", [
+    {}, {"OPENBLAS_CORETYPE": "SkylakeX", "NUMBA_CPU_NAME": "generic"},
+    {"OPENBLAS_CORETYPE": "Prescott", "NPY_DISABLE_CPU_FEATURES": "X86_V3"},
+    {"NPY_ENABLE_CPU_FEATURES": "no-such-feature"},
+])
+def test_the_libraries_use_these_whatever_the_environment_said(project, monkeypatch, inherited):
+    for name in INSTRUCTION_VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    for name, value in inherited.items():
+        monkeypatch.setenv(name, value)
+    environment = process_environment(surroundings.variables(project, "full", project.build / "x"))
+    done = subprocess.run([sys.executable, "-W", "always", "-c", USED], env=environment,
+                          capture_output=True, text=True)
+    assert done.returncode == 0 and "CPU_FEATURES" not in done.stderr, done.stderr
+    name, features, blas, simd = json.loads(done.stdout)
+    assert name == "haswell" and features == surroundings.TARGET["NUMBA_CPU_FEATURES"]
+    assert set(blas) <= {"Haswell"} and set(simd) <= {"X86_V3"}
 
 
 def scheduled(monkeypatch, jobs, places=1, broken=()):
