@@ -1,5 +1,7 @@
 """`make bench`: speed and memory as ratios measured in one run, one thread each side, medians of many repeats.
 
+Both sides use the instructions of all runs (tools/surroundings.py); PyTorch chooses its own.
+
 Written to figures/bench.json and figures/bench.md. `ratio` is how many times faster ours is than the other side.
 """
 

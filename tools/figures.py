@@ -71,7 +71,7 @@ def stage(project, notebook):
     folder = project.build / "stage" / notebook.number
     shutil.rmtree(folder, ignore_errors=True)
     return Job(notebook.name, notebook.number, notebook.path, folder / notebook.file, variables(project, "full", folder),
-               notebook.timeout, needs=notebook.needs, seconds=notebook.seconds)
+               needs=notebook.needs, seconds=notebook.seconds)
 
 
 def promote(project, notebook, print_, outcome):

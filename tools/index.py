@@ -8,9 +8,9 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Notebook:
-    """One entry of the index; `timeout` is in seconds a cell, `seconds` what it takes on one core, `batch` holds (name, parameters) pairs.
+    """One entry of the index; `seconds` is about how long it takes on one core.
 
-    `reads` holds paths from the repository's root.
+    `batch` holds (name, parameters) pairs, `reads` paths from the repository's root.
     """
 
     file: str
@@ -20,7 +20,6 @@ class Notebook:
     needs: tuple = ()
     figures: tuple = ()
     reads: tuple = ()
-    timeout: int = 300
     seconds: float = 20
     quick: dict = field(default_factory=dict)
     batch: tuple = ()
@@ -54,7 +53,7 @@ def load(project):
 def parse(entry, folder):
     """Return one entry as a Notebook; ValueError names a key that is missing or unknown."""
     entry = dict(entry)
-    known = {"file", "number", "title", "needs", "figures", "reads", "timeout", "seconds", "quick", "batch"}
+    known = {"file", "number", "title", "needs", "figures", "reads", "seconds", "quick", "batch"}
     if set(entry) - known or not {"file", "number", "title"} <= set(entry):
         raise ValueError(f"index.toml: an entry has the keys {sorted(entry)}; needed are file, number, title, allowed {sorted(known)}")
     for key in ("needs", "figures", "reads"):

@@ -32,6 +32,16 @@ class Project:
         return self.root / "build"
 
     @property
+    def sweeps(self):
+        """Folder of the results that sweeps keep, each with what it follows from, for all runs."""
+        return self.build / "sweeps"
+
+    @property
+    def compiled(self):
+        """Folder of the code that numba keeps, each with its source and processor, for all runs."""
+        return self.build / "numba"
+
+    @property
     def parts(self):
         """Folder of the ledger's parts, one file for each notebook that ran here at full size."""
         return self.build / "ledger"

@@ -4,7 +4,7 @@ import json
 import sys
 from importlib.metadata import version
 
-from tools import environment, notebooks
+from tools import environment, notebooks, surroundings
 from tools.project import digest, file_digest, write_whole
 
 SKIPPED = ("__pycache__", ".nbi", ".nbc", ".tmp")
@@ -31,9 +31,10 @@ def library_digest(project):
 
 
 def environment_digest(project):
-    """Return a hash of the Python version, the lock and the installed versions of the requirements."""
+    """Return a hash of Python's version, the lock, what is installed, and the instructions used."""
     installed = [[name, version(name)] for name, _ in environment.requirements(project.root)]
-    return digest([sys.version_info[:2], file_digest(project.root / "requirements.lock"), installed])
+    return digest([sys.version_info[:2], file_digest(project.root / "requirements.lock"), installed,
+                   surroundings.target()])
 
 
 def load(project):

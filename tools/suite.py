@@ -1,10 +1,10 @@
 """`make test`: one pytest call, unit tests and strict nbval over the notebooks, on the cores there are."""
 
-import shutil
 import subprocess
 import sys
 
 from tools import index
+from tools.execute import CELL_SECONDS, KERNEL_SECONDS
 from tools.project import Project
 from tools.surroundings import cores, process_environment, variables
 
@@ -14,19 +14,18 @@ def main(arguments):
     project = Project()
     every = index.load(project)
     environment = process_environment(surroundings(project, len(every)))
-    command = [sys.executable, "-m", "pytest", *pytest_arguments(every), *arguments[1:]]
+    command = [sys.executable, "-m", "pytest", *pytest_arguments(), *arguments[1:]]
     return subprocess.call(command, cwd=project.root, env=environment)
 
 
 def surroundings(project, together):
-    """Return the variables of a run that computes every sweep itself: no result is kept from an earlier one."""
-    out = project.build / "test"
-    shutil.rmtree(out / "sweeps", ignore_errors=True)
-    return variables(project, "full", out, together=together, sweeps=out / "sweeps")
+    """Return the variables of the run; like all others, it uses and keeps what sweeps computed."""
+    return variables(project, "full", project.build / "test", together=together)
 
 
-def pytest_arguments(every):
-    """Return the arguments of the one call; a cell may take 300 s, or the longest limit of the index."""
-    limit = max([300, *(notebook.timeout for notebook in every)])
+def pytest_arguments():
+    """Return the arguments of the one call."""
     return ["tests", "notebooks", "-n", str(cores()), "--dist", "loadfile", "--nbval", "--nbval-current-env",
-            "--nbval-sanitize-with", "tests/sanitize.cfg", "--nbval-cell-timeout", str(limit), "-q"]
+            "--nbval-sanitize-with", "tests/sanitize.cfg",
+            "--nbval-cell-timeout", str(CELL_SECONDS),
+            "--nbval-kernel-startup-timeout", str(KERNEL_SECONDS), "-q"]

@@ -1,6 +1,21 @@
 """What every run finds around it: environment variables and a quiet kernel profile."""
 
+import functools
 import os
+
+# The instructions that every run uses where the processor has them, whatever else it has. numba
+# compiles for the processor at hand, and NumPy and OpenBLAS choose among versions of their code by
+# it: another processor adds in another order, and a last digit can decide a comparison. The
+# committed numbers are those of these instructions, which most x86 processors since 2013 have, so
+# for the runs of tools they go before what the caller's environment says.
+INSTRUCTIONS = ("avx", "avx2", "bmi", "bmi2", "f16c", "fma", "lzcnt", "movbe")  # LLVM's names
+TARGET = {
+    "NUMBA_CPU_NAME": "haswell",
+    "NUMBA_CPU_FEATURES": ",".join(f"+{name}" for name in INSTRUCTIONS),  # else all there are here
+    "OPENBLAS_CORETYPE": "Haswell",          # for the OpenBLAS of NumPy and for that of SciPy
+    "NPY_ENABLE_CPU_FEATURES": "X86_V3",     # NumPy's name for the same, and none beyond them
+    "NPY_DISABLE_CPU_FEATURES": "",          # NumPy refuses to start when it is told both
+}
 
 KERNEL_PROFILE = """\
 c = get_config()
@@ -16,12 +31,37 @@ def cores():
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+@functools.cache
+def processor_instructions():
+    """Return LLVM's names of the instructions that this processor has, none where LLVM cannot tell.
+
+    NumPy would say what it uses, which the environment of this process may have narrowed.
+    """
+    from llvmlite import binding
+
+    try:
+        found = binding.get_host_cpu_features()
+    except RuntimeError:
+        return frozenset()
+    return frozenset(name for name, present in found.items() if present)
+
+
+def target():
+    """Return the variables that make all processors with INSTRUCTIONS compute alike, {} on others.
+
+    They must stand in the environment before Python starts.
+    """
+    return dict(TARGET) if processor_instructions().issuperset(INSTRUCTIONS) else {}
+
+
 def variables(project, profile, out, *, together=1, sweeps=None, numba=None):
     """Return the environment variables of a run with a ledger profile whose results go to `out`.
 
-    `together` says how many notebooks share the cores; `sweeps` and `numba` are the folders of what is kept between runs, else in build/.
+    `together` says how many notebooks share the cores; `sweeps` and `numba` are the folders of what
+    is kept between runs, else those of all runs.
     """
     return {
+        **target(),
         "JUPYTER_PREFER_ENV_PATH": "1",
         "PYTHONHASHSEED": "0",
         "SOURCE_DATE_EPOCH": "0",
@@ -29,11 +69,11 @@ def variables(project, profile, out, *, together=1, sweeps=None, numba=None):
         "OPENBLAS_NUM_THREADS": "1",
         "MKL_NUM_THREADS": "1",
         "NUMBA_NUM_THREADS": "1",
-        "NUMBA_CACHE_DIR": str(numba or project.build / "numba"),
+        "NUMBA_CACHE_DIR": str(numba or project.compiled),
         "IPYTHONDIR": str(kernel_profile(project)),
         "PYTHONPATH": python_path(project),
         "SHEAFLIB_JOBS": str(max(1, cores() // max(1, together))),
-        "SHEAFLIB_CACHE": str(sweeps or project.build / "sweeps"),
+        "SHEAFLIB_CACHE": str(sweeps or project.sweeps),
         "SHEAFLIB_PROFILE": profile,
         "SHEAFLIB_OUT": str(out),
         "SHEAFLIB_CLAIMS": str(project.notebooks / "claims.toml"),

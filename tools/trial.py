@@ -58,7 +58,7 @@ def job(project, notebook, given, folder, profile, name=""):
     label = f"{notebook.name} ({name})" if name else notebook.name
     needs = notebook.needs if profile == "quick" else ()
     return Job(label, notebook.number, notebook.path, folder / notebook.file, variables(project, profile, folder),
-               notebook.timeout, dict(given), needs, notebook.seconds)
+               dict(given), needs, notebook.seconds)
 
 
 def run(project, jobs, folder, asked):

@@ -1,7 +1,12 @@
-"""`make verify`: everything again from empty caches into build/verify, compared with what is committed."""
+"""`make verify`: everything again from empty caches, compared with what is committed.
+
+What was computed at length is then as good as any of the same source, and goes where other runs
+look for it.
+"""
 
 import argparse
 import json
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -22,6 +27,7 @@ def main(arguments):
     shutil.rmtree(out, ignore_errors=True)
     every = index.load(project)
     outcomes = runner.run([job(project, n, out) for n in every], lambda o: keep(o, out))
+    hand_on(project, out)
     status = runner.summary(outcomes)
     write_ledger(project, every, out)
     problems = [*figure_problems(project, every, out), *ledger_problems(project, out)]
@@ -36,13 +42,27 @@ def job(project, notebook, out):
     """Return the job that runs a notebook into build/verify, where no result and no compiled code is kept."""
     folder = out / "runs"
     surroundings = variables(project, "full", out, sweeps=out / "sweeps", numba=out / "numba")
-    return Job(notebook.name, notebook.number, notebook.path, folder / notebook.file, surroundings, notebook.timeout,
+    return Job(notebook.name, notebook.number, notebook.path, folder / notebook.file, surroundings,
                needs=notebook.needs, seconds=notebook.seconds)
 
 
 def keep(outcome, out):
     """Write the cleaned text of a notebook that ran."""
     write_whole(out / "notebooks" / outcome.job.source.name, notebooks.clean(notebooks.read(outcome.job.output)))
+
+
+def hand_on(project, out):
+    """Move the results of sweeps to the folder of all runs, and compiled code where there is none.
+
+    A result moves whole and takes the place of one of the same key; what a killed worker left
+    unfinished stays behind. A run that is stopped before its notebooks end hands nothing on.
+    """
+    for file in sorted((out / "sweeps").rglob("*.pickle")):
+        kept = project.sweeps / file.relative_to(out / "sweeps")
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        os.replace(file, kept)
+    if (out / "numba").is_dir() and not project.compiled.exists():
+        os.replace(out / "numba", project.compiled)
 
 
 def write_ledger(project, every, out):

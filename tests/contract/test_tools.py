@@ -9,6 +9,7 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
 from pathlib import Path
 
 import nbformat
@@ -16,7 +17,8 @@ import pytest
 
 import toy
 from tools import __main__ as command_line
-from tools import clean, drift, figures, index, ledgers, notebooks, parameters, readme, runner, state, suite, surroundings, trial, verify
+from tools import clean, drift, execute, figures, index, lab, ledgers, notebooks, parameters, readme
+from tools import runner, state, suite, surroundings, trial, verify
 from tools.execute import Job, Outcome
 from tools.project import REPOSITORY, Project
 from tools.surroundings import process_environment
@@ -117,15 +119,22 @@ def test_a_claim_that_no_notebook_measures_fails_the_run(project, capsys):
     assert "no notebook measures toy.forgotten (notebook 09)" in capsys.readouterr().err
 
 
-def test_failures_are_named_with_their_cell_and_stop_no_other(project, capsys):
-    before = tree(project)
+def test_failures_are_named_with_their_cell_and_stop_no_other(project, capsys, monkeypatch):
+    before, stage = tree(project), figures.stage
+
+    def hasty(project, notebook):
+        job = stage(project, notebook)
+        return replace(job, timeout=2) if job.number == "04" else job
+
+    monkeypatch.setattr(figures, "stage", hasty)
     toy.write(project, "02-error", "a = 1", "# divide\n1 / 0")
     toy.write(project, "03-exit", "a = 1", "import sys; sys.exit(0)", "a")
     toy.write(project, "04-slow", "a = 1", "import time; time.sleep(60)")
     toy.write(project, "05-needs", "a = 1")
     toy.write(project, "06-good", "a = 1", "print(a)")
-    toy.index(project, {"file": "02-error.ipynb"}, {"file": "03-exit.ipynb"}, {"file": "04-slow.ipynb", "timeout": 2},
-              {"file": "05-needs.ipynb", "needs": ["02"]}, {"file": "06-good.ipynb"})
+    toy.index(project, {"file": "02-error.ipynb"}, {"file": "03-exit.ipynb"},
+              {"file": "04-slow.ipynb"}, {"file": "05-needs.ipynb", "needs": ["02"]},
+              {"file": "06-good.ipynb"})
     assert run(project) == 1
     said = capsys.readouterr().err
     assert "02-error failed in cell `02-cell-1`: # divide" in said and "ZeroDivisionError: division by zero" in said
@@ -219,16 +228,195 @@ def test_notebooks_share_the_cores_and_keep_their_sweeps(project, monkeypatch):
     assert [Path(job.variables["SHEAFLIB_CACHE"]).relative_to(project.build).as_posix() for job in jobs] == ["sweeps", "sweeps", "verify/sweeps"]
 
 
-def test_the_tests_compute_every_sweep_themselves(project, monkeypatch):
+def test_the_tests_use_and_keep_the_sweeps_of_figures(project, monkeypatch):
     monkeypatch.setattr(surroundings, "cores", lambda: 4)
-    kept, other = project.build / "test" / "sweeps" / "a" / "b.pickle", project.build / "sweeps" / "b.pickle"
-    for file in (kept, other):
-        file.parent.mkdir(parents=True)
-        file.touch()
+    kept = project.build / "sweeps" / "a" / "b.pickle"
+    kept.parent.mkdir(parents=True)
+    kept.touch()
     given = suite.surroundings(project, 2)
-    assert (given["SHEAFLIB_JOBS"], given["SHEAFLIB_CACHE"]) == ("2", str(project.build / "test" / "sweeps"))
-    assert not kept.exists() and other.exists()
-    assert project.build in clean.targets(project.root, everything=False)
+    figure = figures.stage(project, index.load(project)[0]).variables
+    assert given["SHEAFLIB_JOBS"] == "2" and given["SHEAFLIB_OUT"] != figure["SHEAFLIB_OUT"]
+    assert given["SHEAFLIB_CACHE"] == figure["SHEAFLIB_CACHE"] == str(project.build / "sweeps")
+    assert kept.exists() and project.build in clean.targets(project.root, everything=False)
+
+
+SQUARE = """\
+import os
+from pathlib import Path
+
+def square(k):
+    with open(Path(os.environ["COUNTED"]), "a") as file:
+        file.write(f"{k}\\n")
+    return k * k
+"""
+SWEPT = """\
+import sys; sys.path.insert(0, {folder!r})
+from sheaflib.sweep import sweep
+from counted import square
+print(sweep(square, [{{"k": 2}}, {{"k": 3}}]))"""
+
+
+@pytest.fixture
+def sweeping(project, tmp_path, monkeypatch):
+    """Return the toy repository, whose first notebook sweeps, and the file of cases computed."""
+    monkeypatch.setattr(runner, "cores", lambda: 1)
+    (tmp_path / "counted.py").write_text(SQUARE)
+    count = tmp_path / "count"
+    count.touch()
+    monkeypatch.setenv("COUNTED", str(count))
+    shutil.copy(REPOSITORY / "sheaflib" / "sweep.py", project.root / "sheaflib" / "sweep.py")
+    toy.write(project, "00-first", *toy.good("00", "first"), SWEPT.format(folder=str(tmp_path)))
+    return project, count
+
+
+def test_what_verify_computes_from_empty_caches_is_computed_no_second_time(sweeping):
+    project, count = sweeping
+    verify.main(["verify", "--root", str(project.root)])
+    assert sorted(count.read_text().split()) == ["2", "3"]
+    assert list((project.build / "verify" / "sweeps").rglob("*.pickle")) == []
+    shutil.rmtree(project.build / "verify")
+    assert run(project, "--notebook", "0") == 0 and sorted(count.read_text().split()) == ["2", "3"]
+    verify.main(["verify", "--root", str(project.root)])
+    assert sorted(count.read_text().split()) == ["2", "2", "3", "3"], "verify takes nothing kept"
+
+
+def test_a_verify_that_is_stopped_hands_nothing_on(sweeping, monkeypatch):
+    project, _ = sweeping
+    started = project.build / "verify" / "sweeps" / "a" / "f" / "x.pickle"
+
+    def stopped(*_):
+        started.parent.mkdir(parents=True)
+        started.write_bytes(b"whole")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(runner, "run", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        verify.main(["verify", "--root", str(project.root)])
+    assert started.exists() and not project.sweeps.exists()
+
+
+def test_whole_results_are_handed_on_and_take_the_place_of_others_of_their_key(tmp_path):
+    project, out = Project(tmp_path), tmp_path / "build" / "verify"
+    new = {"a/f/one.pickle": b"new", "a/g/two.pickle": b"two", "a/f/.three.tmp": b"thr"}
+    old = {"a/f/one.pickle": b"old", "b/f/one.pickle": b"another source's"}
+    for folder, files in ((out / "sweeps", new), (project.sweeps, old)):
+        for name, content in files.items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes(content)
+    (out / "numba").mkdir()
+    (out / "numba" / "f.nbi").write_bytes(b"compiled")
+    verify.hand_on(project, out)
+    files = [path for path in project.sweeps.rglob("*") if path.is_file()]
+    assert {file.relative_to(project.sweeps).as_posix(): file.read_bytes() for file in files} == {
+        "a/f/one.pickle": b"new", "a/g/two.pickle": b"two", "b/f/one.pickle": b"another source's"}
+    assert (project.compiled / "f.nbi").read_bytes() == b"compiled"
+    (out / "numba").mkdir()
+    (out / "numba" / "f.nbi").write_bytes(b"other")
+    verify.hand_on(project, out)
+    assert (project.compiled / "f.nbi").read_bytes() == b"compiled", "index and code stay together"
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="the script is for bash")
+@pytest.mark.parametrize("verified, tested, worse",
+                         [(0, 0, 0), (2, 0, 2), (0, 2, 2), (1, 2, 2), (3, 2, 3)])
+def test_the_script_runs_both_commands_and_ends_as_the_worse(tmp_path, verified, tested, worse):
+    make = tmp_path / "make"
+    make.write_text(f'#!/bin/sh\necho "$(pwd) $*"\ncase $1 in\n'
+                    f"verify) exit {verified};;\ntest) exit {tested};;\n*) exit 9;;\nesac\n")
+    make.chmod(0o755)
+    path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(["bash", str(REPOSITORY / ".ci" / "run")], cwd=tmp_path,
+                          env={**os.environ, "PATH": path}, capture_output=True, text=True)
+    assert done.stdout.splitlines() == [f"{REPOSITORY} verify", f"{REPOSITORY} test"]
+    assert done.returncode == worse
+
+
+def test_one_limit_guards_every_cell_in_runs_and_in_tests(project, monkeypatch):
+    notebook = index.load(project)[0]
+    jobs = [figures.stage(project, notebook),
+            trial.job(project, notebook, {}, project.build / "x", "custom"),
+            verify.job(project, notebook, project.build / "verify")]
+    assert {job.timeout for job in jobs} == {execute.CELL_SECONDS}
+    following = dict(zip(suite.pytest_arguments(), suite.pytest_arguments()[1:]))
+    assert following["--nbval-cell-timeout"] == str(execute.CELL_SECONDS)
+    assert following["--nbval-kernel-startup-timeout"] == str(execute.KERNEL_SECONDS)
+    given = {}
+    monkeypatch.setattr("papermill.execute_notebook", lambda *_, **options: given.update(options))
+    monkeypatch.setattr(execute.notebooks, "read", lambda path: nbformat.v4.new_notebook())
+    for job in jobs:
+        assert execute.run(job) == "" and given["execution_timeout"] == execute.CELL_SECONDS
+        assert given.pop("start_timeout") == execute.KERNEL_SECONDS
+    toy.index(project, {"file": "00-first.ipynb", "timeout": 2})
+    with pytest.raises(ValueError, match="an entry has the keys .*'timeout'"):
+        index.load(project)
+
+
+INSTRUCTION_VARIABLES = {"NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES", "OPENBLAS_CORETYPE",
+                         "NPY_ENABLE_CPU_FEATURES", "NPY_DISABLE_CPU_FEATURES"}
+HASWELL = {"avx", "avx2", "bmi", "bmi2", "f16c", "fma", "lzcnt", "movbe", "sse4.2", "popcnt"}
+
+
+@pytest.mark.parametrize("present", [HASWELL, HASWELL | {"avx512f", "avx512vl"}])
+def test_a_run_uses_the_same_instructions_whatever_else_there_are(project, monkeypatch, present):
+    monkeypatch.setattr(surroundings, "processor_instructions", lambda: frozenset(present))
+    given = surroundings.variables(project, "full", project.build / "x")
+    assert given["NUMBA_CPU_NAME"] == "haswell" and given["OPENBLAS_CORETYPE"] == "Haswell"
+    assert set(given["NUMBA_CPU_FEATURES"].split(",")) <= {f"+{name}" for name in HASWELL}
+    assert (given["NPY_ENABLE_CPU_FEATURES"], given["NPY_DISABLE_CPU_FEATURES"]) == ("X86_V3", "")
+
+
+@pytest.mark.parametrize("present", [set(), {"neon"}, HASWELL - {"avx2"}, HASWELL - {"fma"}])
+def test_a_processor_without_these_instructions_is_left_as_it_is(project, monkeypatch, present):
+    monkeypatch.setattr(surroundings, "processor_instructions", lambda: frozenset(present))
+    given = surroundings.variables(project, "full", project.build / "x")
+    assert not INSTRUCTION_VARIABLES & set(given)
+
+
+def test_the_tests_and_live_notebooks_use_them_too(project, monkeypatch):
+    monkeypatch.setattr(surroundings, "processor_instructions", lambda: frozenset(HASWELL))
+    monkeypatch.setenv("OPENBLAS_CORETYPE", "SkylakeX")
+    given = []
+    monkeypatch.setattr(lab.subprocess, "call", lambda command, cwd, env: given.append(env) or 0)
+    assert lab.main(["lab"]) == suite.main(["test"]) == 0
+    assert len(given) == 2 and all(surroundings.TARGET.items() <= env.items() for env in given)
+
+
+def test_other_instructions_make_every_notebook_stale(project, monkeypatch):
+    other = frozenset() if surroundings.target() else frozenset(HASWELL)
+    monkeypatch.setattr(surroundings, "processor_instructions", lambda: other)
+    assert stale(project) == {"00": "changed: environment",
+                              "01": "changed: environment, notebooks it needs"}
+
+
+USED = """\
+import json
+import numpy, scipy.linalg
+from numba.core.registry import cpu_target
+from threadpoolctl import threadpool_info
+blas = [lib["architecture"] for lib in threadpool_info() if lib["internal_api"] == "openblas"]
+simd = numpy.show_config(mode="dicts")["SIMD Extensions"]["found"]
+_, name, features = cpu_target.target_context.codegen().magic_tuple()
+print(json.dumps([name, features, blas, simd]))"""
+
+
+@pytest.mark.skipif(not surroundings.target(), reason="this processor is left as it is")
+@pytest.mark.parametrize("inherited", [
+    {}, {"OPENBLAS_CORETYPE": "SkylakeX", "NUMBA_CPU_NAME": "generic"},
+    {"OPENBLAS_CORETYPE": "Prescott", "NPY_DISABLE_CPU_FEATURES": "X86_V3"},
+    {"NPY_ENABLE_CPU_FEATURES": "no-such-feature"},
+])
+def test_the_libraries_use_these_whatever_the_environment_said(project, monkeypatch, inherited):
+    for name in INSTRUCTION_VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    for name, value in inherited.items():
+        monkeypatch.setenv(name, value)
+    environment = process_environment(surroundings.variables(project, "full", project.build / "x"))
+    done = subprocess.run([sys.executable, "-W", "always", "-c", USED], env=environment,
+                          capture_output=True, text=True)
+    assert done.returncode == 0 and "CPU_FEATURES" not in done.stderr, done.stderr
+    name, features, blas, simd = json.loads(done.stdout)
+    assert name == "haswell" and features == surroundings.TARGET["NUMBA_CPU_FEATURES"]
+    assert set(blas) <= {"Haswell"} and set(simd) <= {"X86_V3"}
 
 
 def scheduled(monkeypatch, jobs, places=1, broken=()):
