@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 FOLDER = Path(__file__).resolve().parent
 COMPUTED_WITH = ("numpy", "scipy", "numba")
+INSTRUCTIONS = ("NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES", "OPENBLAS_CORETYPE", "NPY_ENABLE_CPU_FEATURES")
 ABSENT = object()
 
 
@@ -180,10 +181,15 @@ def source_digest(function):
 
 
 def library_digest():
-    """Return a hash of sheaflib's source and data, of Python's version and of those of the packages it computes with."""
+    """Return a hash of sheaflib's source and data, of the versions of Python and of the packages it computes with.
+
+    Of the environment, what says which of the processor's instructions these use is part of it: last digits depend on them.
+    """
     files = [*FOLDER.rglob("*.py"), *(path for path in (FOLDER / "data").glob("*") if path.suffix != ".md")]
     kept = [[path.relative_to(FOLDER).as_posix(), digest(path.read_bytes())] for path in sorted(files) if path.is_file()]
-    return digest(json.dumps([kept, sys.version_info[:2], [installed(name) for name in COMPUTED_WITH]]).encode())
+    packages = [installed(name) for name in COMPUTED_WITH]
+    instructions = [os.environ.get(name) for name in INSTRUCTIONS]
+    return digest(json.dumps([kept, sys.version_info[:2], packages, instructions]).encode())
 
 
 def installed(package):

@@ -328,3 +328,11 @@ def test_a_bar_is_seen_in_a_live_notebook(monkeypatch):
     assert module.watched()
     monkeypatch.setenv("SHEAFLIB_PROFILE", "custom")
     assert not module.watched()
+
+
+@pytest.mark.parametrize("name", module.INSTRUCTIONS)
+def test_results_belong_to_the_instructions_that_computed_them(name, monkeypatch):
+    """A run under another instruction set finds nothing of this one's: last digits may differ."""
+    here = library_digest()
+    monkeypatch.setenv(name, "another")
+    assert library_digest() != here
