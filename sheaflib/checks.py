@@ -149,7 +149,7 @@ def compressed(name: str, form: str, data, columns, indptr, shape) -> sparse.csr
 
 def _summed(name: str, matrix) -> sparse.csr_array:
     """A checked matrix as CSR, duplicates summed; ValueError when a sum leaves float64."""
-    matrix = sparse.csr_array(matrix)
+    matrix = sparse.csr_array(matrix, copy=True)          # sum_duplicates works in place
     matrix.sum_duplicates()
     if not np.isfinite(matrix.data).all():
         raise ValueError(f"{name} holds entries at one place whose sum is too large for float64")

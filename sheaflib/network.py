@@ -210,12 +210,14 @@ def _describe(node: Node, arrays: dict) -> tuple[str, dict]:
 
 def _read(stream) -> Network:
     """The network in an open .npz file; the error names the part that is wrong."""
+    begin, place = stream.read(4), stream.tell()
+    stream.seek(place - len(begin))
+    if begin not in (b"PK\x03\x04", b"PK\x05\x06"):       # NumPy would take it for a pickle, and say so
+        raise ValueError(f"it begins with {begin!r}, expected an .npz file")
     try:
         archive = np.load(stream, allow_pickle=False)
     except Exception as error:                            # zipfile, zlib and NumPy raise many kinds
         raise ValueError(f"it cannot be read as an .npz file ({error})") from error
-    if not isinstance(archive, np.lib.npyio.NpzFile):
-        raise ValueError(f"it holds one array of shape {archive.shape}, expected an .npz file")
     with archive:
         text = _part(archive, "network")
         if text.shape != () or text.dtype.kind != "U":
