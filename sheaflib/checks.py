@@ -31,7 +31,7 @@ def real_array(name: str, value, shape: tuple | None = None) -> np.ndarray:
     if not np.isfinite(numbers).all():
         bad = tuple(int(i) for i in np.argwhere(~np.isfinite(numbers))[0])
         if np.isfinite(array[bad]):
-            raise ValueError(f"{name} holds {array[bad]} at index {bad}, which is finite but too "
+            raise ValueError(f"{name} holds {array[bad]!s} at index {bad}, which is finite but too "
                              "large for float64, expected at most 1.8e308 in size")
         raise ValueError(f"{name} must be finite, got {numbers[bad]} at index {bad}")
     return numbers

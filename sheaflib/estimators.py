@@ -186,12 +186,12 @@ class SheafMLP(BaseEstimator):
     def _validate(self, engine: MiniBatches, x, rows) -> float:
         """The score of the present weights, all in the units of training."""
         try:
-            p = engine.network(x)
+            with np.errstate(over="ignore", invalid="ignore"):
+                return float(self._quality(rows, engine.network(x)))
         except OverflowError as error:
-            raise TrainingDiverged(f"training diverged on the validation samples: {error}; lower learning_rate_init, "
-                                   f"{self.learning_rate_init:g} at present") from error
-        with np.errstate(over="ignore", invalid="ignore"):
-            return float(self._quality(rows, p))
+            raise TrainingDiverged(f"on the validation samples, which hold numbers up to {abs(x).max():.3g} in the units of "
+                                   f"training, {error}: lower learning_rate_init, {self.learning_rate_init:g} at present, "
+                                   "or leave such samples out") from error
 
     def _fresh(self, X, rows) -> tuple[Network, np.random.Generator]:
         """He weights, and the generator that drew them; ValueError for more weights than the engine takes."""
