@@ -24,15 +24,17 @@ def real_array(name: str, value, shape: tuple | None = None) -> np.ndarray:
         raise ValueError(f"{name} is ragged: {ragged}") from None
     if array.dtype.kind not in "biuf":
         raise TypeError(f"{name} has dtype {array.dtype}, expected real numbers (bool, int or float)")
-    with np.errstate(over="ignore"):                      # of a long double: told apart below
+    with np.errstate(over="ignore"):  # of a long double: told apart below
         numbers = array.astype(np.float64, copy=False)
     if shape is not None and not _fits(numbers.shape, shape):
         raise ValueError(f"{name} has shape {numbers.shape}, expected {_show(shape)}")
     if not np.isfinite(numbers).all():
         bad = tuple(int(i) for i in np.argwhere(~np.isfinite(numbers))[0])
         if np.isfinite(array[bad]):
-            raise ValueError(f"{name} holds {array[bad]!s} at index {bad}, which is finite but too "
-                             "large for float64, expected at most 1.8e308 in size")
+            raise ValueError(
+                f"{name} holds {array[bad]!s} at index {bad}, which is finite but too "
+                "large for float64, expected at most 1.8e308 in size"
+            )
         raise ValueError(f"{name} must be finite, got {numbers[bad]} at index {bad}")
     return numbers
 
@@ -45,8 +47,10 @@ def unmasked(name: str, value) -> None:
     """
     index = _first_masked(value)
     if index is not None:
-        raise ValueError(f"{name} is masked at index {index}, expected no masked entries: fill them "
-                         "with numbers by its method filled(…), or leave these entries out")
+        raise ValueError(
+            f"{name} is masked at index {index}, expected no masked entries: fill them "
+            "with numbers by its method filled(…), or leave these entries out"
+        )
 
 
 def _first_masked(value) -> tuple[int, ...] | None:
@@ -81,7 +85,7 @@ def indices(name: str, value, size: int) -> np.ndarray:
 
 
 def sparse_matrix(name: str, value) -> sparse.csr_array:
-    """Return a SciPy sparse matrix, array or matrix of any format, as new finite float64 CSR arrays.
+    """Return a SciPy sparse array or matrix of any format as new, finite float64 CSR arrays.
 
     Indices are sorted and duplicates summed. SciPy looks at the indices of a matrix when it is
     made, if at all, and its compiled loops trust them; so everything is looked at here, before
@@ -95,8 +99,10 @@ def sparse_matrix(name: str, value) -> sparse.csr_array:
     if value.format == "lil":
         lengths = [[len(part) for part in parts] for parts in (value.rows, value.data)]
         if len(lengths[0]) != value.shape[0] or lengths[0] != lengths[1]:
-            raise ValueError(f"{name}.rows and {name}.data hold lists of other lengths, expected "
-                             f"{value.shape[0]} lists of each, as long as each other")
+            raise ValueError(
+                f"{name}.rows and {name}.data hold lists of other lengths, expected "
+                f"{value.shape[0]} lists of each, as long as each other"
+            )
         rows = np.repeat(np.arange(len(lengths[0])), lengths[0])
         columns, data = (list(chain.from_iterable(parts)) for parts in (value.rows, value.data))
     elif value.format == "dok":
@@ -104,22 +110,35 @@ def sparse_matrix(name: str, value) -> sparse.csr_array:
         data = list(value.values())
     elif value.format == "dia":
         offsets = np.asarray(value.offsets)
-        if np.ndim(value.data) != 2 or offsets.shape != np.shape(value.data)[:1] or offsets.dtype.kind not in "iu":
-            raise ValueError(f"{name}.offsets has shape {offsets.shape} and dtype {offsets.dtype}, expected "
-                             f"whole numbers, one a row of {name}.data, whose shape is {np.shape(value.data)}")
+        if (
+            np.ndim(value.data) != 2
+            or offsets.shape != np.shape(value.data)[:1]
+            or offsets.dtype.kind not in "iu"
+        ):
+            raise ValueError(
+                f"{name}.offsets has shape {offsets.shape} and dtype {offsets.dtype}, expected "
+                f"whole numbers, one a row of {name}.data, whose shape is {np.shape(value.data)}"
+            )
         unmasked(f"{name}.data", value.data)
-        value = value.tocoo()                             # NumPy alone; it leaves out what lies outside
+        value = value.tocoo()  # NumPy alone; it leaves out what lies outside
         rows, columns, data = value.coords[0], value.coords[1], value.data
     elif value.format == "coo":
         rows, columns, data = value.coords[0], value.coords[1], value.data
     else:
-        raise TypeError(f"{name} has the sparse format {value.format!r}, expected csr, csc, bsr, coo, dia, lil or dok")
+        raise TypeError(
+            f"{name} has the sparse format {value.format!r}, expected csr, csc, bsr, coo, dia, "
+            "lil or dok"
+        )
     data = real_array(f"{name}.data", data, (None,))
-    places = [indices(f"{name}.{part}", place if len(place) else np.zeros(0, int), size)
-              for part, place, size in zip(("row", "col"), (rows, columns), value.shape)]
+    places = [
+        indices(f"{name}.{part}", place if len(place) else np.zeros(0, int), size)
+        for part, place, size in zip(("row", "col"), (rows, columns), value.shape)
+    ]
     if any(place.shape != data.shape for place in places):
-        raise ValueError(f"{name} has {len(places[0])} row and {len(places[1])} column indices, expected "
-                         f"one of each for every of its {len(data)} entries")
+        raise ValueError(
+            f"{name} has {len(places[0])} row and {len(places[1])} column indices, expected "
+            f"one of each for every of its {len(data)} entries"
+        )
     return _summed(name, sparse.coo_array((data, tuple(places)), shape=value.shape))
 
 
@@ -128,20 +147,30 @@ def compressed(name: str, form: str, data, columns, indptr, shape) -> sparse.csr
     blocks = (1, 1)
     data = real_array(f"{name}.data", data)
     if data.ndim != (3 if form == "bsr" else 1):
-        raise ValueError(f"{name}.data has shape {data.shape}, expected {3 if form == 'bsr' else 1} dimensions")
+        raise ValueError(
+            f"{name}.data has shape {data.shape}, expected {3 if form == 'bsr' else 1} dimensions"
+        )
     if form == "bsr":
         blocks = data.shape[1:]
         if 0 in blocks or shape[0] % blocks[0] or shape[1] % blocks[1]:
-            raise ValueError(f"{name}.data holds blocks of shape {blocks}, which do not divide the shape {shape}")
+            raise ValueError(
+                f"{name}.data holds blocks of shape {blocks}, which do not divide the shape {shape}"
+            )
     major, minor = shape[0] // blocks[0], shape[1] // blocks[1]
     if form == "csc":
         major, minor = minor, major
     columns = indices(f"{name}.indices", columns, minor)
     indptr = indices(f"{name}.indptr", indptr, len(data) + 1)
     if columns.shape != data.shape[:1]:
-        raise ValueError(f"{name}.indices has shape {columns.shape}, expected ({len(data)},): one for every entry of {name}.data")
+        raise ValueError(
+            f"{name}.indices has shape {columns.shape}, expected ({len(data)},): one for every"
+            f" entry of {name}.data"
+        )
     if indptr.shape != (major + 1,) or indptr[0] != 0 or (indptr[1:] < indptr[:-1]).any():
-        raise ValueError(f"{name}.indptr has shape {indptr.shape}, expected ({major + 1},) numbers that begin at 0 and never fall")
+        raise ValueError(
+            f"{name}.indptr has shape {indptr.shape}, expected ({major + 1},) numbers that begin at"
+            " 0 and never fall"
+        )
     used = int(indptr[-1])
     kind = {"csr": sparse.csr_array, "csc": sparse.csc_array, "bsr": sparse.bsr_array}[form]
     return _summed(name, kind((data[:used], columns[:used], indptr), shape=tuple(shape)))
@@ -149,7 +178,7 @@ def compressed(name: str, form: str, data, columns, indptr, shape) -> sparse.csr
 
 def _summed(name: str, matrix) -> sparse.csr_array:
     """A checked matrix as CSR, duplicates summed; ValueError when a sum leaves float64."""
-    matrix = sparse.csr_array(matrix, copy=True)          # sum_duplicates works in place
+    matrix = sparse.csr_array(matrix, copy=True)  # sum_duplicates works in place
     matrix.sum_duplicates()
     if not np.isfinite(matrix.data).all():
         raise ValueError(f"{name} holds entries at one place whose sum is too large for float64")

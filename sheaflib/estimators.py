@@ -40,7 +40,7 @@ __all__ = ["SheafClassifier", "SheafRegressor"]
 BATCH = 32                                                # the race's
 CHUNK = 10_000                                            # samples whose loss is taken at once
 PATIENCE = 1.0                                            # seconds before a bar shows that nobody asked for
-WORSE = 2.0                                               # times the loss to begin with: the fit did harm
+WORSE = 2.0                                               # times the loss at the start: harm
 
 
 class State(NamedTuple):
@@ -95,7 +95,7 @@ class SheafMLP(BaseEstimator):
         """
         new = copy(self)
         new._fit(X, y)
-        self.__dict__ = new.__dict__                      # at once, and only now
+        self.__dict__ = new.__dict__  # at once, and only now
         return self
 
     def _fit(self, X, y):
@@ -111,36 +111,40 @@ class SheafMLP(BaseEstimator):
         losses = self._losses(engine, 0.0)
         if self.early_stopping:
             mean, deviation, shift, stretch = state.scales
-            held_X, held = in_units("X", held_X, mean, deviation), in_units("y", held, shift, stretch)
+            held_X = in_units("X", held_X, mean, deviation)
+            held = in_units("y", held, shift, stretch)
         speeds = rates(self.learning_rate_init, passes * batches, constant).reshape(passes, batches)
         curve, scores, best, waited, kept = [], [], -np.inf, 0, None
         try:
             with bar(passes, self.verbose) as shown:
                 for speed in speeds:
                     reached = one_pass(engine, speed, rng, losses.start)
-                    if self.early_stopping:
-                        scores.append(self._validate(engine, held_X, held))
+                    score = self._validate(engine, held_X, held) if self.early_stopping else 0.0
                     state = self._state(state, engine, losses.scale)
                     curve.append(reached)
                     shown.set_postfix(loss=f"{reached:.4g}", refresh=False)
                     shown.update()
                     if self.early_stopping:
-                        waited = 0 if scores[-1] >= best + tol else waited + 1
-                        if scores[-1] > best:
-                            kept, best = (state, reached), scores[-1]
+                        scores.append(score)
+                        waited = 0 if score >= best + tol else waited + 1
+                        if score > best:
+                            kept, best = (state, reached), score
                         if waited > patience:
                             break
         except KeyboardInterrupt:
             if not curve:
                 raise
-            warnings.warn(f"training was interrupted after {len(curve)} of {passes} passes: "
-                          "the weights so far are kept", stacklevel=3)
+            warnings.warn(
+                f"training was interrupted after {len(curve)} of {passes} passes: "
+                "the weights so far are kept",
+                stacklevel=3,
+            )
         state, reached = kept or (state, curve[-1])
         self._judge(reached, losses)
         self._keep(state, rng, curve, scores)
 
     def _partial_fit(self, X, y, **options):
-        """One pass over the samples at a constant learning rate; a call that fails changes nothing."""
+        """One pass over the samples at a constant rate; a call that fails changes nothing."""
         if self.early_stopping:
             raise ValueError("early_stopping=True with partial_fit, expected False: one pass leaves nothing to stop")
         new, first = copy(self), not hasattr(self, "network_")
@@ -149,13 +153,14 @@ class SheafMLP(BaseEstimator):
             network, rng = new._fresh(X, rows)
             state, curve, scores = State(network, new._scales(X, rows)), [], []
         else:
-            state, rng, curve, scores = self._training, deepcopy(self._rng), self.loss_curve_, self.validation_scores_
+            state, rng = self._training, deepcopy(self._rng)
+            curve, scores = self.loss_curve_, self.validation_scores_
         engine, batches = new._engine(state, X, rows)
         losses = new._losses(engine, state.scale)
         now = one_pass(engine, np.full(batches, float(self.learning_rate_init)), rng, losses.start)
         new._judge(now, losses)
         new._keep(new._state(state, engine, losses.scale), rng, [*curve, now], scores)
-        self.__dict__ = new.__dict__                      # at once, and only now
+        self.__dict__ = new.__dict__  # at once, and only now
         return self
 
     def _losses(self, engine: MiniBatches, scale: float) -> Losses:
@@ -169,15 +174,21 @@ class SheafMLP(BaseEstimator):
         if not np.isfinite(start + silent):
             large, labels = abs(engine.x).max(), abs(engine.y).max()
             how = " less their means, over their deviations" if self.standardise else ""
-            remedy = "rescale them" if self.standardise else "rescale them, or pass standardise=True"
-            raise ValueError(f"the loss at the start is too large for float64: X and y{how} hold numbers up to "
-                             f"{large:.3g} and {labels:.3g} in size; {remedy}")
+            remedy = (
+                "rescale them" if self.standardise else "rescale them, or pass standardise=True"
+            )
+            raise ValueError(
+                f"the loss at the start is too large for float64: X and y{how} hold numbers up to "
+                f"{large:.3g} and {labels:.3g} in size; {remedy}"
+            )
         return Losses(start, max(start, silent, scale))
 
     def _judge(self, loss: float, losses: Losses) -> None:
         """Raise TrainingDiverged, or warn, when the loss is far above that to begin with."""
-        said = (f"the training loss is {loss:.4g}, {losses.start:.4g} at the start: "
-                f"lower learning_rate_init, {self.learning_rate_init:g} at present")
+        said = (
+            f"the training loss is {loss:.4g}, {losses.start:.4g} at the start: "
+            f"lower learning_rate_init, {self.learning_rate_init:g} at present"
+        )
         if loss > RUNAWAY * losses.scale:
             raise TrainingDiverged(f"training diverged: {said}")
         if loss > WORSE * losses.scale:
@@ -189,9 +200,11 @@ class SheafMLP(BaseEstimator):
             with np.errstate(over="ignore", invalid="ignore"):
                 return float(self._quality(rows, engine.network(x)))
         except OverflowError as error:
-            raise TrainingDiverged(f"on the validation samples, which hold numbers up to {abs(x).max():.3g} in the units of "
-                                   f"training, {error}: lower learning_rate_init, {self.learning_rate_init:g} at present, "
-                                   "or leave such samples out") from error
+            raise TrainingDiverged(
+                f"on the validation samples, which hold numbers up to {abs(x).max():.3g} in the"
+                f" units of training, {error}: lower learning_rate_init,"
+                f" {self.learning_rate_init:g} at present, or leave such samples out"
+            ) from error
 
     def _fresh(self, X, rows) -> tuple[Network, np.random.Generator]:
         """He weights, and the generator that drew them; ValueError for more weights than the engine takes."""
@@ -213,25 +226,40 @@ class SheafMLP(BaseEstimator):
         share, n = positive("validation_fraction", self.validation_fraction), len(X)
         held = int(np.ceil(share * n)) if share < 1 else n
         if not 2 <= held < n:
-            raise ValueError(f"validation_fraction={share:g} of n_samples={n}, expected a share of at least two samples "
-                             "that leaves at least one to train on")
+            raise ValueError(
+                f"validation_fraction={share:g} of n_samples={n}, expected a share of at least two"
+                " samples that leaves at least one to train on"
+            )
         kinds, stratify = np.zeros(n, dtype=int), None
         if is_classifier(self):
             kinds = stratify = rows.argmax(axis=1) if rows.shape[1] > 1 else rows[:, 0].astype(int)
             counts, classes = np.bincount(kinds), len(self.classes_)
             if counts.min() < 2:
-                raise ValueError(f"y holds the class {self.classes_[counts.argmin()]!s} once, expected every class twice or "
-                                 "more with early_stopping=True, to train on and to validate on: add samples of it, "
-                                 "leave it out, or pass early_stopping=False")
+                raise ValueError(
+                    f"y holds the class {self.classes_[counts.argmin()]!s} once, expected every"
+                    " class twice or more with early_stopping=True, to train on and to validate"
+                    " on: add samples of it, leave it out, or pass early_stopping=False"
+                )
             if not classes <= held <= n - classes:
-                raise ValueError(f"validation_fraction={share:g} of n_samples={n} holds back {held}, expected {classes} to "
-                                 f"{n - classes}: as many as there are classes, or more, on both sides")
-        *parts, trained, _ = train_test_split(X, rows, kinds, test_size=share, random_state=int(rng.integers(2**31)),
-                                              stratify=stratify)
+                raise ValueError(
+                    f"validation_fraction={share:g} of n_samples={n} holds back {held}, expected"
+                    f" {classes} to {n - classes}: as many as there are classes, or more, on both"
+                    " sides"
+                )
+        *parts, trained, _ = train_test_split(
+            X,
+            rows,
+            kinds,
+            test_size=share,
+            random_state=int(rng.integers(2**31)),
+            stratify=stratify,
+        )
         missing = np.setdiff1d(kinds, trained)
         if len(missing):
-            raise ValueError(f"validation_fraction={share:g} holds back every sample of the class "
-                             f"{self.classes_[missing[0]]!s}, expected a share that leaves some to train on")
+            raise ValueError(
+                f"validation_fraction={share:g} holds back every sample of the class "
+                f"{self.classes_[missing[0]]!s}, expected a share that leaves some to train on"
+            )
         return parts
 
     def _scales(self, X, rows) -> tuple[np.ndarray, ...]:
@@ -247,16 +275,31 @@ class SheafMLP(BaseEstimator):
         size = BATCH if self.batch_size == "auto" else whole("batch_size", self.batch_size)
         kappa = self.kappa if self.kappa != "auto" else -1.0 if self.rule in ("circuit", "rayleigh") else 0.0
         mean, deviation, shift, stretch = state.scales
-        engine = MiniBatches(state.network, in_units("X", X, mean, deviation), in_units("y", rows, shift, stretch),
-                             rule=self.rule, kappa=kappa, stiffness=self.stiffness, optimiser=self.optimiser,
-                             damping=self.damping, decay=self.decay)
+        engine = MiniBatches(
+            state.network,
+            in_units("X", X, mean, deviation),
+            in_units("y", rows, shift, stretch),
+            rule=self.rule,
+            kappa=kappa,
+            stiffness=self.stiffness,
+            optimiser=self.optimiser,
+            damping=self.damping,
+            decay=self.decay,
+        )
         if state.optimiser == self.optimiser:
             engine.moments, engine.second, engine.updates = state.moments.copy(), state.second.copy(), state.updates
         return engine, -(-len(X) // size)
 
     def _state(self, before: State, engine: MiniBatches, scale: float) -> State:
-        return State(engine.network, before.scales, self.optimiser, engine.moments.copy(), engine.second.copy(),
-                     engine.updates, scale)
+        return State(
+            engine.network,
+            before.scales,
+            self.optimiser,
+            engine.moments.copy(),
+            engine.second.copy(),
+            engine.updates,
+            scale,
+        )
 
     def _keep(self, state: State, rng, curve: list[float], scores: list[float]):
         """Set what fitting leaves behind."""
@@ -425,22 +468,27 @@ def folded(network: Network, mean, deviation, shift, stretch) -> Network:
 def fits(*weights) -> None:
     """Raise ValueError unless the weights and biases for the units of X and y are finite."""
     if not all(np.isfinite(part).all() for part in weights):
-        raise ValueError("X and y are in units that need weights too large for float64: rescale X or y")
+        raise ValueError(
+            "X and y are in units that need weights too large for float64: rescale X or y"
+        )
 
 
 def in_units(name: str, rows, mean, deviation) -> np.ndarray:
     """(rows − mean)/deviation; ValueError where that is too large for float64."""
     with np.errstate(over="ignore"):
-        found = (0.5 * rows - 0.5 * mean) / deviation * 2                     # a difference may be twice the largest float
+        half = 0.5 * rows - 0.5 * mean  # the difference may be twice the largest float
+        found = half / deviation * 2
     if not np.isfinite(found).all():
         i, j = np.argwhere(~np.isfinite(found))[0]
-        raise ValueError(f"{name} holds {rows[i, j]:g} in column {j}, where mean and deviation are {mean[j]:g} and {deviation[j]:g} "
-                         "in training: in these units it is too large for float64")
+        raise ValueError(
+            f"{name} holds {rows[i, j]:g} in column {j}, where mean and deviation are {mean[j]:g}"
+            f" and {deviation[j]:g} in training: in these units it is too large for float64"
+        )
     return found
 
 
 def spread(rows, standardise: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and deviation of every column, the latter 1 for a constant; 0 and 1 without standardising.
+    """Mean and deviation of every column, 1 for that of a constant; 0 and 1 if not standardised.
 
     Squares are taken in units of a power of two near the column's largest entry, which changes no
     bit of the results but keeps them in float64. A constant so large that 1 is less than the
@@ -450,7 +498,7 @@ def spread(rows, standardise: bool) -> tuple[np.ndarray, np.ndarray]:
         return np.zeros(rows.shape[1]), np.ones(rows.shape[1])
     largest = abs(rows).max(axis=0)
     unit = np.frexp(largest)[1]
-    scaler = StandardScaler().fit(np.ldexp(rows, -unit))                      # entries below 1: no deviation is 1
+    scaler = StandardScaler().fit(np.ldexp(rows, -unit))  # entries below 1: no deviation is 1
     rounding = np.maximum(1.0, len(rows) * np.spacing(largest))
     deviation = np.where(scaler.scale_ == 1, rounding, np.ldexp(scaler.scale_, unit))
     return np.ldexp(scaler.mean_, unit), deviation
@@ -463,16 +511,21 @@ def mean_loss(engine: MiniBatches) -> float:
     network, parts = engine.network, gen_batches(len(engine.x), CHUNK)
     try:
         with np.errstate(over="ignore", invalid="ignore"):
-            total = sum(loss(network, engine.x[part], engine.y[part]) * (part.stop - part.start) for part in parts)
+            total = sum(
+                loss(network, engine.x[part], engine.y[part]) * (part.stop - part.start)
+                for part in parts
+            )
     except OverflowError:
         return np.inf
     return total / len(engine.x) if np.isfinite(total) else np.inf
 
 
-def one_pass(engine: MiniBatches, speeds: np.ndarray, rng: np.random.Generator, start: float) -> float:
-    """Take every sample once, in as many mini-batches as there are learning rates; the loss after that, or TrainingDiverged.
+def one_pass(
+    engine: MiniBatches, speeds: np.ndarray, rng: np.random.Generator, start: float
+) -> float:
+    """Take every sample once, in as many batches as there are rates, and return the loss after it.
 
-    start: the loss at the start, for the message.
+    start: the loss at the start, for the message of TrainingDiverged where the loss is not finite.
     """
     order = rng.permutation(len(engine.x))
     size, more = divmod(len(order), len(speeds))
@@ -481,8 +534,10 @@ def one_pass(engine: MiniBatches, speeds: np.ndarray, rng: np.random.Generator, 
     engine.advance(order[cut:].reshape(-1, size), speeds[more:])
     reached = mean_loss(engine)
     if not np.isfinite(reached):
-        raise TrainingDiverged(f"training diverged within {engine.updates} updates: the loss is not finite, {start:.4g} at the start: "
-                               f"lower learning_rate_init, {speeds[0]:g} at present")
+        raise TrainingDiverged(
+            f"training diverged within {engine.updates} updates: the loss is not finite,"
+            f" {start:.4g} at the start: lower learning_rate_init, {speeds[0]:g} at present"
+        )
     return reached
 
 

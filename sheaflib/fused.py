@@ -48,11 +48,16 @@ def can_fuse(network: Network) -> bool:
 
 
 def is_chain(network: Network) -> bool:
-    """Whether every node reads the one before it, dense affine maps and ReLUs by turns, affine first and last."""
+    """Whether dense affine maps and ReLUs alternate, each reading the one before, affine last."""
     nodes = network.nodes
     chain = all(node.inputs == (before,) for node, before in zip(nodes, (INPUT, *(n.name for n in nodes))))
     kinds = all(isinstance(node.operation, ReLU if i % 2 else Affine) for i, node in enumerate(nodes))
-    return chain and kinds and len(nodes) % 2 == 1 and all(isinstance(node.operation.weight, np.ndarray) for node in nodes[::2])
+    return (
+        chain
+        and kinds
+        and len(nodes) % 2 == 1
+        and all(isinstance(node.operation.weight, np.ndarray) for node in nodes[::2])
+    )
 
 
 class Chain:
@@ -63,8 +68,10 @@ class Chain:
 
     def __init__(self, network: Network):
         if not is_chain(network):
-            raise ValueError(f"network is {network!r}, expected a chain of dense affine maps with ReLUs between them: "
-                             "leave `stepper` out for any other")
+            raise ValueError(
+                f"network is {network!r}, expected a chain of dense affine maps with ReLUs between"
+                " them: leave `stepper` out for any other"
+            )
         self.network = network
         affine = [node.operation for node in network.nodes[::2]]
         self.dims = np.array([network.n_in, *(a.n_out for a in affine)])

@@ -116,7 +116,9 @@ class Network:
                 return _read(stream)
             except (ValueError, TypeError, OverflowError, MemoryError) as error:
                 name = getattr(file, "name", file) if stream is file else file
-                raise ValueError(f"{name} is no network that Network.save wrote: {error}") from error
+                raise ValueError(
+                    f"{name} is no network that Network.save wrote: {error}"
+                ) from error
 
     def __repr__(self):
         chain = " -> ".join(f"{node.name}({node.operation.n_out})" for node in self.nodes[:8])
@@ -212,23 +214,31 @@ def _read(stream) -> Network:
     """The network in an open .npz file; the error names the part that is wrong."""
     begin, place = stream.read(4), stream.tell()
     stream.seek(place - len(begin))
-    if begin not in (b"PK\x03\x04", b"PK\x05\x06"):       # NumPy would take it for a pickle, and say so
+    if begin not in (b"PK\x03\x04", b"PK\x05\x06"):  # NumPy would take it for a pickle, and say so
         raise ValueError(f"it begins with {begin!r}, expected an .npz file")
     try:
         archive = np.load(stream, allow_pickle=False)
-    except Exception as error:                            # zipfile, zlib and NumPy raise many kinds
+    except Exception as error:  # zipfile, zlib and NumPy raise many kinds
         raise ValueError(f"it cannot be read as an .npz file ({error})") from error
     with archive:
         text = _part(archive, "network")
         if text.shape != () or text.dtype.kind != "U":
-            raise ValueError(f"its part 'network' has shape {text.shape} and dtype {text.dtype}, expected text")
+            raise ValueError(
+                f"its part 'network' has shape {text.shape} and dtype {text.dtype}, expected text"
+            )
         try:
             header = json.loads(str(text))
         except (ValueError, RecursionError) as error:
             raise ValueError(f"its part 'network' is no JSON ({error})") from error
         described = _field("its part 'network'", header, "nodes", list)
-        nodes = [_restore(f"node {place} of its part 'network'", node, archive) for place, node in enumerate(described)]
-        n_in, output = (_field("its part 'network'", header, key, kind) for key, kind in (("n_in", int), ("output", str)))
+        nodes = [
+            _restore(f"node {place} of its part 'network'", node, archive)
+            for place, node in enumerate(described)
+        ]
+        n_in, output = (
+            _field("its part 'network'", header, key, kind)
+            for key, kind in (("n_in", int), ("output", str))
+        )
     return Network(n_in, nodes, output)
 
 
@@ -236,10 +246,13 @@ def _part(archive, name: str) -> np.ndarray:
     """One array of an .npz file; ValueError when it is missing or cannot be read."""
     if name not in archive.files:
         held = ", ".join(archive.files) or "nothing"
-        raise ValueError(f"its part {name!r} is missing: it holds {held}, expected a file written by Network.save")
+        raise ValueError(
+            f"its part {name!r} is missing: it holds {held}, expected a file written by"
+            " Network.save"
+        )
     try:
         array = archive[name]
-    except Exception as error:                            # zipfile, zlib and NumPy raise many kinds
+    except Exception as error:  # zipfile, zlib and NumPy raise many kinds
         raise ValueError(f"its part {name!r} cannot be read ({error})") from error
     if not isinstance(array, np.ndarray):
         raise ValueError(f"its part {name!r} is no array")
@@ -259,7 +272,10 @@ def _field(where: str, described, key: str, kind: type):
 
 def _restore(where: str, node, archive) -> tuple[str, Operation, list]:
     """(name, operation, inputs) from what `_describe` made of a node."""
-    name, kind, inputs = (_field(where, node, key, type_) for key, type_ in (("name", str), ("kind", str), ("inputs", list)))
+    name, kind, inputs = (
+        _field(where, node, key, type_)
+        for key, type_ in (("name", str), ("kind", str), ("inputs", list))
+    )
     if not all(isinstance(read, str) for read in inputs):
         raise ValueError(f"{where} has inputs={inputs!r}, expected names as text")
     if kind not in _RESTORE:
@@ -280,7 +296,7 @@ def _restore_sparse(field, data, columns, indptr, bias) -> Affine:
     return Affine(compressed("weight", "csr", data, columns, indptr, shape), bias)
 
 
-# kind -> the arrays of the file that hold the operation, and what makes it of JSON fields and these arrays
+# kind -> the arrays that hold an operation, and what makes it of JSON fields and these arrays
 _RESTORE = {
     "relu": ((), lambda field: ReLU(field("n", int), field("slope", Real))),
     "stack": ((), lambda field: Stack(*field("dims", list))),
