@@ -10,7 +10,7 @@ import numpy as np
 import scipy.sparse as sparse
 from scipy.sparse.linalg import LinearOperator, svds
 
-from sheaflib.checks import read_only, real_array, whole
+from sheaflib.checks import read_only, real_array, sparse_matrix, whole
 from sheaflib.operations import NO_PATTERN, Operation
 
 
@@ -136,13 +136,11 @@ def _weight(weight):
     """The three forms a weight may take, checked: dense float64, CSR float64, LinearOperator."""
     if isinstance(weight, LinearOperator):
         real_array("weight", np.zeros(0, weight.dtype))
-    elif sparse.issparse(weight):
-        real_array("weight.data", weight.data)
-    else:
+    elif not sparse.issparse(weight):
         weight = real_array("weight", weight)
     if weight.ndim != 2 or 0 in weight.shape:
         raise ValueError(f"weight has shape {weight.shape}, expected (n_out, n_in) with both ≥ 1")
-    return sparse.csr_array(weight, dtype=np.float64) if sparse.issparse(weight) else weight
+    return sparse_matrix("weight", weight) if sparse.issparse(weight) else weight
 
 
 def _check_adjoint(apply, adjoint, n_in, n_out):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Mapping, Sequence
 
@@ -11,7 +11,7 @@ import scipy.sparse as sparse
 from scipy.linalg import null_space
 from scipy.sparse.linalg import spsolve
 
-from sheaflib.checks import positive, real_array, whole
+from sheaflib.checks import positive, real_array, sparse_matrix, whole
 from sheaflib.layout import Layout
 
 
@@ -56,7 +56,9 @@ class CellularSheaf:
         for restriction in (edge.from_tail, edge.from_head):
             if not sparse.issparse(restriction):
                 raise TypeError(f"a restriction map of edge {edge.name!r} is a {type(restriction).__name__}, expected a sparse matrix")
-            real_array(f"a restriction map of edge {edge.name!r}", restriction.data)
+        checked = {end: sparse_matrix(f"{end} of edge {edge.name!r}", getattr(edge, end))
+                   for end in ("from_tail", "from_head")}
+        edge = replace(edge, **checked)
         positive(f"weight of edge {edge.name!r}", edge.weight)
         for vertex, restriction in ((edge.tail, edge.from_tail), (edge.head, edge.from_head)):
             s = self.layout[vertex]

@@ -2,28 +2,187 @@
 
 from __future__ import annotations
 
+from itertools import chain
+
 import numpy as np
+import scipy.sparse as sparse
 
 
 def real_array(name: str, value, shape: tuple | None = None) -> np.ndarray:
     """Return `value` as a finite float64 array; `shape` may hold None for "any size".
 
-    Raises TypeError for complex, object and string arrays, ValueError for NaN, infinity, ragged nesting
-    and a shape that does not fit.
+    Numbers of other types become the nearest float64, so that whole numbers beyond 2⁵³ are rounded
+    as float(n) rounds them. A masked array of which no entry is masked counts as its data.
+
+    Raises TypeError for complex, object, structured and string arrays, ValueError for masked
+    entries, NaN, infinity, numbers beyond float64, ragged nesting and a shape that does not fit.
     """
+    unmasked(name, value)
     try:
         array = np.asarray(value)
     except ValueError as ragged:
         raise ValueError(f"{name} is ragged: {ragged}") from None
     if array.dtype.kind not in "biuf":
         raise TypeError(f"{name} has dtype {array.dtype}, expected real numbers (bool, int or float)")
-    array = array.astype(np.float64, copy=False)
-    if shape is not None and not _fits(array.shape, shape):
-        raise ValueError(f"{name} has shape {array.shape}, expected {_show(shape)}")
-    if not np.isfinite(array).all():
-        bad = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
-        raise ValueError(f"{name} must be finite, got {array[bad]} at index {bad}")
-    return array
+    with np.errstate(over="ignore"):  # of a long double: told apart below
+        numbers = array.astype(np.float64, copy=False)
+    if shape is not None and not _fits(numbers.shape, shape):
+        raise ValueError(f"{name} has shape {numbers.shape}, expected {_show(shape)}")
+    if not np.isfinite(numbers).all():
+        bad = tuple(int(i) for i in np.argwhere(~np.isfinite(numbers))[0])
+        if np.isfinite(array[bad]):
+            raise ValueError(
+                f"{name} holds {array[bad]!s} at index {bad}, which is finite but too "
+                "large for float64, expected at most 1.8e308 in size"
+            )
+        raise ValueError(f"{name} must be finite, got {numbers[bad]} at index {bad}")
+    return numbers
+
+
+def unmasked(name: str, value) -> None:
+    """Raise ValueError when `value` is a masked array, or holds one, with an entry that is masked.
+
+    What lies under a mask is no datum, but every function of NumPy that drops the mask would
+    compute with it.
+    """
+    index = _first_masked(value)
+    if index is not None:
+        raise ValueError(
+            f"{name} is masked at index {index}, expected no masked entries: fill them "
+            "with numbers by its method filled(…), or leave these entries out"
+        )
+
+
+def _first_masked(value) -> tuple[int, ...] | None:
+    """The index of the first masked entry of an array, or of arrays in lists and tuples."""
+    if isinstance(value, np.ma.MaskedArray):
+        if value.dtype.names or not np.ma.is_masked(value):
+            return None
+        return tuple(int(i) for i in np.argwhere(np.ma.getmaskarray(value))[0])
+    if isinstance(value, (list, tuple)):
+        for i, part in enumerate(value):
+            if isinstance(part, (list, tuple, np.ma.MaskedArray)):
+                inner = _first_masked(part)
+                if inner is not None:
+                    return (i, *inner)
+    return None
+
+
+def indices(name: str, value, size: int) -> np.ndarray:
+    """Return `value` as int64 numbers in 0 … size − 1, of any shape: what may index memory.
+
+    Raises TypeError for numbers that are not whole, ValueError for one outside and masked entries.
+    """
+    unmasked(name, value)
+    array = np.asarray(value)
+    if array.dtype.kind not in "iu":
+        raise TypeError(f"{name} has dtype {array.dtype}, expected whole numbers")
+    outside = (array < 0) | (array >= size)
+    if outside.any():
+        bad = tuple(int(i) for i in np.argwhere(outside)[0])
+        raise ValueError(f"{name} holds {array[bad]} at index {bad}, expected 0 … {size - 1}")
+    return array.astype(np.int64)
+
+
+def sparse_matrix(name: str, value) -> sparse.csr_array:
+    """Return a SciPy sparse array or matrix of any format as new, finite float64 CSR arrays.
+
+    Indices are sorted and duplicates summed. SciPy looks at the indices of a matrix when it is
+    made, if at all, and its compiled loops trust them; so everything is looked at here, before
+    any such loop runs. Raises ValueError for a part that does not fit the shape, naming it, and
+    as `real_array` for the entries.
+    """
+    if value.ndim != 2:
+        raise ValueError(f"{name} has shape {value.shape}, expected two dimensions")
+    if value.format in ("csr", "csc", "bsr"):
+        return compressed(name, value.format, value.data, value.indices, value.indptr, value.shape)
+    if value.format == "lil":
+        lengths = [[len(part) for part in parts] for parts in (value.rows, value.data)]
+        if len(lengths[0]) != value.shape[0] or lengths[0] != lengths[1]:
+            raise ValueError(
+                f"{name}.rows and {name}.data hold lists of other lengths, expected "
+                f"{value.shape[0]} lists of each, as long as each other"
+            )
+        rows = np.repeat(np.arange(len(lengths[0])), lengths[0])
+        columns, data = (list(chain.from_iterable(parts)) for parts in (value.rows, value.data))
+    elif value.format == "dok":
+        rows, columns = zip(*value.keys()) if value.keys() else ((), ())
+        data = list(value.values())
+    elif value.format == "dia":
+        offsets = np.asarray(value.offsets)
+        if (
+            np.ndim(value.data) != 2
+            or offsets.shape != np.shape(value.data)[:1]
+            or offsets.dtype.kind not in "iu"
+        ):
+            raise ValueError(
+                f"{name}.offsets has shape {offsets.shape} and dtype {offsets.dtype}, expected "
+                f"whole numbers, one a row of {name}.data, whose shape is {np.shape(value.data)}"
+            )
+        unmasked(f"{name}.data", value.data)
+        value = value.tocoo()  # NumPy alone; it leaves out what lies outside
+        rows, columns, data = value.coords[0], value.coords[1], value.data
+    elif value.format == "coo":
+        rows, columns, data = value.coords[0], value.coords[1], value.data
+    else:
+        raise TypeError(
+            f"{name} has the sparse format {value.format!r}, expected csr, csc, bsr, coo, dia, "
+            "lil or dok"
+        )
+    data = real_array(f"{name}.data", data, (None,))
+    places = [
+        indices(f"{name}.{part}", place if len(place) else np.zeros(0, int), size)
+        for part, place, size in zip(("row", "col"), (rows, columns), value.shape)
+    ]
+    if any(place.shape != data.shape for place in places):
+        raise ValueError(
+            f"{name} has {len(places[0])} row and {len(places[1])} column indices, expected "
+            f"one of each for every of its {len(data)} entries"
+        )
+    return _summed(name, sparse.coo_array((data, tuple(places)), shape=value.shape))
+
+
+def compressed(name: str, form: str, data, columns, indptr, shape) -> sparse.csr_array:
+    """As `sparse_matrix`, from the parts of a "csr", "csc" or "bsr" matrix of this shape."""
+    blocks = (1, 1)
+    data = real_array(f"{name}.data", data)
+    if data.ndim != (3 if form == "bsr" else 1):
+        raise ValueError(
+            f"{name}.data has shape {data.shape}, expected {3 if form == 'bsr' else 1} dimensions"
+        )
+    if form == "bsr":
+        blocks = data.shape[1:]
+        if 0 in blocks or shape[0] % blocks[0] or shape[1] % blocks[1]:
+            raise ValueError(
+                f"{name}.data holds blocks of shape {blocks}, which do not divide the shape {shape}"
+            )
+    major, minor = shape[0] // blocks[0], shape[1] // blocks[1]
+    if form == "csc":
+        major, minor = minor, major
+    columns = indices(f"{name}.indices", columns, minor)
+    indptr = indices(f"{name}.indptr", indptr, len(data) + 1)
+    if columns.shape != data.shape[:1]:
+        raise ValueError(
+            f"{name}.indices has shape {columns.shape}, expected ({len(data)},): one for every"
+            f" entry of {name}.data"
+        )
+    if indptr.shape != (major + 1,) or indptr[0] != 0 or (indptr[1:] < indptr[:-1]).any():
+        raise ValueError(
+            f"{name}.indptr has shape {indptr.shape}, expected ({major + 1},) numbers that begin at"
+            " 0 and never fall"
+        )
+    used = int(indptr[-1])
+    kind = {"csr": sparse.csr_array, "csc": sparse.csc_array, "bsr": sparse.bsr_array}[form]
+    return _summed(name, kind((data[:used], columns[:used], indptr), shape=tuple(shape)))
+
+
+def _summed(name: str, matrix) -> sparse.csr_array:
+    """A checked matrix as CSR, duplicates summed; ValueError when a sum leaves float64."""
+    matrix = sparse.csr_array(matrix, copy=True)  # sum_duplicates works in place
+    matrix.sum_duplicates()
+    if not np.isfinite(matrix.data).all():
+        raise ValueError(f"{name} holds entries at one place whose sum is too large for float64")
+    return matrix
 
 
 def batch(name: str, value, width: int) -> np.ndarray:

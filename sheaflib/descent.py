@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from sheaflib.harmonic import backpropagate
-from sheaflib.joint import RUNAWAY, TrainingDiverged, descend
+from sheaflib.joint import TrainingDiverged, descend, runaway_limit
 from sheaflib.objective import loss_gradient, output_energy
 from sheaflib.network import Network
 from sheaflib.sheaf import NeuralSheaf
@@ -23,7 +23,9 @@ class DescentStepper:
 
     def __init__(self, network: Network, x, y, lr: float):
         self.x, self.y, self.lr, self.step = x, y, lr, 0
-        self.limit = RUNAWAY * max(total_energy(network, x, y), float(output_energy(network.output, np.zeros_like(y), y).sum()))
+        with np.errstate(over="ignore", invalid="ignore"):
+            silent = float(output_energy(network.output, np.zeros_like(y), y).sum())
+            self.limit = runaway_limit([total_energy(network, x, y), silent], x, y)
         self.put(network)
 
     def put(self, network: Network) -> None:
@@ -52,8 +54,11 @@ class DescentStepper:
         """Take n steps; TrainingDiverged when the loss is above its limit or not a number."""
         for _ in range(n):
             self.check(self.energy(self.network))
-            with np.errstate(over="ignore", invalid="ignore"):
-                network = descend(self.network, gradient(self.network, self.x, self.y), self.lr)
+            try:
+                with np.errstate(over="ignore", invalid="ignore"):
+                    network = descend(self.network, gradient(self.network, self.x, self.y), self.lr)
+            except ValueError:                            # a sensitivity beyond float64
+                network = None
             if network is None:
                 self.check(np.nan)
             self.put(network)

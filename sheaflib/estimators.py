@@ -7,16 +7,16 @@ from __future__ import annotations
 
 import multiprocessing
 import warnings
-from contextlib import suppress
+from copy import copy, deepcopy
 from typing import NamedTuple
 
 import numpy as np
 from scipy.special import log_softmax
 from tqdm import tqdm
 
-from sheaflib.checks import positive, whole
+from sheaflib.checks import positive, unmasked, whole
 from sheaflib.fused import MAX_WEIGHTS
-from sheaflib.joint import TrainingDiverged, with_weights
+from sheaflib.joint import RUNAWAY, TrainingDiverged, with_weights
 from sheaflib.minibatch import MiniBatches
 from sheaflib.network import Network
 from sheaflib.objective import loss
@@ -25,6 +25,7 @@ from sheaflib.sweep import watched
 
 try:
     from sklearn.base import BaseEstimator, ClassifierMixin, MultiOutputMixin, RegressorMixin, is_classifier
+    from sklearn.exceptions import ConvergenceWarning
     from sklearn.metrics import r2_score
     from sklearn.model_selection import train_test_split
     from sklearn.preprocessing import StandardScaler
@@ -39,6 +40,7 @@ __all__ = ["SheafClassifier", "SheafRegressor"]
 BATCH = 32                                                # the race's
 CHUNK = 10_000                                            # samples whose loss is taken at once
 PATIENCE = 1.0                                            # seconds before a bar shows that nobody asked for
+WORSE = 2.0                                               # times the loss at the start: harm
 
 
 class State(NamedTuple):
@@ -50,6 +52,17 @@ class State(NamedTuple):
     moments: np.ndarray | None = None
     second: np.ndarray | None = None
     updates: int = 0
+    scale: float = 0.0
+
+
+class Losses(NamedTuple):
+    """What a loss is measured by: that at the start of a call, and the largest met at one so far.
+
+    The latter, `scale`, is at least the loss of logits that are all zero.
+    """
+
+    start: float
+    scale: float
 
 
 class SheafMLP(BaseEstimator):
@@ -67,9 +80,26 @@ class SheafMLP(BaseEstimator):
     def fit(self, X, y):
         """Train a fresh network on X (n, n_features) and the labels y; returns the estimator.
 
-        An interrupt (Ctrl-C) ends training with a warning and keeps the weights so far. Raises ValueError or TypeError for bad input and
-        bad parameters, TrainingDiverged when the weights run away.
+        A fit that fails leaves the estimator exactly as it was. An interrupt (Ctrl-C) ends training
+        with a warning and keeps the weights of the last complete pass; before the end of the first
+        one it is a failure as any other.
+
+        The training loss of the weights that are kept is compared with that at the start, or with
+        that of an output of zeros where this is larger: above a million times as much, or when it
+        is not finite, TrainingDiverged is raised; above twice as much, a ConvergenceWarning is
+        given. Both name learning_rate_init, the loss reached and the loss at the start.
+
+        Raises ValueError or TypeError for bad input and bad parameters. X and y may be of any size
+        in float64 with standardise=True; ValueError says so where their squares, or the weights
+        for their units, are not.
         """
+        new = copy(self)
+        new._fit(X, y)
+        self.__dict__ = new.__dict__  # at once, and only now
+        return self
+
+    def _fit(self, X, y):
+        """As `fit`, on an estimator of its own."""
         X, rows = self._read(X, y, first=True)
         network, rng = self._fresh(X, rows)
         passes, patience = whole("max_iter", self.max_iter), whole("n_iter_no_change", self.n_iter_no_change)
@@ -78,39 +108,103 @@ class SheafMLP(BaseEstimator):
             X, held_X, rows, held = self._split(X, rows, rng)
         state = State(network, self._scales(X, rows))
         engine, batches = self._engine(state, X, rows)
+        losses = self._losses(engine, 0.0)
+        if self.early_stopping:
+            mean, deviation, shift, stretch = state.scales
+            held_X = in_units("X", held_X, mean, deviation)
+            held = in_units("y", held, shift, stretch)
         speeds = rates(self.learning_rate_init, passes * batches, constant).reshape(passes, batches)
         curve, scores, best, waited, kept = [], [], -np.inf, 0, None
         try:
             with bar(passes, self.verbose) as shown:
                 for speed in speeds:
-                    curve.append(one_pass(engine, speed, rng))
-                    shown.set_postfix(loss=f"{curve[-1]:.4g}", refresh=False)
+                    reached = one_pass(engine, speed, rng, losses.start)
+                    score = self._validate(engine, held_X, held) if self.early_stopping else 0.0
+                    state = self._state(state, engine, losses.scale)
+                    curve.append(reached)
+                    shown.set_postfix(loss=f"{reached:.4g}", refresh=False)
                     shown.update()
                     if self.early_stopping:
-                        scores.append(float(self._quality(held, folded(engine.network, *state.scales)(held_X))))
-                        waited = 0 if scores[-1] >= best + tol else waited + 1
-                        if scores[-1] > best:
-                            kept, best = self._state(state, engine), scores[-1]
+                        scores.append(score)
+                        waited = 0 if score >= best + tol else waited + 1
+                        if score > best:
+                            kept, best = (state, reached), score
                         if waited > patience:
                             break
         except KeyboardInterrupt:
-            warnings.warn(f"training was interrupted after {len(curve)} of {passes} passes: the weights so far are kept", stacklevel=2)
-        return self._keep(kept or self._state(state, engine), rng, curve, scores)
+            if not curve:
+                raise
+            warnings.warn(
+                f"training was interrupted after {len(curve)} of {passes} passes: "
+                "the weights so far are kept",
+                stacklevel=3,
+            )
+        state, reached = kept or (state, curve[-1])
+        self._judge(reached, losses)
+        self._keep(state, rng, curve, scores)
 
     def _partial_fit(self, X, y, **options):
-        """One pass over the samples at a constant learning rate; a call that fails changes no weights."""
+        """One pass over the samples at a constant rate; a call that fails changes nothing."""
         if self.early_stopping:
             raise ValueError("early_stopping=True with partial_fit, expected False: one pass leaves nothing to stop")
-        first = not hasattr(self, "network_")
-        X, rows = self._read(X, y, first=first, **options)
+        new, first = copy(self), not hasattr(self, "network_")
+        X, rows = new._read(X, y, first=first, **options)
         if first:
-            network, rng = self._fresh(X, rows)
-            state, curve, scores = State(network, self._scales(X, rows)), [], []
+            network, rng = new._fresh(X, rows)
+            state, curve, scores = State(network, new._scales(X, rows)), [], []
         else:
-            state, rng, curve, scores = self._training, self._rng, self.loss_curve_, self.validation_scores_
-        engine, batches = self._engine(state, X, rows)
-        now = one_pass(engine, np.full(batches, float(self.learning_rate_init)), rng)
-        return self._keep(self._state(state, engine), rng, [*curve, now], scores)
+            state, rng = self._training, deepcopy(self._rng)
+            curve, scores = self.loss_curve_, self.validation_scores_
+        engine, batches = new._engine(state, X, rows)
+        losses = new._losses(engine, state.scale)
+        now = one_pass(engine, np.full(batches, float(self.learning_rate_init)), rng, losses.start)
+        new._judge(now, losses)
+        new._keep(new._state(state, engine, losses.scale), rng, [*curve, now], scores)
+        self.__dict__ = new.__dict__  # at once, and only now
+        return self
+
+    def _losses(self, engine: MiniBatches, scale: float) -> Losses:
+        """The loss before an update, and the largest so far; ValueError where it leaves float64."""
+        start = mean_loss(engine)
+        if is_classifier(self):
+            silent = np.log(max(2, engine.y.shape[1]))
+        else:
+            with np.errstate(over="ignore"):
+                silent = max((engine.y**2).mean(), float(self.standardise))
+        if not np.isfinite(start + silent):
+            large, labels = abs(engine.x).max(), abs(engine.y).max()
+            how = " less their means, over their deviations" if self.standardise else ""
+            remedy = (
+                "rescale them" if self.standardise else "rescale them, or pass standardise=True"
+            )
+            raise ValueError(
+                f"the loss at the start is too large for float64: X and y{how} hold numbers up to "
+                f"{large:.3g} and {labels:.3g} in size; {remedy}"
+            )
+        return Losses(start, max(start, silent, scale))
+
+    def _judge(self, loss: float, losses: Losses) -> None:
+        """Raise TrainingDiverged, or warn, when the loss is far above that to begin with."""
+        said = (
+            f"the training loss is {loss:.4g}, {losses.start:.4g} at the start: "
+            f"lower learning_rate_init, {self.learning_rate_init:g} at present"
+        )
+        if loss > RUNAWAY * losses.scale:
+            raise TrainingDiverged(f"training diverged: {said}")
+        if loss > WORSE * losses.scale:
+            warnings.warn(f"training did harm: {said}", ConvergenceWarning, stacklevel=4)
+
+    def _validate(self, engine: MiniBatches, x, rows) -> float:
+        """The score of the present weights, all in the units of training."""
+        try:
+            with np.errstate(over="ignore", invalid="ignore"):
+                return float(self._quality(rows, engine.network(x)))
+        except OverflowError as error:
+            raise TrainingDiverged(
+                f"on the validation samples, which hold numbers up to {abs(x).max():.3g} in the"
+                f" units of training, {error}: lower learning_rate_init,"
+                f" {self.learning_rate_init:g} at present, or leave such samples out"
+            ) from error
 
     def _fresh(self, X, rows) -> tuple[Network, np.random.Generator]:
         """He weights, and the generator that drew them; ValueError for more weights than the engine takes."""
@@ -130,10 +224,43 @@ class SheafMLP(BaseEstimator):
     def _split(self, X, rows, rng) -> list[np.ndarray]:
         """Samples to train on, samples to validate on, their rows in the same order; classes in equal proportions."""
         share, n = positive("validation_fraction", self.validation_fraction), len(X)
-        if not 2 <= np.ceil(share * n) < n:
-            raise ValueError(f"validation_fraction={share:g} of n_samples={n}, expected a share of two or more, and some to train on")
-        kinds = rows @ np.arange(1, rows.shape[1] + 1) if is_classifier(self) else None
-        return train_test_split(X, rows, test_size=share, random_state=int(rng.integers(2**31)), stratify=kinds)
+        held = int(np.ceil(share * n)) if share < 1 else n
+        if not 2 <= held < n:
+            raise ValueError(
+                f"validation_fraction={share:g} of n_samples={n}, expected a share of at least two"
+                " samples that leaves at least one to train on"
+            )
+        kinds, stratify = np.zeros(n, dtype=int), None
+        if is_classifier(self):
+            kinds = stratify = rows.argmax(axis=1) if rows.shape[1] > 1 else rows[:, 0].astype(int)
+            counts, classes = np.bincount(kinds), len(self.classes_)
+            if counts.min() < 2:
+                raise ValueError(
+                    f"y holds the class {self.classes_[counts.argmin()]!s} once, expected every"
+                    " class twice or more with early_stopping=True, to train on and to validate"
+                    " on: add samples of it, leave it out, or pass early_stopping=False"
+                )
+            if not classes <= held <= n - classes:
+                raise ValueError(
+                    f"validation_fraction={share:g} of n_samples={n} holds back {held}, expected"
+                    f" {classes} to {n - classes}: as many as there are classes, or more, on both"
+                    " sides"
+                )
+        *parts, trained, _ = train_test_split(
+            X,
+            rows,
+            kinds,
+            test_size=share,
+            random_state=int(rng.integers(2**31)),
+            stratify=stratify,
+        )
+        missing = np.setdiff1d(kinds, trained)
+        if len(missing):
+            raise ValueError(
+                f"validation_fraction={share:g} holds back every sample of the class "
+                f"{self.classes_[missing[0]]!s}, expected a share that leaves some to train on"
+            )
+        return parts
 
     def _scales(self, X, rows) -> tuple[np.ndarray, ...]:
         """Mean and deviation of X, then of the rows, as they are to be folded."""
@@ -148,24 +275,41 @@ class SheafMLP(BaseEstimator):
         size = BATCH if self.batch_size == "auto" else whole("batch_size", self.batch_size)
         kappa = self.kappa if self.kappa != "auto" else -1.0 if self.rule in ("circuit", "rayleigh") else 0.0
         mean, deviation, shift, stretch = state.scales
-        engine = MiniBatches(state.network, (X - mean) / deviation, (rows - shift) / stretch, rule=self.rule, kappa=kappa,
-                             stiffness=self.stiffness, optimiser=self.optimiser, damping=self.damping, decay=self.decay)
+        engine = MiniBatches(
+            state.network,
+            in_units("X", X, mean, deviation),
+            in_units("y", rows, shift, stretch),
+            rule=self.rule,
+            kappa=kappa,
+            stiffness=self.stiffness,
+            optimiser=self.optimiser,
+            damping=self.damping,
+            decay=self.decay,
+        )
         if state.optimiser == self.optimiser:
             engine.moments, engine.second, engine.updates = state.moments.copy(), state.second.copy(), state.updates
         return engine, -(-len(X) // size)
 
-    def _state(self, before: State, engine: MiniBatches) -> State:
-        return State(engine.network, before.scales, self.optimiser, engine.moments.copy(), engine.second.copy(), engine.updates)
+    def _state(self, before: State, engine: MiniBatches, scale: float) -> State:
+        return State(
+            engine.network,
+            before.scales,
+            self.optimiser,
+            engine.moments.copy(),
+            engine.second.copy(),
+            engine.updates,
+            scale,
+        )
 
     def _keep(self, state: State, rng, curve: list[float], scores: list[float]):
         """Set what fitting leaves behind."""
         self._training, self._rng, self.network_ = state, rng, folded(state.network, *state.scales)
         self.loss_curve_, self.validation_scores_, self.n_iter_, self.n_outputs_ = curve, scores, len(curve), self.network_.n_out
-        return self
 
     def _forward(self, X, output: str | None = None) -> np.ndarray:
         """network_(X), or with another output map; X is checked."""
         check_is_fitted(self, "network_")
+        unmasked("X", X)
         X, network = validate_data(self, X, reset=False, dtype=np.float64), self.network_
         return Network(network.n_in, network.nodes, output or network.output)(X)
 
@@ -212,7 +356,14 @@ class SheafRegressor(MultiOutputMixin, RegressorMixin, SheafMLP):
         p = self._forward(X)
         return p[:, 0] if self._flat else p
 
+    def score(self, X, y, sample_weight=None) -> float:
+        """The coefficient of determination R² of predict(X), as scikit-learn computes it."""
+        unmasked("y", y)
+        return super().score(X, y, sample_weight)
+
     def _read(self, X, y, first: bool):
+        unmasked("X", X)
+        unmasked("y", y)
         X, y = validate_data(self, X, y, reset=first, dtype=np.float64, multi_output=True, y_numeric=True)
         rows = np.asarray(y, dtype=np.float64).reshape(len(X), -1)
         if not first and rows.shape[1] != self.n_outputs_:
@@ -270,7 +421,14 @@ class SheafClassifier(ClassifierMixin, SheafMLP):
         z = self._forward(X, "identity")
         return log_softmax(np.hstack([0 * z, z]) if z.shape[1] == 1 else z, axis=1)
 
+    def score(self, X, y, sample_weight=None) -> float:
+        """The accuracy of predict(X), as scikit-learn computes it."""
+        unmasked("y", y)
+        return super().score(X, y, sample_weight)
+
     def _read(self, X, y, first: bool, classes=None, whole_fit: bool = True):
+        for name, value in (("X", X), ("y", y), ("classes", classes)):
+            unmasked(name, value)
         X, y = validate_data(self, X, y, reset=first, dtype=np.float64)
         check_classification_targets(y)
         if first and classes is None and not whole_fit:
@@ -295,34 +453,92 @@ def folded(network: Network, mean, deviation, shift, stretch) -> Network:
     array([[18.]])
     """
     first, last = network.nodes[0], network.nodes[-1].name
-    W = first.operation.weight / deviation
-    network = with_weights(network, {first.name: (W, first.operation.bias - W @ mean)})
+    with np.errstate(over="ignore", invalid="ignore"):
+        W = first.operation.weight / deviation
+        b = first.operation.bias - W @ mean
+    fits(W, b)
+    network = with_weights(network, {first.name: (W, b)})
     edge = network.nodes[-1].operation
-    return with_weights(network, {last: (stretch[:, None] * edge.weight, stretch * edge.bias + shift)})
+    with np.errstate(over="ignore", invalid="ignore"):
+        W, b = stretch[:, None] * edge.weight, stretch * edge.bias + shift
+    fits(W, b)
+    return with_weights(network, {last: (W, b)})
+
+
+def fits(*weights) -> None:
+    """Raise ValueError unless the weights and biases for the units of X and y are finite."""
+    if not all(np.isfinite(part).all() for part in weights):
+        raise ValueError(
+            "X and y are in units that need weights too large for float64: rescale X or y"
+        )
+
+
+def in_units(name: str, rows, mean, deviation) -> np.ndarray:
+    """(rows − mean)/deviation; ValueError where that is too large for float64."""
+    with np.errstate(over="ignore"):
+        half = 0.5 * rows - 0.5 * mean  # the difference may be twice the largest float
+        found = half / deviation * 2
+    if not np.isfinite(found).all():
+        i, j = np.argwhere(~np.isfinite(found))[0]
+        raise ValueError(
+            f"{name} holds {rows[i, j]:g} in column {j}, where mean and deviation are {mean[j]:g}"
+            f" and {deviation[j]:g} in training: in these units it is too large for float64"
+        )
+    return found
 
 
 def spread(rows, standardise: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and deviation of every column, the latter 1 for a constant; 0 and 1 without standardising."""
+    """Mean and deviation of every column, 1 for that of a constant; 0 and 1 if not standardised.
+
+    Squares are taken in units of a power of two near the column's largest entry, which changes no
+    bit of the results but keeps them in float64. A constant so large that 1 is less than the
+    rounding of its mean has this rounding for its deviation.
+    """
     if not standardise:
         return np.zeros(rows.shape[1]), np.ones(rows.shape[1])
-    scaler = StandardScaler().fit(rows)
-    return scaler.mean_, scaler.scale_
+    largest = abs(rows).max(axis=0)
+    unit = np.frexp(largest)[1]
+    scaler = StandardScaler().fit(np.ldexp(rows, -unit))  # entries below 1: no deviation is 1
+    rounding = np.maximum(1.0, len(rows) * np.spacing(largest))
+    deviation = np.where(scaler.scale_ == 1, rounding, np.ldexp(scaler.scale_, unit))
+    return np.ldexp(scaler.mean_, unit), deviation
 
 
-def one_pass(engine: MiniBatches, speeds: np.ndarray, rng: np.random.Generator) -> float:
-    """Take every sample once, in as many mini-batches as there are learning rates; the loss after that, or TrainingDiverged."""
+def mean_loss(engine: MiniBatches) -> float:
+    """The loss over all samples; infinite where it, or the forward pass, leaves float64."""
+    if not np.isfinite(engine.theta).all():
+        return np.inf
+    network, parts = engine.network, gen_batches(len(engine.x), CHUNK)
+    try:
+        with np.errstate(over="ignore", invalid="ignore"):
+            total = sum(
+                loss(network, engine.x[part], engine.y[part]) * (part.stop - part.start)
+                for part in parts
+            )
+    except OverflowError:
+        return np.inf
+    return total / len(engine.x) if np.isfinite(total) else np.inf
+
+
+def one_pass(
+    engine: MiniBatches, speeds: np.ndarray, rng: np.random.Generator, start: float
+) -> float:
+    """Take every sample once, in as many batches as there are rates, and return the loss after it.
+
+    start: the loss at the start, for the message of TrainingDiverged where the loss is not finite.
+    """
     order = rng.permutation(len(engine.x))
     size, more = divmod(len(order), len(speeds))
-    cut, total = more * (size + 1), np.inf
+    cut = more * (size + 1)
     engine.advance(order[:cut].reshape(more, size + 1), speeds[:more])
     engine.advance(order[cut:].reshape(-1, size), speeds[more:])
-    if np.isfinite(engine.theta).all():
-        network, parts = engine.network, gen_batches(len(order), CHUNK)
-        with np.errstate(over="ignore", invalid="ignore"), suppress(OverflowError):
-            total = sum(loss(network, engine.x[part], engine.y[part]) * (part.stop - part.start) for part in parts)
-    if not np.isfinite(total):
-        raise TrainingDiverged(f"training diverged within {engine.updates} updates: lower learning_rate_init, {speeds[0]:g} at present")
-    return total / len(order)
+    reached = mean_loss(engine)
+    if not np.isfinite(reached):
+        raise TrainingDiverged(
+            f"training diverged within {engine.updates} updates: the loss is not finite,"
+            f" {start:.4g} at the start: lower learning_rate_init, {speeds[0]:g} at present"
+        )
+    return reached
 
 
 def bar(passes: int, verbose: bool | None) -> tqdm:

@@ -42,19 +42,36 @@ contracted = njit(cache=True, fastmath={"contract"}, forceinline=True) if njit i
 
 def can_fuse(network: Network) -> bool:
     """Whether numba is there and the network is a small chain: dense affine maps with ReLUs (any slope) between them."""
+    if njit is None or not is_chain(network):
+        return False
+    return sum(node.operation.weight.size for node in network.nodes[::2]) <= MAX_WEIGHTS
+
+
+def is_chain(network: Network) -> bool:
+    """Whether dense affine maps and ReLUs alternate, each reading the one before, affine last."""
     nodes = network.nodes
     chain = all(node.inputs == (before,) for node, before in zip(nodes, (INPUT, *(n.name for n in nodes))))
     kinds = all(isinstance(node.operation, ReLU if i % 2 else Affine) for i, node in enumerate(nodes))
-    if njit is None or not chain or not kinds or len(nodes) % 2 == 0:
-        return False
-    weights = [node.operation.weight for node in nodes[::2]]
-    return all(isinstance(W, np.ndarray) for W in weights) and sum(W.size for W in weights) <= MAX_WEIGHTS
+    return (
+        chain
+        and kinds
+        and len(nodes) % 2 == 1
+        and all(isinstance(node.operation.weight, np.ndarray) for node in nodes[::2])
+    )
 
 
 class Chain:
-    """The shape of a chain and its weights as one flat array θ = (W¹, b¹, W², b², …)."""
+    """The shape of a chain and its weights as one flat array θ = (W¹, b¹, W², b², …).
+
+    Raises ValueError for any other network: compiled loops find a layer in θ by these widths alone.
+    """
 
     def __init__(self, network: Network):
+        if not is_chain(network):
+            raise ValueError(
+                f"network is {network!r}, expected a chain of dense affine maps with ReLUs between"
+                " them: leave `stepper` out for any other"
+            )
         self.network = network
         affine = [node.operation for node in network.nodes[::2]]
         self.dims = np.array([network.n_in, *(a.n_out for a in affine)])

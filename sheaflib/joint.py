@@ -39,6 +39,19 @@ def descend(network: Network, gradient: dict[str, tuple], step: float) -> Networ
     return with_weights(network, weights) if finite else None
 
 
+def runaway_limit(energies, x, y) -> float:
+    """The energy above which training has run away; ValueError when it begins beyond float64.
+
+    energies: those of the start and of a state of zeros.
+    """
+    if not np.isfinite(energies).all():
+        raise ValueError(
+            "the energy at the start is too large for float64: x and y hold numbers up to "
+            f"{np.abs(x).max():.3g} and {np.abs(y).max():.3g} in size; rescale them, or the weights"
+        )
+    return min(RUNAWAY * max(energies), np.finfo(np.float64).max)
+
+
 def output_weight(sheaf: NeuralSheaf) -> float:
     """The weight of the edge that ties the output to the label: that of the sheaf's output edge, 1 without one."""
     return sheaf.edge_weights.get("output", 1.0)
@@ -68,8 +81,12 @@ class JointStepper:
 
     def __init__(self, sheaf: NeuralSheaf, x, y, w, beta: float, dt: float, alpha: float, pins: ResolvedPins):
         self.x, self.y, self.pins, self.beta, self.dt, self.alpha, self.step = x, y, pins, beta, dt, alpha, 0
-        scale = max(sum(edge_energies(sheaf, x, y, pins.impose(stalks)).values()) for stalks in (w, np.zeros_like(w)))
-        self.limit = RUNAWAY * scale
+        with np.errstate(over="ignore", invalid="ignore"):
+            energies = [
+                sum(edge_energies(sheaf, x, y, pins.impose(stalks)).values())
+                for stalks in (w, np.zeros_like(w))
+            ]
+        self.limit = runaway_limit(energies, x, y)
         self.safe = 2 / (alpha * (spectrum.bound(sheaf, pins) + 1))
         self.sheaf = sheaf
         self.put(sheaf, w)

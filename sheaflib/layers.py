@@ -67,8 +67,19 @@ def batch_norm(scale, shift, mean, variance, eps: float = 1e-5, pixels: int = 1)
                              for name, value in (("shift", shift), ("mean", mean), ("variance", variance)))
     if (variance < 0).any():
         raise ValueError(f"variance must be ≥ 0, got {variance.min():g}")
-    gain = scale / np.sqrt(variance + positive("eps", eps))
-    return Affine(sparse.diags_array(np.repeat(gain, whole("pixels", pixels))).tocsr(), np.repeat(shift - gain * mean, pixels))
+    with np.errstate(over="ignore", invalid="ignore"):
+        gain = scale / np.sqrt(variance + positive("eps", eps))
+        bias = shift - gain * mean
+    large = ~(np.isfinite(gain) & np.isfinite(bias))
+    if large.any():
+        raise ValueError(
+            "scale/√(variance + eps), or its product with mean, is too large for float64 in"
+            f" channel {large.argmax()}"
+        )
+    return Affine(
+        sparse.diags_array(np.repeat(gain, whole("pixels", pixels))).tocsr(),
+        np.repeat(bias, pixels),
+    )
 
 
 def add(n: int, parts: int = 2) -> Affine:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sheaflib.checks import batch, positive, real_array
+from sheaflib.checks import batch, positive, real_array, unmasked
 from sheaflib.circuit import ADAM, BACKPROP, EXACT, PROX, RAYLEIGH, REGRESSION, SGD, steps
 from sheaflib.fused import Chain, can_fuse
 from sheaflib.network import INPUT, Network
@@ -78,6 +78,7 @@ class MiniBatches:
 
     def advance(self, order, lr) -> None:
         """Take len(order) updates: order (updates, batch) holds sample numbers, lr (updates,) the learning rates, not negative."""
+        unmasked("order", order)
         given, lr = np.asarray(order), np.array(real_array("lr", lr), order="C")
         if given.ndim != 2 or lr.shape != (len(given),) or len(given) and not given.shape[1]:
             raise ValueError(f"order has shape {given.shape} and lr {lr.shape}, expected (updates, batch) and (updates,), a batch of one or more")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sheaflib.checks import read_only, real_array, whole
+from sheaflib.checks import read_only, real_array, unmasked, whole
 from sheaflib.operations import Operation
 
 
@@ -34,7 +34,7 @@ class ReLU(Selection):
     slope: float = 0.0
 
     def __post_init__(self):
-        whole("n", self.n)
+        object.__setattr__(self, "n", whole("n", self.n))
         object.__setattr__(self, "slope", float(real_array("slope", self.slope, ())))
 
     @property
@@ -89,10 +89,12 @@ class MaxPool(Selection):
     n_in: int
 
     def __post_init__(self):
+        unmasked("windows", self.windows)
         windows = np.asarray(self.windows)
+        object.__setattr__(self, "n_in", whole("n_in", self.n_in))
         if windows.ndim != 2 or windows.dtype.kind not in "iu" or windows.size == 0:
             raise ValueError(f"windows has shape {windows.shape} and dtype {windows.dtype}, expected (n_out, k) integers")
-        if windows.min() < 0 or windows.max() >= whole("n_in", self.n_in):
+        if windows.min() < 0 or windows.max() >= self.n_in:
             raise ValueError(f"windows holds {windows.min()} … {windows.max()}, expected indices in 0 … {self.n_in - 1}")
         object.__setattr__(self, "windows", read_only(windows.astype(np.int64)))
 

@@ -131,8 +131,8 @@ class NeuralSheaf:
 
         With n_batch, ValueError unless it holds one pattern, or one a sample.
         """
+        real_array("pattern", pattern)
         s = np.asarray(pattern)
-        real_array("pattern", s)
         s = s[None] if s.ndim == 1 else s
         if s.ndim != 2 or s.shape[1] != self.M:
             raise ValueError(f"pattern has shape {np.shape(pattern)}, expected ({self.M},) or (B, {self.M})")

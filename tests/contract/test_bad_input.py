@@ -77,6 +77,9 @@ BAD = {
     "pool too large": (lambda: max_pool((1, 3, 3), 4), ValueError, r"window \(4, 4\) does not fit"),
     "average pool stride": (lambda: average_pool((1, 3, 3), 2, 1.5), TypeError, r"stride=1\.5 must be a whole number"),
     "negative variance": (lambda: batch_norm([1], [0], [0], [-1]), ValueError, r"variance must be ≥ 0, got -1"),
+    "batch norm beyond float64": (
+        lambda: batch_norm([1, 1e300], [0, 0], [0, 1e100], [1, 0], eps=1e-20), ValueError,
+        r"scale/√\(variance \+ eps\), or its product with mean, is too large .* in channel 1"),
     "batch norm shapes": (lambda: batch_norm([1], [0, 1], [0], [1]), ValueError, r"shift has shape \(2,\), expected \(1,\)"),
     "add one part": (lambda: add(2, 1), ValueError, r"parts=1 must be ≥ 2"),
     # inputs

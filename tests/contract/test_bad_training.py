@@ -49,6 +49,14 @@ BOTH = {
     # inputs
     "no samples": ({"x": np.zeros((0, 2)), "y": np.zeros((0, 1))}, ValueError, r"x is an empty batch: got \(0, 2\), expected \(B, 2\) with B ≥ 1"),
     "wide x": ({"x": np.ones((2, 3))}, ValueError, r"x has the wrong shape: got \(2, 3\), expected \(B, 2\)"),
+    "squares beyond float64": (
+        {"x": [[1e200, 0.0], [0.0, 1.0]]}, ValueError,
+        r"the energy at the start is too large for float64: x and y hold numbers up to "
+        r"1e\+200 and 2 in size; rescale them"),
+    "labels whose squares are beyond float64": (
+        {"y": [[1e200], [0.0]]}, ValueError,
+        r"the energy at the start is too large for float64: x and y hold numbers up to "
+        r"1 and 1e\+200 in size"),
     "1-D x": ({"x": [1.0, 2.0]}, ValueError, r"x has the wrong shape: got \(2,\), expected \(B, 2\): use x\[None\]"),
     "NaN x": ({"x": [[1.0, NAN], [0.0, 0.0]]}, ValueError, r"x must be finite, got nan at index \(0, 1\)"),
     # intervals and states

@@ -96,6 +96,19 @@ def test_a_perfect_fit_is_no_divergence(network, stepper):
     nth(gradient_descent(network, x, network(x), 0.1, every=50), 1)
 
 
+@pytest.mark.parametrize("scale", [1e150, 1e152])
+@pytest.mark.parametrize("stepper", [*ENGINES, *DESCENTS])
+def test_a_start_near_the_end_of_float64_is_stopped_as_any_other(stepper, scale):
+    """A million times its energy is no float64, and an infinite energy must not pass for less."""
+    sheaf = NeuralSheaf(Network.mlp([[[1.0]], [[1.0]]]))
+    x, y = [[scale]], [[0.0]]
+    if stepper in ENGINES:
+        states = joint_flow(sheaf, x, y, beta=1.0, every=50, stepper=stepper)
+    else:
+        states = gradient_descent(sheaf.network, x, y, 1.0, every=50, stepper=stepper)
+    assert re.search(r"diverged at step \d+", until_it_stops(states))
+
+
 # a NaN in the engine -------------------------------------------------------------------------------------------------------
 
 @pytest.mark.skipif(not can_fuse(NET), reason="numba is not there")

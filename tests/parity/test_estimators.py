@@ -1,9 +1,11 @@
 """The estimators keep scikit-learn's contract, and take the updates of the engine, of gradient descent, of a schedule made by hand."""
 
 import pickle
+import re
 import subprocess
 import sys
 import warnings
+from fractions import Fraction
 from itertools import islice
 from pathlib import Path
 
@@ -13,13 +15,20 @@ import pytest
 pytest.importorskip("sklearn", minversion="1.6")
 
 from sklearn.base import clone
-from sklearn.datasets import load_digits, load_iris
-from sklearn.exceptions import DataConversionWarning, NotFittedError
+from sklearn.datasets import (
+    load_breast_cancer,
+    load_diabetes,
+    load_digits,
+    load_iris,
+    load_linnerud,
+    load_wine,
+)
+from sklearn.exceptions import ConvergenceWarning, DataConversionWarning, NotFittedError
 from sklearn.model_selection import GridSearchCV, train_test_split
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from sheaflib import Network, TrainingDiverged, gradient_descent, report, tasks
-from sheaflib.estimators import SheafClassifier, SheafRegressor, folded
+from sheaflib.estimators import SheafClassifier, SheafRegressor, folded, in_units, spread
 from sheaflib.minibatch import MiniBatches
 from sheaflib.objective import loss
 from sheaflib.race import rates
@@ -240,6 +249,335 @@ def test_a_call_that_fails_leaves_the_weights():
         SheafRegressor(**SMALL | {"hidden_layer_sizes": (), "max_iter": 500}, optimiser="sgd", rule="backprop", standardise=False).fit(X, Y)
 
 
+# fits that fail -----------------------------------------------------------------------------------
+
+
+def test_a_fit_that_runs_away_is_refused_with_the_losses():
+    start = loss(Network.he([3, 6, 2], np.random.default_rng(0)), standard(X), standard(Y))
+    with pytest.raises(TrainingDiverged) as caught:
+        SheafRegressor(**SMALL, learning_rate_init=1e9).fit(X, Y)
+    said = re.fullmatch(
+        r"training diverged: the training loss is (\S+), (\S+) at the start: "
+        r"lower learning_rate_init, 1e\+09 at present",
+        str(caught.value),
+    )
+    assert float(said[1]) > 1e6 and float(said[2]) == pytest.approx(start, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    "make, y, rate", [(SheafRegressor, Y, 30.0), (SheafClassifier, SPECIES, 1000.0)]
+)
+@pytest.mark.parametrize("call", ["fit", "partial_fit"])
+def test_a_fit_that_did_harm_is_kept_with_a_warning(call, make, y, rate):
+    estimator, options = make(**SMALL, learning_rate_init=rate), (
+        {"classes": np.unique(y)} if call == "partial_fit" and y is SPECIES else {}
+    )
+    with pytest.warns(
+        ConvergenceWarning,
+        match=(
+            rf"did harm: the training loss is .* at the start: lower learning_rate_init, {rate:g}"
+            r" at present"
+        ),
+    ) as seen:
+        getattr(estimator, call)(X, y, **options)
+    assert Path(seen[0].filename) == Path(__file__)  # where it was called
+    rows = np.eye(3)[np.unique(SPECIES, return_inverse=True)[1]] if y is SPECIES else standard(Y)
+    begun = loss(
+        Network.he(
+            [3, 6, rows.shape[1]],
+            np.random.default_rng(0),
+            "softmax" if y is SPECIES else "identity",
+        ),
+        standard(X),
+        rows,
+    )
+    reached, first = (
+        float(re.search(pattern, str(seen[0].message))[1])
+        for pattern in (r"loss is (\S+),", r", (\S+) at the start")
+    )
+    assert reached == pytest.approx(estimator.loss_curve_[-1], rel=1e-3) and first == pytest.approx(
+        begun, rel=1e-3
+    )
+    assert reached > 2 * max(begun, np.log(3))
+
+
+@pytest.mark.parametrize(
+    "make, data",
+    [
+        *((SheafClassifier, load) for load in (load_iris, load_wine, load_breast_cancer)),
+        (SheafRegressor, load_diabetes),
+        (SheafRegressor, load_linnerud),
+        (
+            SheafRegressor,
+            lambda return_X_y: (
+                np.random.default_rng(1).standard_normal((60, 4)),
+                np.random.default_rng(2).standard_normal(60),
+            ),
+        ),
+        (
+            SheafClassifier,
+            lambda return_X_y: (
+                np.random.default_rng(1).standard_normal((60, 4)),
+                np.arange(60) % 3,
+            ),
+        ),
+        (SheafRegressor, lambda return_X_y: (X, np.full(64, 5.0))),
+        (SheafRegressor, lambda return_X_y: (np.full((9, 2), 0.1), np.full(9, 0.3))),
+        (SheafRegressor, lambda return_X_y: ([[1.0, 2.0]], [3.0])),
+    ],
+    ids=[
+        "iris",
+        "wine",
+        "cancer",
+        "diabetes",
+        "linnerud",
+        "noise",
+        "noise, classes",
+        "constant labels",
+        "one point",
+        "one sample",
+    ],
+)
+@pytest.mark.parametrize("passes", [1, 20])
+def test_an_ordinary_fit_raises_no_alarm(passes, make, data):
+    x, y = data(return_X_y=True)
+    with warnings.catch_warnings(action="error"):
+        for seed in range(3):
+            for options in (
+                {},
+                {"learning_rate": "constant"},
+                {"optimiser": "sgd"},
+                {"standardise": False, "learning_rate_init": 1e-5},
+            ):
+                make((20,), max_iter=passes, random_state=seed, **options).fit(x, y)
+
+
+@pytest.mark.parametrize("standardise", [True, False])
+def test_a_stream_of_single_samples_raises_no_alarm(standardise):
+    """Labels as before, labels of zero and labels far from all others are ordinary samples."""
+    estimator = SheafRegressor((20,), random_state=0, standardise=standardise)
+    with warnings.catch_warnings(action="error"):
+        for x, y in zip(X, [*Y[:40, 0], *np.zeros(12), *1e4 * Y[:12, 0]]):
+            estimator.partial_fit(x[None], [y])
+
+
+class Interrupt:
+    """A function that works as another up to the given call, which it interrupts."""
+
+    def __init__(self, function, at):
+        self.function, self.left = function, at
+
+    def __call__(self, *given, **named):
+        self.left -= 1
+        if self.left < 0:
+            raise KeyboardInterrupt
+        return self.function(*given, **named)
+
+
+OTHER = np.array(["finch", "gull"])[(X[:, 0] > 0).astype(int)]
+FAILURES = {
+    "bad labels": ({}, {"y": np.where(np.arange(64) == 3, np.nan, 1.0)}, None),
+    "one class": ({}, {"y": np.full(64, "owl")}, None),
+    "too few labels": ({}, {"y": OTHER[:10]}, None),
+    "masked labels": ({}, {"y": np.ma.array(np.arange(64) % 2, mask=np.arange(64) == 5)}, None),
+    "other features, NaN": ({}, {"X": np.full((64, 5), np.nan)}, None),
+    "other features, masked": ({}, {"X": np.ma.array(np.ones((64, 5)), mask=np.eye(64, 5))}, None),
+    "rule": ({"rule": "magic"}, {}, None),
+    "max_iter": ({"max_iter": 0}, {}, None),
+    "hidden_layer_sizes": ({"hidden_layer_sizes": (0,)}, {}, None),
+    "random_state": ({"random_state": "seed"}, {}, None),
+    "divergence": (
+        {
+            "learning_rate_init": 1e200,
+            "rule": "backprop",
+            "kappa": 0.0,
+            "optimiser": "sgd",
+            "stiffness": 1.0,
+        },
+        {},
+        None,
+    ),
+    "rare class": (
+        {"early_stopping": True},
+        {"y": np.where(np.arange(64) == 9, "swan", OTHER)},
+        None,
+    ),
+    "no validation": ({"early_stopping": True, "validation_fraction": 1e-6}, {}, None),
+    **{
+        f"interrupt, {name}": ({}, {}, (name, at))
+        for name, at in (
+            ("Network.he", 0),
+            ("rates", 0),
+            ("one_pass", 0),
+            ("folded", 0),
+            ("spread", 1),
+            ("bar", 0),
+            ("MiniBatches", 0),
+            ("validate_data", 0),
+        )
+    },
+}
+
+
+@pytest.mark.parametrize("fitted", [True, False], ids=["fitted", "fresh"])
+@pytest.mark.parametrize("make", [SheafRegressor, SheafClassifier])
+@pytest.mark.parametrize("options, data, interrupt", FAILURES.values(), ids=FAILURES)
+def test_a_fit_that_fails_leaves_the_estimator_as_it_was(
+    monkeypatch, options, data, interrupt, make, fitted
+):
+    """To the byte of its pickle: classes, features, weights, moments and the random generator."""
+    y = OTHER if make is SheafClassifier else Y[:, 0]
+    estimator = make(**SMALL)
+    if fitted:
+        estimator.fit(X[:, :2], SPECIES if make is SheafClassifier else Y)
+    estimator.set_params(**options)
+    if make is SheafRegressor and data.get("y", y).dtype.kind == "U":
+        data = {"y": np.full(64, np.inf)}
+        estimator.set_params(early_stopping=False)
+    if interrupt:
+        name, at = interrupt
+        if name == "Network.he":
+            monkeypatch.setattr(Network, "he", Interrupt(Network.he, at))
+        else:
+            import sheaflib.estimators
+
+            monkeypatch.setattr(
+                f"sheaflib.estimators.{name}", Interrupt(getattr(sheaflib.estimators, name), at)
+            )
+    before, kept = pickle.dumps(estimator), dict(vars(estimator))
+    with pytest.raises(
+        KeyboardInterrupt if interrupt else (ValueError, TypeError, TrainingDiverged)
+    ):
+        estimator.fit(**{"X": X, "y": y} | data)
+    assert pickle.dumps(estimator) == before and vars(estimator) == kept
+    monkeypatch.undo()
+    assert (
+        hasattr(estimator, "network_") == fitted
+        and estimator.set_params(**make(**SMALL).get_params()).fit(X, y).n_features_in_ == 3
+    )
+
+
+@pytest.mark.parametrize("name", ["one_pass", "folded", "mean_loss", "validate_data"])
+@pytest.mark.parametrize("fitted", [True, False], ids=["later", "first"])
+def test_a_partial_fit_that_fails_leaves_the_estimator_as_it_was(monkeypatch, name, fitted):
+    """The second look at the loss comes after the update, and after samples were drawn."""
+    import sheaflib.estimators
+
+    estimator = SheafClassifier(**SMALL)
+    if fitted:
+        estimator.partial_fit(X, SPECIES, classes=np.unique(SPECIES))
+    before = pickle.dumps(estimator)
+    monkeypatch.setattr(
+        f"sheaflib.estimators.{name}",
+        Interrupt(getattr(sheaflib.estimators, name), int(name == "mean_loss")),
+    )
+    with pytest.raises(KeyboardInterrupt):
+        estimator.partial_fit(X, SPECIES, classes=np.unique(SPECIES))
+    assert pickle.dumps(estimator) == before
+    monkeypatch.undo()
+    if fitted:
+        fresh = pickle.loads(before).partial_fit(X, SPECIES)
+        np.testing.assert_array_equal(theta(estimator.partial_fit(X, SPECIES)), theta(fresh))
+
+
+def test_a_refit_without_names_forgets_the_names():
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(X, columns=["a", "b", "c"])
+    estimator = SheafRegressor(**SMALL).fit(frame, Y)
+    assert list(estimator.feature_names_in_) == ["a", "b", "c"]
+    with pytest.raises(ValueError):
+        estimator.fit(np.full((64, 2), np.nan), Y)
+    assert list(estimator.feature_names_in_) == ["a", "b", "c"]
+    assert not hasattr(estimator.fit(X, Y), "feature_names_in_")
+
+
+# numbers of any size ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("power", [660, 900, -660, -900])
+@pytest.mark.parametrize("early_stopping", [True, False])
+def test_data_of_any_size_are_fitted_alike(power, early_stopping):
+    """A power of two is taken away again by standardising, to the same bits."""
+    options = SMALL | {"early_stopping": early_stopping, "validation_fraction": 0.25}
+    one, scale = SheafRegressor(**options).fit(X, Y), 2.0**power
+    with warnings.catch_warnings(action="error"):
+        np.testing.assert_array_equal(
+            SheafRegressor(**options).fit(scale * X, Y).predict(scale * X), one.predict(X)
+        )
+        np.testing.assert_array_equal(
+            SheafRegressor(**options).fit(X, scale * Y).predict(X), scale * one.predict(X)
+        )
+        both = SheafRegressor(**options).fit(scale * X, scale * Y)
+        np.testing.assert_array_equal(both.predict(scale * X), scale * one.predict(X))
+        p = SheafClassifier(**SMALL).fit(scale * X, SPECIES).predict_proba(scale * X)
+    assert both.loss_curve_ == one.loss_curve_ and both.validation_scores_ == one.validation_scores_
+    np.testing.assert_array_equal(p, SheafClassifier(**SMALL).fit(X, SPECIES).predict_proba(X))
+
+
+def test_means_and_deviations_at_the_ends_of_float64():
+    """Against fractions, for columns whose squares, sums or differences leave float64."""
+    ends = np.array(
+        [
+            [1.7e308, 1e-200, 7.0, 0.0, 1e300],
+            [-1.7e308, 3e-200, 7.0, 0.0, 1e300],
+            [1.7e308, 2e-200, 7.0, 0.0, 1e300],
+        ]
+    )
+    mean, deviation = spread(ends, True)
+    for column, m, d in zip(ends.T, mean, deviation):
+        exact = [Fraction(v) for v in column.tolist()]
+        centre = sum(exact) / 3
+        variance = sum((v - centre) ** 2 for v in exact) / 3
+        assert abs(Fraction(m) - centre) <= abs(centre) / 10**15
+        if variance:
+            assert abs(Fraction(d) ** 2 / variance - 1) < Fraction(1, 10**14)
+    assert deviation[2] == deviation[3] == 1 and np.isfinite(deviation).all()
+    units = in_units("X", ends, mean, deviation)
+    np.testing.assert_allclose(
+        units[:, :2],
+        np.array([[1, -np.sqrt(1.5)], [-2, np.sqrt(1.5)], [1, 0]]) / [np.sqrt(2), 1],
+        atol=1e-14,
+    )
+    assert abs(units[:, 2:]).max() <= 1
+
+
+@pytest.mark.parametrize(
+    "scale, data",
+    [
+        (1e200, "X and y hold numbers up to 1.4\\d*e\\+202"),
+        (1e160, "X and y hold numbers up to 1.4\\d*e\\+162"),
+    ],
+)
+def test_squares_that_leave_float64_are_called_by_their_name(scale, data):
+    with pytest.raises(
+        ValueError,
+        match=(
+            f"the loss at the start is too large for float64: {data} and .* in size; rescale them,"
+            " or pass standardise=True"
+        ),
+    ):
+        SheafRegressor(**BARE).fit(scale * abs(X) / abs(X).max() * 142, Y)
+    with pytest.raises(ValueError, match="the loss at the start is too large for float64"):
+        SheafRegressor(**BARE).fit(X, scale * Y)
+
+
+def test_units_that_leave_float64_are_called_by_their_name():
+    with pytest.raises(
+        ValueError,
+        match="X and y are in units that need weights too large for float64: rescale X or y",
+    ):
+        SheafRegressor(**SMALL | {"hidden_layer_sizes": ()}).fit(1e-200 * X, 1e200 * Y)
+    estimator = SheafRegressor(**SMALL).partial_fit(1e-200 * X, Y)
+    with pytest.raises(
+        ValueError,
+        match=(
+            r"X holds 1e\+150 in column 0, where mean and deviation are .* in these units it is too"
+            r" large for float64"
+        ),
+    ):
+        estimator.partial_fit(np.full((2, 3), 1e150), Y[:2])
+
+
 # labels -----------------------------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("labels", [[5, -3], [2.0, 7.0, 40.0], ["b", "a"], ["z", "m", "ä"], [True, False]], ids=str)
@@ -313,6 +651,135 @@ def test_a_bar_is_shown_when_asked_for(capsys, verbose):
 def test_bad_parameters_are_named(options, error, message):
     with pytest.raises(error, match=message):
         SheafRegressor(**SMALL | options).fit(X, Y)
+
+
+MANY = np.arange(64) % 5
+
+
+@pytest.mark.parametrize(
+    "y, share, message",
+    [
+        (
+            ["swan"] + ["crow", "owl", "wren"] * 21,
+            0.1,
+            r"y holds the class swan once, expected every class twice or more with"
+            r" early_stopping=True, .*"
+            r"add samples of it, leave it out, or pass early_stopping=False",
+        ),
+        ([7] + [0, 1] * 31 + [0], 0.1, "y holds the class 7 once"),
+        (
+            MANY,
+            0.05,
+            (
+                "validation_fraction=0.05 of n_samples=64 holds back 4, expected 5 to 59: as many"
+                " as there are classes"
+            ),
+        ),
+        (MANY, 0.95, "validation_fraction=0.95 of n_samples=64 holds back 61, expected 5 to 59"),
+        (
+            [0, 0] + [1] * 62,
+            0.9,
+            (
+                "validation_fraction=0.9 holds back every sample of the class 0, expected a share"
+                " that leaves some"
+            ),
+        ),
+        (
+            MANY,
+            1e-9,
+            (
+                "validation_fraction=1e-09 of n_samples=64, expected a share of at least two"
+                " samples that leaves at least one to train on"
+            ),
+        ),
+        (MANY, 0.99, "validation_fraction=0.99 of n_samples=64, expected a share of at least two"),
+        (MANY, 1e300, r"validation_fraction=1e\+300 of n_samples=64, expected a share"),
+        (MANY, 0, "validation_fraction=0 must be > 0"),
+    ],
+)
+def test_a_split_that_cannot_be_made_says_which_class_and_how_many(y, share, message):
+    with pytest.raises(ValueError, match=message):
+        SheafClassifier(**SMALL, early_stopping=True, validation_fraction=share).fit(X, y)
+
+
+def test_every_class_is_trained_on_or_the_split_is_refused():
+    estimator, rows, seen = (
+        SheafClassifier(early_stopping=True, validation_fraction=0.6),
+        np.eye(3)[[0, 0, 1, 1] + [2] * 60],
+        set(),
+    )
+    estimator.classes_ = np.arange(3)
+    for seed in range(40):
+        try:
+            trained_X, held_X, trained, held = estimator._split(
+                X, rows, np.random.default_rng(seed)
+            )
+        except ValueError as error:
+            seen.add(re.search(r"holds back every sample of the class ([01])", str(error))[1])
+        else:
+            seen.add("parted")
+            assert trained.any(axis=0).all() and len(held) == 39
+            np.testing.assert_array_equal(
+                np.sort(np.vstack([trained_X, held_X]), axis=0), np.sort(X, axis=0)
+            )
+    assert "parted" in seen
+
+
+@pytest.mark.filterwarnings("error:overflow encountered")
+def test_a_validation_sample_too_far_away_is_named():
+    """One sample lies far out: with other samples it is trained on, and held back it overflows."""
+    x, said = X[:20].copy(), []
+    x[0, 0] = 1.7e308
+    for seed in range(6):
+        try:
+            SheafRegressor(
+                **SMALL | {"random_state": seed}, early_stopping=True, validation_fraction=0.5
+            ).fit(x, Y[:20])
+        except TrainingDiverged as error:  # and no warning of NumPy's
+            said.append(str(error))
+    assert 0 < len(said) < 6
+    for message in said:
+        assert re.match(
+            r"on the validation samples, which hold numbers up to \S+e\+308 in the units of"
+            r" training, the forward pass overflows at",
+            message,
+        )
+
+
+def test_masked_entries_are_refused_in_every_call():
+    masked = np.ma.array(X, mask=False)
+    np.testing.assert_array_equal(
+        SheafRegressor(**SMALL).fit(masked, Y).predict(masked),
+        SheafRegressor(**SMALL).fit(X, Y).predict(X),
+    )
+    masked[2, 1] = np.ma.masked
+    labels, classes = np.ma.array(Y[:, 0]), np.ma.array(MANY)
+    labels[4] = classes[5] = np.ma.masked
+    for estimator, y, hidden in (
+        (SheafRegressor(**SMALL), Y[:, 0], labels),
+        (SheafClassifier(**SMALL), MANY, classes),
+    ):
+        for call in (estimator.fit, estimator.partial_fit):
+            with pytest.raises(
+                ValueError, match=r"X is masked at index \(2, 1\), expected no masked entries"
+            ):
+                call(masked, y)
+            with pytest.raises(ValueError, match=r"y is masked at index \([45],\)"):
+                call(X, hidden)
+        estimator.fit(X, y)
+        for call in (
+            estimator.predict,
+            lambda x: estimator.score(x, y),
+            getattr(estimator, "predict_log_proba", estimator.predict),
+        ):
+            with pytest.raises(ValueError, match=r"X is masked at index \(2, 1\)"):
+                call(masked)
+        with pytest.raises(ValueError, match="y is masked"):
+            estimator.score(X, hidden)
+    with pytest.raises(ValueError, match=r"classes is masked at index \(1,\)"):
+        SheafClassifier(**SMALL).partial_fit(
+            X, MANY, classes=np.ma.array([0, 1, 2, 3, 4, 5], mask=[0, 1, 0, 0, 0, 0])
+        )
 
 
 def test_bad_labels_and_calls_are_named():
