@@ -230,10 +230,6 @@ class Frozen:
         """L as dense matrices: (B, n, n)."""
         return self._each(Frozen.laplacian, np.eye(self.n))
 
-    def inverse_matrix(self) -> np.ndarray:
-        """L⁻¹ as dense matrices, by substitution: (B, n, n)."""
-        return self.each_free(lambda part, v: part.solve(v)[0])
-
     def stresses(self) -> np.ndarray:
         """A (AᵀA)⁻¹, A's pseudo-inverse transposed, a row for each free coordinate: (B, n, width + springs)."""
         return self.each_free(lambda part, v: part.solve(v)[1])

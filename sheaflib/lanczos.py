@@ -46,7 +46,7 @@ def largest(apply: Callable, start: np.ndarray, tol: float = 1e-9, basis: int = 
             scale = np.frexp(np.abs(w).max(axis=1))[1]
         w = np.ldexp(w, -scale[:, None])
         if not np.isfinite(w).all():
-            raise OverflowError("Lanczos: the operator leaves float64")
+            raise OverflowError("Lanczos: what the operator returns leaves float64: an entry is beyond 1e308")
         j += 1
         alpha = np.einsum("bn,bn->b", w, Q[:, j - 1])
         w -= alpha[:, None] * Q[:, j - 1]                 # first, and alone: it is the largest part, and what follows takes its rounding out

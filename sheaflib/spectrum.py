@@ -27,6 +27,7 @@ from sheaflib.sheaf import NeuralSheaf
 
 DENSE = 400            # up to this many free coordinates a dense symmetric eigensolver is used
 UNIT = 8 * np.finfo(float).eps      # what rounding does in a few passes, relative to each entry
+SURE = 1e-12            # the error of λ₁ that dense solvers do not try to lower
 REFINEMENTS = 2        # of L⁻¹, where pins cut a gain and a projection cancels
 NOISE = 1e10           # how much a gain that is cut may exceed a singular value of A⁺
 SMALL = 2000           # free coordinates up to which singular values help where no refinement does
@@ -95,11 +96,13 @@ def eigenvalues(sheaf: NeuralSheaf, pattern, pins: ResolvedPins | None = None, z
     frozen = Frozen(sheaf, sheaf.one_pattern(pattern), pins, z, output_force)
     if not frozen.n:
         return np.zeros(0)
-    sizes = np.linalg.svd(_finite(frozen.root(), "L")[0], compute_uv=False)[::-1]
-    give = np.linalg.svd(_finite(frozen.stresses(), "L⁻¹")[0], compute_uv=False)
-    gain = np.linalg.norm(frozen.gain()[0], 2) if len(frozen.held) else give[0]
-    by_inverse = np.maximum(gain, give[0]) < give * np.minimum(sizes[-1] * give, NOISE)
-    return np.sort(np.where(by_inverse, 1 / np.where(by_inverse, give, 1), sizes)**2)
+    with np.errstate(over="ignore", invalid="ignore"):
+        sizes = np.linalg.svd(_finite(frozen.root(), "L")[0], compute_uv=False)[::-1]
+        give = np.linalg.svd(_finite(frozen.stresses(), "L⁻¹")[0], compute_uv=False)
+        gain = np.linalg.norm(frozen.gain()[0], 2) if len(frozen.held) else give[0]
+        by_inverse = np.maximum(gain, give[0]) < give * np.minimum(sizes[-1] * give, NOISE)
+        _finite(give**2, "L⁻¹")
+        return _finite(np.sort(np.where(by_inverse, 1 / np.maximum(give, TINY), sizes)**2), "L")
 
 
 @dataclass(frozen=True, eq=False)
@@ -187,7 +190,7 @@ def extremes(sheaf: NeuralSheaf, pattern, pins: ResolvedPins | None = None, z=No
         return Extremes(np.full(len(frozen), np.inf), zero, nothing, nothing, zero, zero, (0, 0), 0, 0, zero, zero)
     by_matrix = frozen.n <= dense
     solver = partial(_dense if by_matrix else _lanczos, tol=tol, seed=whole("seed", seed, least=0))
-    low = _in_parts(frozen, partial(_low, solver=partial(solver, least=least), tol=tol), by_matrix)
+    low = _in_parts(frozen, partial(_low, solver=partial(solver, least=least), enough=SURE if by_matrix else tol), by_matrix)
     high = _in_parts(frozen, partial(_high, solver=solver), by_matrix)
     return Extremes(low.value, high.value, frozen.embed(low.vector), frozen.embed(high.vector), low.residual, high.residual,
                     (low.steps, high.steps), frozen.n, frozen.n if by_matrix else low.fewest, low.error, high.error)
@@ -200,7 +203,7 @@ def smallest(sheaf: NeuralSheaf, pattern, pins: ResolvedPins | None = None, z=No
     if not frozen.n:
         return np.full(len(frozen), np.inf)
     solver = partial(_lanczos, tol=tol, seed=whole("seed", seed, least=0))
-    low = _in_parts(frozen, partial(_low, solver=solver, tol=tol), False)
+    low = _in_parts(frozen, partial(_low, solver=solver, enough=tol), False)
     return _known(low.value, low.error)
 
 
@@ -222,12 +225,13 @@ class _Found(NamedTuple):
 
 
 class _End(NamedTuple):
-    """One end of the spectrum: values, unit vectors, relative residuals and errors, steps, fewest steps."""
+    """One end of the spectrum: values, unit vectors, relative residuals, errors, residuals that a solver meant to leave, steps, fewest steps."""
 
     value: np.ndarray
     vector: np.ndarray
     residual: np.ndarray
     error: np.ndarray
+    left: np.ndarray
     steps: int
     fewest: int
 
@@ -236,18 +240,19 @@ def _in_parts(frozen: Frozen, find: Callable, by_matrix: bool) -> _End:
     """What `find` finds, for as many samples at once as a cache holds, or a dense solver's memory."""
     each = frozen.n**2 * 8 if by_matrix else max(BASIS * frozen.n, frozen.width * (1 + len(frozen.held)))
     together = max(1, (AT_ONCE if by_matrix else ROOM) // each)
-    found = [find(frozen.samples(slice(i, i + together))) for i in range(0, len(frozen), together)]
+    with np.errstate(over="ignore", invalid="ignore"):
+        found = [find(frozen.samples(slice(i, i + together))) for i in range(0, len(frozen), together)]
     steps, fewest = max(part.steps for part in found), min(part.fewest for part in found)
-    return _End(*(np.concatenate(column) for column in list(zip(*found))[:4]), steps, fewest)
+    return _End(*(np.concatenate(column) for column in list(zip(*found))[:5]), steps, fewest)
 
 
-def _low(frozen: Frozen, solver: Callable, tol: float) -> _End:
-    """λ₁ by L⁻¹; where pins cut a gain so that more than tol is lost, by a refined L⁻¹, and where that is not enough, by a matrix."""
+def _low(frozen: Frozen, solver: Callable, enough: float) -> _End:
+    """λ₁ by L⁻¹; where pins cut a gain so that more than `enough` is lost, by a refined L⁻¹, and where that does not help, by a matrix."""
     low = _settled(frozen, solver(frozen, Frozen.inverse), 0)
     if not len(frozen.held):
         return low
     for refinements in (REFINEMENTS, None):
-        again = np.flatnonzero(~(low.error <= np.maximum(tol, 2 * low.residual)))
+        again = np.flatnonzero(~(low.error <= np.maximum(enough, 2 * low.left)))
         if not len(again) or refinements is None and frozen.n > SMALL:
             return low
         part = frozen.samples(again)
@@ -256,7 +261,7 @@ def _low(frozen: Frozen, solver: Callable, tol: float) -> _End:
         else:
             found = _settled(part, solver(part, partial(Frozen.inverse, refinements=refinements)), refinements)
         better = (found.error < low.error[again]) & (found.error < 1)
-        for mine, theirs in zip(low[:4], found[:4]):
+        for mine, theirs in zip(low[:5], found[:5]):
             mine[again[better]] = theirs[better]
         low = low._replace(steps=low.steps + found.steps, fewest=min(low.fewest, found.fewest or low.fewest))
     return low
@@ -272,7 +277,7 @@ def _settled(frozen: Frozen, found: _Found, refinements: int) -> _End:
     y, r = frozen.solve(v, refinements)
     size, force = _norm(y), _norm(r)
     if not (np.isfinite(size) & np.isfinite(force**2)).all():
-        raise OverflowError("λ₁: L⁻¹ leaves float64")
+        raise OverflowError("L⁻¹ leaves float64: 1/λ₁ is beyond 1e308")
     y, r = y / size[:, None], r / force[:, None]
     rounding = UNIT * (1 + 2 * frozen.leverage(y, r) * (size / force))
     if refinements:
@@ -284,7 +289,7 @@ def _settled(frozen: Frozen, found: _Found, refinements: int) -> _End:
         lost += lost**2
     residual = _norm(y * (size / force**2)[:, None] - v)
     error = residual * residual / np.maximum(residual, found.apart) + rounding + lost
-    return _End(1 / force**2, v, residual, np.where(error < 1, error, np.inf), found.steps, found.steps)
+    return _End(1 / force**2, v, residual, np.where(error < 1, error, np.inf), found.residual / found.value, found.steps, found.steps)
 
 
 def _by_root(frozen: Frozen) -> _End:
@@ -292,7 +297,7 @@ def _by_root(frozen: Frozen) -> _End:
     left, sizes, right = np.linalg.svd(frozen.root(), full_matrices=False)
     u, v, s = left[:, :, -1], right[:, -1].copy(), sizes[:, -1]
     residual = np.hypot(_norm(frozen.stress(v) - s[:, None] * u), _norm(frozen.load(u) - s[:, None] * v)) / s
-    return _End(s**2, v, residual, 2 * (residual + UNIT * sizes[:, 0] / s), 0, 0)
+    return _End(s**2, v, residual, 2 * (residual + UNIT * sizes[:, 0] / s), residual, 0, 0)
 
 
 def _high(frozen: Frozen, solver: Callable) -> _End:
@@ -302,7 +307,7 @@ def _high(frozen: Frozen, solver: Callable) -> _End:
     force, residual = _norm(r), found.residual / found.value
     rounding = UNIT * (1 + 2 * frozen.leverage(v, r / force[:, None]) / force)
     error = residual * residual / np.maximum(residual, found.apart) + rounding
-    return _End(found.value, v, residual, error, found.steps, found.steps)
+    return _End(found.value, v, residual, error, residual, found.steps, found.steps)
 
 
 def _dense(frozen: Frozen, operator: Callable, **_) -> _Found:
@@ -337,7 +342,7 @@ def _known(values: np.ndarray, errors: np.ndarray) -> np.ndarray:
 
 def _finite(matrix: np.ndarray, name: str) -> np.ndarray:
     if not np.isfinite(matrix).all():
-        raise OverflowError(f"{name} leaves float64")
+        raise OverflowError(f"{name} leaves float64: one of its entries is beyond 1e308")
     return matrix
 
 
