@@ -2,6 +2,9 @@
 
 δ, δᵀ, L = δᵀ diag(w) δ + Γ and L⁻¹, each by passes over the weights: forward substitution is a forward pass with injections, backward
 substitution is back-propagation. With a_out the output edge is linearised, a_out − J_φ z^{k+1}, one more pair of passes' last step.
+
+L = AᵀA, the rows of A being √w δ and √γ, its columns the free coordinates. L⁻¹ never multiplies A by itself: its error is a few
+roundings times what the entries of A weigh in the answer (`leverage`), not times the condition number of L.
 """
 
 from __future__ import annotations
@@ -12,10 +15,10 @@ from sheaflib.checks import real_array
 from sheaflib.forces import check_output_force
 from sheaflib.pins import ResolvedPins, resolve
 from sheaflib.sheaf import NeuralSheaf, check_sheaf
-from sheaflib.substitution import inject, send_back
+from sheaflib.substitution import held_backward, held_forward, inject, send_back
 
 AT_ONCE = 2**24        # entries of a dense array that are made in one go
-ROUNDING = 1e-14       # eigenvalues of J_φ this small, relative to its largest, are 0
+PROBES = 4             # passes that estimate what rounding does
 
 
 class Frozen:
@@ -42,6 +45,7 @@ class Frozen:
         if pins:
             self.springs[pins.soft_index] = pins.gamma
         self.held = np.flatnonzero(~self.free | (self.springs > 0))
+        self.springy = np.flatnonzero(self.springs)
         self.n = int(self.free.sum())
 
     def __len__(self) -> int:
@@ -50,11 +54,13 @@ class Frozen:
     def __repr__(self):
         return f"Frozen({len(self)} patterns, {self.n} free coordinates of {self.width})"
 
-    def samples(self, rows: slice) -> Frozen:
-        """The same for some of the samples."""
+    def samples(self, rows) -> Frozen:
+        """The same for some of the samples, a slice or indices."""
         part = object.__new__(Frozen)
-        part.__dict__ = {name: value for name, value in self.__dict__.items() if not name.startswith("_")}
+        part.__dict__ = self.__dict__.copy()
         part.pattern, part.J = self.pattern[rows], None if self.J is None else self.J[rows]
+        if "_kept" in self.__dict__:
+            part._kept, part._sizes = self._kept[rows], self._sizes[rows]
         return part
 
     # δ, δᵀ and their inverses on all coordinates, those that are held included: (B, width) -> (B, width) -------------------------
@@ -100,32 +106,109 @@ class Frozen:
             out += self.springs * full
         return out if self.n == self.width else out[:, self.free]
 
-    def inverse(self, v: np.ndarray) -> np.ndarray:
-        """L⁻¹ v: one pass each way. With h pinned coordinates three, a correction of rank h, and h vectors kept a sample."""
-        if not len(self.held):
-            return self.forward(self.backward(v) / self.weights)
-        found = self._pinned_inverse(v)
-        return found + self._pinned_inverse(v - self.laplacian(found))        # once more, for what cancelled
+    def inverse(self, v: np.ndarray, refinements: int = 0) -> np.ndarray:
+        """L⁻¹ v, as `solve` finds it."""
+        return self.solve(v, refinements)[0]
 
-    def _pinned_inverse(self, v: np.ndarray) -> np.ndarray:
-        eta = self.backward(self.embed(v)) / np.sqrt(self.weights)
-        eta -= (self._pinned @ (eta[:, None] @ self._pinned).swapaxes(1, 2))[:, :, 0]
-        out = self.forward(eta / np.sqrt(self.weights))
-        return out if self.n == self.width else out[:, self.free]
+    def solve(self, v: np.ndarray, refinements: int = 0) -> tuple[np.ndarray, np.ndarray]:
+        """y = L⁻¹ v (B, n) and its stresses A y (B, width + springs), by one pass each way.
+
+        Clamped coordinates are left out of both passes, which so meet no gain that they cut. What the edges into them and the springs
+        take is a projection of rank h, with h vectors kept a sample. It may cancel: each refinement, of two more passes each way, makes
+        y and the stresses r better together, from r − A y and v − Aᵀr.
+        """
+        y, r = self._project(self.embed(v))
+        for _ in range(refinements if len(self.held) else 0):
+            more, stress = self._project(self.embed(v - self.load(r)), self.stress(y) - r)
+            y, r = y + more, r + stress
+        return y, r
+
+    def _project(self, v: np.ndarray, p: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """y and r with r − A y = p and Aᵀr = v, v (B, width) being 0 where clamped."""
+        root = np.sqrt(self.weights)
+        r = self._backward_free(v) / root
+        if not len(self.held):
+            return self.forward(r / root), r
+        r = np.hstack([r, np.zeros((len(r), len(self.springy)))])
+        if p is not None:
+            r -= p
+        for _ in range(2):                                                    # twice: what is left may be small
+            r -= (self._balanced @ (r[:, None] @ self._balanced).swapaxes(1, 2))[:, :, 0]
+        y = self._forward_free(r[:, :self.width] / root)
+        return y if self.n == self.width else y[:, self.free], r if p is None else r + p
 
     @property
-    def _pinned(self) -> np.ndarray:
-        """What pins take from an injection: the upper rows of Q, (B, width, h), where [G w^-½ | Γ^-½]ᵀ = QR.
+    def _balanced(self) -> np.ndarray:
+        """An orthonormal basis of the stresses that balance, Aᵀr = 0: (B, width + springs, h), one for each clamped coordinate and spring.
 
-        G are the rows of δ⁻¹ at the pins; Γ⁻¹ = 0 where clamped.
+        A stress of 1 in the edge into a clamped coordinate, or in a spring, is balanced by those that back-propagation finds.
         """
         if "_kept" not in self.__dict__:
-            springs = self.springs[self.held]
-            give = np.sqrt(np.divide(1.0, springs, out=np.zeros(len(springs)), where=springs > 0))
-            give = np.broadcast_to(np.diag(give), (len(self), len(give), len(give)))
-            rows = np.concatenate([self.rows(self.held) / np.sqrt(self.weights), give], axis=2)
-            self._kept = np.linalg.qr(rows.swapaxes(1, 2)).Q[:, :self.width]
+            clamped, root = np.flatnonzero(~self.free), np.sqrt(self.weights)
+            unit = np.zeros((len(clamped) + len(self.springy), self.width))
+            unit[np.arange(len(clamped)), clamped] = root[clamped]
+            unit[np.arange(len(clamped), len(unit)), self.springy] = -np.sqrt(self.springs[self.springy])
+            edges = self._each(Frozen._backward_free, unit) / root
+            springs = np.eye(len(unit))[:, len(clamped):]
+            rows = np.concatenate([edges, np.broadcast_to(springs, (len(self), *springs.shape))], axis=2)
+            self._sizes = np.linalg.norm(rows, axis=2)
+            self._kept = np.linalg.qr(rows.swapaxes(1, 2)).Q
         return self._kept
+
+    def cancelled(self, v: np.ndarray, r: np.ndarray) -> np.ndarray:
+        """How much |r|², r = A L⁻¹v, may change per relative change of what the projection in it was made of, over |r|²: (B,)."""
+        if not len(self.held):
+            return np.zeros(len(v))
+        whole = np.linalg.norm(self._backward_free(self.embed(v)) / np.sqrt(self.weights), axis=1)
+        ends = np.hstack([r[:, :self.width][:, ~self.free], r[:, self.width:]])
+        return 2 * (whole + (self._sizes * np.abs(ends)).sum(axis=1)) / np.linalg.norm(r, axis=1)
+
+    def _forward_free(self, f: np.ndarray) -> np.ndarray:
+        """δ_FF⁻¹ f on the free coordinates F, and 0 on the clamped ones: (B, width) -> (B, width)."""
+        if self.n == self.width:
+            return self.forward(f)
+        N = self.sheaf.N
+        v, _ = held_forward(self.sheaf, f[:, :N], self.pattern, ~self.free[None, :N])
+        return v if self.J is None else np.hstack([v, np.where(self.free[N:], f[:, N:] + self._output(v[:, self.last]), 0.0)])
+
+    def _backward_free(self, g: np.ndarray) -> np.ndarray:
+        """δ_FF⁻ᵀ(g_F − δ_CFᵀ g_C) on the free coordinates F, and g_C on the clamped ones C: (B, width) -> (B, width)."""
+        if self.n == self.width:
+            return self.backward(g)
+        N = self.sheaf.N
+        own = g[:, :N].copy()
+        if self.J is not None:
+            own[:, self.last] += np.where(self.free[self.last], self._output(g[:, N:]), 0.0)
+        own = held_backward(self.sheaf, own, self.pattern, ~self.free[None, :N])
+        return own if self.J is None else np.hstack([own, g[:, N:]])
+
+    # A and Aᵀ: (B, n) -> (B, width + springs) and back -------------------------------------------------------------------------
+
+    def stress(self, v: np.ndarray) -> np.ndarray:
+        """A v: √w δv of every edge, then √γ v of every spring."""
+        full = self.embed(v)
+        edges = self.push(full) * np.sqrt(self.weights)
+        return np.hstack([edges, np.sqrt(self.springs[self.springy]) * full[:, self.springy]])
+
+    def load(self, r: np.ndarray) -> np.ndarray:
+        """Aᵀ r."""
+        out = self.pull(np.sqrt(self.weights) * r[:, :self.width])
+        out[:, self.springy] += np.sqrt(self.springs[self.springy]) * r[:, self.width:]
+        return out if self.n == self.width else out[:, self.free]
+
+    def leverage(self, v: np.ndarray, r: np.ndarray, seed: int = 0) -> np.ndarray:
+        """About how much rᵀA v changes per relative change of the entries of A, (B,): Σ_i |r_i| (Σ_j A_ij² v_j²)^½.
+
+        The inner sums are those of F estimated by `PROBES` passes with random multiples of v, so that no entry need be known.
+        """
+        full, rng = self.embed(v), np.random.default_rng(seed)
+        squares = np.zeros_like(full)
+        for _ in range(PROBES):
+            some = rng.standard_normal((1, self.width)) * full
+            squares += (self.push(some) - some)**2
+        stress = np.sqrt(self.weights) * (np.abs(full) + np.sqrt(squares / PROBES))
+        springs = np.sqrt(self.springs[self.springy]) * np.abs(full[:, self.springy])
+        return (np.abs(r) * np.hstack([stress, springs])).sum(axis=1)
 
     def embed(self, v: np.ndarray) -> np.ndarray:
         """v (B, n) among all coordinates, 0 where clamped: (B, width)."""
@@ -147,9 +230,19 @@ class Frozen:
         """L as dense matrices: (B, n, n)."""
         return self._each(Frozen.laplacian, np.eye(self.n))
 
-    def inverse_matrix(self) -> np.ndarray:
-        """L⁻¹ as dense matrices, by substitution: (B, n, n)."""
-        return self._each(Frozen.inverse, np.eye(self.n))
+    def stresses(self) -> np.ndarray:
+        """A (AᵀA)⁻¹, A's pseudo-inverse transposed, a row for each free coordinate: (B, n, width + springs)."""
+        return self.each_free(lambda part, v: part.solve(v)[1])
+
+    def each_free(self, apply) -> np.ndarray:
+        """A map of every sample, (B, n) -> (B, m), on every free coordinate's unit vector: (B, n, m)."""
+        if len(self.held):
+            self._balanced                                                    # kept, so that it is found once a sample
+        return self._each(apply, np.eye(self.n))
+
+    def gain(self) -> np.ndarray:
+        """δ_FF⁻ᵀ over √w, what `stresses` is before the clamped edges and the springs take their part: (B, n, width)."""
+        return self._each(Frozen._backward_free, self.embed(np.eye(self.n))) / np.sqrt(self.weights)
 
     def root(self) -> np.ndarray:
         """A with L = AᵀA, the rows √w δ and √γ, the columns of the free coordinates: (B, rows, n)."""
@@ -158,17 +251,17 @@ class Frozen:
         return np.concatenate([columns, springs[:, :, self.springs > 0]], axis=2).swapaxes(1, 2)
 
     def _each(self, apply, vectors: np.ndarray) -> np.ndarray:
-        """A map of every sample on all of `vectors` (m, k): (B, m, k), some samples at a time."""
-        m, k = vectors.shape
-        out = np.empty((len(self), m, k))
-        step = max(1, AT_ONCE // max(1, m * self.width))
+        """A map of every sample on all of `vectors` (m, k): (B, m, …), some samples at a time, with pins one by one."""
+        m, out = len(vectors), []
+        step = 1 if "_kept" in self.__dict__ else max(1, AT_ONCE // max(1, m * self.width))
         for start in range(0, len(self), step):
             part = self.samples(slice(start, start + step))
             count = len(part)
             part.pattern = np.repeat(part.pattern, m, axis=0)
             part.J = None if part.J is None else np.repeat(part.J, m, axis=0)
-            out[start:start + step] = apply(part, np.tile(vectors, (count, 1))).reshape(count, m, k)
-        return out
+            found = apply(part, np.tile(vectors, (count, 1)))
+            out.append(found.reshape(count, m, found.shape[1]))
+        return np.concatenate(out)
 
 
 def resolved(sheaf: NeuralSheaf, pins, n_batch: int, augmented: bool) -> ResolvedPins | None:
@@ -195,9 +288,12 @@ def output_maps(sheaf: NeuralSheaf, z, n_batch: int, output_force: str) -> np.nd
     J = output.jacobian_product(np.repeat(z, n, axis=0), np.tile(np.eye(n), (n_batch, 1))).reshape(n_batch, n, n)
     if check_output_force(output_force) == "jacobian":
         return J
-    values, vectors = np.linalg.eigh(J)
-    values = np.where(values > ROUNDING * values[:, -1:], values, 0)          # the root of rounding would not be rounding
-    return (vectors * np.sqrt(values)[:, None, :]) @ vectors.swapaxes(1, 2)
+    if output.name == "sigmoid":
+        return np.sqrt(J)                                                     # J is diagonal
+    half = np.sqrt(output.value(z))                                           # J = CᵀC, C = (I − hhᵀ) diag(h), h = √φ a unit vector
+    C = (np.eye(n) - half[:, :, None] * half[:, None]) * half[:, None]
+    _, sizes, vectors = np.linalg.svd(C)                                      # of C: the root of J's rounding would not be rounding
+    return (vectors.swapaxes(1, 2) * sizes[:, None]) @ vectors
 
 
 def check_output_pins(sheaf: NeuralSheaf, pins: ResolvedPins | None, output_force: str) -> None:

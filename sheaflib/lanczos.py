@@ -33,14 +33,20 @@ def largest(apply: Callable, start: np.ndarray, tol: float = 1e-9, basis: int = 
 
     Stops when every sample's value is good to about tol, relative: |r₁| ≤ tol · θ, or (|r₁|² + … + |r_m|²)/(θ₁ − θ_{m+1}) ≤ tol · θ for some
     m, r_i the residual of the i-th largest Ritz value: a cluster of m does not hold it up. Not before
-    `least` steps. ArithmeticError when `most` steps are not enough.
+    `least` steps. ArithmeticError when `most` steps are not enough, OverflowError when the operator leaves float64.
     """
     n_batch, n = start.shape
+    scale = None
     Q, T = np.zeros((n_batch, basis + 1, n)), np.zeros((n_batch, basis, basis))
     Q[:, 0] = start / np.linalg.norm(start, axis=1, keepdims=True)
     j = 0
     for steps in range(1, most + 1):
         w = apply(Q[:, j])
+        if scale is None:                                 # a power of two, so that squares neither overflow nor underflow
+            scale = np.frexp(np.abs(w).max(axis=1))[1]
+        w = np.ldexp(w, -scale[:, None])
+        if not np.isfinite(w).all():
+            raise OverflowError("Lanczos: what the operator returns leaves float64: an entry is beyond 1e308")
         j += 1
         alpha = np.einsum("bn,bn->b", w, Q[:, j - 1])
         w -= alpha[:, None] * Q[:, j - 1]                 # first, and alone: it is the largest part, and what follows takes its rounding out
@@ -59,7 +65,8 @@ def largest(apply: Callable, start: np.ndarray, tol: float = 1e-9, basis: int = 
         if steps >= least and ((residual <= allowed) | _close(theta, (beta[:, None] * S[:, -1])**2, allowed)).all() or j >= n:
             vector = (S[:, None, :, -1] @ Q[:, :j])[:, 0]
             size = np.linalg.norm(vector, axis=1, keepdims=True)
-            return Ritz(theta[:, -1], np.where(size > 0.5, vector / np.maximum(size, 0.5), Q[:, 0]), residual, steps)
+            vector = np.where(size > 0.5, vector / np.maximum(size, 0.5), Q[:, 0])
+            return Ritz(np.ldexp(theta[:, -1], scale), vector, np.ldexp(residual, scale), steps)
         if j == basis:
             Q[:, :KEPT] = S[:, :, -KEPT:].swapaxes(1, 2) @ Q[:, :basis]
             T[:] = 0

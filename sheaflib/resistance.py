@@ -21,7 +21,8 @@ from sheaflib.sheaf import NeuralSheaf, check_sheaf
 class Resistance:
     """ρ of one stalk of dimension m, for every sample: `total` (B, m, m), and its parts by edge; G (B, m, N), its rows of δ_Ω⁻¹.
 
-    An edge has the resistance G_e G_eᵀ/w_e; edges beyond the stalk have none.
+    An edge has the resistance G_e G_eᵀ/w_e; edges beyond the stalk have none. What is solved is solved by G diag(w)^-½ itself, whose
+    condition number is the root of that of ρ.
     """
 
     sheaf: NeuralSheaf
@@ -30,7 +31,12 @@ class Resistance:
     @cached_property
     def edges(self) -> dict[str, np.ndarray]:
         """ρ_e of every edge: edge name -> (B, m, m); their sum is `total`."""
-        return {e.name: self.G[:, :, e.rows] @ self.G[:, :, e.rows].swapaxes(1, 2) / self.sheaf.edge_weights[e.name] for e in self._edges}
+        return {e.name: self._root[:, :, e.rows] @ self._root[:, :, e.rows].swapaxes(1, 2) for e in self._edges}
+
+    @cached_property
+    def _root(self) -> np.ndarray:
+        """G diag(w)^-½, with ρ = _root _rootᵀ: (B, m, N)."""
+        return self.G / np.sqrt(self.sheaf.row_weights[:self.sheaf.N])
 
     @cached_property
     def total(self) -> np.ndarray:
@@ -40,7 +46,7 @@ class Resistance:
     @property
     def norm(self) -> np.ndarray:
         """λ_max(ρ), so that λ₁ ≤ 1/λ_max(ρ): (B,); for one output ρ itself."""
-        return np.linalg.eigvalsh(self.total)[:, -1]
+        return np.linalg.norm(self._root, 2, axis=(1, 2))**2
 
     def injections(self, error, spring: float = np.inf) -> np.ndarray:
         """η = δω − c at equilibrium when the stalk is moved by `error` (B, m), or pulled so by a spring γ: (B, N).
@@ -55,8 +61,15 @@ class Resistance:
         if len(error) != n_batch:
             raise ValueError(f"error has {len(error)} rows, expected {n_batch}: one a sample")
         spring = np.inf if np.ndim(spring) == 0 and spring == np.inf else positive("spring", spring)
-        current = np.linalg.solve(self.total + np.eye(m) / spring, error[:, :, None])
-        return (self.G.swapaxes(1, 2) @ current)[:, :, 0] / self.sheaf.row_weights[:self.sheaf.N]
+        rows = np.concatenate([self._root, np.broadcast_to(np.eye(m) / np.sqrt(spring), (n_batch, m, m))], axis=2)
+        size = np.linalg.norm(rows, axis=2, keepdims=True)                                    # the gains of the coordinates may differ much
+        Q, R = np.linalg.qr((rows / size).swapaxes(1, 2))                                     # ρ + I/γ = diag(size) RᵀR diag(size)
+        stress = (Q @ np.linalg.solve(R.swapaxes(1, 2), error[:, :, None] / size))[:, :, 0]
+        stress, stretch = stress[:, :self.sheaf.N], stress[:, self.sheaf.N:]
+        if np.isfinite(spring):                                                               # a weak one takes most, and tells the current
+            current = np.sqrt(spring) * stretch
+            stress = np.where((self.norm * spring < 1)[:, None], (current[:, None] @ self._root)[:, 0], stress)
+        return stress / np.sqrt(self.sheaf.row_weights[:self.sheaf.N])
 
     def discord(self, error, spring: float = np.inf) -> dict[str, np.ndarray]:
         """Discord ‖η_e‖² of every edge at that equilibrium, by weights, pattern and error alone: edge name -> (B,).

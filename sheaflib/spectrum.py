@@ -3,31 +3,43 @@
 λ₁ = 1/‖δ⁻¹‖² and δ⁻¹ is a forward pass with injections, δ⁻ᵀ back-propagation: both ends of the spectrum cost a few dozen passes over
 the weights (derived). The paper calls λ₁ of this Dirichlet problem "Fiedler". With an output φ ≠ identity the augmented Laplacian
 adds the block a_out and the edge a_out − J_φ z^{k+1}, linearised at a state.
+
+Let A have the rows √w δ and √γ, so that L = AᵀA. Everything small is found by L⁻¹, which is formed from A and never from L: vᵀLv
+of a computed v holds what rounding left of the top of the spectrum, an error of some 1e-16 κ(L), and is of no use for λ₁.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import partial
-from typing import Callable
+from typing import Callable, NamedTuple
 
 import numpy as np
 import scipy.sparse as sparse
 
 from sheaflib.checks import positive, whole
 from sheaflib.forces import check_output_force
-from sheaflib.frozen import Frozen, check_output_pins, output_maps, resolved
-from sheaflib.lanczos import BASIS, Ritz, largest
+from sheaflib.frozen import AT_ONCE, Frozen, check_output_pins, output_maps, resolved
+from sheaflib.lanczos import BASIS, largest
 from sheaflib.pins import ResolvedPins
 from sheaflib.sheaf import NeuralSheaf
 
 DENSE = 400            # up to this many free coordinates a dense symmetric eigensolver is used
-AGREE = 1e-6           # λ₁ by two routes
+UNIT = 8 * np.finfo(float).eps      # what rounding does in a few passes, relative to each entry
+SURE = 1e-12            # the error of λ₁ that dense solvers do not try to lower
+REFINEMENTS = 2        # of L⁻¹, where pins cut a gain and a projection cancels
+NOISE = 1e10           # how much a gain that is cut may exceed a singular value of A⁺
+SMALL = 2000           # free coordinates up to which singular values help where no refinement does
+TINY = np.finfo(float).tiny
+SAID = 1e-3            # relative errors from here on are shown: those of the digits that are
 ROOM = 2**21           # entries that the Lanczos vectors of the samples treated at once may have: a cache's size
 
 
 def bound(sheaf: NeuralSheaf, pins: ResolvedPins | None = None, augmented: bool = False, output_force: str = "jacobian") -> float:
     """λ_max ≤ max_e w_e · (1 + max_u (Σ_{e leaving u} ‖F_e‖²)^½)² + max γ, for every pattern (derived).
+
+    OverflowError where this is no float64.
 
     >>> from sheaflib.network import Network
     >>> round(bound(NeuralSheaf(Network.mlp([[[1.0]], [[1.0]]]))), 12)
@@ -36,17 +48,22 @@ def bound(sheaf: NeuralSheaf, pins: ResolvedPins | None = None, augmented: bool 
     pins = resolved(sheaf, pins, 1, augmented)
     if augmented:
         check_output_pins(sheaf, pins, output_force)
-    squares = dict.fromkeys(sheaf.layout.names, 0.0)
+    norms = dict.fromkeys(sheaf.layout.names, 0.0)                            # hypot: squares could leave float64
     for node in sheaf.network.nodes:
         for name in node.inputs:
-            if name in squares:
-                squares[name] += node.operation.norm**2
+            if name in norms:
+                norms[name] = math.hypot(norms[name], node.operation.norm)
     if augmented and not sheaf.network.output.is_identity:
-        norm = sheaf.network.output.norm
-        squares[sheaf.network.nodes[-1].name] += norm**2 if check_output_force(output_force) == "jacobian" else norm
+        norm, last = sheaf.network.output.norm, sheaf.network.nodes[-1].name
+        norms[last] = math.hypot(norms[last], norm if check_output_force(output_force) == "jacobian" else math.sqrt(norm))
     weight = max(w for e, w in sheaf.edge_weights.items() if augmented or e != "output")
     stiffness = pins.gamma.max() if pins is not None and len(pins.gamma) else 0.0
-    return float(weight * (1 + np.sqrt(max(squares.values())))**2 + stiffness)
+    with np.errstate(over="ignore"):
+        found = float(np.square(np.sqrt(weight) * (1 + max(norms.values()))) + stiffness)
+    if found == np.inf:
+        raise OverflowError(f"the bound of λ_max leaves float64: the largest edge weight is {weight:.3g}, the largest norm of the maps "
+                            f"that leave a stalk {max(norms.values()):.3g}")
+    return found
 
 
 def laplacian(sheaf: NeuralSheaf, pattern, pins: ResolvedPins | None = None, z=None, output_force: str = "jacobian") -> sparse.csr_array:
@@ -70,8 +87,22 @@ def augmented_coboundary(sheaf: NeuralSheaf, pattern, z, output_force: str = "ja
 
 
 def eigenvalues(sheaf: NeuralSheaf, pattern, pins: ResolvedPins | None = None, z=None, output_force: str = "jacobian") -> np.ndarray:
-    """All eigenvalues in ascending order, by a dense solver: (number of free coordinates,)."""
-    return np.linalg.eigvalsh(laplacian(sheaf, pattern, pins, z, output_force).toarray())
+    """All eigenvalues in ascending order, by dense solvers: (number of free coordinates,).
+
+    Squares of the singular values of A, or of A⁺ inverted, whichever is closer: with singular values s of A the first err by some
+    1e-16 s_max, the second, relative, by 1e-16 s max(1/s_min, ‖δ_FF⁻¹W^-½‖). Without pins no eigenvalue has a relative error of much
+    more than 1e-16 κ(L)^¼, where the eigenvalues of L itself would have one of 1e-16 κ(L).
+    """
+    frozen = Frozen(sheaf, sheaf.one_pattern(pattern), pins, z, output_force)
+    if not frozen.n:
+        return np.zeros(0)
+    with np.errstate(over="ignore", invalid="ignore"):
+        sizes = np.linalg.svd(_finite(frozen.root(), "L")[0], compute_uv=False)[::-1]
+        give = np.linalg.svd(_finite(frozen.stresses(), "L⁻¹")[0], compute_uv=False)
+        gain = np.linalg.norm(frozen.gain()[0], 2) if len(frozen.held) else give[0]
+        by_inverse = np.maximum(gain, give[0]) < give * np.minimum(sizes[-1] * give, NOISE)
+        _finite(give**2, "L⁻¹")
+        return _finite(np.sort(np.where(by_inverse, 1 / np.maximum(give, TINY), sizes)**2), "L")
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,6 +112,12 @@ class Extremes:
     residual_low, residual_high (B,): |λ₁L⁻¹v − v| and |Lv/λ_max − v|. steps: how often L⁻¹ and L were applied, one pass over the
     weights each way every time; (0, 0) for a dense solver. fewest: the same for L⁻¹, of the samples that took fewest. Clamped
     altogether, nothing is left: λ₁ = ∞, λ_max = 0.
+
+    error_low, error_high (B,): relative errors, rounding included. λ₁ ≤ smallest (1 + error_low), λ_max ≥ largest (1 − error_high), and
+    an eigenvalue lies within these errors of each: the last one from a dense solver; from Lanczos too, unless the end of the spectrum is
+    a cluster of that width (`lower` is sure of that). Of an iteration they count the whole residual, of rounding 2e-15 times the relative
+    change of λ when every entry of A is changed by its own size, to first order, as far as a few random passes tell; with pins, also
+    what the projection in L⁻¹ cancelled. error_low = ∞ says that λ₁ is below rounding: double precision cannot tell it.
     """
 
     smallest: np.ndarray
@@ -92,27 +129,41 @@ class Extremes:
     steps: tuple[int, int]
     free: int
     fewest: int = 0
+    error_low: np.ndarray | float = 0.0
+    error_high: np.ndarray | float = 0.0
 
     @property
     def condition(self) -> np.ndarray:
         """κ = λ_max/λ₁: (B,)."""
         return self.largest / self.smallest
 
-    def lower(self, failure: float = 1e-9) -> np.ndarray:
-        """A lower bound of λ₁ (B,), wrong for one sample with probability at most `failure` over the random start of Lanczos.
+    @property
+    def below_rounding(self) -> np.ndarray:
+        """Whether double precision cannot tell λ₁, its relative error being 1 or more: (B,) of bool."""
+        return np.broadcast_to(~(np.asarray(self.error_low) < 1), self.smallest.shape)
 
-        With k steps P(θ < (1 − ε)λ_max(L⁻¹)) ≤ 1.648 √n exp(−√ε(2k − 1)) (Kuczyński & Woźniakowski 1992). 0 where k is too small to say.
+    def lower(self, failure: float = 1e-9) -> np.ndarray:
+        """A lower bound of λ₁ (B,): less its error, and wrong for one sample with probability at most `failure` over Lanczos's random start.
+
+        With k steps P(θ < (1 − ε)λ_max(L⁻¹)) ≤ 1.648 √n exp(−√ε(2k − 1)) (Kuczyński & Woźniakowski 1992). 0 where k is too small to say,
+        and where λ₁ is below rounding.
         """
         if not 0 < positive("failure", failure) < 1:
             raise ValueError(f"failure={failure:g}, expected a probability below 1")
+        sure = np.where(self.below_rounding, 0.0, self.smallest * (1 - np.minimum(self.error_low, 1)))
         if self.steps == (0, 0) or self.fewest >= self.free:
-            return self.smallest
+            return sure
         k = min(self.fewest, BASIS)                                                       # restarts only add to the first cycle's Ritz value
         epsilon = (np.log(1.648 * np.sqrt(self.free) / failure) / (2 * k - 1))**2
-        return self.smallest * max(0.0, 1 - epsilon)
+        return sure * max(0.0, 1 - epsilon)
 
     def __repr__(self):
-        return (f"Extremes(λ₁ {_range(self.smallest)}, λ_max {_range(self.largest)} over {len(self.smallest)} samples, "
+        lost = self.below_rounding
+        low = f"λ₁ {_range(self.smallest[~lost])}" if not lost.all() else "λ₁ below rounding"
+        worst = np.max(np.broadcast_to(self.error_low, lost.shape)[~lost], initial=0.0)
+        said = f" to a relative {worst:.0e}" if worst > SAID else ""
+        said += f" and below rounding in {lost.sum()} samples" if lost.any() and not lost.all() else ""
+        return (f"Extremes({low}{said}, λ_max {_range(self.largest)} over {len(self.smallest)} samples, "
                 f"{'dense' if self.steps == (0, 0) else f'{self.steps[0]} + {self.steps[1]} Lanczos steps'})")
 
 
@@ -122,9 +173,10 @@ def extremes(sheaf: NeuralSheaf, pattern, pins: ResolvedPins | None = None, z=No
 
     pins: as everywhere, or resolved. Up to `dense` free coordinates by a dense solver; beyond, λ_max by Lanczos on L and λ₁ by Lanczos
     on L⁻¹, no matrix formed, with some 40 vectors a sample and one more a pinned coordinate. `tol` is about the relative accuracy of the
-    values, clusters that Lanczos has not resolved aside; a vector's is its residual over the distance of the next eigenvalue. least: steps
-    at least on L⁻¹, for a better `lower`. Raises ValueError for bad input, ArithmeticError when Lanczos does not arrive, or pins cut
-    so large a gain that L⁻¹ is lost in rounding.
+    values, clusters that Lanczos has not resolved aside; a vector's is its residual over the distance of the next eigenvalue. What was
+    reached, rounding included, is `error_low` and `error_high` of the answer, and a λ₁ below rounding is said there. least: steps
+    at least on L⁻¹, for a better `lower`. Raises ValueError for bad input, ArithmeticError when Lanczos does not arrive, OverflowError
+    when L or L⁻¹ leaves float64.
 
     >>> from sheaflib.network import Network
     >>> found = extremes(NeuralSheaf(Network.mlp([[[1.0]]])), [[]])
@@ -135,64 +187,169 @@ def extremes(sheaf: NeuralSheaf, pattern, pins: ResolvedPins | None = None, z=No
     dense, least = whole("dense", dense, least=0), whole("least", least, least=0)
     if not frozen.n:
         nothing, zero = np.zeros((len(frozen), frozen.width)), np.zeros(len(frozen))
-        return Extremes(np.full(len(frozen), np.inf), zero, nothing, nothing, zero, zero, (0, 0), 0)
-    if frozen.n <= dense:
-        low, high, bottom, top = _dense(frozen)
-        return Extremes(low, high, frozen.embed(bottom), frozen.embed(top), np.zeros(len(frozen)), np.zeros(len(frozen)), (0, 0), frozen.n)
-    low, fewest = _lanczos(frozen, Frozen.inverse, tol, least, seed)
-    high, _ = _lanczos(frozen, Frozen.laplacian, tol, 0, seed)
-    return Extremes(_gap(frozen, low), high.value, frozen.embed(low.vector), frozen.embed(high.vector),
-                    low.residual / low.value, high.residual / high.value, (low.steps, high.steps), frozen.n, fewest)
+        return Extremes(np.full(len(frozen), np.inf), zero, nothing, nothing, zero, zero, (0, 0), 0, 0, zero, zero)
+    by_matrix = frozen.n <= dense
+    solver = partial(_dense if by_matrix else _lanczos, tol=tol, seed=whole("seed", seed, least=0))
+    low = _in_parts(frozen, partial(_low, solver=partial(solver, least=least), enough=SURE if by_matrix else tol), by_matrix)
+    high = _in_parts(frozen, partial(_high, solver=solver), by_matrix)
+    return Extremes(low.value, high.value, frozen.embed(low.vector), frozen.embed(high.vector), low.residual, high.residual,
+                    (low.steps, high.steps), frozen.n, frozen.n if by_matrix else low.fewest, low.error, high.error)
 
 
 def smallest(sheaf: NeuralSheaf, pattern, pins: ResolvedPins | None = None, z=None, output_force: str = "jacobian", *,
              tol: float = 1e-9, seed: int = 0) -> np.ndarray:
-    """λ₁ alone, by Lanczos on L⁻¹ whatever the size: (B,). Arguments as in `extremes`."""
-    frozen = Frozen(sheaf, pattern, pins, z, output_force)
+    """λ₁ alone, by Lanczos on L⁻¹ whatever the size: (B,). As `extremes`, but ArithmeticError where a λ₁ is below rounding."""
+    frozen, tol = Frozen(sheaf, pattern, pins, z, output_force), positive("tol", tol)
     if not frozen.n:
         return np.full(len(frozen), np.inf)
-    return _gap(frozen, _lanczos(frozen, Frozen.inverse, positive("tol", tol), 0, seed)[0])
+    solver = partial(_lanczos, tol=tol, seed=whole("seed", seed, least=0))
+    low = _in_parts(frozen, partial(_low, solver=solver, enough=tol), False)
+    return _known(low.value, low.error)
 
 
 def extreme(sheaf: NeuralSheaf, pattern, pins: ResolvedPins | None = None, z=None, output_force: str = "jacobian") -> tuple[float, float]:
-    """(λ₁, λ_max) for one pattern; with every coordinate clamped nothing is left: (∞, 0). As `extremes`."""
+    """(λ₁, λ_max) for one pattern; with every coordinate clamped nothing is left: (∞, 0). As `extremes`, but ArithmeticError where λ₁ is
+    below rounding."""
     found = extremes(sheaf, sheaf.one_pattern(pattern), pins, z, output_force)
-    return float(found.smallest[0]), float(found.largest[0])
+    return float(_known(found.smallest, found.error_low)[0]), float(found.largest[0])
 
 
-def _dense(frozen: Frozen) -> tuple[np.ndarray, ...]:
-    """λ₁, λ_max (B,) and their vectors (B, n). eigh(L) would leave an error of rounding · λ_max in λ₁: hence L⁻¹, with pins singular values."""
-    if len(frozen.held):
-        _, sizes, vectors = np.linalg.svd(frozen.root(), full_matrices=False)
-        return sizes[:, -1]**2, sizes[:, 0]**2, vectors[:, -1].copy(), vectors[:, 0].copy()
-    inverse, bottoms = np.linalg.eigh(frozen.inverse_matrix())
-    values, tops = np.linalg.eigh(frozen.matrix())
-    return 1 / inverse[:, -1], values[:, -1], bottoms[:, :, -1].copy(), tops[:, :, -1].copy()
+class _Found(NamedTuple):
+    """Largest eigenvalues of L or L⁻¹, unit vectors, residuals, relative distances of the next eigenvalue where known (else 0⁺), steps."""
+
+    value: np.ndarray
+    vector: np.ndarray
+    residual: np.ndarray
+    apart: np.ndarray | float
+    steps: int
 
 
-def _gap(frozen: Frozen, low: Ritz) -> np.ndarray:
-    """λ₁ from the largest Ritz pair of L⁻¹, held against vᵀLv where pins may make L⁻¹ inexact; ArithmeticError where they disagree."""
+class _End(NamedTuple):
+    """One end of the spectrum: values, unit vectors, relative residuals, errors, residuals that a solver meant to leave, steps, fewest steps."""
+
+    value: np.ndarray
+    vector: np.ndarray
+    residual: np.ndarray
+    error: np.ndarray
+    left: np.ndarray
+    steps: int
+    fewest: int
+
+
+def _in_parts(frozen: Frozen, find: Callable, by_matrix: bool) -> _End:
+    """What `find` finds, for as many samples at once as a cache holds, or a dense solver's memory."""
+    each = frozen.n**2 * 8 if by_matrix else max(BASIS * frozen.n, frozen.width * (1 + len(frozen.held)))
+    together = max(1, (AT_ONCE if by_matrix else ROOM) // each)
+    with np.errstate(over="ignore", invalid="ignore"):
+        found = [find(frozen.samples(slice(i, i + together))) for i in range(0, len(frozen), together)]
+    steps, fewest = max(part.steps for part in found), min(part.fewest for part in found)
+    return _End(*(np.concatenate(column) for column in list(zip(*found))[:5]), steps, fewest)
+
+
+def _low(frozen: Frozen, solver: Callable, enough: float) -> _End:
+    """λ₁ by L⁻¹; where pins cut a gain so that more than `enough` is lost, by a refined L⁻¹, and where that does not help, by a matrix."""
+    low = _settled(frozen, solver(frozen, Frozen.inverse), 0)
     if not len(frozen.held):
-        return 1 / low.value
-    quotient = (low.vector * frozen.laplacian(low.vector)).sum(axis=1)
-    agree = np.abs(quotient * low.value - 1) < AGREE
-    if not agree.all():
-        i = int(np.argmin(agree))
-        raise ArithmeticError(f"λ₁ of sample {i}: pins cut a gain so large that L⁻¹ is lost in rounding (1/θ = {1 / low.value[i]:.3g}, "
-                              f"vᵀLv = {quotient[i]:.3g})")
-    return quotient
+        return low
+    for refinements in (REFINEMENTS, None):
+        again = np.flatnonzero(~(low.error <= np.maximum(enough, 2 * low.left)))
+        if not len(again) or refinements is None and frozen.n > SMALL:
+            return low
+        part = frozen.samples(again)
+        if refinements is None:
+            found = _by_root(part)
+        else:
+            found = _settled(part, solver(part, partial(Frozen.inverse, refinements=refinements)), refinements)
+        better = (found.error < low.error[again]) & (found.error < 1)
+        for mine, theirs in zip(low[:5], found[:5]):
+            mine[again[better]] = theirs[better]
+        low = low._replace(steps=low.steps + found.steps, fewest=min(low.fewest, found.fewest or low.fewest))
+    return low
 
 
-def _lanczos(frozen: Frozen, operator: Callable, tol: float, least: int, seed: int) -> tuple[Ritz, int]:
-    """The largest eigenpair of Frozen.inverse or Frozen.laplacian for every sample, as many at once as a cache holds, and the fewest steps."""
-    start = np.random.default_rng(whole("seed", seed, least=0)).standard_normal((1, frozen.n))
-    together, found = max(1, ROOM // max(BASIS * frozen.n, frozen.width * (1 + len(frozen.held)))), []
-    for i in range(0, len(frozen), together):
-        part = frozen.samples(slice(i, i + together))
-        found.append(largest(partial(operator, part), np.broadcast_to(start, (len(part), frozen.n)), tol, least=least))
-    value, vector, residual = (np.concatenate(column) for column in list(zip(*found))[:3])
-    steps = [part.steps for part in found]
-    return Ritz(value, vector, residual, max(steps)), min(steps)
+def _settled(frozen: Frozen, found: _Found, refinements: int) -> _End:
+    """λ₁ = 1/|r|² of the stresses r = A y, y = L⁻¹v, with its error.
+
+    Rounding acts through the entries of A, and with pins through the projection in L⁻¹. Where that was refined, it is seen in the
+    systems that y and r solve: with f = r − A y and g = v − Aᵀr, vᵀL⁻¹v = vᵀy + yᵀg + rᵀf up to |r|² (|g| + |f|/|r|)².
+    """
+    v = found.vector
+    y, r = frozen.solve(v, refinements)
+    size, force = _norm(y), _norm(r)
+    if not (np.isfinite(size) & np.isfinite(force**2)).all():
+        raise OverflowError("L⁻¹ leaves float64: 1/λ₁ is beyond 1e308")
+    y, r = y / size[:, None], r / force[:, None]
+    rounding = UNIT * (1 + 2 * frozen.leverage(y, r) * (size / force))
+    if refinements:
+        f, g = r - frozen.stress(y) * (size / force)[:, None], v - frozen.load(r) * force[:, None]
+        lost = np.abs((y * g).sum(axis=1)) * size / force**2 + np.abs((r * f).sum(axis=1)) + (_norm(g) + _norm(f))**2
+        lost += np.abs((v * y).sum(axis=1) * size / force**2 - 1)
+    else:
+        lost = UNIT * frozen.cancelled(v, r * force[:, None])
+        lost += lost**2
+    residual = _norm(y * (size / force**2)[:, None] - v)
+    error = residual * residual / np.maximum(residual, found.apart) + rounding + lost
+    return _End(1 / force**2, v, residual, np.where(error < 1, error, np.inf), found.residual / found.value, found.steps, found.steps)
+
+
+def _by_root(frozen: Frozen) -> _End:
+    """λ₁ as the square of a singular value s of A, which has an error of rounding · s_max; u and v its vectors, Av − su and Aᵀu − sv tell."""
+    left, sizes, right = np.linalg.svd(frozen.root(), full_matrices=False)
+    u, v, s = left[:, :, -1], right[:, -1].copy(), sizes[:, -1]
+    residual = np.hypot(_norm(frozen.stress(v) - s[:, None] * u), _norm(frozen.load(u) - s[:, None] * v)) / s
+    return _End(s**2, v, residual, 2 * (residual + UNIT * sizes[:, 0] / s), residual, 0, 0)
+
+
+def _high(frozen: Frozen, solver: Callable) -> _End:
+    """λ_max by L, with its error."""
+    found = solver(frozen, Frozen.laplacian)
+    v, r = found.vector, frozen.stress(found.vector)
+    force, residual = _norm(r), found.residual / found.value
+    rounding = UNIT * (1 + 2 * frozen.leverage(v, r / force[:, None]) / force)
+    error = residual * residual / np.maximum(residual, found.apart) + rounding
+    return _End(found.value, v, residual, error, residual, found.steps, found.steps)
+
+
+def _dense(frozen: Frozen, operator: Callable, **_) -> _Found:
+    """The largest eigenpair of L or L⁻¹ by a dense solver; L⁻¹ has its own, since eigh(L) would leave an error of rounding · λ_max in λ₁."""
+    if operator is Frozen.laplacian:
+        matrix = _finite(frozen.matrix(), "L")
+    else:
+        matrix = _finite(frozen.each_free(operator), "L⁻¹")
+    values, vectors = np.linalg.eigh(matrix)
+    value, vector = values[:, -1], vectors[:, :, -1].copy()
+    apart = 1 - values[:, -2] / value if frozen.n > 1 else np.ones(len(frozen))
+    residual = _norm((matrix @ vector[:, :, None])[:, :, 0] / value[:, None] - vector) * value
+    return _Found(value, vector, residual, np.maximum(apart, TINY), 0)
+
+
+def _lanczos(frozen: Frozen, operator: Callable, tol: float, seed: int, least: int = 0) -> _Found:
+    """The largest eigenpair of L or L⁻¹ for every sample; how far the next eigenvalue is, Lanczos cannot know."""
+    start = np.random.default_rng(seed).standard_normal((1, frozen.n))
+    found = largest(partial(operator, frozen), np.broadcast_to(start, (len(frozen), frozen.n)), tol, least=least)
+    return _Found(*found[:3], TINY, found.steps)
+
+
+def _known(values: np.ndarray, errors: np.ndarray) -> np.ndarray:
+    """The values; ArithmeticError where one is below rounding."""
+    lost = ~(errors < 1)
+    if lost.any():
+        i = int(np.argmax(lost))
+        raise ArithmeticError(f"λ₁ of sample {i} is below rounding: {values[i]:.3g} was found, with a relative error of {errors[i]:.1g}, expected "
+                              "one below 1; either the sheaf is too stiff for double precision, or pins cut too large a gain")
+    return values
+
+
+def _finite(matrix: np.ndarray, name: str) -> np.ndarray:
+    if not np.isfinite(matrix).all():
+        raise OverflowError(f"{name} leaves float64: one of its entries is beyond 1e308")
+    return matrix
+
+
+def _norm(v: np.ndarray) -> np.ndarray:
+    """|v| of every row, (B,), whose squares may leave float64."""
+    size = np.abs(v).max(axis=1, initial=TINY)
+    return size * np.linalg.norm(v / size[:, None], axis=1)
 
 
 def _range(values: np.ndarray) -> str:

@@ -185,14 +185,14 @@ def test_extremes_of_a_batch(output, output_force, pinned, dense):
 
 
 def test_the_lower_bound_of_the_gap():
-    """Below λ₁ in all of many networks, close to it with many steps, 0 with few, and the value itself where a dense solver gave it."""
+    """Below λ₁ in all of many networks, close to it with many steps, 0 with few, and less by rounding alone where a dense solver gave it."""
     rng = np.random.default_rng(8)
     ratios = []
     for _ in range(40):
         sheaf = NeuralSheaf(Network.he([3, *rng.integers(10, 60, 3), 2], rng))
         s = any_pattern(sheaf, rng, 2)
         exact = spectrum.extremes(sheaf, s, dense=10_000)
-        assert (exact.lower() == exact.smallest).all()
+        assert (exact.lower() < exact.smallest).all() and (exact.lower() > exact.smallest * (1 - 1e-12)).all()
         found = spectrum.extremes(sheaf, s, dense=0, least=24)
         assert (found.lower() <= exact.smallest * (1 + 1e-10)).all() and (found.lower(1e-12) < found.lower(1e-3)).all()
         ratios.append(found.lower() / exact.smallest)
@@ -280,12 +280,8 @@ def test_pins_that_cut_a_gain(gain, dense):
     pins = [hard(f"a{i}", 0.0) for i in range(1, 6)]
     free = resolve(sheaf, pins, 1).free
     expected = np.linalg.eigvalsh(dense_laplacian(sheaf, np.ones(25))[np.ix_(free, free)])[0]
-    try:
-        found = spectrum.extremes(sheaf, np.ones((1, 25)), pins, dense=dense).smallest[0]
-    except ArithmeticError as lost:
-        assert dense == 0 and gain > 10 and "λ₁ of sample 0: pins cut a gain" in str(lost)
-    else:
-        assert found == pytest.approx(expected, rel=1e-6)
+    found = spectrum.extremes(sheaf, np.ones((1, 25)), pins, dense=dense)
+    assert found.smallest[0] == pytest.approx(expected, rel=1e-6) and found.error_low[0] < 1e-4
 
 
 @pytest.mark.parametrize("call, error, message", [
