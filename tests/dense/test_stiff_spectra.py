@@ -4,7 +4,7 @@ from decimal import Decimal, localcontext
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from oracles import dense_laplacian, dense_system, row_weights
@@ -12,7 +12,7 @@ from sheaflib import Network, NeuralSheaf, ReLU, hard, relax, soft, spectrum
 from sheaflib.frozen import Frozen, output_maps
 from sheaflib.pins import resolve
 from sheaflib.resistance import effective_resistance
-from strategies import any_pattern
+from strategies import any_pattern, cases
 
 DIGITS = 150
 PINS = ["none", "hard", "soft", "both"]
@@ -117,6 +117,27 @@ def test_an_eigenvalue_lies_within_the_errors_that_lanczos_states(drawn):
     assert min(off(found.smallest[0], value) for value in exact) <= found.error_low[0]
     assert exact[0] <= Decimal(found.smallest[0]) * Decimal(1 + found.error_low[0])
     assert Decimal(found.lower()[0]) <= exact[0]
+
+
+@settings(max_examples=60, deadline=None)
+@given(cases(cube=True, most=4), st.sampled_from([0, 400]), st.integers(0, 3))
+def test_the_errors_hold_for_every_kind_of_network(case, dense, held):
+    """Maps from 1e-6 to 1e6, often of low rank, stacks and pooling; some coordinates clamped."""
+    assume(held < case.sheaf.N <= 16)
+    at = np.random.default_rng(held).permutation(case.sheaf.N)[:held]
+    pins = [hard(stalk, 0.0, place) for stalk, place in map(case.sheaf.layout.locate, at)]
+    pins = resolve(case.sheaf, pins, 2)
+    found = spectrum.extremes(case.sheaf, case.pattern, pins, dense=dense)
+    for i, s in enumerate(case.pattern):
+        exact = exact_eigenvalues(case.sheaf, s, pins)
+        assert min(off(found.largest[i], value) for value in exact) <= found.error_high[i]
+        if not found.below_rounding[i]:
+            assert min(off(found.smallest[i], value) for value in exact) <= found.error_low[i]
+            assert Decimal(found.lower()[i]) <= exact[0]
+            if dense:
+                assert off(found.smallest[i], exact[0]) <= found.error_low[i]
+        else:
+            assert held and exact[-1] > Decimal(10)**26 * exact[0]
 
 
 @pytest.mark.parametrize("dense", [0, 400])
