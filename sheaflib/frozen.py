@@ -160,16 +160,16 @@ class Frozen:
             self._kept = np.linalg.qr(rows.swapaxes(1, 2)).Q
         return self._kept
 
-    def cancelled(self, v: np.ndarray, r: np.ndarray) -> np.ndarray:
-        """How much |r|², r = A L⁻¹v, may change with the projection in it, relatively: (B,).
+    def cut(self, v: np.ndarray, r: np.ndarray) -> np.ndarray:
+        """How much r = A L⁻¹v may change per relative change of what the projection is made of: (B,).
 
-        That is per relative change of the vector that is projected, and of those that span where.
+        That is the vector that is projected, and those that span where.
         """
         if not len(self.held):
             return np.zeros(len(v))
         whole = np.linalg.norm(self._backward_free(self.embed(v)) / np.sqrt(self.weights), axis=1)
         ends = np.hstack([r[:, :self.width][:, ~self.free], r[:, self.width:]])
-        return 2 * (whole + (self._sizes * np.abs(ends)).sum(axis=1)) / np.linalg.norm(r, axis=1)
+        return whole + (self._sizes * np.abs(ends)).sum(axis=1)
 
     def _forward_free(self, f: np.ndarray) -> np.ndarray:
         """δ_FF⁻¹ f on the free coordinates F, 0 on the clamped ones: (B, width) -> (B, width)."""
@@ -253,9 +253,9 @@ class Frozen:
             self._balanced                                    # found once a sample, and kept
         return self._each(apply, np.eye(self.n))
 
-    def gain(self) -> np.ndarray:
-        """δ_FF⁻ᵀ over √w, what `stresses` is before the pins take their part: (B, n, width)."""
-        return self._each(Frozen._backward_free, self.embed(np.eye(self.n))) / np.sqrt(self.weights)
+    def cuts(self) -> np.ndarray:
+        """`cut` of each row of `stresses`: (B, n, 1)."""
+        return self.each_free(lambda part, v: part.cut(v, part.solve(v)[1])[:, None])
 
     def root(self) -> np.ndarray:
         """A with L = AᵀA, the rows √w δ and √γ, the columns of the free coordinates: (B, rows, n)."""

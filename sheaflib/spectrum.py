@@ -30,7 +30,7 @@ DENSE = 400            # up to this many free coordinates a dense symmetric eige
 UNIT = 8 * np.finfo(float).eps      # what rounding does in a few passes, relative to each entry
 SURE = 1e-12            # the error of λ₁ that dense solvers do not try to lower
 REFINEMENTS = 2        # of L⁻¹, where pins cut a gain and a projection cancels
-NOISE = 1e10           # how much a gain that is cut may exceed a singular value of A⁺
+NOISE = 1e10           # by how much what pins cut may exceed a singular value of A⁺
 SMALL = 2000           # free coordinates up to which singular values help where no refinement does
 TINY = np.finfo(float).tiny
 SAID = 1e-3            # relative errors from here on are shown: those of the digits that are
@@ -93,10 +93,10 @@ def eigenvalues(sheaf: NeuralSheaf, pattern, pins: ResolvedPins | None = None, z
     """All eigenvalues in ascending order, by dense solvers: (number of free coordinates,).
 
     Squares of the singular values s of A, which have an absolute error of some 1e-16 s_max, or of
-    the inverse ones of A⁺, with a relative error of some 1e-16 s max(1/s_min, ‖δ_FF⁻¹W^-½‖):
-    whichever is smaller. Without pins no eigenvalue has a relative error of much more than 1e-16
-    κ(L)^¼, where a solver for L itself would leave 1e-16 κ(L). OverflowError when L or L⁻¹ leaves
-    float64.
+    the inverse ones of A⁺, with a relative error of some 1e-16 s max(1/s_min, cut), cut the gain
+    that pins cut: whichever is smaller. Without pins no eigenvalue has a relative error of much more
+    than 1e-16 κ(L)^¼, where a solver for L itself would leave 1e-16 κ(L). OverflowError when L or
+    L⁻¹ leaves float64.
     """
     frozen = Frozen(sheaf, sheaf.one_pattern(pattern), pins, z, output_force)
     if not frozen.n:
@@ -104,8 +104,8 @@ def eigenvalues(sheaf: NeuralSheaf, pattern, pins: ResolvedPins | None = None, z
     with np.errstate(over="ignore", invalid="ignore"):
         sizes = np.linalg.svd(_finite(frozen.root(), "L")[0], compute_uv=False)[::-1]
         give = np.linalg.svd(_finite(frozen.stresses(), "L⁻¹")[0], compute_uv=False)
-        gain = np.linalg.norm(frozen.gain()[0], 2) if len(frozen.held) else give[0]
-        by_inverse = np.maximum(gain, give[0]) < give * np.minimum(sizes[-1] * give, NOISE)
+        cut = np.linalg.norm(frozen.cuts()[0])
+        by_inverse = np.maximum(cut, give[0]) < give * np.minimum(sizes[-1] * give, NOISE)
         _finite(give**2, "L⁻¹")
         return _finite(np.sort(np.where(by_inverse, 1 / np.maximum(give, TINY), sizes)**2), "L")
 
@@ -313,7 +313,7 @@ def _settled(frozen: Frozen, found: _Found, refinements: int) -> _End:
         lost = np.abs((y * g).sum(axis=1)) * size / force**2 + np.abs((r * f).sum(axis=1))
         lost += (_norm(g) + _norm(f))**2 + np.abs((v * y).sum(axis=1) * size / force**2 - 1)
     else:
-        lost = UNIT * frozen.cancelled(v, r * force[:, None])
+        lost = 2 * UNIT * frozen.cut(v, r * force[:, None]) / force
         lost += lost**2
     residual = _norm(y * (size / force**2)[:, None] - v)
     error = residual * residual / np.maximum(residual, found.apart) + rounding + lost
