@@ -3,8 +3,9 @@
 δ, δᵀ, L = δᵀ diag(w) δ + Γ and L⁻¹, each by passes over the weights: forward substitution is a forward pass with injections, backward
 substitution is back-propagation. With a_out the output edge is linearised, a_out − J_φ z^{k+1}, one more pair of passes' last step.
 
-L = AᵀA, the rows of A being √w δ and √γ, its columns the free coordinates. L⁻¹ never multiplies A by itself: its error is a few
-roundings times what the entries of A weigh in the answer (`leverage`), not times the condition number of L.
+L = AᵀA, the rows of A being √w δ and √γ, its columns the free coordinates. L⁻¹ is computed without
+the product AᵀA: its error is a few roundings times what the entries of A weigh in the answer
+(`leverage`), not times the condition number of L.
 """
 
 from __future__ import annotations
@@ -113,9 +114,10 @@ class Frozen:
     def solve(self, v: np.ndarray, refinements: int = 0) -> tuple[np.ndarray, np.ndarray]:
         """y = L⁻¹ v (B, n) and its stresses A y (B, width + springs), by one pass each way.
 
-        Clamped coordinates are left out of both passes, which so meet no gain that they cut. What the edges into them and the springs
-        take is a projection of rank h, with h vectors kept a sample. It may cancel: each refinement, of two more passes each way, makes
-        y and the stresses r better together, from r − A y and v − Aᵀr.
+        Clamped coordinates are left out of both passes, which so meet no gain that they cut. What
+        the edges into them and the springs take is a projection of rank h, with h vectors kept a
+        sample. It may cancel: each refinement, of two more passes each way, makes y and the
+        stresses r better together, from r − A y and v − Aᵀr.
         """
         y, r = self._project(self.embed(v))
         for _ in range(refinements if len(self.held) else 0):
@@ -132,47 +134,56 @@ class Frozen:
         r = np.hstack([r, np.zeros((len(r), len(self.springy)))])
         if p is not None:
             r -= p
-        for _ in range(2):                                                    # twice: what is left may be small
+        for _ in range(2):                                    # twice: what is left may be small
             r -= (self._balanced @ (r[:, None] @ self._balanced).swapaxes(1, 2))[:, :, 0]
         y = self._forward_free(r[:, :self.width] / root)
         return y if self.n == self.width else y[:, self.free], r if p is None else r + p
 
     @property
     def _balanced(self) -> np.ndarray:
-        """An orthonormal basis of the stresses that balance, Aᵀr = 0: (B, width + springs, h), one for each clamped coordinate and spring.
+        """An orthonormal basis of the stresses that balance, Aᵀr = 0: (B, width + springs, h).
 
-        A stress of 1 in the edge into a clamped coordinate, or in a spring, is balanced by those that back-propagation finds.
+        There is one for each clamped coordinate and each spring: a stress of 1 in the edge into
+        the one, or in the other, is balanced by those that back-propagation finds.
         """
         if "_kept" not in self.__dict__:
             clamped, root = np.flatnonzero(~self.free), np.sqrt(self.weights)
             unit = np.zeros((len(clamped) + len(self.springy), self.width))
             unit[np.arange(len(clamped)), clamped] = root[clamped]
-            unit[np.arange(len(clamped), len(unit)), self.springy] = -np.sqrt(self.springs[self.springy])
+            pulls = np.arange(len(clamped), len(unit))
+            unit[pulls, self.springy] = -np.sqrt(self.springs[self.springy])
             edges = self._each(Frozen._backward_free, unit) / root
             springs = np.eye(len(unit))[:, len(clamped):]
-            rows = np.concatenate([edges, np.broadcast_to(springs, (len(self), *springs.shape))], axis=2)
+            springs = np.broadcast_to(springs, (len(self), *springs.shape))
+            rows = np.concatenate([edges, springs], axis=2)
             self._sizes = np.linalg.norm(rows, axis=2)
             self._kept = np.linalg.qr(rows.swapaxes(1, 2)).Q
         return self._kept
 
-    def cancelled(self, v: np.ndarray, r: np.ndarray) -> np.ndarray:
-        """How much |r|², r = A L⁻¹v, may change per relative change of what the projection in it was made of, over |r|²: (B,)."""
+    def cut(self, v: np.ndarray, r: np.ndarray) -> np.ndarray:
+        """How much r = A L⁻¹v may change per relative change of what the projection is made of: (B,).
+
+        That is the vector that is projected, and those that span where.
+        """
         if not len(self.held):
             return np.zeros(len(v))
         whole = np.linalg.norm(self._backward_free(self.embed(v)) / np.sqrt(self.weights), axis=1)
         ends = np.hstack([r[:, :self.width][:, ~self.free], r[:, self.width:]])
-        return 2 * (whole + (self._sizes * np.abs(ends)).sum(axis=1)) / np.linalg.norm(r, axis=1)
+        return whole + (self._sizes * np.abs(ends)).sum(axis=1)
 
     def _forward_free(self, f: np.ndarray) -> np.ndarray:
-        """δ_FF⁻¹ f on the free coordinates F, and 0 on the clamped ones: (B, width) -> (B, width)."""
+        """δ_FF⁻¹ f on the free coordinates F, 0 on the clamped ones: (B, width) -> (B, width)."""
         if self.n == self.width:
             return self.forward(f)
         N = self.sheaf.N
         v, _ = held_forward(self.sheaf, f[:, :N], self.pattern, ~self.free[None, :N])
-        return v if self.J is None else np.hstack([v, np.where(self.free[N:], f[:, N:] + self._output(v[:, self.last]), 0.0)])
+        if self.J is None:
+            return v
+        out = f[:, N:] + self._output(v[:, self.last])
+        return np.hstack([v, np.where(self.free[N:], out, 0.0)])
 
     def _backward_free(self, g: np.ndarray) -> np.ndarray:
-        """δ_FF⁻ᵀ(g_F − δ_CFᵀ g_C) on the free coordinates F, and g_C on the clamped ones C: (B, width) -> (B, width)."""
+        """δ_FF⁻ᵀ(g_F − δ_CFᵀ g_C) on the free coordinates F, g_C on the others: (B, width)."""
         if self.n == self.width:
             return self.backward(g)
         N = self.sheaf.N
@@ -182,7 +193,7 @@ class Frozen:
         own = held_backward(self.sheaf, own, self.pattern, ~self.free[None, :N])
         return own if self.J is None else np.hstack([own, g[:, N:]])
 
-    # A and Aᵀ: (B, n) -> (B, width + springs) and back -------------------------------------------------------------------------
+    # A and Aᵀ: (B, n) -> (B, width + springs) and back --------------------------------------------
 
     def stress(self, v: np.ndarray) -> np.ndarray:
         """A v: √w δv of every edge, then √γ v of every spring."""
@@ -197,9 +208,11 @@ class Frozen:
         return out if self.n == self.width else out[:, self.free]
 
     def leverage(self, v: np.ndarray, r: np.ndarray, seed: int = 0) -> np.ndarray:
-        """About how much rᵀA v changes per relative change of the entries of A, (B,): Σ_i |r_i| (Σ_j A_ij² v_j²)^½.
+        """How much rᵀA v changes per relative change of A's entries: (B,).
 
-        The inner sums are those of F estimated by `PROBES` passes with random multiples of v, so that no entry need be known.
+        That is Σ_i |r_i| (Σ_j A_ij² v_j²)^½, about: the diagonal of √w δ is added to the root, and
+        what the maps F have in it is estimated by `PROBES` passes with random multiples of v, so
+        that no entry need be known.
         """
         full, rng = self.embed(v), np.random.default_rng(seed)
         squares = np.zeros_like(full)
@@ -231,18 +244,18 @@ class Frozen:
         return self._each(Frozen.laplacian, np.eye(self.n))
 
     def stresses(self) -> np.ndarray:
-        """A (AᵀA)⁻¹, A's pseudo-inverse transposed, a row for each free coordinate: (B, n, width + springs)."""
+        """A (AᵀA)⁻¹, A's pseudo-inverse transposed, row by row: (B, n, width + springs)."""
         return self.each_free(lambda part, v: part.solve(v)[1])
 
     def each_free(self, apply) -> np.ndarray:
-        """A map of every sample, (B, n) -> (B, m), on every free coordinate's unit vector: (B, n, m)."""
+        """A map of every sample, (B, n) -> (B, m), on each free unit vector: (B, n, m)."""
         if len(self.held):
-            self._balanced                                                    # kept, so that it is found once a sample
+            self._balanced                                    # found once a sample, and kept
         return self._each(apply, np.eye(self.n))
 
-    def gain(self) -> np.ndarray:
-        """δ_FF⁻ᵀ over √w, what `stresses` is before the clamped edges and the springs take their part: (B, n, width)."""
-        return self._each(Frozen._backward_free, self.embed(np.eye(self.n))) / np.sqrt(self.weights)
+    def cuts(self) -> np.ndarray:
+        """`cut` of each row of `stresses`: (B, n, 1)."""
+        return self.each_free(lambda part, v: part.cut(v, part.solve(v)[1])[:, None])
 
     def root(self) -> np.ndarray:
         """A with L = AᵀA, the rows √w δ and √γ, the columns of the free coordinates: (B, rows, n)."""
@@ -251,7 +264,7 @@ class Frozen:
         return np.concatenate([columns, springs[:, :, self.springs > 0]], axis=2).swapaxes(1, 2)
 
     def _each(self, apply, vectors: np.ndarray) -> np.ndarray:
-        """A map of every sample on all of `vectors` (m, k): (B, m, …), some samples at a time, with pins one by one."""
+        """A map of every sample on all of `vectors` (m, k): (B, m, …), some samples at a time."""
         m, out = len(vectors), []
         step = 1 if "_kept" in self.__dict__ else max(1, AT_ONCE // max(1, m * self.width))
         for start in range(0, len(self), step):
@@ -289,10 +302,10 @@ def output_maps(sheaf: NeuralSheaf, z, n_batch: int, output_force: str) -> np.nd
     if check_output_force(output_force) == "jacobian":
         return J
     if output.name == "sigmoid":
-        return np.sqrt(J)                                                     # J is diagonal
-    half = np.sqrt(output.value(z))                                           # J = CᵀC, C = (I − hhᵀ) diag(h), h = √φ a unit vector
+        return np.sqrt(J)                                     # J is diagonal
+    half = np.sqrt(output.value(z))                           # J = CᵀC, C = (I − hhᵀ) diag(h)
     C = (np.eye(n) - half[:, :, None] * half[:, None]) * half[:, None]
-    _, sizes, vectors = np.linalg.svd(C)                                      # of C: the root of J's rounding would not be rounding
+    _, sizes, vectors = np.linalg.svd(C)                      # the root of rounding is not small
     return (vectors.swapaxes(1, 2) * sizes[:, None]) @ vectors
 
 

@@ -33,7 +33,8 @@ def largest(apply: Callable, start: np.ndarray, tol: float = 1e-9, basis: int = 
 
     Stops when every sample's value is good to about tol, relative: |r₁| ≤ tol · θ, or (|r₁|² + … + |r_m|²)/(θ₁ − θ_{m+1}) ≤ tol · θ for some
     m, r_i the residual of the i-th largest Ritz value: a cluster of m does not hold it up. Not before
-    `least` steps. ArithmeticError when `most` steps are not enough, OverflowError when the operator leaves float64.
+    `least` steps. ArithmeticError when `most` steps are not enough, OverflowError when the operator
+    leaves float64.
     """
     n_batch, n = start.shape
     scale = None
@@ -42,11 +43,11 @@ def largest(apply: Callable, start: np.ndarray, tol: float = 1e-9, basis: int = 
     j = 0
     for steps in range(1, most + 1):
         w = apply(Q[:, j])
-        if scale is None:                                 # a power of two, so that squares neither overflow nor underflow
+        if scale is None:                                 # powers of two: squares stay in float64
             scale = np.frexp(np.abs(w).max(axis=1))[1]
         w = np.ldexp(w, -scale[:, None])
         if not np.isfinite(w).all():
-            raise OverflowError("Lanczos: what the operator returns leaves float64: an entry is beyond 1e308")
+            raise OverflowError("Lanczos: the operator leaves float64: an entry is beyond 1e308")
         j += 1
         alpha = np.einsum("bn,bn->b", w, Q[:, j - 1])
         w -= alpha[:, None] * Q[:, j - 1]                 # first, and alone: it is the largest part, and what follows takes its rounding out

@@ -21,8 +21,8 @@ from sheaflib.sheaf import NeuralSheaf, check_sheaf
 class Resistance:
     """ρ of one stalk of dimension m, for every sample: `total` (B, m, m), and its parts by edge; G (B, m, N), its rows of δ_Ω⁻¹.
 
-    An edge has the resistance G_e G_eᵀ/w_e; edges beyond the stalk have none. What is solved is solved by G diag(w)^-½ itself, whose
-    condition number is the root of that of ρ.
+    An edge has the resistance G_e G_eᵀ/w_e; edges beyond the stalk have none. What is solved is
+    solved by G diag(w)^-½ itself, whose condition number is the root of that of ρ.
     """
 
     sheaf: NeuralSheaf
@@ -31,7 +31,8 @@ class Resistance:
     @cached_property
     def edges(self) -> dict[str, np.ndarray]:
         """ρ_e of every edge: edge name -> (B, m, m); their sum is `total`."""
-        return {e.name: self._root[:, :, e.rows] @ self._root[:, :, e.rows].swapaxes(1, 2) for e in self._edges}
+        parts = {e.name: self._root[:, :, e.rows] for e in self._edges}
+        return {name: part @ part.swapaxes(1, 2) for name, part in parts.items()}
 
     @cached_property
     def _root(self) -> np.ndarray:
@@ -61,14 +62,15 @@ class Resistance:
         if len(error) != n_batch:
             raise ValueError(f"error has {len(error)} rows, expected {n_batch}: one a sample")
         spring = np.inf if np.ndim(spring) == 0 and spring == np.inf else positive("spring", spring)
-        rows = np.concatenate([self._root, np.broadcast_to(np.eye(m) / np.sqrt(spring), (n_batch, m, m))], axis=2)
-        size = np.linalg.norm(rows, axis=2, keepdims=True)                                    # the gains of the coordinates may differ much
-        Q, R = np.linalg.qr((rows / size).swapaxes(1, 2))                                     # ρ + I/γ = diag(size) RᵀR diag(size)
+        give = np.broadcast_to(np.eye(m) / np.sqrt(spring), (n_batch, m, m))
+        rows = np.concatenate([self._root, give], axis=2)
+        size = np.linalg.norm(rows, axis=2, keepdims=True)    # the gains may differ much
+        Q, R = np.linalg.qr((rows / size).swapaxes(1, 2))     # ρ + I/γ = diag(size) RᵀR diag(size)
         stress = (Q @ np.linalg.solve(R.swapaxes(1, 2), error[:, :, None] / size))[:, :, 0]
         stress, stretch = stress[:, :self.sheaf.N], stress[:, self.sheaf.N:]
-        if np.isfinite(spring):                                                               # a weak one takes most, and tells the current
-            current = np.sqrt(spring) * stretch
-            stress = np.where((self.norm * spring < 1)[:, None], (current[:, None] @ self._root)[:, 0], stress)
+        if np.isfinite(spring):                               # a weak one takes most: all digits
+            by_spring = np.sqrt(spring) * (stretch[:, None] @ self._root)[:, 0]
+            stress = np.where((self.norm * spring < 1)[:, None], by_spring, stress)
         return stress / np.sqrt(self.sheaf.row_weights[:self.sheaf.N])
 
     def discord(self, error, spring: float = np.inf) -> dict[str, np.ndarray]:

@@ -4,8 +4,9 @@
 the weights (derived). The paper calls λ₁ of this Dirichlet problem "Fiedler". With an output φ ≠ identity the augmented Laplacian
 adds the block a_out and the edge a_out − J_φ z^{k+1}, linearised at a state.
 
-Let A have the rows √w δ and √γ, so that L = AᵀA. Everything small is found by L⁻¹, which is formed from A and never from L: vᵀLv
-of a computed v holds what rounding left of the top of the spectrum, an error of some 1e-16 κ(L), and is of no use for λ₁.
+Let A have the rows √w δ and √γ, so that L = AᵀA. Everything small is found by L⁻¹, which is formed
+from A and never from L. The quotient vᵀLv of a computed v is of no use for λ₁ on a stiff network: a
+residual r of L⁻¹ may put κ(L) |r|² into it, and rounding 1e-16 κ(L).
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ DENSE = 400            # up to this many free coordinates a dense symmetric eige
 UNIT = 8 * np.finfo(float).eps      # what rounding does in a few passes, relative to each entry
 SURE = 1e-12            # the error of λ₁ that dense solvers do not try to lower
 REFINEMENTS = 2        # of L⁻¹, where pins cut a gain and a projection cancels
-NOISE = 1e10           # how much a gain that is cut may exceed a singular value of A⁺
+NOISE = 1e10           # by how much what pins cut may exceed a singular value of A⁺
 SMALL = 2000           # free coordinates up to which singular values help where no refinement does
 TINY = np.finfo(float).tiny
 SAID = 1e-3            # relative errors from here on are shown: those of the digits that are
@@ -48,21 +49,23 @@ def bound(sheaf: NeuralSheaf, pins: ResolvedPins | None = None, augmented: bool 
     pins = resolved(sheaf, pins, 1, augmented)
     if augmented:
         check_output_pins(sheaf, pins, output_force)
-    norms = dict.fromkeys(sheaf.layout.names, 0.0)                            # hypot: squares could leave float64
+    norms = dict.fromkeys(sheaf.layout.names, 0.0)            # hypot: squares could leave float64
     for node in sheaf.network.nodes:
         for name in node.inputs:
             if name in norms:
                 norms[name] = math.hypot(norms[name], node.operation.norm)
     if augmented and not sheaf.network.output.is_identity:
         norm, last = sheaf.network.output.norm, sheaf.network.nodes[-1].name
-        norms[last] = math.hypot(norms[last], norm if check_output_force(output_force) == "jacobian" else math.sqrt(norm))
+        norm = norm if check_output_force(output_force) == "jacobian" else math.sqrt(norm)
+        norms[last] = math.hypot(norms[last], norm)
     weight = max(w for e, w in sheaf.edge_weights.items() if augmented or e != "output")
     stiffness = pins.gamma.max() if pins is not None and len(pins.gamma) else 0.0
     with np.errstate(over="ignore"):
         found = float(np.square(np.sqrt(weight) * (1 + max(norms.values()))) + stiffness)
     if found == np.inf:
-        raise OverflowError(f"the bound of λ_max leaves float64: the largest edge weight is {weight:.3g}, the largest norm of the maps "
-                            f"that leave a stalk {max(norms.values()):.3g}")
+        raise OverflowError("the bound of λ_max leaves float64: the largest edge weight is "
+                            f"{weight:.3g}, the largest norm of the maps that leave a stalk "
+                            f"{max(norms.values()):.3g}")
     return found
 
 
@@ -89,9 +92,11 @@ def augmented_coboundary(sheaf: NeuralSheaf, pattern, z, output_force: str = "ja
 def eigenvalues(sheaf: NeuralSheaf, pattern, pins: ResolvedPins | None = None, z=None, output_force: str = "jacobian") -> np.ndarray:
     """All eigenvalues in ascending order, by dense solvers: (number of free coordinates,).
 
-    Squares of the singular values of A, or of A⁺ inverted, whichever is closer: with singular values s of A the first err by some
-    1e-16 s_max, the second, relative, by 1e-16 s max(1/s_min, ‖δ_FF⁻¹W^-½‖). Without pins no eigenvalue has a relative error of much
-    more than 1e-16 κ(L)^¼, where the eigenvalues of L itself would have one of 1e-16 κ(L).
+    Squares of the singular values s of A, which have an absolute error of some 1e-16 s_max, or of
+    the inverse ones of A⁺, with a relative error of some 1e-16 s max(1/s_min, cut), cut the gain
+    that pins cut: whichever is smaller. Without pins no eigenvalue has a relative error of much more
+    than 1e-16 κ(L)^¼, where a solver for L itself would leave 1e-16 κ(L). OverflowError when L or
+    L⁻¹ leaves float64.
     """
     frozen = Frozen(sheaf, sheaf.one_pattern(pattern), pins, z, output_force)
     if not frozen.n:
@@ -99,8 +104,8 @@ def eigenvalues(sheaf: NeuralSheaf, pattern, pins: ResolvedPins | None = None, z
     with np.errstate(over="ignore", invalid="ignore"):
         sizes = np.linalg.svd(_finite(frozen.root(), "L")[0], compute_uv=False)[::-1]
         give = np.linalg.svd(_finite(frozen.stresses(), "L⁻¹")[0], compute_uv=False)
-        gain = np.linalg.norm(frozen.gain()[0], 2) if len(frozen.held) else give[0]
-        by_inverse = np.maximum(gain, give[0]) < give * np.minimum(sizes[-1] * give, NOISE)
+        cut = np.linalg.norm(frozen.cuts()[0])
+        by_inverse = np.maximum(cut, give[0]) < give * np.minimum(sizes[-1] * give, NOISE)
         _finite(give**2, "L⁻¹")
         return _finite(np.sort(np.where(by_inverse, 1 / np.maximum(give, TINY), sizes)**2), "L")
 
@@ -113,11 +118,15 @@ class Extremes:
     weights each way every time; (0, 0) for a dense solver. fewest: the same for L⁻¹, of the samples that took fewest. Clamped
     altogether, nothing is left: λ₁ = ∞, λ_max = 0.
 
-    error_low, error_high (B,): relative errors, rounding included. λ₁ ≤ smallest (1 + error_low), λ_max ≥ largest (1 − error_high), and
-    an eigenvalue lies within these errors of each: the last one from a dense solver; from Lanczos too, unless the end of the spectrum is
-    a cluster of that width (`lower` is sure of that). Of an iteration they count the whole residual, of rounding 2e-15 times the relative
-    change of λ when every entry of A is changed by its own size, to first order, as far as a few random passes tell; with pins, also
-    what the projection in L⁻¹ cancelled. error_low = ∞ says that λ₁ is below rounding: double precision cannot tell it.
+    error_low, error_high (B,): relative errors of `smallest` and `largest`, rounding included. From
+    a dense solver, λ₁ and λ_max lie within them. From Lanczos some eigenvalue does, which is λ₁ or
+    λ_max unless the end of the spectrum is a cluster about as narrow; in any case λ₁ is not above,
+    nor λ_max below (how far λ₁ may be below, `lower` says). Of Lanczos they count the whole
+    residual, though an end apart from the rest is known to its square. Of rounding they are an
+    estimate, to first order: 2e-15 times what λ changes, relatively, if each entry of A changes by
+    its own size, as far as a few random passes tell; with pins, also what the projection in L⁻¹
+    cancelled. error_low = ∞ says that λ₁ is below rounding: double precision cannot tell it, and
+    `smallest` means nothing.
     """
 
     smallest: np.ndarray
@@ -139,18 +148,20 @@ class Extremes:
 
     @property
     def below_rounding(self) -> np.ndarray:
-        """Whether double precision cannot tell λ₁, its relative error being 1 or more: (B,) of bool."""
+        """Whether double precision cannot tell λ₁, error_low being 1 or more: (B,) of bool."""
         return np.broadcast_to(~(np.asarray(self.error_low) < 1), self.smallest.shape)
 
     def lower(self, failure: float = 1e-9) -> np.ndarray:
-        """A lower bound of λ₁ (B,): less its error, and wrong for one sample with probability at most `failure` over Lanczos's random start.
+        """A lower bound of λ₁ (B,), `smallest` less its error and what Lanczos may have missed.
 
-        With k steps P(θ < (1 − ε)λ_max(L⁻¹)) ≤ 1.648 √n exp(−√ε(2k − 1)) (Kuczyński & Woźniakowski 1992). 0 where k is too small to say,
-        and where λ₁ is below rounding.
+        It is wrong for one sample with probability at most `failure` over Lanczos's random start:
+        with k steps P(θ < (1 − ε)λ_max(L⁻¹)) ≤ 1.648 √n exp(−√ε(2k − 1)) (Kuczyński & Woźniakowski
+        1992). 0 where k is too small to say, and where λ₁ is below rounding.
         """
         if not 0 < positive("failure", failure) < 1:
             raise ValueError(f"failure={failure:g}, expected a probability below 1")
-        sure = np.where(self.below_rounding, 0.0, self.smallest * (1 - np.minimum(self.error_low, 1)))
+        sure = self.smallest * (1 - np.minimum(self.error_low, 1))
+        sure = np.where(self.below_rounding, 0.0, sure)
         if self.steps == (0, 0) or self.fewest >= self.free:
             return sure
         k = min(self.fewest, BASIS)                                                       # restarts only add to the first cycle's Ritz value
@@ -162,9 +173,11 @@ class Extremes:
         low = f"λ₁ {_range(self.smallest[~lost])}" if not lost.all() else "λ₁ below rounding"
         worst = np.max(np.broadcast_to(self.error_low, lost.shape)[~lost], initial=0.0)
         said = f" to a relative {worst:.0e}" if worst > SAID else ""
-        said += f" and below rounding in {lost.sum()} samples" if lost.any() and not lost.all() else ""
-        return (f"Extremes({low}{said}, λ_max {_range(self.largest)} over {len(self.smallest)} samples, "
-                f"{'dense' if self.steps == (0, 0) else f'{self.steps[0]} + {self.steps[1]} Lanczos steps'})")
+        if lost.any() and not lost.all():
+            said += f" and below rounding in {lost.sum()} samples"
+        steps = f"{self.steps[0]} + {self.steps[1]} Lanczos steps"
+        return (f"Extremes({low}{said}, λ_max {_range(self.largest)} over {len(lost)} samples, "
+                f"{'dense' if self.steps == (0, 0) else steps})")
 
 
 def extremes(sheaf: NeuralSheaf, pattern, pins: ResolvedPins | None = None, z=None, output_force: str = "jacobian", *,
@@ -173,10 +186,11 @@ def extremes(sheaf: NeuralSheaf, pattern, pins: ResolvedPins | None = None, z=No
 
     pins: as everywhere, or resolved. Up to `dense` free coordinates by a dense solver; beyond, λ_max by Lanczos on L and λ₁ by Lanczos
     on L⁻¹, no matrix formed, with some 40 vectors a sample and one more a pinned coordinate. `tol` is about the relative accuracy of the
-    values, clusters that Lanczos has not resolved aside; a vector's is its residual over the distance of the next eigenvalue. What was
-    reached, rounding included, is `error_low` and `error_high` of the answer, and a λ₁ below rounding is said there. least: steps
-    at least on L⁻¹, for a better `lower`. Raises ValueError for bad input, ArithmeticError when Lanczos does not arrive, OverflowError
-    when L or L⁻¹ leaves float64.
+    values, clusters that Lanczos has not resolved aside; a vector's is its residual over the
+    distance of the next eigenvalue. What is sure, rounding included, is in the answer's `error_low`
+    and `error_high`; a λ₁ below rounding is said there and raises nothing. least: steps at least on
+    L⁻¹, for a better `lower`. Raises ValueError for bad input, ArithmeticError when Lanczos does
+    not arrive, OverflowError when L or L⁻¹ leaves float64.
 
     >>> from sheaflib.network import Network
     >>> found = extremes(NeuralSheaf(Network.mlp([[[1.0]]])), [[]])
@@ -187,18 +201,22 @@ def extremes(sheaf: NeuralSheaf, pattern, pins: ResolvedPins | None = None, z=No
     dense, least = whole("dense", dense, least=0), whole("least", least, least=0)
     if not frozen.n:
         nothing, zero = np.zeros((len(frozen), frozen.width)), np.zeros(len(frozen))
-        return Extremes(np.full(len(frozen), np.inf), zero, nothing, nothing, zero, zero, (0, 0), 0, 0, zero, zero)
+        infinite = np.full(len(frozen), np.inf)
+        return Extremes(infinite, zero, nothing, nothing, zero, zero, (0, 0), 0, 0, zero, zero)
     by_matrix = frozen.n <= dense
     solver = partial(_dense if by_matrix else _lanczos, tol=tol, seed=whole("seed", seed, least=0))
-    low = _in_parts(frozen, partial(_low, solver=partial(solver, least=least), enough=SURE if by_matrix else tol), by_matrix)
+    find = partial(_low, solver=partial(solver, least=least), enough=SURE if by_matrix else tol)
+    low = _in_parts(frozen, find, by_matrix)
     high = _in_parts(frozen, partial(_high, solver=solver), by_matrix)
-    return Extremes(low.value, high.value, frozen.embed(low.vector), frozen.embed(high.vector), low.residual, high.residual,
-                    (low.steps, high.steps), frozen.n, frozen.n if by_matrix else low.fewest, low.error, high.error)
+    return Extremes(low.value, high.value, frozen.embed(low.vector), frozen.embed(high.vector),
+                    low.residual, high.residual, (low.steps, high.steps), frozen.n,
+                    frozen.n if by_matrix else low.fewest, low.error, high.error)
 
 
 def smallest(sheaf: NeuralSheaf, pattern, pins: ResolvedPins | None = None, z=None, output_force: str = "jacobian", *,
              tol: float = 1e-9, seed: int = 0) -> np.ndarray:
-    """λ₁ alone, by Lanczos on L⁻¹ whatever the size: (B,). As `extremes`, but ArithmeticError where a λ₁ is below rounding."""
+    """λ₁ alone, by Lanczos on L⁻¹ whatever the size: (B,). As `extremes`, but ArithmeticError where
+    a λ₁ is below rounding."""
     frozen, tol = Frozen(sheaf, pattern, pins, z, output_force), positive("tol", tol)
     if not frozen.n:
         return np.full(len(frozen), np.inf)
@@ -208,14 +226,17 @@ def smallest(sheaf: NeuralSheaf, pattern, pins: ResolvedPins | None = None, z=No
 
 
 def extreme(sheaf: NeuralSheaf, pattern, pins: ResolvedPins | None = None, z=None, output_force: str = "jacobian") -> tuple[float, float]:
-    """(λ₁, λ_max) for one pattern; with every coordinate clamped nothing is left: (∞, 0). As `extremes`, but ArithmeticError where λ₁ is
-    below rounding."""
+    """(λ₁, λ_max) for one pattern; with every coordinate clamped nothing is left: (∞, 0). As
+    `extremes`, but ArithmeticError where λ₁ is below rounding."""
     found = extremes(sheaf, sheaf.one_pattern(pattern), pins, z, output_force)
     return float(_known(found.smallest, found.error_low)[0]), float(found.largest[0])
 
 
 class _Found(NamedTuple):
-    """Largest eigenvalues of L or L⁻¹, unit vectors, residuals, relative distances of the next eigenvalue where known (else 0⁺), steps."""
+    """The largest eigenvalue of L or L⁻¹ and its unit vector for every sample, and the steps taken.
+
+    apart: the relative distance of the next eigenvalue, the smallest positive number where unknown.
+    """
 
     value: np.ndarray
     vector: np.ndarray
@@ -225,7 +246,8 @@ class _Found(NamedTuple):
 
 
 class _End(NamedTuple):
-    """One end of the spectrum: values, unit vectors, relative residuals, errors, residuals that a solver meant to leave, steps, fewest steps."""
+    """One end of the spectrum of L, as `Extremes` has it; left: the relative residual that the
+    solver itself left, before what rounding adds to it."""
 
     value: np.ndarray
     vector: np.ndarray
@@ -237,17 +259,19 @@ class _End(NamedTuple):
 
 
 def _in_parts(frozen: Frozen, find: Callable, by_matrix: bool) -> _End:
-    """What `find` finds, for as many samples at once as a cache holds, or a dense solver's memory."""
-    each = frozen.n**2 * 8 if by_matrix else max(BASIS * frozen.n, frozen.width * (1 + len(frozen.held)))
-    together = max(1, (AT_ONCE if by_matrix else ROOM) // each)
+    """What `find` finds, for as many samples at once as a cache or, with matrices, memory holds."""
+    vectors = max(BASIS * frozen.n, frozen.width * (1 + len(frozen.held)))
+    together = max(1, AT_ONCE // (8 * frozen.n**2) if by_matrix else ROOM // vectors)
+    parts = [slice(i, i + together) for i in range(0, len(frozen), together)]
     with np.errstate(over="ignore", invalid="ignore"):
-        found = [find(frozen.samples(slice(i, i + together))) for i in range(0, len(frozen), together)]
+        found = [find(frozen.samples(part)) for part in parts]
     steps, fewest = max(part.steps for part in found), min(part.fewest for part in found)
     return _End(*(np.concatenate(column) for column in list(zip(*found))[:5]), steps, fewest)
 
 
 def _low(frozen: Frozen, solver: Callable, enough: float) -> _End:
-    """λ₁ by L⁻¹; where pins cut a gain so that more than `enough` is lost, by a refined L⁻¹, and where that does not help, by a matrix."""
+    """λ₁ by L⁻¹; where pins cut a gain and more than `enough` is lost, by a refined L⁻¹; where that
+    does not help, by singular values, up to `SMALL` coordinates."""
     low = _settled(frozen, solver(frozen, Frozen.inverse), 0)
     if not len(frozen.held):
         return low
@@ -259,19 +283,22 @@ def _low(frozen: Frozen, solver: Callable, enough: float) -> _End:
         if refinements is None:
             found = _by_root(part)
         else:
-            found = _settled(part, solver(part, partial(Frozen.inverse, refinements=refinements)), refinements)
+            refined = partial(Frozen.inverse, refinements=refinements)
+            found = _settled(part, solver(part, refined), refinements)
         better = (found.error < low.error[again]) & (found.error < 1)
         for mine, theirs in zip(low[:5], found[:5]):
             mine[again[better]] = theirs[better]
-        low = low._replace(steps=low.steps + found.steps, fewest=min(low.fewest, found.fewest or low.fewest))
+        fewest = min(low.fewest, found.fewest or low.fewest)
+        low = low._replace(steps=low.steps + found.steps, fewest=fewest)
     return low
 
 
 def _settled(frozen: Frozen, found: _Found, refinements: int) -> _End:
     """λ₁ = 1/|r|² of the stresses r = A y, y = L⁻¹v, with its error.
 
-    Rounding acts through the entries of A, and with pins through the projection in L⁻¹. Where that was refined, it is seen in the
-    systems that y and r solve: with f = r − A y and g = v − Aᵀr, vᵀL⁻¹v = vᵀy + yᵀg + rᵀf up to |r|² (|g| + |f|/|r|)².
+    Rounding acts through the entries of A, and with pins through the projection in L⁻¹. Where that
+    was refined, it is seen in what y and r solve: with f = r − A y and g = v − Aᵀr, vᵀL⁻¹v differs
+    from vᵀy by yᵀg + rᵀf, up to |r|² (|g| + |f|/|r|)².
     """
     v = found.vector
     y, r = frozen.solve(v, refinements)
@@ -281,37 +308,44 @@ def _settled(frozen: Frozen, found: _Found, refinements: int) -> _End:
     y, r = y / size[:, None], r / force[:, None]
     rounding = UNIT * (1 + 2 * frozen.leverage(y, r) * (size / force))
     if refinements:
-        f, g = r - frozen.stress(y) * (size / force)[:, None], v - frozen.load(r) * force[:, None]
-        lost = np.abs((y * g).sum(axis=1)) * size / force**2 + np.abs((r * f).sum(axis=1)) + (_norm(g) + _norm(f))**2
-        lost += np.abs((v * y).sum(axis=1) * size / force**2 - 1)
+        f = r - frozen.stress(y) * (size / force)[:, None]
+        g = v - frozen.load(r) * force[:, None]
+        lost = np.abs((y * g).sum(axis=1)) * size / force**2 + np.abs((r * f).sum(axis=1))
+        lost += (_norm(g) + _norm(f))**2 + np.abs((v * y).sum(axis=1) * size / force**2 - 1)
     else:
-        lost = UNIT * frozen.cancelled(v, r * force[:, None])
+        lost = 2 * UNIT * frozen.cut(v, r * force[:, None]) / force
         lost += lost**2
     residual = _norm(y * (size / force**2)[:, None] - v)
     error = residual * residual / np.maximum(residual, found.apart) + rounding + lost
-    return _End(1 / force**2, v, residual, np.where(error < 1, error, np.inf), found.residual / found.value, found.steps, found.steps)
+    error, left = np.where(error < 1, error, np.inf), found.residual / found.value
+    return _End(1 / force**2, v, residual, error, left, found.steps, found.steps)
 
 
 def _by_root(frozen: Frozen) -> _End:
-    """λ₁ as the square of a singular value s of A, which has an error of rounding · s_max; u and v its vectors, Av − su and Aᵀu − sv tell."""
+    """λ₁ as the square of a singular value s of A, whose error is rounding · s_max.
+
+    With its vectors u and v, a singular value lies within |(Av − su, Aᵀu − sv)| of s.
+    """
     left, sizes, right = np.linalg.svd(frozen.root(), full_matrices=False)
     u, v, s = left[:, :, -1], right[:, -1].copy(), sizes[:, -1]
-    residual = np.hypot(_norm(frozen.stress(v) - s[:, None] * u), _norm(frozen.load(u) - s[:, None] * v)) / s
+    off_u, off_v = frozen.stress(v) - s[:, None] * u, frozen.load(u) - s[:, None] * v
+    residual = np.hypot(_norm(off_u), _norm(off_v)) / s
     return _End(s**2, v, residual, 2 * (residual + UNIT * sizes[:, 0] / s), residual, 0, 0)
 
 
 def _high(frozen: Frozen, solver: Callable) -> _End:
-    """λ_max by L, with its error."""
+    """λ_max = |A v|², v by L, with its error."""
     found = solver(frozen, Frozen.laplacian)
     v, r = found.vector, frozen.stress(found.vector)
     force, residual = _norm(r), found.residual / found.value
     rounding = UNIT * (1 + 2 * frozen.leverage(v, r / force[:, None]) / force)
     error = residual * residual / np.maximum(residual, found.apart) + rounding
-    return _End(found.value, v, residual, error, residual, found.steps, found.steps)
+    return _End(force**2, v, residual, error, residual, found.steps, found.steps)
 
 
 def _dense(frozen: Frozen, operator: Callable, **_) -> _Found:
-    """The largest eigenpair of L or L⁻¹ by a dense solver; L⁻¹ has its own, since eigh(L) would leave an error of rounding · λ_max in λ₁."""
+    """The largest eigenpair of L or L⁻¹ by a dense solver, which has an error of rounding · λ_max
+    of the matrix: hence L⁻¹ for λ₁."""
     if operator is Frozen.laplacian:
         matrix = _finite(frozen.matrix(), "L")
     else:
@@ -324,9 +358,10 @@ def _dense(frozen: Frozen, operator: Callable, **_) -> _Found:
 
 
 def _lanczos(frozen: Frozen, operator: Callable, tol: float, seed: int, least: int = 0) -> _Found:
-    """The largest eigenpair of L or L⁻¹ for every sample; how far the next eigenvalue is, Lanczos cannot know."""
+    """The largest eigenpair of L or L⁻¹ by Lanczos, which cannot know how far the next one is."""
     start = np.random.default_rng(seed).standard_normal((1, frozen.n))
-    found = largest(partial(operator, frozen), np.broadcast_to(start, (len(frozen), frozen.n)), tol, least=least)
+    start = np.broadcast_to(start, (len(frozen), frozen.n))
+    found = largest(partial(operator, frozen), start, tol, least=least)
     return _Found(*found[:3], TINY, found.steps)
 
 
@@ -335,8 +370,10 @@ def _known(values: np.ndarray, errors: np.ndarray) -> np.ndarray:
     lost = ~(errors < 1)
     if lost.any():
         i = int(np.argmax(lost))
-        raise ArithmeticError(f"λ₁ of sample {i} is below rounding: {values[i]:.3g} was found, with a relative error of {errors[i]:.1g}, expected "
-                              "one below 1; either the sheaf is too stiff for double precision, or pins cut too large a gain")
+        raise ArithmeticError(
+            f"λ₁ of sample {i} is below rounding: {values[i]:.3g} was found, with a relative error "
+            f"of {errors[i]:.1g}, expected one below 1; either the sheaf is too stiff for double "
+            "precision, or pins cut too large a gain")
     return values
 
 

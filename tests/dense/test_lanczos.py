@@ -72,3 +72,20 @@ def test_at_most_forty_vectors_are_kept():
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert 25 * 8 * n < peak < 40 * 8 * n
+
+
+@pytest.mark.parametrize("scale", [1e-300, 1e-160, 1e160, 1e300])
+def test_operators_whose_squares_leave_float64(scale):
+    """Eigenvalues near either end of float64's range are found as those near 1 are."""
+    values = np.r_[np.linspace(1, 2, 50), 3.0]
+    start = np.random.default_rng(0).standard_normal((2, 51))
+    found = largest(lambda v: scale * (values * v), start, tol=1e-12)
+    one = largest(lambda v: values * v, start, tol=1e-12)
+    np.testing.assert_allclose(found.value / scale, 3, rtol=1e-12)
+    np.testing.assert_allclose(found.vector, one.vector, atol=1e-12)
+    np.testing.assert_allclose(found.residual / scale, one.residual, atol=1e-12)
+
+
+def test_an_operator_that_leaves_float64_is_an_error():
+    with pytest.raises(OverflowError, match="Lanczos: the operator leaves float64"):
+        largest(lambda v: np.inf * v, np.ones((1, 3)))
