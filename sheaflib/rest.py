@@ -58,39 +58,44 @@ class Gauge:
 
     def __init__(self, sheaf: NeuralSheaf, x, w, pins: ResolvedPins, output_force: str, corners: bool):
         self.sheaf, self.x, self.pins, self.output_force, self.corners = sheaf, x, pins, output_force, corners
+        selections = [node.operation for node in sheaf.network.nodes if node.name in sheaf.pattern_layout]
+        self.relus = np.concatenate([np.zeros(0, dtype=bool)] + [np.full(s.n_pattern, isinstance(s, ReLU)) for s in selections])
+        self.steeper = np.concatenate([np.zeros(0, dtype=bool)] + [np.full(s.n_pattern, s.norm == 1) for s in selections])
         self.pattern = sheaf.pattern(w, x)
         with np.errstate(over="ignore", invalid="ignore"):
-            self.terms = terms(sheaf, w, x, pins, self.pattern)
-        largest = self.terms.max(axis=1, keepdims=True)
+            largest = terms(sheaf, w, x, pins, self.pattern).max(axis=1, keepdims=True)
+            self.most = self._most(w, slice(None), self.pattern)
         self.floor = np.where(np.isfinite(largest), ROUNDING**2 * largest, 0.0)
         self.sizes = self._sizes(w)
-
-    def unrest(self, w: np.ndarray, rows=slice(None)) -> np.ndarray:
-        """The largest |∂V/∂w_i|/T_i over the coordinates that are not clamped, (B,); w holds the samples `rows`."""
-        return self._measure(w, rows)[0]
 
     def resting(self, w: np.ndarray, f: np.ndarray, pattern: np.ndarray, rows: np.ndarray, bar: float) -> np.ndarray:
         """Which samples have `unrest` ≤ bar: (len(rows),) of bool, rows (indices) being the samples of which w, f, pattern speak.
 
-        The terms grow by no more than the largest ratio by which a coordinate does, as long as the pattern stays: most steps need
-        nothing else. f: the force at w where w ≠ 0, of any sign.
+        The terms grow by no more than the largest ratio by which a coordinate does, whatever the ReLUs do, as long as the choices
+        of max-pool stay: most steps need nothing else. f: the force at w where w ≠ 0, of any sign.
         """
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             grown = self._sizes(w) / self.sizes[rows]
             factor = np.where(np.isnan(grown), 1.0, grown).max(axis=1, initial=1.0, keepdims=True)
-            most = np.maximum(bar * SLACK * factor * self.terms[rows], self.floor[rows])
-            moving = ((np.abs(f) > most) & (w != 0)).any(axis=1) & (pattern == self.pattern[rows]).all(axis=1)
+            most = np.maximum(bar * SLACK * factor * self.most[rows], self.floor[rows])
+            same = (self.relus | (pattern == self.pattern[rows])).all(axis=1)
+            moving = ((np.abs(f) > most) & (w != 0)).any(axis=1) & same
         resting = np.zeros(len(rows), dtype=bool)
         open_ = np.flatnonzero(~moving)
         if len(open_):
             there = rows[open_]
-            unrest, self.terms[there], self.pattern[there] = self._measure(w[open_], there)
-            self.sizes[there] = self._sizes(w[open_])
-            resting[open_] = unrest <= bar
+            self.sizes[there], self.pattern[there] = self._sizes(w[open_]), pattern[open_]
+            with np.errstate(over="ignore", invalid="ignore"):
+                self.most[there] = self._most(w[open_], there, pattern[open_])
+            resting[open_] = self.unrest(w[open_], there) <= bar
         return resting
 
-    def _measure(self, w, rows) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """`unrest`, the terms and the pattern of some samples."""
+    def _most(self, w, rows, pattern) -> np.ndarray:
+        """The terms where every ReLU is as steep as it can be."""
+        return terms(self.sheaf, w, self.x[rows], of_rows(self.pins, rows), np.where(self.relus, self.steeper, pattern))
+
+    def unrest(self, w: np.ndarray, rows=slice(None)) -> np.ndarray:
+        """The largest |∂V/∂w_i|/T_i over the coordinates that are not clamped, (B,); w holds the samples `rows`."""
         sheaf, x, pins, floor = self.sheaf, self.x[rows], of_rows(self.pins, rows), self.floor[rows]
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             pattern = sheaf.pattern(w, x)
@@ -103,7 +108,7 @@ class Gauge:
                 sides = (relative(np.maximum(f, 0), sizes, floor),
                          relative(np.maximum(-f_left, 0), terms(sheaf, w, x, pins, left), floor))
                 off = np.where(zero, np.maximum(*sides), off)
-        return np.where(pins.free, off, 0.0).max(axis=1), sizes, pattern
+        return np.where(pins.free, off, 0.0).max(axis=1)
 
     def _sizes(self, w) -> np.ndarray:
         """The numbers that the terms grow with: |w|, and φ(z) with a_out."""
