@@ -191,7 +191,15 @@ def default_step(sheaf: NeuralSheaf, pins: ResolvedPins | None = None, augmented
 
     OverflowError where the weights are so large or so small that it is no number.
     """
-    return stable_step(1.0, alpha, spectrum.bound(sheaf, pins, augmented, output_force))
+    return stable_step(1.0, alpha, rate_bound(sheaf, pins, augmented, output_force))
+
+
+def rate_bound(sheaf: NeuralSheaf, pins: ResolvedPins | None, augmented: bool, output_force: str) -> float:
+    """`spectrum.bound`, ∞ where it leaves float64."""
+    try:
+        return spectrum.bound(sheaf, pins, augmented, output_force)
+    except OverflowError:
+        return np.inf
 
 
 def stable_step(factor: float, alpha: float, largest: float) -> float:
@@ -207,7 +215,7 @@ def stable_step(factor: float, alpha: float, largest: float) -> float:
 def check_step(sheaf: NeuralSheaf, x, w, dt: float, alpha: float, pins: ResolvedPins, output_force: str) -> None:
     """Raise ValueError when dt ≥ 2/(αλ_max), λ_max of the pattern at the harmonic extension, or at the start with pins (derived)."""
     augmented = w.shape[1] > sheaf.N
-    safe = stable_step(2.0, alpha, spectrum.bound(sheaf, pins, augmented, output_force))
+    safe = stable_step(2.0, alpha, rate_bound(sheaf, pins, augmented, output_force))
     if dt < safe:
         return
     state = w if pins else sheaf.forward(x, augmented=augmented)

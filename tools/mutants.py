@@ -89,7 +89,7 @@ MUTANTS = [
     Mutant("compiled.py", "w[indices[start]] >= 0", "w[indices[start]] > 1e-3", "the engine's kink is off zero", PAPER),
     Mutant("compiled.py", "if t > 0 and new != pattern[i]:", "if t > 1 and new != pattern[i]:", "the engine misses a switch in its first step", GENERATOR),
     Mutant("compiled.py", "self.dt * self.alpha", "self.dt", "the engine forgets α", ORDER),
-    Mutant("heat.py", "limit = 2 / (alpha * largest)", "limit = 4 / (alpha * largest)", "twice too large a step is let through", REFUSAL),
+    Mutant("heat.py", "limit = stable_step(2.0, alpha, largest)", "limit = stable_step(4.0, alpha, largest)", "twice too large a step is let through", REFUSAL),
     Mutant("heat.py", "state = w if pins else sheaf.forward(x, augmented=augmented)", "state = w",
            "the step is judged at the start, pins or not", STEP_LIMIT),
     Mutant("compiled.py", "weight[n] * potential", "potential", "the engine's energy forgets the weight of the output edge", STEP_LIMIT),
