@@ -37,7 +37,6 @@ class Stepper:
     any_step = False
     steps_in_time = True
     holds_corners = False
-    nothing = ROUNDING**2          # of the largest terms at the start: a velocity that is none
     default_dt = None              # None: from the bound of λ_max
 
     def __init__(self, sheaf: NeuralSheaf, x, w, dt: float, alpha: float, pins: ResolvedPins, output_force: str, tol: float,
@@ -47,7 +46,7 @@ class Stepper:
         self.steps = np.zeros(len(w), dtype=np.int64)
         self.change = np.full(len(w), np.inf)
         self.by_velocity, self.bar = rest == "velocity" and tol > 0, max(tol, ROUNDING)
-        self.gauge = Gauge(sheaf, x, self.w, pins, output_force, self.holds_corners, self.nothing)
+        self.gauge = Gauge(sheaf, x, self.w, pins, output_force, self.holds_corners)
         self.arrived = self.gauge.unrest(self.w) <= self.bar if self.by_velocity else np.zeros(len(w), dtype=bool)
         self.stuck = np.zeros(len(w), dtype=bool)
         self.limit = energy_limit(sheaf, self.w, x, pins, output_force)

@@ -53,10 +53,10 @@ class Gauge:
     """Measures how far the samples of a flow are from rest, and saves the terms where a bound of them tells enough.
 
     corners: whether a z_j = 0 that both sides push back to is at rest (a stepper holds it there, but Euler does not). What tends to 0
-    with all its terms has no size of its own: a velocity below `nothing` times the largest terms at the start w counts as none.
+    with all its terms has no size of its own: a velocity below (64 ε)² times the largest terms at the start w counts as none.
     """
 
-    def __init__(self, sheaf: NeuralSheaf, x, w, pins: ResolvedPins, output_force: str, corners: bool, nothing: float):
+    def __init__(self, sheaf: NeuralSheaf, x, w, pins: ResolvedPins, output_force: str, corners: bool):
         self.sheaf, self.x, self.pins, self.output_force, self.corners = sheaf, x, pins, output_force, corners
         selections = [node.operation for node in sheaf.network.nodes if node.name in sheaf.pattern_layout]
         self.relus = np.concatenate([np.zeros(0, dtype=bool)] + [np.full(s.n_pattern, isinstance(s, ReLU)) for s in selections])
@@ -65,7 +65,7 @@ class Gauge:
         with np.errstate(over="ignore", invalid="ignore"):
             largest = terms(sheaf, w, x, pins, self.pattern).max(axis=1, keepdims=True)
             self.most = self._most(w, slice(None), self.pattern)
-        self.floor = np.where(np.isfinite(largest), nothing * largest, 0.0)
+        self.floor = np.where(np.isfinite(largest), ROUNDING**2 * largest, 0.0)
         self.sizes = self._sizes(w)
 
     def resting(self, w: np.ndarray, f: np.ndarray, pattern: np.ndarray, rows: np.ndarray, bar: float) -> np.ndarray:

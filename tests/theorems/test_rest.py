@@ -208,7 +208,7 @@ def test_what_tends_to_zero_with_all_its_terms_arrives(stepper, x):
     run = relax(sheaf, [x], start, stepper=stepper, every=10_000)
     ordinary = relax(*net(2, (2, 2, 1)), stepper=stepper, every=10_000)
     assert run.history.arrived.all() and run.history.steps.max() < 20 * ordinary.history.steps.max()
-    np.testing.assert_allclose(run.cochain, sheaf.forward([x]), rtol=1e-10, atol=1e-17 if stepper == "implicit-euler" else 1e-24)
+    np.testing.assert_allclose(run.cochain, sheaf.forward([x]), rtol=1e-10, atol=1e-24)
 
 
 # scales -------------------------------------------------------------------------------------------------------------------------
