@@ -44,7 +44,8 @@ class CompiledStepper(Stepper):
 
     implicit = False                                      # in the kinked coordinates
 
-    def __init__(self, sheaf: NeuralSheaf, x, w, dt, alpha, pins, output_force, tol, rest="velocity"):
+    def __init__(self, sheaf: NeuralSheaf, x, w, dt, alpha, pins, output_force, tol,
+                 rest="velocity"):
         super().__init__(sheaf, x, w, dt, alpha, pins, output_force, tol, rest)
         self.rows = _rows(sheaf)
         self.constant = -sheaf.discrepancy(np.zeros((len(w), sheaf.N)), x)
@@ -56,13 +57,12 @@ class CompiledStepper(Stepper):
         self.gamma[pins.soft_index] = pins.gamma
         self.target[:, pins.soft_index] = pins.soft_value
         self.stiffness = kink_stiffness(sheaf, w.shape[1])
-        self.sizes = sheaf.edge_terms(np.zeros((len(w), sheaf.N)), x)     # of the terms of the constant c
+        self.sizes = sheaf.edge_terms(np.zeros((len(w), sheaf.N)), x)     # of the terms of c
         self.steepness = _steepness(sheaf, self.rows, self.gamma)
         self.memory = np.zeros((len(w), 4))
         self.memory[:, [CEILING, LARGEST]] = np.inf
-        self.memory[:, CONSTANT] = np.maximum(self.sizes.max(axis=1), np.abs(self.target).max(axis=1))
-        if w.shape[1] > sheaf.N:
-            self.memory[:, CONSTANT] = np.maximum(self.memory[:, CONSTANT], 1.0)
+        constants = np.hstack([self.sizes, np.abs(self.target)]).max(axis=1)
+        self.memory[:, CONSTANT] = np.maximum(constants, 1.0 if w.shape[1] > sheaf.N else 0.0)
 
     def advance(self, n):
         found = [np.zeros((0, 3), dtype=np.int64)]
@@ -76,6 +76,7 @@ class CompiledStepper(Stepper):
                     raise_unstable(self, sample)
                 if status in (AT_REST, STUCK):
                     (self.arrived if status == AT_REST else self.stuck)[sample] = True
+                    self.settle(sample)
                     break
         switches = np.concatenate(found)
         return switches[np.lexsort((switches[:, 2], switches[:, 1], switches[:, 0]))]
@@ -87,9 +88,9 @@ class CompiledStepper(Stepper):
         output = OUTPUTS[sheaf.network.output.name] if self.w.shape[1] > sheaf.N else 0
         done, status, count, self.change[sample] = _advance(
             self.w[sample], self.constant[sample], *self.rows, sheaf.row_weights, last, output, self.output_force == "jacobian",
-            self.pins.free, self.gamma, self.target[sample], self.dt * self.alpha, n, self.tol, self.limit[sample], events,
-            self.implicit, self.stiffness, self.by_velocity, self.bar, self.gauge.floor[sample, 0], self.sizes[sample],
-            self.steepness, self.memory[sample])
+            self.pins.free, self.gamma, self.target[sample], self.dt * self.alpha, n, self.tol,
+            self.limit[sample], events, self.implicit, self.stiffness, self.by_velocity, self.bar,
+            self.gauge.floor[sample, 0], self.sizes[sample], self.steepness, self.memory[sample])
         step, row = events[:count].T
         switches = np.stack([self.steps[sample] + step, np.full(count, sample), self.unit[row]], axis=1)
         self.steps[sample] += done
@@ -125,7 +126,8 @@ def _rows(sheaf: NeuralSheaf):
 
 
 def _steepness(sheaf: NeuralSheaf, rows, gamma) -> np.ndarray:
-    """B (width,) with T_i ≤ B_i m for the terms T of ∂V/∂w whatever the pattern, m being the largest |w_j| or constant, and 1 with a_out.
+    """B (width,) with T_i ≤ B_i m for the terms T of ∂V/∂w whatever the pattern, m being the
+    largest |w_j| or constant, and 1 with a_out.
 
     So B_i is also how fast T_i can grow with w within a pattern.
     """
@@ -143,10 +145,13 @@ def _steepness(sheaf: NeuralSheaf, rows, gamma) -> np.ndarray:
 
 @compiled
 def _advance(w, c, kind, slope, indptr, indices, entries, weight, last, output, jacobian, free, gamma, target,
-             step_size, n_steps, tol, limit, events, implicit, stiffness, by_velocity, bar, floor, sizes, steepness, memory):
-    """Up to n_steps steps of one sample, w (width,) in place, `implicit` in the kinks or not: Euler, prox-Euler.
+             step_size, n_steps, tol, limit, events, implicit, stiffness, by_velocity, bar, floor,
+             sizes, steepness, memory):
+    """Up to n_steps steps of one sample, w (width,) in place, `implicit` in the kinks or not:
+    Euler, prox-Euler.
 
-    Returns steps done, status, number of events, max|Δ|. A sample that begins at rest never comes here.
+    Returns steps done, status, number of events, max|Δ|. A sample that begins at rest never comes
+    here.
     """
     n, width = len(c), len(w)
     stress, f, p = np.empty(width), np.empty(width), np.empty(width - n)
@@ -173,8 +178,9 @@ def _advance(w, c, kind, slope, indptr, indices, entries, weight, last, output, 
             witness = int(memory[WITNESS])
             excess = _excess(witness, w, f, gamma, target, pull, stiffness, implicit)
             if not excess > max(memory[CEILING], floor) and _unrest(
-                    w, kind, slope, indptr, indices, entries, gain, chosen, weight, last, output, p, free, gamma, target,
-                    f, pull, stiffness, implicit, bar, floor, sizes, memory) <= bar:
+                    w, kind, slope, indptr, indices, entries, gain, chosen, weight, last, output, p,
+                    free, gamma, target, f, pull, stiffness, implicit, bar, floor, sizes,
+                    memory) <= bar:
                 return t, AT_REST, count, change
             if not moved:
                 return t, STUCK, count, change
@@ -188,7 +194,8 @@ def _advance(w, c, kind, slope, indptr, indices, entries, weight, last, output, 
                 before = w[i]
                 delta = step_size * (f[i] - gamma[i] * (before - target[i]))
                 if implicit and stiffness[0, i] > 0:
-                    delta = _prox(before, before + delta, step_size, pull[:, i], stiffness[:, i]) - before
+                    there = _prox(before, before + delta, step_size, pull[:, i], stiffness[:, i])
+                    delta = there - before
                 w[i] = before + delta
                 moved |= w[i] != before
                 change = max(change, abs(delta))
@@ -270,7 +277,9 @@ def _prox(z, free, h, pull, stiffness):
 
 @compiled
 def _follow(memory, change, switched, bar, steepness):
-    """Keep the ceiling of bar·T of the witness and the bound of the largest coordinate valid after a step of size `change`."""
+    """Keep the ceiling of bar·T of the witness and the bound of the largest coordinate valid after
+    a step of size `change`.
+    """
     steep = bar * steepness[int(memory[WITNESS])]
     memory[LARGEST] += change
     if switched:
@@ -281,7 +290,9 @@ def _follow(memory, change, switched, bar, steepness):
 
 @compiled
 def _excess(i, w, f, gamma, target, pull, stiffness, implicit):
-    """|∂V/∂w_i|, from f without the ReLUs where `implicit`; where z_i = 0 is held, by how much a side does not push back."""
+    """|∂V/∂w_i|, from f without the ReLUs where `implicit`; where z_i = 0 is held, by how much a
+    side does not push back.
+    """
     g = f[i] - gamma[i] * (w[i] - target[i])
     if not (implicit and stiffness[0, i] > 0):
         return abs(g)
@@ -302,9 +313,11 @@ def _ratio(size, terms, floor):
 
 
 @compiled
-def _unrest(w, kind, slope, indptr, indices, entries, gain, chosen, weight, last, output, p, free, gamma, target,
-            f, pull, stiffness, implicit, bar, floor, sizes, memory):
-    """The largest |∂V/∂w_i|/T_i, and in the memory its coordinate, the witness, with a ceiling of bar·T there (in place)."""
+def _unrest(w, kind, slope, indptr, indices, entries, gain, chosen, weight, last, output, p, free,
+            gamma, target, f, pull, stiffness, implicit, bar, floor, sizes, memory):
+    """The largest |∂V/∂w_i|/T_i, and in the memory its coordinate, the witness, with a ceiling of
+    bar·T there (in place).
+    """
     n, width = len(kind), len(w)
     edge, terms, reads = np.empty(width), np.empty(width), np.zeros((2, width))
     for i in range(n):
@@ -341,7 +354,8 @@ def _unrest(w, kind, slope, indptr, indices, entries, gain, chosen, weight, last
         plus, minus = own + reads[0, i], own + reads[1, i]
         if implicit and stiffness[0, i] > 0 and w[i] == 0:
             g = f[i] - gamma[i] * (w[i] - target[i])
-            here = max(_ratio(max(g + pull[0, i], 0.0), plus, floor), _ratio(max(-(g + pull[1, i]), 0.0), minus, floor))
+            here = max(_ratio(max(g + pull[0, i], 0.0), plus, floor),
+                       _ratio(max(-(g + pull[1, i]), 0.0), minus, floor))
             top = max(plus, minus)
         else:
             top = plus if w[i] >= 0 else minus

@@ -18,11 +18,14 @@ SETTLED = 20           # steps with the same pieces before Chebyshev's iteration
 
 
 class ImplicitEulerStepper(BatchStepper):
-    """w ← a local minimum of V(v) + |v − w|²/(2αdt): implicit Euler, each step solved by `newton` from w, with springs 1/(αdt) everywhere.
+    """w ← a local minimum of V(v) + |v − w|²/(2αdt): implicit Euler, each step solved by `newton`
+    from w, with springs 1/(αdt) everywhere.
 
-    V falls at every step, whatever dt; sliding is held. The trajectory is first order in dt; the limit is the flow's for small dt.
-    Once a step moves nothing and there is no rest by the velocity, all later ones are solved as far as rounding lets them; where even
-    that moves nothing, as the springs' rounding hides what is left, and the springs are weaker than the edges, V itself is.
+    V falls at every step, whatever dt; sliding is held. The trajectory is first order in dt; the
+    limit is the flow's for small dt. Once a step moves nothing and there is no rest by the
+    velocity, all later ones are solved as far as rounding lets them; where even that moves nothing,
+    as the springs' rounding hides what is left, and the springs are weaker than the edges, V itself
+    is.
     """
 
     name, any_step, default_dt, holds_corners = "implicit-euler", True, 10.0, True
@@ -50,6 +53,7 @@ class ImplicitEulerStepper(BatchStepper):
         self.touched[rows] += answer.passes
         if not self.by_velocity:
             self.arrived[rows] = (self.change[rows] < self.tol) & self.exact
+            self.settle(rows)
             return
         self.arrived[rows] = self.gauge.unrest(self.w[rows], rows) <= self.bar
         still &= ~self.arrived[rows]
@@ -59,6 +63,7 @@ class ImplicitEulerStepper(BatchStepper):
             self.stuck[rows] = still & self.last
             if 1 / self.tau <= self.problem.weights.min():
                 self._polish(rows[still])
+        self.settle(rows)
 
     def _polish(self, rows) -> None:
         """Take samples that no step moves any more to the minimum of V next to them."""
@@ -80,11 +85,13 @@ class ImplicitEulerStepper(BatchStepper):
 
 
 class MinimisingMovementsStepper(ImplicitEulerStepper):
-    """Implicit Euler with dt doubled at each step, each solved loosely: follows the flow at first, and ends where it ends almost always.
+    """Implicit Euler with dt doubled at each step, each solved loosely: follows the flow at first,
+    and ends where it ends almost always.
 
-    Take steps until the time is past the fast part of the flow (20 to 100), then `equilibrium` from there. Once a step moves nothing by
-    more than the loose accuracy, all later ones are solved to the end; a small step means rest only then. dt stays once the springs
-    1/dt are below the rounding of the edge weights.
+    Take steps until the time is past the fast part of the flow (20 to 100), then `equilibrium` from
+    there. Once a step moves nothing by more than the loose accuracy, all later ones are solved to
+    the end; a small step means rest only then. dt stays once the springs 1/dt are below the
+    rounding of the edge weights.
     """
 
     name, default_dt = "minimising-movements", 0.25
@@ -117,11 +124,13 @@ class MinimisingMovementsStepper(ImplicitEulerStepper):
 
 
 class ChebyshevStepper(BatchStepper):
-    """Chebyshev's semi-iteration on V_β, V minimised over its kinks: no dt, √κ in place of κ steps, and nothing to chatter.
+    """Chebyshev's semi-iteration on V_β, V minimised over its kinks: no dt, √κ in place of κ steps,
+    and nothing to chatter.
 
-    The bounds of the spectrum are λ₁ of the pieces, found once they have not changed for 20 gradient steps, and `spectrum.bound`; it begins
-    anew whenever they change. It descends to a strict local minimum, not necessarily the flow's. A step first puts the kinks at their
-    minimum, and ends there where that is at rest.
+    The bounds of the spectrum are λ₁ of the pieces, found once they have not changed for 20
+    gradient steps, and `spectrum.bound`; it begins anew whenever they change. It descends to a
+    strict local minimum, not necessarily the flow's. A step first puts the kinks at their minimum,
+    and ends there where that is at rest.
     """
 
     name, any_step, steps_in_time, default_dt, holds_corners = "chebyshev", True, False, 1.0, True
@@ -161,6 +170,7 @@ class ChebyshevStepper(BatchStepper):
         self.steps[rows] += 1
         if not self.by_velocity:
             self.arrived[rows] = self.change[rows] < self.tol
+        self.settle(rows)
 
     def _momentum(self, rows, g):
         """The next move of each sample: plain gradient steps of 1/λ_max until its pieces have settled, then Chebyshev's three-term rule."""

@@ -75,7 +75,8 @@ def test_rates_and_switches_of_the_second_run():
 def test_sigmoid_run_of_figure_E1():
     run, solution = heat_run("sigmoid"), recorded("sigmoid", max_steps=62_500)
     assert solution.history.steps.tolist() == [62_500]
-    assert not solution.history.arrived.any() and "stopped at 62500 steps with max|Δ| = " in solution.reason
+    assert not solution.history.arrived.any()
+    assert "stopped at 62500 steps with max|Δ| = " in solution.reason
     assert run.sheaf.network(run.x)[0, 0] == pytest.approx(0.703263, abs=5e-7)
     z = run.sheaf.forward(run.x)[0, run.sheaf.layout["z4"]]
     pattern = run.sheaf.pattern(run.sheaf.forward(run.x), run.x)

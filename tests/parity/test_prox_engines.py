@@ -186,7 +186,7 @@ PIN = soft("z2", 1.0, 1.0)
 def test_the_default_is_prox_euler_with_pins_and_the_solution_says_so(pins, stepper, method):
     run = relax(SMALL, [[1.0]], [[0.0, 0.0, 0.0]], pins=pins, stepper=stepper)
     assert run.method == method
-    assert repr(run).startswith(f"Solution({method}, at rest: |∂V/∂w| ≤ 1e-12 of its own terms after ")
+    assert repr(run).startswith(f"Solution({method}, at rest: |∂V/∂w| ≤ 1e-12 of its own terms")
 
 
 @numba

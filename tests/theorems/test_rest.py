@@ -1,4 +1,6 @@
-"""When a flow has arrived: its velocity against its own terms, whatever dt, α and the scale of the numbers, in every stepper."""
+"""When a flow has arrived: its velocity against its own terms, whatever dt, α and the scale of the
+numbers, in every stepper.
+"""
 
 import numpy as np
 import pytest
@@ -7,7 +9,7 @@ from hypothesis import strategies as st
 
 from equilibrium_cases import nearest, toy
 from oracles import dense_laplacian, dense_system, row_weights
-from sheaflib import Affine, HeatUnstable, MaxPool, Network, NeuralSheaf, ReLU, hard, harmonic_extension, heat, relax, soft
+from sheaflib import Affine, HeatUnstable, Network, NeuralSheaf, ReLU, hard, heat, relax, soft
 from sheaflib.compiled import CompiledProxStepper, CompiledStepper, can_compile
 from sheaflib.euler import EulerStepper, ProxEulerStepper
 from sheaflib.faces import enumerate_equilibria
@@ -16,22 +18,27 @@ from sheaflib.heat import default_step
 EPS = np.finfo(float).eps
 NEURON = NeuralSheaf(Network.mlp([[[1.0]], [[1.0]]], [[0.5], [0.0]]))       # u = ½
 NUMBA = pytest.mark.skipif(not can_compile(NEURON), reason="numba is not there")
-EXPLICIT = [EulerStepper, ProxEulerStepper, pytest.param(CompiledStepper, marks=NUMBA), pytest.param(CompiledProxStepper, marks=NUMBA)]
+EULER = [EulerStepper, pytest.param(CompiledStepper, marks=NUMBA)]
+EXPLICIT = [*EULER, ProxEulerStepper, pytest.param(CompiledProxStepper, marks=NUMBA)]
 ALL = ["euler", "prox-euler", "implicit-euler", "minimising-movements", "chebyshev"]
-SEEDS = st.integers(0, 2**32 - 1)
 
 
 def net(seed, dims=(2, 5, 4, 1), scale=1.0, bias=True):
-    """A He net with biases, everything in it but the weights, and x and the start, `scale` times the numbers of scale 1."""
+    """A He net with biases, everything in it but the weights, and x and the start, `scale` times
+    the numbers of scale 1.
+    """
     rng = np.random.default_rng(seed)
     weights = [rng.standard_normal((m, n)) * np.sqrt(2 / n) for n, m in zip(dims, dims[1:])]
     biases = [scale * bias * rng.standard_normal(m) for m in dims[1:]]
     sheaf = NeuralSheaf(Network.mlp(weights, biases))
-    return sheaf, scale * rng.standard_normal((2, dims[0])), scale * 3 * rng.standard_normal((2, sheaf.N))
+    x, start = rng.standard_normal((2, dims[0])), 3 * rng.standard_normal((2, sheaf.N))
+    return sheaf, scale * x, scale * start
 
 
 def farthest(sheaf, x, w, tol):
-    """How far a sample at rest may be from the forward pass: |w − w*|₂ ≤ |g|₂/λ₁ ≤ tol |T|₂/λ₁ in one pattern, by dense matrices."""
+    """How far a sample at rest may be from the forward pass: |w − w*|₂ ≤ |g|₂/λ₁ ≤ tol |T|₂/λ₁ in
+    one pattern, by dense matrices.
+    """
     terms = sheaf.gradient_terms(w, x)
     slow = [np.linalg.eigvalsh(dense_laplacian(sheaf, s))[0] for s in sheaf.pattern(w, x)]
     return tol * np.linalg.norm(terms, axis=1) / slow
@@ -41,7 +48,7 @@ def off(sheaf, x, w):
     return np.linalg.norm(w - sheaf.forward(x), axis=1)
 
 
-# dt -----------------------------------------------------------------------------------------------------------------------------
+# dt -----------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("stepper", EXPLICIT)
 def test_a_step_of_1e_18_does_not_arrive(stepper):
@@ -58,31 +65,33 @@ def test_where_no_coordinate_moves_it_ends_and_says_so(stepper):
     run = relax(sheaf, x, start, dt=1e-300, stepper=stepper)
     np.testing.assert_array_equal(run.cochain, start)
     assert run.history.steps.tolist() == [1, 1] and not run.history.arrived.any()
-    assert run.reason.startswith("dt is below rounding: no coordinate moves after 1 steps, |∂V/∂w| is ")
+    assert run.reason.startswith("dt is below rounding: no coordinate moves after 1 steps, |∂V/∂w|")
     assert len(list(heat(sheaf, x, start, dt=1e-300, stepper=stepper, tol=1e-12))) == 2
-    forever = heat(sheaf, x, start, dt=1e-300, stepper=stepper)                    # tol = 0: as many as are asked for
+    forever = heat(sheaf, x, start, dt=1e-300, stepper=stepper)      # tol = 0: as many as asked for
     assert [state.step for state, _ in zip(forever, range(5))] == [0, 1, 2, 3, 4]
 
 
 @settings(max_examples=40)
-@given(exponent=st.floats(-18, 0), seed=st.integers(0, 1000), name=st.sampled_from(["euler", "prox-euler"]))
+@given(exponent=st.floats(-18, 0), seed=st.integers(0, 1000), name=st.sampled_from(ALL[:2]))
 def test_whatever_dt_it_arrives_near_the_forward_pass_or_not_at_all(exponent, seed, name):
     sheaf, x, start = net(seed, (2, 4, 3, 1))
     dt = 1.9 * default_step(sheaf) * 10.0**exponent
     run = relax(sheaf, x, start, dt=dt, stepper=name, max_steps=20_000, every=20_000)
     near = off(sheaf, x, run.cochain) <= 2 * farthest(sheaf, x, run.cochain, 1e-12)
     assert near[run.history.arrived].all()
-    assert run.history.arrived.all() or run.reason.startswith(("stopped at ", "dt is below rounding"))
+    ended = run.reason.startswith(("stopped at ", "dt is below rounding"))
+    assert run.history.arrived.all() != ended
     if dt < 1e-8:                                           # 20 000 steps cover less time than 2e-4
         assert not run.history.arrived.any()
 
 
 @settings(max_examples=30)
-@given(exponent=st.floats(-12, 0), seed=st.integers(0, 500), name=st.sampled_from(["euler", "prox-euler"]))
+@given(exponent=st.floats(-12, 0), seed=st.integers(0, 500), name=st.sampled_from(ALL[:2]))
 def test_with_pins_it_arrives_at_an_enumerated_minimum_or_not_at_all(exponent, seed, name):
     p = toy(seed)
     dt = 1.9 * default_step(p.sheaf) * 10.0**exponent
-    run = relax(p.sheaf, p.x, p.start, dt=dt, pins=p.pins, stepper=name, max_steps=20_000, every=20_000)
+    run = relax(p.sheaf, p.x, p.start, dt=dt, pins=p.pins, stepper=name, max_steps=20_000,
+                every=20_000)
     if run.history.arrived.all():
         assert nearest(enumerate_equilibria(p.sheaf, p.x, p.pins).minima, run.cochain[0]) < 1e-8
     else:
@@ -95,7 +104,8 @@ def test_with_pins_it_arrives_at_an_enumerated_minimum_or_not_at_all(exponent, s
 def test_every_stepper_arrives_at_the_forward_pass(name):
     sheaf, x, start = net(3)
     run = relax(sheaf, x, start, stepper=name)
-    assert run.history.arrived.all() and run.reason.startswith("at rest: |∂V/∂w| ≤ 1e-12 of its own terms after ")
+    assert run.history.arrived.all()
+    assert run.reason.startswith("at rest: |∂V/∂w| ≤ 1e-12 of its own terms after ")
     assert (off(sheaf, x, run.cochain) <= 2 * farthest(sheaf, x, run.cochain, 1e-12)).all()
 
 
@@ -113,10 +123,12 @@ def test_minimising_movements_outgrow_a_tiny_dt():
     np.testing.assert_allclose(run.cochain, sheaf.forward(x), rtol=1e-10, atol=1e-10)
 
 
-# the rule -----------------------------------------------------------------------------------------------------------------------
+# the rule -----------------------------------------------------------------------------------------
 
 def dense_unrest(sheaf, x, w, hard_at=(), springs=(), corners=False):
-    """max |g_i|/T_i of one sample by dense matrices, g = δᵀW(δw − c) + γ(w − v), T of the absolute values; corners by both slopes."""
+    """max |g_i|/T_i of one sample by dense matrices, g = δᵀW(δw − c) + γ(w − v), T of the absolute
+    values; corners by both slopes.
+    """
     constants = np.zeros(sheaf.N)
     for node in sheaf.network.nodes:
         if node.inputs == ("x",):
@@ -137,7 +149,8 @@ def dense_unrest(sheaf, x, w, hard_at=(), springs=(), corners=False):
     (g, T), zero = both(own), w == 0
     ratio = np.divide(abs(g), T, out=np.zeros_like(g), where=T > 0)
     if corners and zero.any():
-        reads = np.concatenate([np.arange(sheaf.N)[sheaf.layout[n.inputs[0]]] for n in sheaf.network.nodes if isinstance(n.operation, ReLU)])
+        relus = [n for n in sheaf.network.nodes if isinstance(n.operation, ReLU)]
+        reads = np.concatenate([np.arange(sheaf.N)[sheaf.layout[n.inputs[0]]] for n in relus])
         left, T_left = both(own & ~zero[reads])
         sides = np.maximum(np.maximum(-g, 0) / T, np.maximum(left, 0) / T_left)
         ratio = np.where(zero, sides, ratio)
@@ -149,21 +162,29 @@ def dense_unrest(sheaf, x, w, hard_at=(), springs=(), corners=False):
 @pytest.mark.parametrize("tol", [1e-2, 1e-5, 1e-8])
 @pytest.mark.parametrize("case", ["free", "soft", "hard", "corner"])
 def test_a_flow_ends_at_its_first_state_that_is_at_rest(stepper, tol, case):
-    """By dense matrices, state by state: every state before the last one moves, and the last does not."""
+    """By dense matrices, state by state: every state before the last one moves, and the last does
+    not.
+    """
     sheaf, x, start = net(1, (2, 4, 3, 1))
     sheaf = NeuralSheaf(sheaf.network, {"affine_1": 3.0, "activation_2": 0.25})
     x, start = x[:1], start[:1]
     if case == "corner":
         sheaf, x, start = NEURON, np.array([[0.0]]), np.array([[-2.0, -1.0, 3.0]])
-    pins = {"free": [], "soft": [soft("z2", 0.7, 2.0)], "hard": [hard("z2", 1.5, at=0)], "corner": [hard("a1", -1.0)]}[case]
     z2 = np.arange(sheaf.N)[sheaf.layout["z2"]]
-    options = {"free": {}, "soft": {"springs": [(i, 2.0, 0.7) for i in z2]}, "hard": {"hard_at": [z2[0]]}, "corner": {"hard_at": [1]}}[case]
+    pins, options = {
+        "free": ([], {}),
+        "soft": ([soft("z2", 0.7, 2.0)], {"springs": [(i, 2.0, 0.7) for i in z2]}),
+        "hard": ([hard("z2", 1.5, at=0)], {"hard_at": [z2[0]]}),
+        "corner": ([hard("a1", -1.0)], {"hard_at": [1]}),
+    }[case]
     prox = stepper in (ProxEulerStepper, CompiledProxStepper)
-    states = [state for state, _ in zip(heat(sheaf, x, start, pins=pins, tol=tol, stepper=stepper), range(4000))]
-    unrest = [dense_unrest(sheaf, x[0], state.cochain[0], corners=prox, **options) for state in states]
+    flow = heat(sheaf, x, start, pins=pins, tol=tol, stepper=stepper)
+    states = [state for state, _ in zip(flow, range(4000))]
+    unrest = [dense_unrest(sheaf, x[0], state.cochain[0], corners=prox, **options)
+              for state in states]
     if states[-1].arrived[0]:
         assert unrest[-1] <= tol * (1 + 1e-6)
-    else:                                                            # Euler does not hold a corner, it chatters for ever
+    else:                                                  # Euler chatters at a corner for ever
         assert not prox and len(states) == 4000
     assert len(states) > 3 and min(unrest[:-1]) > tol * (1 - 1e-6)
     assert not any(state.arrived[0] for state in states[:-1])
@@ -171,10 +192,14 @@ def test_a_flow_ends_at_its_first_state_that_is_at_rest(stepper, tol, case):
         assert states[-1].arrived[0] == prox and (not prox or states[-1].cochain[0, 0] == 0)
 
 
-@pytest.mark.parametrize("u, a, corner", [(0.5, -1.0, True), (0.5, -0.2, False), (-0.5, -1.0, False), (-0.5, 1.2, False), (0.0, -1.0, True)])
+@pytest.mark.parametrize("u, a, corner", [
+    (0.5, -1.0, True), (0.5, -0.2, False), (-0.5, -1.0, False), (-0.5, 1.2, False),
+    (0.0, -1.0, True)])
 @pytest.mark.parametrize("stepper", ALL + EXPLICIT)
-def test_a_start_at_zero_rests_where_both_sides_push_back_and_the_stepper_holds_it(u, a, corner, stepper):
-    """Q₋ = u, Q₊ = u + a at z = 0. With u = 0 the slope of the inactive side is 0: no stepper but Euler, which starts active, moves."""
+def test_a_start_at_zero_rests_where_both_sides_push_back_and_it_is_held(u, a, corner, stepper):
+    """Q₋ = u, Q₊ = u + a at z = 0. With u = 0 the slope of the inactive side is 0: no stepper but
+    Euler, which starts active, moves.
+    """
     sheaf = NeuralSheaf(Network.mlp([[[1.0]], [[1.0]]], [[u], [0.0]]))
     run = relax(sheaf, [[0.0]], [[0.0, a, a]], pins=hard("a1", a), max_steps=1, stepper=stepper)
     euler = stepper in ("euler", EulerStepper, CompiledStepper)
@@ -202,7 +227,9 @@ def test_where_all_terms_vanish_there_is_rest(name):
 @pytest.mark.parametrize("stepper", EXPLICIT + ALL[2:])
 @pytest.mark.parametrize("x", [[0.0, 0.0], [1.0, 0.5]])
 def test_what_tends_to_zero_with_all_its_terms_arrives(stepper, x):
-    """A dead layer without biases (or no input): a and the output tend to 0, and their velocity keeps its ratio to their terms."""
+    """A dead layer without biases (or no input): a and the output tend to 0, and their velocity
+    keeps its ratio to their terms.
+    """
     sheaf = NeuralSheaf(Network.mlp([[[-1.0, -1.0], [-2.0, 0.5]], [[1.0, -1.0]]]))
     start = np.array([[-0.5, -1.0, 0.3, 0.2, 0.7]])
     run = relax(sheaf, [x], start, stepper=stepper, every=10_000)
@@ -211,7 +238,7 @@ def test_what_tends_to_zero_with_all_its_terms_arrives(stepper, x):
     np.testing.assert_allclose(run.cochain, sheaf.forward([x]), rtol=1e-10, atol=1e-24)
 
 
-# scales -------------------------------------------------------------------------------------------------------------------------
+# scales -------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("scale", [1e-8, 1e-4, 1.0, 1e4, 1e8])
 @pytest.mark.parametrize("name", ALL)
@@ -229,19 +256,23 @@ def test_inputs_of_another_scale_than_the_biases(scale):
     sheaf, x, start = net(7)
     run = relax(sheaf, scale * x, scale * start, every=100_000)
     assert run.history.arrived.all()
-    assert (off(sheaf, scale * x, run.cochain) <= 2 * farthest(sheaf, scale * x, run.cochain, 1e-12)).all()
+    allowed = 2 * farthest(sheaf, scale * x, run.cochain, 1e-12)
+    assert (off(sheaf, scale * x, run.cochain) <= allowed).all()
 
 
 @settings(max_examples=25)
-@given(k=st.integers(-60, 60), j=st.integers(-40, 40), seed=st.integers(0, 1000), pinned=st.booleans(),
-       stepper=st.sampled_from(["euler", "prox-euler"]))
+@given(k=st.integers(-60, 60), j=st.integers(-40, 40), seed=st.integers(0, 1000),
+       pinned=st.booleans(), stepper=st.sampled_from(ALL[:2]))
 def test_powers_of_two_change_neither_the_steps_nor_the_digits(k, j, seed, pinned, stepper):
-    """x, biases, start and targets 2ᵏ times as large: w is 2ᵏw to the bit. All edge weights and γ 2ʲ times: with dt/2ʲ, w stays."""
+    """x, biases, start and targets 2ᵏ times as large: w is 2ᵏw to the bit. All edge weights and γ
+    2ʲ times: with dt/2ʲ, w stays.
+    """
     def run(scale, weight):
         sheaf, x, start = net(seed, (2, 4, 3, 1), scale)
-        pins = [soft("z2", scale * np.array([0.5, -1.0, 2.0]), 2.0 * weight), hard("z1", scale * 0.3, at=1)] if pinned else []
-        return relax(NeuralSheaf(sheaf.network, weight), x, start, dt=2.0**-5 / weight, pins=pins, stepper=stepper, max_steps=20_000,
-                     every=20_000)
+        pins = [soft("z2", scale * np.array([0.5, -1.0, 2.0]), 2.0 * weight),
+                hard("z1", scale * 0.3, at=1)]
+        return relax(NeuralSheaf(sheaf.network, weight), x, start, dt=2.0**-5 / weight,
+                     pins=pins if pinned else [], stepper=stepper, max_steps=20_000, every=20_000)
 
     one, other = run(1.0, 1.0), run(2.0**k, 2.0**j)
     np.testing.assert_array_equal(other.history.steps, one.history.steps)
@@ -250,16 +281,20 @@ def test_powers_of_two_change_neither_the_steps_nor_the_digits(k, j, seed, pinne
 
 
 def test_alpha_and_dt_only_matter_as_a_product():
-    """α = 1e6 with a millionth of dt: the same states, and the same end; so max|Δ| is the same and no reason to say otherwise."""
+    """α = 1e6 with a millionth of dt: the same states, and the same end; so max|Δ| is the same and
+    no reason to say otherwise.
+    """
     sheaf, x, start = net(4)
-    slow, fast = relax(sheaf, x, start, dt=2.0**-5), relax(sheaf, x, start, dt=2.0**-25, alpha=2.0**20)
+    slow = relax(sheaf, x, start, dt=2.0**-5)
+    fast = relax(sheaf, x, start, dt=2.0**-25, alpha=2.0**20)
     np.testing.assert_array_equal(fast.history.steps, slow.history.steps)
     np.testing.assert_array_equal(fast.cochain, slow.cochain)
     lazy = relax(sheaf, x, start, dt=2.0**-5, alpha=2.0**-30, max_steps=2000)
     assert not lazy.history.arrived.any()
 
 
-@pytest.mark.parametrize("output, output_force", [("sigmoid", "jacobian"), ("softmax", "jacobian"), ("softmax", "identity")])
+@pytest.mark.parametrize("output, output_force", [
+    ("sigmoid", "jacobian"), ("softmax", "jacobian"), ("softmax", "identity")])
 def test_the_output_edge_counts(output, output_force):
     """All but a_out at rest: the run goes on until a_out is φ(z)."""
     sheaf = NeuralSheaf(Network.he([2, 4, 2], np.random.default_rng(0), output))
@@ -272,7 +307,9 @@ def test_the_output_edge_counts(output, output_force):
 
 
 def test_a_large_bystander_does_not_hide_a_force():
-    """Two nets side by side, one 1e8 times as large: the small one comes as near to its forward pass, relative to itself."""
+    """Two nets side by side, one 1e8 times as large: the small one comes as near to its forward
+    pass, relative to itself.
+    """
     rng = np.random.default_rng(0)
     W1, W2 = rng.standard_normal((3, 2)), rng.standard_normal((1, 3))
     block = lambda W: np.block([[W, np.zeros_like(W)], [np.zeros_like(W), W]])
@@ -287,7 +324,7 @@ def test_a_large_bystander_does_not_hide_a_force():
             assert abs(run.cochain - exact)[:, part].max() <= 1e-10 * abs(exact)[:, part].max()
 
 
-# what no rule may call rest -----------------------------------------------------------------------------------------------------
+# what no rule may call rest -----------------------------------------------------------------------
 
 @pytest.mark.parametrize("stepper", EXPLICIT)
 @pytest.mark.parametrize("scale", [1e150, 1e200, 1e300, 1e307])
@@ -302,74 +339,89 @@ def test_terms_beyond_float64_are_no_rest(stepper, scale):
 
 
 def test_the_papers_rule_is_still_there():
-    """max|Δ| < tol, a number of the step: it stops where the velocity rule goes on, and at once for a tiny dt."""
+    """max|Δ| < tol, a number of the step: it stops where the velocity rule goes on, and at once for
+    a tiny dt.
+    """
     sheaf, x, start = net(1)
     by_step = relax(sheaf, x, start, dt=0.01, rest="step")
     assert by_step.history.arrived.all() and by_step.history.change.max() < 1e-12
-    assert by_step.reason == f"max|Δ| < 1e-12 (the paper's rule) after {by_step.history.steps.max()} steps"
-    before = relax(sheaf, x, start, dt=0.01, rest="step", max_steps=int(by_step.history.steps.max()) - 1)
+    steps = int(by_step.history.steps.max())
+    assert by_step.reason == f"max|Δ| < 1e-12 (the paper's rule) after {steps} steps"
+    before = relax(sheaf, x, start, dt=0.01, rest="step", max_steps=steps - 1)
     assert before.history.change.max() >= 1e-12 and before.reason.startswith("stopped at ")
     assert relax(sheaf, x, start, dt=1e-18, rest="step").history.steps.tolist() == [1, 1]
 
 
-# the energy that stops a flow -----------------------------------------------------------------------------------------------------
+# the energy that stops a flow ---------------------------------------------------------------------
 
 @settings(max_examples=60)
-@given(seed=st.integers(0, 1000), x_scale=st.integers(-8, 8), weight=st.integers(-8, 8), name=st.sampled_from(["euler", "prox-euler"]),
-       share=st.sampled_from([0.01, 0.5, 0.95]))
+@given(seed=st.integers(0, 1000), x_scale=st.integers(-8, 8), weight=st.integers(-8, 8),
+       name=st.sampled_from(ALL[:2]), share=st.sampled_from([0.01, 0.5, 0.95]))
 def test_a_flow_from_rest_never_runs_away(seed, x_scale, weight, name, share):
-    """V is rounding of its terms there, whatever the scale of inputs and edge weights (1e-8 … 1e8, unequal): no HeatUnstable."""
+    """V is rounding of its terms there, whatever the scale of inputs and edge weights (1e-8 … 1e8,
+    unequal): no HeatUnstable.
+    """
     rng = np.random.default_rng(seed)
     sheaf, x, _ = net(seed, scale=10.0**x_scale)
-    sheaf = NeuralSheaf(sheaf.network, {e.name: 10.0**weight * rng.uniform(0.5, 2) for e in sheaf.edges})
+    weights = {e.name: 10.0**weight * rng.uniform(0.5, 2) for e in sheaf.edges}
+    sheaf = NeuralSheaf(sheaf.network, weights)
     start = sheaf.forward(x) * (1 + 4 * EPS * rng.standard_normal((2, sheaf.N)))
     dt = 2 * share * default_step(sheaf)
     for state, _ in zip(heat(sheaf, x, start, dt=dt, stepper=name, every=100), range(20)):
-        np.testing.assert_allclose(state.cochain, sheaf.forward(x), rtol=1e-9, atol=1e-12 * 10.0**x_scale)
+        np.testing.assert_allclose(state.cochain, sheaf.forward(x), rtol=1e-9,
+                                   atol=1e-12 * 10.0**x_scale)
 
 
 def first_beyond_twice():
-    """The first step at which V of the run below is more than twice V of its start, by the two equations of motion."""
+    """The first step at which V of the run below is more than twice V of its start, by the two
+    equations of motion.
+    """
     def V(z, a):
         return 0.5 * ((z - 10)**2 + (a - max(z, 0))**2 + (10 - a)**2)
 
     z, a, step, limit = -0.01, 0.0, 0, 2 * V(-0.01, 0.0)
     while V(z, a) <= limit:
         on = float(z >= 0)
-        z, a, step = z - 0.9 * (z - 10 - on * (a - on * z)), a - 0.9 * (a - on * z - (10 - a)), step + 1
+        dz, da = z - 10 - on * (a - on * z), a - on * z - (10 - a)
+        z, a, step = z - 0.9 * dz, a - 0.9 * da, step + 1
     return step
 
 
-@pytest.mark.parametrize("stepper", [EulerStepper, pytest.param(CompiledStepper, marks=NUMBA)])
+@pytest.mark.parametrize("stepper", EULER)
 @pytest.mark.parametrize("scale", [2.0**-27, 1.0, 2.0**27])
 @pytest.mark.parametrize("weight", [2.0**-27, 1.0, 2.0**27])
 @pytest.mark.parametrize("springs", [[], [soft("z1", 1e6, 1e-9), soft("z1", -1e6, 1e-9)]])
 def test_a_runaway_is_stopped_at_the_same_step_at_every_scale(stepper, scale, weight, springs):
-    """z² pinned: λ_max = 2 while inactive, as at the start, and 3 once active, where dt = 0.9 > 2/3 makes V grow.
+    """z² pinned: λ_max = 2 while inactive, as at the start, and 3 once active, where dt = 0.9 > 2/3
+    makes V grow.
 
-    Two springs that pull a coordinate apart hold an energy that never changes, 1000 here, and is no reason to wait longer.
+    Two springs that pull a coordinate apart hold an energy that never changes, 1000 here, and is no
+    reason to wait longer.
     """
     sheaf = NeuralSheaf(Network.mlp([[[1.0]], [[1.0]]], [[10.0 * scale], [0.0]]), weight)
     springs = [soft("z1", pin.value * scale, pin.gamma * weight) for pin in springs]
     with pytest.raises(HeatUnstable, match=rf"at step {first_beyond_twice()} of sample 0"):
-        relax(sheaf, [[0.0]], scale * np.array([[-0.01, 0.0, 10.0]]), dt=0.9 / weight, pins=[hard("z2", 10.0 * scale), *springs],
-              stepper=stepper)
+        relax(sheaf, [[0.0]], scale * np.array([[-0.01, 0.0, 10.0]]), dt=0.9 / weight,
+              pins=[hard("z2", 10.0 * scale), *springs], stepper=stepper)
 
 
-@pytest.mark.parametrize("stepper", [EulerStepper, pytest.param(CompiledStepper, marks=NUMBA)])
+@pytest.mark.parametrize("stepper", EULER)
 @pytest.mark.parametrize("logit", [37.0, 40.0, 700.0, 1e8])
 def test_a_saturated_cross_entropy_is_rounding_and_no_runaway(stepper, logit):
-    """ψ(z) − az with a = 1 is e⁻ᶻ, far below the rounding of z: it may seem to grow from 0 to some ε z."""
+    """ψ(z) − az with a = 1 is e⁻ᶻ, far below the rounding of z: it may seem to grow from 0 to some
+    ε z.
+    """
     rng = np.random.default_rng(0)
     sheaf = NeuralSheaf(Network.mlp([np.ones((1, 2))], output="sigmoid"), {"output": 50.0})
     x = logit * np.array([[0.3, 0.7]])
     start = sheaf.forward(x, augmented=True)
     start[:, 0] *= 1 + 4 * EPS * rng.standard_normal()
-    states = heat(sheaf, x, start, pins=hard("a_out", 1.0), output_force="identity", stepper=stepper)
+    states = heat(sheaf, x, start, pins=hard("a_out", 1.0), output_force="identity",
+                  stepper=stepper)
     assert len([state for state, _ in zip(states, range(300))]) == 300
 
 
-@pytest.mark.parametrize("stepper", [EulerStepper, pytest.param(CompiledStepper, marks=NUMBA)])
+@pytest.mark.parametrize("stepper", EULER)
 @pytest.mark.parametrize("away", [1e-8, 1.0, 1e8])
 @pytest.mark.parametrize("weight", [1e-8, 1.0, 1e8])
 def test_a_far_a_out_under_the_identity_force_is_no_runaway(stepper, away, weight):
@@ -378,13 +430,15 @@ def test_a_far_a_out_under_the_identity_force_is_no_runaway(stepper, away, weigh
     x = [[1.0, 0.5]]
     start = sheaf.forward(x, augmented=True)
     start[:, sheaf.N:] += away
-    run = relax(sheaf, x, start, output_force="identity", stepper=stepper, max_steps=5000, every=5000)
+    run = relax(sheaf, x, start, output_force="identity", stepper=stepper, max_steps=5000,
+                every=5000)
     assert run.history.arrived.all()
     np.testing.assert_allclose(run["a_out"], sheaf.network(x), rtol=0, atol=1e-10)
 
 
-@pytest.mark.parametrize("weight, alpha, dt", [(1e200, 1.0, None), (1e200, 1.0, 0.1), (1e20, 1e308, None), (1.0, 1e-320, None)])
+@pytest.mark.parametrize("weight, alpha, dt", [
+    (1e200, 1.0, None), (1e200, 1.0, 0.1), (1e20, 1e308, None), (1.0, 1e-320, None)])
 def test_a_step_that_float64_cannot_hold_is_refused_by_name(weight, alpha, dt):
     sheaf = NeuralSheaf(Network.mlp([[[weight]], [[weight]]]))
-    with pytest.raises(OverflowError, match=r"[12]/\(α·λ\) is no float64 for α = .*: give dt and alpha, or weights, of another scale"):
+    with pytest.raises(OverflowError, match=r"[12]/\(α·λ\) is no float64 for α = .*: give dt"):
         relax(sheaf, [[0.0]], [[0.0, 0.0, 1.0]], alpha=alpha, dt=dt)
