@@ -10,7 +10,7 @@ A companion of "Neural Networks as Local-to-Global Computations" (Bosca & Ghrist
 >>> bool(np.allclose(harmonic_extension(sheaf, x).output, network(x)))
 True
 >>> relax(sheaf, x, start=np.zeros((1, sheaf.N)), tol=1e-10).reason.split(" after")[0]
-'max|Δ| < 1e-10'
+'at rest: |∂V/∂w| ≤ 1e-10 of its own terms'
 """
 
 from sheaflib.affine import Affine

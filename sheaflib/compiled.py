@@ -13,6 +13,7 @@ from scipy.sparse.linalg import LinearOperator
 from sheaflib.affine import Affine
 from sheaflib.euler import ProxEulerStepper, Stepper, kink_stiffness, raise_unstable
 from sheaflib.network import INPUT
+from sheaflib.rest import SLACK
 from sheaflib.selection import MaxPool, ReLU
 from sheaflib.sheaf import NeuralSheaf
 
@@ -26,7 +27,8 @@ LINEAR, RELU, MAXIMUM = 0, 1, 2
 OUTPUTS = {"identity": 0, "sigmoid": 1, "softmax": 2}
 MAX_ENTRIES = 2_000_000                                   # beyond this BLAS beats the row-by-row loop
 EVENTS = 4096                                             # room for switches before the engine comes up for air
-LAST_STEP, AT_REST, EVENTS_FULL, UNSTABLE = 0, 1, 2, 3
+LAST_STEP, AT_REST, EVENTS_FULL, UNSTABLE, STUCK = 0, 1, 2, 3, 4
+WITNESS, CEILING, LARGEST, CONSTANT = 0, 1, 2, 3        # what `_at_rest` remembers of a sample
 
 
 def can_compile(sheaf: NeuralSheaf) -> bool:
@@ -42,8 +44,9 @@ class CompiledStepper(Stepper):
 
     implicit = False                                      # in the kinked coordinates
 
-    def __init__(self, sheaf: NeuralSheaf, x, w, dt, alpha, pins, output_force, tol):
-        super().__init__(sheaf, x, w, dt, alpha, pins, output_force, tol)
+    def __init__(self, sheaf: NeuralSheaf, x, w, dt, alpha, pins, output_force, tol,
+                 rest="velocity"):
+        super().__init__(sheaf, x, w, dt, alpha, pins, output_force, tol, rest)
         self.rows = _rows(sheaf)
         self.constant = -sheaf.discrepancy(np.zeros((len(w), sheaf.N)), x)
         self.unit = np.full(sheaf.N, -1, dtype=np.int64)      # row of Ω -> place in the pattern
@@ -54,6 +57,12 @@ class CompiledStepper(Stepper):
         self.gamma[pins.soft_index] = pins.gamma
         self.target[:, pins.soft_index] = pins.soft_value
         self.stiffness = kink_stiffness(sheaf, w.shape[1])
+        self.sizes = sheaf.edge_terms(np.zeros((len(w), sheaf.N)), x)     # of the terms of c
+        self.steepness = _steepness(sheaf, self.rows, self.gamma)
+        self.memory = np.zeros((len(w), 4))
+        self.memory[:, [CEILING, LARGEST]] = np.inf
+        constants = np.hstack([self.sizes, np.abs(self.target)]).max(axis=1)
+        self.memory[:, CONSTANT] = np.maximum(constants, 1.0 if w.shape[1] > sheaf.N else 0.0)
 
     def advance(self, n):
         found = [np.zeros((0, 3), dtype=np.int64)]
@@ -65,8 +74,9 @@ class CompiledStepper(Stepper):
                 left -= done
                 if status == UNSTABLE:
                     raise_unstable(self, sample)
-                if status == AT_REST:
-                    self.active[sample] = False
+                if status in (AT_REST, STUCK):
+                    (self.arrived if status == AT_REST else self.stuck)[sample] = True
+                    self.settle(sample)
                     break
         switches = np.concatenate(found)
         return switches[np.lexsort((switches[:, 2], switches[:, 1], switches[:, 0]))]
@@ -79,7 +89,8 @@ class CompiledStepper(Stepper):
         done, status, count, self.change[sample] = _advance(
             self.w[sample], self.constant[sample], *self.rows, sheaf.row_weights, last, output, self.output_force == "jacobian",
             self.pins.free, self.gamma, self.target[sample], self.dt * self.alpha, n, self.tol,
-            self.limit[sample] - self.pins.offset[sample], events, self.implicit, self.stiffness)
+            self.limit[sample], events, self.implicit, self.stiffness, self.by_velocity, self.bar,
+            self.gauge.floor[sample, 0], self.sizes[sample], self.steepness, self.memory[sample])
         step, row = events[:count].T
         switches = np.stack([self.steps[sample] + step, np.full(count, sample), self.unit[row]], axis=1)
         self.steps[sample] += done
@@ -89,7 +100,7 @@ class CompiledStepper(Stepper):
 class CompiledProxStepper(CompiledStepper):
     """The same steps as `ProxEulerStepper`, sample by sample in compiled loops."""
 
-    name, implicit = ProxEulerStepper.name, True
+    name, implicit, holds_corners = ProxEulerStepper.name, True, True
 
 
 def _rows(sheaf: NeuralSheaf):
@@ -114,41 +125,79 @@ def _rows(sheaf: NeuralSheaf):
     return kind, slope, indptr, columns[order].astype(np.int64), entries[order].astype(np.float64)
 
 
+def _steepness(sheaf: NeuralSheaf, rows, gamma) -> np.ndarray:
+    """B (width,) with T_i ≤ B_i m for the terms T of ∂V/∂w whatever the pattern, m being the
+    largest |w_j| or constant, and 1 with a_out.
+
+    So B_i is also how fast T_i can grow with w within a pattern.
+    """
+    kind, slope, indptr, indices, entries = rows
+    each = np.repeat(np.where(kind == RELU, np.maximum(1.0, np.abs(slope)), 1.0), np.diff(indptr))
+    sizes = sparse.csr_array((np.abs(entries) * each, indices, indptr), shape=(sheaf.N, sheaf.N))
+    steepness, weights = 2 * gamma, sheaf.row_weights[:len(gamma)]
+    stress = weights[:sheaf.N] * (2 + sizes.sum(axis=1))
+    steepness[:sheaf.N] += stress + sizes.T @ stress
+    if len(gamma) > sheaf.N:
+        steepness[sheaf.N:] += 2 * weights[sheaf.N:]
+        steepness[sheaf.layout[sheaf.network.nodes[-1].name]] += 2 * weights[sheaf.N:].sum()
+    return steepness
+
+
 @compiled
 def _advance(w, c, kind, slope, indptr, indices, entries, weight, last, output, jacobian, free, gamma, target,
-             step_size, n_steps, tol, limit, events, implicit, stiffness):
-    """Up to n_steps steps of one sample, w (width,) in place, `implicit` in the kinks or not: Euler, prox-Euler.
+             step_size, n_steps, tol, limit, events, implicit, stiffness, by_velocity, bar, floor,
+             sizes, steepness, memory):
+    """Up to n_steps steps of one sample, w (width,) in place, `implicit` in the kinks or not:
+    Euler, prox-Euler.
 
-    Returns steps done, status, number of events, max|Δ|.
+    Returns steps done, status, number of events, max|Δ|. A sample that begins at rest never comes
+    here.
     """
     n, width = len(c), len(w)
     stress, f, p = np.empty(width), np.empty(width), np.empty(width - n)
     gain, chosen, pattern = np.empty(n), np.empty(n, np.int64), np.empty(n, np.int64)
     pull = np.zeros((2, width))
-    count, change = 0, np.inf
+    count, change, moved = 0, np.inf, True
     for t in range(n_steps + 1):
+        seen = count
         count = _select(w, kind, slope, indptr, indices, gain, chosen, pattern, t, events, count)
         energy = _stress(w, c, kind, indptr, indices, entries, gain, chosen, weight, gamma, target, stress, f)
         if output > 0:
             energy += _output_edge(w, n, last, output, jacobian, weight, p, stress, f)
         if not energy <= limit:
             return t, UNSTABLE, count, change
-        if t > 0 and change < tol:
+        if not by_velocity and t > 0 and change < tol:
             return t, AT_REST, count, change
+        if t == n_steps and not by_velocity:
+            return t, LAST_STEP, count, change
+        _pull(kind, indptr, indices, entries, gain, chosen, stress, f, implicit)
+        if implicit:
+            _kink_pull(w, kind, slope, indptr, indices, weight, pull)
+        if by_velocity and t > 0:
+            _follow(memory, change, count > seen, bar, steepness)
+            witness = int(memory[WITNESS])
+            excess = _excess(witness, w, f, gamma, target, pull, stiffness, implicit)
+            if not excess > max(memory[CEILING], floor) and _unrest(
+                    w, kind, slope, indptr, indices, entries, gain, chosen, weight, last, output, p,
+                    free, gamma, target, f, pull, stiffness, implicit, bar, floor, sizes,
+                    memory) <= bar:
+                return t, AT_REST, count, change
+            if not moved:
+                return t, STUCK, count, change
         if t == n_steps:
             return t, LAST_STEP, count, change
         if count + n > len(events):
             return t, EVENTS_FULL, count, change
-        _pull(kind, indptr, indices, entries, gain, chosen, stress, f, implicit)
-        if implicit:
-            _kink_pull(w, kind, slope, indptr, indices, weight, pull)
-        change = 0.0
+        change, moved = 0.0, False
         for i in range(width):
             if free[i]:
-                delta = step_size * (f[i] - gamma[i] * (w[i] - target[i]))
+                before = w[i]
+                delta = step_size * (f[i] - gamma[i] * (before - target[i]))
                 if implicit and stiffness[0, i] > 0:
-                    delta = _prox(w[i], w[i] + delta, step_size, pull[:, i], stiffness[:, i]) - w[i]
-                w[i] += delta
+                    there = _prox(before, before + delta, step_size, pull[:, i], stiffness[:, i])
+                    delta = there - before
+                w[i] = before + delta
+                moved |= w[i] != before
                 change = max(change, abs(delta))
     return n_steps, LAST_STEP, count, change
 
@@ -224,6 +273,97 @@ def _prox(z, free, h, pull, stiffness):
     if z >= 0:
         return plus if plus != 0 else minus
     return minus if minus != 0 else plus
+
+
+@compiled
+def _follow(memory, change, switched, bar, steepness):
+    """Keep the ceiling of bar·T of the witness and the bound of the largest coordinate valid after
+    a step of size `change`.
+    """
+    steep = bar * steepness[int(memory[WITNESS])]
+    memory[LARGEST] += change
+    if switched:
+        memory[CEILING] = SLACK * steep * memory[LARGEST]
+    else:
+        memory[CEILING] += steep * change
+
+
+@compiled
+def _excess(i, w, f, gamma, target, pull, stiffness, implicit):
+    """|∂V/∂w_i|, from f without the ReLUs where `implicit`; where z_i = 0 is held, by how much a
+    side does not push back.
+    """
+    g = f[i] - gamma[i] * (w[i] - target[i])
+    if not (implicit and stiffness[0, i] > 0):
+        return abs(g)
+    if w[i] == 0:
+        return max(g + pull[0, i], -(g + pull[1, i]))
+    side = 0 if w[i] > 0 else 1
+    return abs(g + pull[side, i] - stiffness[side, i] * w[i])
+
+
+@compiled
+def _ratio(size, terms, floor):
+    """`rest.relative` for one coordinate."""
+    if not terms < np.inf:
+        return np.inf
+    if size <= floor:
+        return 0.0
+    return size / terms if size < np.inf and terms > 0 else np.inf
+
+
+@compiled
+def _unrest(w, kind, slope, indptr, indices, entries, gain, chosen, weight, last, output, p, free,
+            gamma, target, f, pull, stiffness, implicit, bar, floor, sizes, memory):
+    """The largest |∂V/∂w_i|/T_i, and in the memory its coordinate, the witness, with a ceiling of
+    bar·T there (in place).
+    """
+    n, width = len(kind), len(w)
+    edge, terms, reads = np.empty(width), np.empty(width), np.zeros((2, width))
+    for i in range(n):
+        value = abs(w[i]) + sizes[i]
+        if kind[i] == LINEAR:
+            for k in range(indptr[i], indptr[i + 1]):
+                value += abs(entries[k] * w[indices[k]])
+        else:
+            value += abs(gain[i] * w[chosen[i]])
+        edge[i] = weight[i] * value
+        terms[i] = edge[i]
+    for i in range(n):
+        if kind[i] == LINEAR:
+            for k in range(indptr[i], indptr[i + 1]):
+                terms[indices[k]] += abs(entries[k]) * edge[i]
+        elif kind[i] == RELU:
+            reads[0, chosen[i]] += edge[i]
+            reads[1, chosen[i]] += abs(slope[i]) * edge[i]
+        else:
+            terms[chosen[i]] += edge[i]
+    if output > 0:
+        total = 0.0
+        for j in range(len(p)):
+            terms[n + j] = weight[n + j] * (abs(w[n + j]) + abs(p[j]))
+            total += terms[n + j]
+        for j in range(len(p)):
+            terms[last + j] += total
+    largest, unrest, witness, ceiling = memory[CONSTANT], -1.0, 0, np.inf
+    for i in range(width):
+        largest = max(largest, abs(w[i]))
+        if not free[i]:
+            continue
+        own = terms[i] + gamma[i] * (abs(w[i]) + abs(target[i]))
+        plus, minus = own + reads[0, i], own + reads[1, i]
+        if implicit and stiffness[0, i] > 0 and w[i] == 0:
+            g = f[i] - gamma[i] * (w[i] - target[i])
+            here = max(_ratio(max(g + pull[0, i], 0.0), plus, floor),
+                       _ratio(max(-(g + pull[1, i]), 0.0), minus, floor))
+            top = max(plus, minus)
+        else:
+            top = plus if w[i] >= 0 else minus
+            here = _ratio(_excess(i, w, f, gamma, target, pull, stiffness, implicit), top, floor)
+        if here > unrest:
+            unrest, witness, ceiling = here, i, bar * SLACK * top
+    memory[WITNESS], memory[CEILING], memory[LARGEST] = witness, ceiling, largest
+    return unrest
 
 
 @compiled

@@ -11,8 +11,12 @@ import numpy as np
 from sheaflib.forces import force
 from sheaflib.network import INPUT
 from sheaflib.pins import ResolvedPins
+from sheaflib.rest import ROUNDING, Gauge
 from sheaflib.selection import ReLU
 from sheaflib.sheaf import NeuralSheaf
+
+
+NOISE = 1e-9           # of the terms of an edge: what a flow at rest may be off by and not run away
 
 
 class HeatUnstable(ArithmeticError):
@@ -20,24 +24,41 @@ class HeatUnstable(ArithmeticError):
 
 
 class Stepper:
-    """The state of a flow: w (B, width), steps taken (B,), last max|Δ| (B,), which samples still move (B,).
+    """The state of a flow: w (B, width), steps taken (B,), last max|Δ| (B,), which samples still
+    move (B,).
 
-    A subclass takes the steps in `advance`, and `name` says which; `any_step`: whether it is stable for every dt, `steps_in_time`: whether it has one. A sample rests once
-    its max|Δ| < tol.
+    A subclass takes the steps in `advance`, and `name` says which; `any_step`: whether it is stable
+    for every dt, `steps_in_time`: whether it has one, `holds_corners`: whether a z_j = 0 that both
+    sides push back to stays where it is. A sample stops moving once it has `arrived` (B,), by the
+    rule `rest`: "velocity", its `Gauge.unrest` is at most `bar`, tol or what rounding leaves;
+    "step", max|Δ| < tol. With tol 0 none ever does. It also stops when it is `stuck` (B,): not at
+    rest by its velocity, and no later step would change it.
     """
 
     name = "euler"
     any_step = False
     steps_in_time = True
+    holds_corners = False
     default_dt = None              # None: from the bound of λ_max
 
-    def __init__(self, sheaf: NeuralSheaf, x, w, dt: float, alpha: float, pins: ResolvedPins, output_force: str, tol: float):
+    def __init__(self, sheaf: NeuralSheaf, x, w, dt: float, alpha: float, pins: ResolvedPins,
+                 output_force: str, tol: float, rest: str = "velocity"):
         self.sheaf, self.x, self.w, self.pins = sheaf, x, w.copy(), pins
-        self.dt, self.alpha, self.output_force, self.tol = dt, alpha, output_force, tol
+        self.dt, self.alpha, self.output_force = dt, alpha, output_force
+        self.tol, self.rest = tol, rest
         self.steps = np.zeros(len(w), dtype=np.int64)
         self.change = np.full(len(w), np.inf)
-        self.active = np.ones(len(w), dtype=bool)
+        self.by_velocity, self.bar = rest == "velocity" and tol > 0, max(tol, ROUNDING)
+        self.gauge = Gauge(sheaf, x, self.w, pins, output_force, self.holds_corners)
+        self.arrived, self.stuck = np.zeros((2, len(w)), dtype=bool)
+        if self.by_velocity:
+            self.arrived = self.gauge.unrest(self.w) <= self.bar
+        self.active = ~self.arrived
         self.limit = energy_limit(sheaf, self.w, x, pins, output_force)
+
+    def settle(self, rows) -> None:
+        """Of the samples `rows`, those that have arrived or are stuck stop moving."""
+        self.active[rows] = ~(self.arrived[rows] | self.stuck[rows])
 
     def advance(self, n: int) -> np.ndarray:
         """Take up to n steps with every sample that still moves; return the switches (K, 3): step, sample, unit.
@@ -53,7 +74,9 @@ class Stepper:
 
     @property
     def passes(self) -> np.ndarray:
-        """How often each sample touched every weight, forward or transposed: (B,)."""
+        """How often each sample touched every weight, forward or transposed: (B,); whether it is at
+        rest is not counted.
+        """
         return 2 * self.steps
 
 
@@ -80,20 +103,37 @@ class BatchStepper(Stepper):
 class EulerStepper(BatchStepper):
     """w ← w + dt·α·force(w): first order, chatters along a kink instead of sliding."""
 
+    def __init__(self, sheaf: NeuralSheaf, x, w, dt: float, alpha: float, pins: ResolvedPins,
+                 output_force: str, tol: float, rest: str = "velocity"):
+        super().__init__(sheaf, x, w, dt, alpha, pins, output_force, tol, rest)
+        self.force = self._force()
+
     def _step(self):
-        delta = self._delta()
-        delta[~self.active] = 0
-        self.w += delta
-        self.steps += self.active
-        self.change[self.active] = np.abs(delta).max(axis=1)[self.active]
+        rows, before = np.flatnonzero(self.active), self.w
+        delta = np.zeros_like(before)
+        delta[rows] = self._delta()[rows]
+        self.w = before + delta
+        self.steps[rows] += 1
+        self.change[rows] = np.abs(delta).max(axis=1)[rows]
         energy = flow_energy(self.sheaf, self.w, self.x, self.pins, self.output_force)
         if not (energy <= self.limit).all():
             raise_unstable(self, int(np.argmin(energy <= self.limit)))
-        self.active &= ~(self.change < self.tol)
+        self.force = self._force()
+        if self.by_velocity:
+            pattern = self.sheaf.pattern(self.w[rows], self.x[rows])
+            self.arrived[rows] = self.gauge.resting(self.w[rows], self.force[rows], pattern, rows,
+                                                    self.bar)
+            self.stuck[rows] = (self.w == before).all(axis=1)[rows] & ~self.arrived[rows]
+        else:
+            self.arrived[rows] = self.change[rows] < self.tol
+        self.settle(rows)
+
+    def _force(self) -> np.ndarray:
+        return force(self.sheaf, self.w, self.x, self.pins, None, self.output_force)
 
     def _delta(self) -> np.ndarray:
         """What one step adds to the state: (B, width)."""
-        return self.dt * self.alpha * force(self.sheaf, self.w, self.x, self.pins, None, self.output_force)
+        return self.dt * self.alpha * self.force
 
 
 class ProxEulerStepper(EulerStepper):
@@ -104,17 +144,18 @@ class ProxEulerStepper(EulerStepper):
     pattern the energy falls for every dt < 2/(α·λ_max), as Euler's does. Max-pool stays explicit.
     """
 
-    name = "prox-euler"
+    name, holds_corners = "prox-euler", True
 
-    def __init__(self, sheaf: NeuralSheaf, x, w, dt: float, alpha: float, pins: ResolvedPins, output_force: str, tol: float):
-        super().__init__(sheaf, x, w, dt, alpha, pins, output_force, tol)
+    def __init__(self, sheaf: NeuralSheaf, x, w, dt: float, alpha: float, pins: ResolvedPins,
+                 output_force: str, tol: float, rest: str = "velocity"):
+        super().__init__(sheaf, x, w, dt, alpha, pins, output_force, tol, rest)
         self.readers = relu_readers(sheaf)
         self.stiffness = kink_stiffness(sheaf, w.shape[1])
         self.kinked = pins.free & (self.stiffness[0] > 0)
 
     def _delta(self):
         w, h = self.w, self.dt * self.alpha
-        rest = force(self.sheaf, w, self.x, self.pins, None, self.output_force)
+        rest = self.force.copy()
         plus, minus = np.zeros_like(w), np.zeros_like(w)
         for rows, reads, slope, weight in self.readers:
             a, z = w[:, rows], w[:, reads]
@@ -155,25 +196,40 @@ def kink_stiffness(sheaf: NeuralSheaf, width: int) -> np.ndarray:
 
 
 def flow_energy(sheaf: NeuralSheaf, w, x, pins: ResolvedPins, output_force: str) -> np.ndarray:
-    """The function the flow descends, (B,): V with penalty edges; with the "identity" force V_Ω + ψ(z) − a_outᵀz in place of the
-    output edge, which is descended when a_out is pinned (the cross-entropy up to a constant)."""
+    """The function the flow descends up to a constant, (B,): V with penalty edges; with the
+    "identity" force V_Ω + ψ(z) − a_outᵀz in place of the output edge, which is descended when a_out
+    is pinned (the cross-entropy)."""
+    springs = 0.5 * (pins.gamma * pins.stretch(w)**2).sum(axis=1)
     if w.shape[1] == sheaf.N or output_force == "jacobian":
-        return sheaf.energy(w, x) + pins.energy(w)
+        return sheaf.energy(w, x) + springs
     z = w[:, sheaf.layout[sheaf.network.nodes[-1].name]]
     cross_entropy = sheaf.network.output.potential(z) - (w[:, sheaf.N:] * z).sum(axis=1)
-    return sheaf.energy(w[:, :sheaf.N], x) + pins.energy(w) + sheaf.edge_weights["output"] * cross_entropy
+    return sheaf.energy(w[:, :sheaf.N], x) + springs + sheaf.edge_weights["output"] * cross_entropy
 
 
 def energy_limit(sheaf: NeuralSheaf, w, x, pins: ResolvedPins, output_force: str) -> np.ndarray:
     """The energy above which a flow has run away, (B,): twice its value at the start.
 
-    Twice, because crossing a kink may lift V by O(dt²) for a step; a little more than 0, because a start at rest has V ~ rounding.
-    The "identity" force with a free a_out descends no energy we know: there the limit is a thousand times the start's scale.
+    Twice, because crossing a kink may lift V by O(dt²) for a step; a little more, because at rest V
+    is rounding: as if every edge were off by 1e-9 of the terms that it is a sum of. The "identity"
+    force with a free a_out descends no energy we know: there the limit is a thousand times the
+    sizes of all edges at the start, the output edge counting at least 1.
     """
     energy = flow_energy(sheaf, w, x, pins, output_force)
-    floor = 1e-18 * (1 + (w**2).sum(axis=1))
-    descends = w.shape[1] == sheaf.N or output_force == "jacobian" or not pins.free[sheaf.N:].any()
-    return energy + np.abs(energy) + floor if descends else 1e3 * (1 + np.abs(energy))
+    with np.errstate(over="ignore", invalid="ignore"):
+        stretched = np.abs(w[:, pins.soft_index]) + np.abs(pins.soft_value)
+        edges = (sheaf.row_weights[:w.shape[1]] * sheaf.edge_terms(w, x)**2).sum(axis=1)
+        scale = 0.5 * (edges + (pins.gamma * stretched**2).sum(axis=1))
+    limit = energy + np.abs(energy) + NOISE**2 * scale
+    if w.shape[1] == sheaf.N or output_force == "jacobian":
+        return limit
+    z = w[:, sheaf.layout[sheaf.network.nodes[-1].name]]
+    # the cross-entropy is the difference of these parts
+    parts = np.abs(sheaf.network.output.potential(z)) + np.abs(w[:, sheaf.N:] * z).sum(axis=1)
+    if pins.free[sheaf.N:].any():
+        springs = 0.5 * (pins.gamma * pins.stretch(w)**2).sum(axis=1)
+        return 1e3 * (sheaf.energy(w, x) + springs + sheaf.edge_weights["output"] * (1 + parts))
+    return limit + ROUNDING * sheaf.edge_weights["output"] * parts
 
 
 def raise_unstable(stepper: Stepper, sample: int) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from sheaflib.forces import force
 from sheaflib.pins import ResolvedPins
-from sheaflib.selection import ReLU
+from sheaflib.rest import left_pattern
 from sheaflib.sheaf import NeuralSheaf
 from sheaflib.substitution import forward_substitution, pinned_solve
 
@@ -74,9 +74,7 @@ class Solution:
         zero = self.cochain == 0
         if self.frozen or not zero.any():
             return np.zeros_like(zero)
-        relus = np.concatenate([np.full(node.operation.n_pattern, isinstance(node.operation, ReLU)) for node in self.sheaf.network.nodes])
-        below = self.sheaf.pattern(np.where(zero, -1.0, self.cochain), self.x)
-        from_left = self._force(np.where(relus, below, self.own_pattern))
+        from_left = self._force(left_pattern(self.sheaf, self.cochain, self.x))
         from_right = self._force(self.own_pattern)
         return zero & (from_left >= 0) & (from_right <= 0) & (from_left != from_right)
 

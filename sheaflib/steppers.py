@@ -18,16 +18,21 @@ SETTLED = 20           # steps with the same pieces before Chebyshev's iteration
 
 
 class ImplicitEulerStepper(BatchStepper):
-    """w ← a local minimum of V(v) + |v − w|²/(2αdt): implicit Euler, each step solved by `newton` from w, with springs 1/(αdt) everywhere.
+    """w ← a local minimum of V(v) + |v − w|²/(2αdt): implicit Euler, each step solved by `newton`
+    from w, with springs 1/(αdt) everywhere.
 
-    V falls at every step, whatever dt; sliding is held. The trajectory is first order in dt; the limit is the flow's for small dt.
+    V falls at every step, whatever dt; sliding is held. The trajectory is first order in dt; the
+    limit is the flow's for small dt. Once a step moves nothing and there is no rest by the
+    velocity, all later ones are solved as far as rounding lets them; where even that moves nothing,
+    as the springs' rounding hides what is left, and the springs are weaker than the edges, V itself
+    is.
     """
 
-    name, any_step, default_dt = "implicit-euler", True, 10.0
+    name, any_step, default_dt, holds_corners = "implicit-euler", True, 10.0, True
     accuracy = 1e-13
 
-    def __init__(self, sheaf, x, w, dt, alpha, pins, output_force, tol):
-        super().__init__(sheaf, x, w, dt, alpha, pins, output_force, tol)
+    def __init__(self, sheaf, x, w, dt, alpha, pins, output_force, tol, rest="velocity"):
+        super().__init__(sheaf, x, w, dt, alpha, pins, output_force, tol, rest)
         if w.shape[1] > sheaf.N:
             raise ValueError("start holds a_out, which implicit steppers leave out; use equilibrium, or the stepper prox-euler")
         self.problem = Pinned(sheaf, x, pins)
@@ -42,52 +47,96 @@ class ImplicitEulerStepper(BatchStepper):
         rows = np.flatnonzero(self.active)
         answer = newton(self.problem.rows(rows).near(self.w[rows], self.tau), self.w[rows], self.accuracy, "track", 300)
         self.change[rows] = np.abs(answer.cochain - self.w[rows]).max(axis=1)
+        still = (answer.cochain == self.w[rows]).all(axis=1)
         self.w[rows] = answer.cochain
         self.steps[rows] += 1
         self.touched[rows] += answer.passes
-        self.active &= ~(self.change < self.tol)
+        if not self.by_velocity:
+            self.arrived[rows] = (self.change[rows] < self.tol) & self.exact
+            self.settle(rows)
+            return
+        self.arrived[rows] = self.gauge.unrest(self.w[rows], rows) <= self.bar
+        still &= ~self.arrived[rows]
+        if self.accuracy > 0:
+            self.accuracy = 0.0 if still.any() else self.accuracy
+        elif still.any():
+            self.stuck[rows] = still & self.last
+            if 1 / self.tau <= self.problem.weights.min():
+                self._polish(rows[still])
+        self.settle(rows)
+
+    def _polish(self, rows) -> None:
+        """Take samples that no step moves any more to the minimum of V next to them."""
+        w = newton(self.problem.rows(rows), self.w[rows], 0.0, "track", 300).cochain
+        self.change[rows] = np.abs(w - self.w[rows]).max(axis=1)
+        self.w[rows] = w
+        self.arrived[rows] = self.gauge.unrest(w, rows) <= self.bar
+        self.stuck[rows] &= ~self.arrived[rows]
+
+    @property
+    def exact(self) -> bool:
+        """Whether steps are solved well enough for a small one to mean rest."""
+        return True
+
+    @property
+    def last(self) -> bool:
+        """Whether a later step from the same state would be the same."""
+        return True
 
 
 class MinimisingMovementsStepper(ImplicitEulerStepper):
-    """Implicit Euler with dt doubled at each step, each solved loosely: follows the flow at first, and ends where it ends almost always.
+    """Implicit Euler with dt doubled at each step, each solved loosely: follows the flow at first,
+    and ends where it ends almost always.
 
-    Take steps until the time is past the fast part of the flow (20 to 100), then `equilibrium` from there. Once a step moves nothing by
-    more than the loose accuracy, all later ones are solved to the end, and only those can come to rest.
+    Take steps until the time is past the fast part of the flow (20 to 100), then `equilibrium` from
+    there. Once a step moves nothing by more than the loose accuracy, all later ones are solved to
+    the end; a small step means rest only then. dt stays once the springs 1/dt are below the
+    rounding of the edge weights.
     """
 
     name, default_dt = "minimising-movements", 0.25
     accuracy = LOOSE
 
-    def __init__(self, sheaf, x, w, dt, alpha, pins, output_force, tol):
-        super().__init__(sheaf, x, w, dt, alpha, pins, output_force, tol)
+    def __init__(self, sheaf, x, w, dt, alpha, pins, output_force, tol, rest="velocity"):
+        super().__init__(sheaf, x, w, dt, alpha, pins, output_force, tol, rest)
         self.elapsed = 0.0
 
     @property
     def time(self):
         return self.elapsed
 
+    @property
+    def exact(self):
+        return self.accuracy < LOOSE
+
+    @property
+    def last(self):
+        return 1 / self.tau <= np.finfo(float).eps * self.problem.weights.min()
+
     def _step(self):
-        active, fine = self.active.copy(), self.accuracy < LOOSE
+        rows = np.flatnonzero(self.active)
         super()._step()
-        if not fine:
-            self.active = active
-        if self.change[active].max() < LOOSE:
-            self.accuracy = ImplicitEulerStepper.accuracy
+        if self.change[rows].max() < LOOSE:
+            self.accuracy = min(self.accuracy, ImplicitEulerStepper.accuracy)
         self.elapsed += self.tau / self.alpha
-        self.tau *= 2
+        if not self.last:
+            self.tau *= 2
 
 
 class ChebyshevStepper(BatchStepper):
-    """Chebyshev's semi-iteration on V_β, V minimised over its kinks: no dt, √κ in place of κ steps, and nothing to chatter.
+    """Chebyshev's semi-iteration on V_β, V minimised over its kinks: no dt, √κ in place of κ steps,
+    and nothing to chatter.
 
-    The bounds of the spectrum are λ₁ of the pieces, found once they have not changed for 20 gradient steps, and `spectrum.bound`; it begins
-    anew whenever they change. It descends to a strict local minimum, not necessarily the flow's.
+    The bounds of the spectrum are λ₁ of the pieces, found once they have not changed for 20
+    gradient steps, and `spectrum.bound`; it begins anew whenever they change. It descends to a
+    strict local minimum, not necessarily the flow's. A step first puts the kinks at their minimum,
+    and ends there where that is at rest.
     """
 
-    name, any_step, steps_in_time, default_dt = "chebyshev", True, False, 1.0
+    name, any_step, steps_in_time, default_dt, holds_corners = "chebyshev", True, False, 1.0, True
 
-    def __init__(self, sheaf, x, w, dt, alpha, pins, output_force, tol):
-        super().__init__(sheaf, x, w, dt, alpha, pins, output_force, tol)
+    def __init__(self, sheaf, x, w, dt, alpha, pins, output_force, tol, rest="velocity"):
+        super().__init__(sheaf, x, w, dt, alpha, pins, output_force, tol, rest)
         if w.shape[1] > sheaf.N:
             raise ValueError("start holds a_out, which Chebyshev's semi-iteration leaves out; use equilibrium, or the stepper prox-euler")
         self.problem = Pinned(sheaf, x, pins)
@@ -113,10 +162,15 @@ class ChebyshevStepper(BatchStepper):
             self.lowest[rows[place]] = spectrum.extreme(self.sheaf, at.pattern[place], holding(part, place, at.held[place]))[0]
         g = part.slope(at)
         move = self._momentum(rows, g)
+        if self.by_velocity:
+            self.arrived[rows] = self.gauge.resting(at.w, g, at.pattern, rows, self.bar)
+            move[self.arrived[rows]] = 0.0
         self.change[rows] = np.abs(move).max(axis=1)
         self.w[rows] = at.w + move
         self.steps[rows] += 1
-        self.active &= ~(self.change < self.tol)
+        if not self.by_velocity:
+            self.arrived[rows] = self.change[rows] < self.tol
+        self.settle(rows)
 
     def _momentum(self, rows, g):
         """The next move of each sample: plain gradient steps of 1/λ_max until its pieces have settled, then Chebyshev's three-term rule."""

@@ -107,7 +107,7 @@ def recorded_run():
     from sheaflib import relax, tasks
 
     sheaf, x, start = tasks.heat_run("2x6x4x4x1")
-    run = lambda: relax(sheaf, x, start, dt=0.01, tol=1e-12, every=100_000)
+    run = lambda: relax(sheaf, x, start, dt=0.01, tol=1e-12, every=100_000, rest="step")
     steps = int(run().history.steps[0])
     return steps, float(np.median([seconds(run) for _ in range(5)])) / steps
 

@@ -41,7 +41,7 @@ NEURON, GRAPHS, ORDER = "tests/known/test_one_neuron.py", "tests/known/test_grap
 PAPER, GRADIENTS = "tests/known/test_paper_runs.py", "tests/parity/test_gradients.py"
 REFUSAL = "tests/contract/test_bad_input.py::test_a_step_beyond_2_over_lambda_max_is_refused_with_both_numbers"
 SAVED = "tests/contract/test_immutability.py::test_save_and_load_every_operation"
-STEP_LIMIT = "tests/order/test_step_limit.py"
+STEP_LIMIT, REST = "tests/order/test_step_limit.py", "tests/theorems/test_rest.py"
 GENERATOR = "tests/parity/test_engines.py::test_generator_recorded_every_1_and_every_7_and_relax"
 HAND, EQUATIONS, RUNAWAY = "tests/known/test_training_known.py", "tests/parity/test_training_equations.py", "tests/contract/test_runaway_training.py"
 AUTOGRAD, BLOCKS_OF_SAMPLES = "tests/parity/test_training_gradients.py", "tests/parity/test_training_engines.py::test_blocks_and_empty_lanes"
@@ -89,9 +89,20 @@ MUTANTS = [
     Mutant("compiled.py", "w[indices[start]] >= 0", "w[indices[start]] > 1e-3", "the engine's kink is off zero", PAPER),
     Mutant("compiled.py", "if t > 0 and new != pattern[i]:", "if t > 1 and new != pattern[i]:", "the engine misses a switch in its first step", GENERATOR),
     Mutant("compiled.py", "self.dt * self.alpha", "self.dt", "the engine forgets α", ORDER),
-    Mutant("heat.py", "limit = 2 / (alpha * largest)", "limit = 4 / (alpha * largest)", "twice too large a step is let through", REFUSAL),
+    Mutant("heat.py", "limit = stable_step(2.0, alpha, largest)", "limit = stable_step(4.0, alpha, largest)",
+           "twice too large a step is let through", REFUSAL),
     Mutant("heat.py", "state = w if pins else sheaf.forward(x, augmented=augmented)", "state = w",
            "the step is judged at the start, pins or not", STEP_LIMIT),
+    Mutant("compiled.py", "memory[CEILING] += steep * change", "memory[CEILING] *= 1 - 1e-3",
+           "the engine takes terms that grow for smaller ones", REST),
+    Mutant("compiled.py", "            if not moved:", "            if False:",
+           "the engine goes on where no step moves anything", REST),
+    Mutant("rest.py", "np.where(zero, np.maximum(*sides), off)", "off",
+           "a corner is judged by its active side alone", REST),
+    Mutant("rest.py", "SLACK * factor * self.most", "SLACK * self.most",
+           "terms that have grown since are taken for those that were", REST),
+    Mutant("euler.py", "NOISE**2 * scale", "NOISE**2",
+           "the energy limit has an absolute floor", REST),
     Mutant("compiled.py", "weight[n] * potential", "potential", "the engine's energy forgets the weight of the output edge", STEP_LIMIT),
     Mutant("solution.py", "sheaf.energy(self.cochain, self.x) + self.pins.energy(self.cochain)", "sheaf.energy(self.cochain, self.x)",
            "a solution's energy without its springs", PINS),

@@ -80,7 +80,7 @@ def test_euler_chatters_where_the_equilibrium_slides():
     sheaf, pin, dt = net(0.5), hard("a1", -1.0), 0.01
     run = relax(sheaf, [[0.0]], [[0.0, -1.0, 0.0]], pins=pin, dt=dt, tol=1e-10, max_steps=20_000, stepper="euler")
     assert run.history.steps.tolist() == [20_000]
-    assert "stopped" in run.reason
+    assert not run.history.arrived.any()
     assert abs(run["z1"][0, 0]) <= 1.5 * dt                # one step of speed at most ½ + 1 beyond the kink
     assert run["z2"][0, 0] == pytest.approx(-1.0)
     # inactive: ż = ½ > 0; active: ż = ½ − (0 + 1) = −½ < 0: it crosses in nearly every step

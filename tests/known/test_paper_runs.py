@@ -15,7 +15,7 @@ pytestmark = pytest.mark.filterwarnings("error")
 @cache
 def recorded(name, every=100, **options):
     run = heat_run(name)
-    return relax(*run, dt=0.01, every=every, stepper="euler", **options)
+    return relax(*run, dt=0.01, every=every, stepper="euler", rest="step", **options)
 
 
 def slope(solution, first, last):
@@ -31,7 +31,8 @@ def slope(solution, first, last):
 ])
 def test_iterations_error_and_output(name, iterations, error, output):
     solution, run = recorded(name), heat_run(name)
-    assert solution.history.steps.tolist() == [iterations]
+    assert solution.history.steps.tolist() == [iterations] and solution.history.arrived.all()
+    assert solution.reason == f"max|Δ| < 1e-12 (the paper's rule) after {iterations} steps"
     exact = run.sheaf.network(run.x)[0, 0]
     assert abs(solution.output[0, 0] - exact) == pytest.approx(error[0], abs=error[1])
     assert solution.output[0, 0] == pytest.approx(output[0], abs=output[1])
@@ -74,7 +75,8 @@ def test_rates_and_switches_of_the_second_run():
 def test_sigmoid_run_of_figure_E1():
     run, solution = heat_run("sigmoid"), recorded("sigmoid", max_steps=62_500)
     assert solution.history.steps.tolist() == [62_500]
-    assert "stopped" in solution.reason
+    assert not solution.history.arrived.any()
+    assert "stopped at 62500 steps with max|Δ| = " in solution.reason
     assert run.sheaf.network(run.x)[0, 0] == pytest.approx(0.703263, abs=5e-7)
     z = run.sheaf.forward(run.x)[0, run.sheaf.layout["z4"]]
     pattern = run.sheaf.pattern(run.sheaf.forward(run.x), run.x)

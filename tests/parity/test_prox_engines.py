@@ -27,6 +27,7 @@ def assert_same(oracle, engine):
     assert (abs(engine.cochain - oracle.cochain) <= 1e-12 * size).all()
     np.testing.assert_array_equal(engine.history.switches, oracle.history.switches)
     np.testing.assert_array_equal(engine.history.steps, oracle.history.steps)
+    np.testing.assert_array_equal(engine.history.arrived, oracle.history.arrived)
 
 
 def random_pins(sheaf, rng, n_batch, augmented=False):
@@ -185,7 +186,7 @@ PIN = soft("z2", 1.0, 1.0)
 def test_the_default_is_prox_euler_with_pins_and_the_solution_says_so(pins, stepper, method):
     run = relax(SMALL, [[1.0]], [[0.0, 0.0, 0.0]], pins=pins, stepper=stepper)
     assert run.method == method
-    assert repr(run).startswith(f"Solution({method}, max|Δ|")
+    assert repr(run).startswith(f"Solution({method}, at rest: |∂V/∂w| ≤ 1e-12 of its own terms")
 
 
 @numba

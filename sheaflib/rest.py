@@ -1,0 +1,154 @@
+"""When a sample of a flow is at rest: its velocity is rounding of the terms that it is a sum of
+(derived).
+
+The size of a step says nothing of how far a flow has come, as it is proportional to dt. The
+gradient ∂V/∂w says it, and what is small for a coordinate of it is told by the sizes of its own
+terms, T = |δ|ᵀ diag(w_e)(|δ||w| + |c|) + γ(|w| + |v*|).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from sheaflib.checks import positive
+from sheaflib.forces import force
+from sheaflib.pins import ResolvedPins
+from sheaflib.selection import ReLU
+from sheaflib.sheaf import NeuralSheaf
+
+RULES = ("velocity", "step")
+ROUNDING = 64 * np.finfo(float).eps
+SLACK = 1 + 1e-9       # bounds that save work are raised by this: their rounding decides nothing
+
+
+def check_rule(rest: str, tol, zero: bool) -> float:
+    """`tol` as a float that the rule `rest` can use, 0 being allowed when `zero`.
+
+    Raises ValueError for an unknown rule, a tol that is not positive, and one of 1 or more for the
+    relative rule.
+    """
+    if not isinstance(rest, str) or rest not in RULES:
+        raise ValueError(f"rest={rest!r} is unknown, expected one of {', '.join(RULES)}")
+    tol = positive("tol", tol, zero=zero)
+    if rest == "velocity" and tol >= 1:
+        raise ValueError(f"tol={tol:g} must be < 1: it is relative to the terms of the gradient "
+                         "(for max|Δ| < tol, rest=\"step\")")
+    return tol
+
+
+def left_pattern(sheaf: NeuralSheaf, w: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """The activation pattern just below every z_j = 0: (B, M), elsewhere that of w (B, N) or (B, N
+    + n_out).
+    """
+    below = sheaf.pattern(np.where(w == 0, -1.0, w), x)
+    relus = units(sheaf, lambda operation: isinstance(operation, ReLU))
+    return np.where(relus, below, sheaf.pattern(w, x))
+
+
+def units(sheaf: NeuralSheaf, holds) -> np.ndarray:
+    """What `holds` says of the operation of every unit of a pattern: (M,) of bool."""
+    parts = [np.full(node.operation.n_pattern, holds(node.operation))
+             for node in sheaf.network.nodes if node.name in sheaf.pattern_layout]
+    return np.concatenate([np.zeros(0, dtype=bool), *parts])
+
+
+def terms(sheaf: NeuralSheaf, w, x, pins: ResolvedPins, pattern) -> np.ndarray:
+    """The sizes T of the terms of ∂V/∂w, springs included: shape of w."""
+    sizes = sheaf.gradient_terms(w, x, pattern)
+    stretched = np.abs(w[:, pins.soft_index]) + np.abs(pins.soft_value)
+    sizes[:, pins.soft_index] += pins.gamma * stretched
+    return sizes
+
+
+class Gauge:
+    """Measures how far the samples of a flow are from rest, and saves the terms where a bound of
+    them tells enough.
+
+    corners: whether a z_j = 0 that both sides push back to is at rest (a stepper holds it there,
+    but Euler does not). What tends to 0 with all its terms has no size of its own: a velocity below
+    (64 ε)² times the largest terms at the start w counts as none.
+    """
+
+    def __init__(self, sheaf: NeuralSheaf, x, w, pins: ResolvedPins, output_force: str,
+                 corners: bool):
+        self.sheaf, self.x, self.pins = sheaf, x, pins
+        self.output_force, self.corners = output_force, corners
+        self.relus = units(sheaf, lambda operation: isinstance(operation, ReLU))
+        self.steeper = units(sheaf, lambda operation: operation.norm == 1)       # where active
+        self.pattern = sheaf.pattern(w, x)
+        with np.errstate(over="ignore", invalid="ignore"):
+            largest = terms(sheaf, w, x, pins, self.pattern).max(axis=1, keepdims=True)
+            self.most = self._most(w, slice(None), self.pattern)
+        self.floor = np.where(np.isfinite(largest), ROUNDING**2 * largest, 0.0)
+        self.sizes = self._sizes(w)
+
+    def resting(self, w: np.ndarray, f: np.ndarray, pattern: np.ndarray, rows: np.ndarray,
+                bar: float) -> np.ndarray:
+        """Which samples have `unrest` ≤ bar: (len(rows),) of bool, rows (indices) being the samples
+        of which w, f, pattern speak.
+
+        The terms grow by no more than the largest ratio by which a coordinate does, whatever the
+        ReLUs do, as long as the choices of max-pool stay: most steps need nothing else. f: the
+        force at w where w ≠ 0, of any sign.
+        """
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            grown = self._sizes(w) / self.sizes[rows]
+            factor = np.where(np.isnan(grown), 1.0, grown).max(axis=1, initial=1.0, keepdims=True)
+            most = np.maximum(bar * SLACK * factor * self.most[rows], self.floor[rows])
+            same = (self.relus | (pattern == self.pattern[rows])).all(axis=1)
+            moving = ((np.abs(f) > most) & (w != 0)).any(axis=1) & same
+        resting = np.zeros(len(rows), dtype=bool)
+        open_ = np.flatnonzero(~moving)
+        if len(open_):
+            there = rows[open_]
+            self.sizes[there], self.pattern[there] = self._sizes(w[open_]), pattern[open_]
+            with np.errstate(over="ignore", invalid="ignore"):
+                self.most[there] = self._most(w[open_], there, pattern[open_])
+            resting[open_] = self.unrest(w[open_], there) <= bar
+        return resting
+
+    def _most(self, w, rows, pattern) -> np.ndarray:
+        """The terms where every ReLU is as steep as it can be."""
+        steepest = np.where(self.relus, self.steeper, pattern)
+        return terms(self.sheaf, w, self.x[rows], of_rows(self.pins, rows), steepest)
+
+    def unrest(self, w: np.ndarray, rows=slice(None)) -> np.ndarray:
+        """The largest |∂V/∂w_i|/T_i over the coordinates that are not clamped, (B,); w holds the
+        samples `rows`.
+        """
+        sheaf, x, pins, floor = self.sheaf, self.x[rows], of_rows(self.pins, rows), self.floor[rows]
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            pattern = sheaf.pattern(w, x)
+            f = force(sheaf, w, x, pins, pattern, self.output_force)
+            sizes = terms(sheaf, w, x, pins, pattern)
+            off = relative(np.abs(f), sizes, floor)
+            zero = w == 0
+            if self.corners and zero.any():
+                left = left_pattern(sheaf, w, x)
+                f_left = force(sheaf, w, x, pins, left, self.output_force)
+                sides = (relative(np.maximum(f, 0), sizes, floor),
+                         relative(np.maximum(-f_left, 0), terms(sheaf, w, x, pins, left), floor))
+                off = np.where(zero, np.maximum(*sides), off)
+        return np.where(pins.free, off, 0.0).max(axis=1)
+
+    def _sizes(self, w) -> np.ndarray:
+        """The numbers that the terms grow with: |w|, and φ(z) with a_out."""
+        if w.shape[1] == self.sheaf.N:
+            return np.abs(w)
+        last = self.sheaf.layout[self.sheaf.network.nodes[-1].name]
+        return np.hstack([np.abs(w), self.sheaf.network.output.value(w[:, last])])
+
+
+def relative(size, sizes, floor) -> np.ndarray:
+    """size/sizes, 0 up to the floor, and ∞ where it is no number or the terms are not finite."""
+    quotient = np.where(np.isfinite(sizes), size / sizes, np.inf)
+    quotient = np.where(np.isnan(quotient), np.inf, quotient)
+    return np.where((size <= floor) & np.isfinite(sizes), 0.0, quotient)
+
+
+def of_rows(pins: ResolvedPins, rows) -> ResolvedPins:
+    """The pins of some samples."""
+    return replace(pins, hard_value=pins.hard_value[rows], soft_value=pins.soft_value[rows],
+                   offset=pins.offset[rows])
