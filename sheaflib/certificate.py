@@ -17,6 +17,7 @@ import numpy as np
 
 from sheaflib import spectrum
 from sheaflib.affine import Affine
+from sheaflib.frozen import Frozen
 from sheaflib.lanczos import BASIS
 from sheaflib.network import INPUT
 from sheaflib.pieces import Pieces, Pinned
@@ -115,8 +116,9 @@ class Certificate:
         """
         held = self.corner | self.problem.clamped
         largest = np.abs(self.gradient) + np.where(held, 0.0, ROUNDING * self.terms)
-        with np.errstate(divide="ignore"):
-            return np.where(np.isinf(self.lambda_1), 0, np.linalg.norm(largest, axis=1) / self.lambda_1)
+        size = np.linalg.norm(largest, axis=1)
+        with np.errstate(divide="ignore", invalid="ignore"):  # λ₁ is 0 where it is below rounding
+            return np.where(np.isinf(self.lambda_1) | (size == 0), 0, size / self.lambda_1)
 
     @cached_property
     def margin(self) -> np.ndarray:
@@ -191,9 +193,9 @@ class Certificate:
         """(L⁻¹)_cc of sample i with its corners counted inactive, 0 where clamped: (N,)."""
         problem = self.problem
         inactive = problem.sheaf.pattern(np.where(self.corner, -1.0, self.at.w)[[i]], problem.x[[i]])[0]
-        L = spectrum.laplacian(problem.sheaf, inactive, holding(problem, i, np.zeros_like(problem.clamped))).toarray()
+        frozen = Frozen(problem.sheaf, inactive, holding(problem, i, np.zeros_like(problem.clamped)))
         give = np.zeros(problem.sheaf.N)
-        give[~problem.clamped] = np.diag(np.linalg.inv(L))
+        give[~problem.clamped] = (frozen.stresses()[0]**2).sum(axis=1)        # |A L⁻¹e_c|², and L = AᵀA
         return give
 
     def __repr__(self):

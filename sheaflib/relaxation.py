@@ -13,7 +13,7 @@ from itertools import count, cycle, islice
 from typing import Callable, Iterator, Sequence
 
 import numpy as np
-from scipy.linalg import eigh
+from scipy.linalg import solve_triangular
 
 from sheaflib.checks import batch, real_array, whole
 from sheaflib.currents import Currents
@@ -120,11 +120,14 @@ def jacobi_bounds(sheaf: NeuralSheaf, pattern) -> tuple[np.ndarray, np.ndarray]:
     last, found = sheaf.layout[sheaf.layout.names[-1]], []
     index = np.arange(last.start, last.stop)
     for s in distinct:
-        L, D = sheaf.laplacian(s).toarray(), np.zeros((sheaf.N, sheaf.N))
-        L[index, index] += output_weight(sheaf)
-        for own in sheaf.layout.slices.values():
-            D[own, own] = L[own, own]
-        found.append(eigh(L, D, eigvals_only=True)[[0, -1]])
+        label = np.zeros((len(index), sheaf.N))
+        label[np.arange(len(index)), index] = np.sqrt(output_weight(sheaf))
+        edges = np.sqrt(sheaf.row_weights[:sheaf.N, None]) * sheaf.coboundary(s).toarray()
+        root = np.vstack([edges, label])                               # A with L = AᵀA
+        for own in sheaf.layout.slices.values():                       # D = RᵀR, block by block
+            R = np.linalg.qr(root[:, own], mode="r")
+            root[:, own] = solve_triangular(R, root[:, own].T, trans="T").T
+        found.append(np.linalg.svd(root, compute_uv=False)[[-1, 0]]**2)  # never the eigenvalues of L
     low, high = np.array(found)[place.ravel()].T
     return low, high
 

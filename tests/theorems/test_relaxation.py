@@ -522,3 +522,10 @@ def test_bad_orders_bounds_and_groups(monkeypatch):
     monkeypatch.setattr("sheaflib.vertices.ENTRIES", 15)
     with pytest.raises(ValueError, match="stalk 'a1' is 4 wide and an affine edge leaves it: its vertex solves would hold 16 numbers"):
         gauss_seidel(sheaf, x, y)
+
+
+@pytest.mark.parametrize("scale", [1e-8, 1e-4, 1.0, 1e4, 1e8])
+def test_bounds_of_a_chain_at_any_scale(scale):
+    """L = [[2, −1, 0], [−1, 1 + s², −s], [0, −s, 2]] has D⁻¹L with the eigenvalues 1 and 1 ∓ √½, whatever the weight s."""
+    low, high = jacobi_bounds(NeuralSheaf(Network.mlp([[[1.0]], [[scale]]])), [True])
+    np.testing.assert_allclose([low[0], high[0]], [1 - np.sqrt(0.5), 1 + np.sqrt(0.5)], rtol=1e-14)
