@@ -238,8 +238,8 @@ def check_step(sheaf: NeuralSheaf, x, w, dt: float, alpha: float, pins: Resolved
     state = w if pins else sheaf.forward(x, augmented=augmented)
     patterns = sheaf.pattern(state, x)
     last = sheaf.layout[sheaf.network.nodes[-1].name]
-    largest = max(spectrum.extreme(sheaf, s, pins, z[last] if augmented else None, output_force)[1]
-                  for s, z in zip(patterns, state))
+    logits = state[:, last] if augmented else None
+    largest = float(spectrum.extremes(sheaf, patterns, pins, logits, output_force).largest.max())
     limit = stable_step(2.0, alpha, largest) if largest else np.inf
     if dt >= limit:
         where = "the start" if pins else "the harmonic extension"

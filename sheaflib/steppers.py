@@ -159,7 +159,9 @@ class ChebyshevStepper(BatchStepper):
         self.pieces[rows] = now
         self.kept[rows] = np.where(same, self.kept[rows] + 1, 0)
         for place in np.flatnonzero(self.kept[rows] == SETTLED):
-            self.lowest[rows[place]] = spectrum.extreme(self.sheaf, at.pattern[place], holding(part, place, at.held[place]))[0]
+            found = spectrum.extremes(self.sheaf, at.pattern[place], holding(part, place, at.held[place]))
+            if not found.below_rounding[0]:                   # else its steps stay those of the gradient
+                self.lowest[rows[place]] = min(found.smallest[0], self.largest)
         g = part.slope(at)
         move = self._momentum(rows, g)
         if self.by_velocity:
