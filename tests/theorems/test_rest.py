@@ -356,8 +356,8 @@ def test_the_papers_rule_is_still_there():
 
 @settings(max_examples=60)
 @given(seed=st.integers(0, 1000), x_scale=st.integers(-8, 8), weight=st.integers(-8, 8),
-       name=st.sampled_from(ALL[:2]), share=st.sampled_from([0.01, 0.5, 0.95]))
-def test_a_flow_from_rest_never_runs_away(seed, x_scale, weight, name, share):
+       name=st.sampled_from(ALL[:2]), share=st.sampled_from([0.01, 0.5, 0.95]), ulps=st.sampled_from([0, 4]))
+def test_a_flow_from_rest_never_runs_away(seed, x_scale, weight, name, share, ulps):
     """V is rounding of its terms there, whatever the scale of inputs and edge weights (1e-8 … 1e8,
     unequal): no HeatUnstable.
     """
@@ -365,7 +365,7 @@ def test_a_flow_from_rest_never_runs_away(seed, x_scale, weight, name, share):
     sheaf, x, _ = net(seed, scale=10.0**x_scale)
     weights = {e.name: 10.0**weight * rng.uniform(0.5, 2) for e in sheaf.edges}
     sheaf = NeuralSheaf(sheaf.network, weights)
-    start = sheaf.forward(x) * (1 + 4 * EPS * rng.standard_normal((2, sheaf.N)))
+    start = sheaf.forward(x) * (1 + ulps * EPS * rng.standard_normal((2, sheaf.N)))
     dt = 2 * share * default_step(sheaf)
     for state, _ in zip(heat(sheaf, x, start, dt=dt, stepper=name, every=100), range(20)):
         np.testing.assert_allclose(state.cochain, sheaf.forward(x), rtol=1e-9,
