@@ -22,10 +22,10 @@ from sheaflib.lanczos import BASIS
 from sheaflib.network import INPUT
 from sheaflib.pieces import Pieces, Pinned
 from sheaflib.pins import ResolvedPins
+from sheaflib.rest import ROUNDING
 from sheaflib.solution import shown
 
 
-ROUNDING = 256 * np.finfo(float).eps
 MINIMUM, NO_MINIMUM, UNDECIDED = "minimum", "no minimum", "undecided by rounding"
 
 
@@ -36,7 +36,7 @@ class Certificate:
     residual (B,): max|∂V/∂w| over the coordinates neither clamped nor at a corner. corner (B, N), and there the slacks Q_− and −Q_+
     (B, N), zero elsewhere: the corner is a minimum where both are ≥ 0. energy_gap (B,): V − V* is at most this, V* the minimum for w's
     pattern with its corners held (other cells may hold lower ones). gradient (B, N): ∂V/∂w, zero where clamped or at a corner, and
-    terms (B, N), the sizes of the terms that it is a sum of: ROUNDING, 256 ε, times them is its rounding error.
+    terms (B, N), the sizes of the terms that it is a sum of: ROUNDING, 64 ε, times them is its rounding error.
     """
 
     problem: Pinned

@@ -34,7 +34,7 @@ SAME = 1e-10           # a kink this near, relative to the terms that z_j is a s
 NEAR = 1e-9            # a gradient this small, relative to the terms of all coordinates, is looked at coordinate by coordinate
 SMALL = 1e-7           # the same, where a label makes V more than quadratic: a gradient above is not yet one that only rounding keeps up
 LARGEST_TOL = 1e-3     # of the terms of a coordinate: beyond, no answer would be one
-STALLS = 4             # full steps on the same pieces, each of which leaves more than half of the gradient, after which nothing is gained
+STALLS = 6             # full steps on the same pieces, each of which leaves more than half of the gradient, after which nothing is gained
 STIFF = 1e6            # a curvature of V this much above that of the free edges: CG would lose the small ones to rounding
 MOST_ROWS = 1000       # of held edges and springs that are solved for directly
 
@@ -50,7 +50,7 @@ def equilibrium(sheaf: NeuralSheaf, x, pins: Pin | Sequence[Pin] = (), start=Non
     pinned (hard, whole) adds the cross-entropy ψ(z) − a_outᵀz; otherwise the output edge is left out.
 
     A sample has converged where every coordinate is at rest: |∂V/∂w_i| ≤ tol times the terms that it is a sum of, its own and not those
-    of other coordinates (`NeuralSheaf.gradient_terms`). tol is raised to ROUNDING, 256 ε, below which double precision cannot tell.
+    of other coordinates (`NeuralSheaf.gradient_terms`). tol is raised to ROUNDING, 64 ε, below which double precision cannot tell.
     The certificate says of each answer whether it is a minimum, none, or undecided by rounding. Weights, inputs and edge weights may
     have any scale at which V is a float64 number; a sample for which it is not, or that rounding keeps from rest, is not `converged`,
     and `reason` says so.
