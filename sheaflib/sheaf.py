@@ -176,11 +176,11 @@ class NeuralSheaf:
         e = batch("e", e, self.N)
         return self.delta_transposed(e, self.check_pattern(pattern, len(e)))
 
-    def delta_transposed(self, e: np.ndarray, pattern: np.ndarray) -> np.ndarray:
-        """`pull`, nothing checked."""
+    def delta_transposed(self, e: np.ndarray, pattern: np.ndarray, sizes: bool = False) -> np.ndarray:
+        """`pull`, nothing checked; with `sizes`, |δ_Ω|ᵀ in place of δ_Ωᵀ."""
         out = e.copy()
         for node in self.network.nodes:
-            self.scatter(node, e[:, self.layout[node.name]], pattern, out, -1.0)
+            self.scatter(node, e[:, self.layout[node.name]], pattern, out, 1.0 if sizes else -1.0, sizes)
         return out
 
     def scatter(self, node: Node, e: np.ndarray, pattern: np.ndarray, out: np.ndarray, sign: float = 1.0,
@@ -222,9 +222,7 @@ class NeuralSheaf:
         w = self.cochain("w", w)
         s = self.pattern(w[:, :self.N], x) if pattern is None else self.check_pattern(pattern, len(w))
         stress = self.row_weights[:w.shape[1]] * self.edge_terms(w, x, s)
-        terms = stress.copy()
-        for node in self.network.nodes:
-            self.scatter(node, stress[:, self.layout[node.name]], s, terms, sizes=True)
+        terms = np.hstack([self.delta_transposed(stress[:, :self.N], s, sizes=True), stress[:, self.N:]])
         if w.shape[1] > self.N:                                        # ‖J_φ‖ ≤ 1 in every norm that counts here
             terms[:, self.layout[self.network.nodes[-1].name]] += stress[:, self.N:].sum(axis=1, keepdims=True)
         return terms

@@ -11,7 +11,7 @@ from sheaflib.forces import force
 from sheaflib.pins import ResolvedPins
 from sheaflib.selection import ReLU
 from sheaflib.sheaf import NeuralSheaf
-from sheaflib.substitution import forward_substitution, pinned_solve
+from sheaflib.substitution import TRUSTED, forward_substitution, pinned_minimum
 
 NOISE = 1e-12          # below this a repr shows only the bound, never rounding noise
 
@@ -84,18 +84,19 @@ class Solution:
     def error(self) -> float:
         """max|w − w*| to the exact solution w* for this pattern, corners held: δ_Ω⁻¹ of the residual, one more substitution.
 
-        With pins: one more pinned solve, loaded with the residual. ValueError for a cochain with a_out (its edge is not linear).
+        With pins: one more pinned solve, and what its last correction was, which is rounding; ∞ where that decides. ValueError for a cochain with a_out (its edge is not linear).
         """
         if self._augmented:
             raise ValueError("error is not defined for a cochain with a_out: its output edge is not linear")
         sheaf, w, s = self.sheaf, self.cochain, self.pattern
         if not self.pins:
             return float(np.abs(forward_substitution(sheaf, sheaf.discrepancy(w, self.x, s), s)).max())
-        load, off = force(sheaf, w, self.x, self.pins, s), 0.0
+        off = 0.0
         for i, corner in enumerate(self.corners):
-            pins = self.pins.sample(i).holding(np.flatnonzero(corner))
-            gap = np.zeros((1, len(pins.hard_index) + len(pins.soft_index)))
-            off = max(off, float(np.abs(pinned_solve(sheaf, s[[i]], pins, gap, np.where(corner, 0, load[[i]]))).max()))
+            exact = pinned_minimum(sheaf, self.x[[i]], s[[i]], self.pins.sample(i).holding(np.flatnonzero(corner)))
+            if not exact.defect <= TRUSTED:
+                return np.inf
+            off = max(off, float((np.abs(w[i] - exact.cochain[0]) + exact.correction[0]).max()))
         return off
 
     @property
