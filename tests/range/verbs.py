@@ -259,8 +259,20 @@ def square(case, pins):
     except ArithmeticError:
         return DECLINED
     last = slice(_last(case).start, None)
-    return Outcome(max(backward(found.pull, flow[last], flow_moves[last]), backward(found.edges, flow, flow_moves),
-                       backward(found.relaxed, w, moves)))
+    return Outcome(max(backward(found.pull, flow[last], flow_moves[last]), backward(found.edges, flow, flow_moves)))
+
+
+def relaxed(case, pins):
+    """The relaxed stalks of the square loss, relative to the forward pass and the change that they are the sum of."""
+    p = case.problem()
+    passed = p.forward()
+    pattern = p.pattern(passed)
+    p.soft = {i: (Fraction(1), Fraction(float(v))) for i, v in zip(_last(case), case.label[0])}
+    w = p.minimum(pattern)
+    _, paths = p.inverse_rows(pattern, range(p.N))
+    strain = [t + abs(r) for t, r in zip(p.edge_terms(passed), p.discrepancy(w, pattern))]
+    moves = [a + b for a, b in zip(p.condition(w, pattern)[0], times(paths, strain))]
+    return Outcome(backward(currents(case.sheaf, case.x, case.label).relaxed, w, moves))
 
 
 def cross_entropy(case, pins):
@@ -394,7 +406,8 @@ VERBS = {
     "bound": Verb(bound, 1e-12),
     "effective_resistance": Verb(resistance, 1e-14),
     "Resistance.injections": Verb(injections, 1e-13),
-    "currents, square loss": Verb(square, 1e-13),
+    "currents, square loss": Verb(square, 1e-12),
+    "Currents.relaxed": Verb(relaxed, 1e-12),
     "currents, cross-entropy": Verb(cross_entropy, 1e-13),
     "enumerate_equilibria": Verb(enumeration, 1e-14, ("output", "inside"), True),
     "equilibrium": Verb(newton, 1e-12, ("output", "inside"), True),
