@@ -12,7 +12,7 @@ from functools import cached_property
 
 import numpy as np
 
-from sheaflib.checks import batch
+from sheaflib.checks import batch, finite
 from sheaflib.frozen import output_maps
 from sheaflib.joint import output_weight
 from sheaflib.network import INPUT, gather
@@ -101,7 +101,9 @@ def currents(sheaf: NeuralSheaf, x, y) -> Currents:
     y = check_labels(sheaf.network.output, y, sheaf.network.n_out, len(x))
     w = sheaf.forward(x)
     pattern = sheaf.pattern(w, x)
-    law = effective_resistance(sheaf, pattern)
+    with np.errstate(over="ignore", invalid="ignore"):
+        law = effective_resistance(sheaf, pattern)
+        finite("the effective resistance of the output", law.total)
     z = w[:, sheaf.layout[sheaf.network.nodes[-1].name]]
     return Currents(sheaf, x, w, pattern, law, ohm(sheaf, law.total, z, y))
 

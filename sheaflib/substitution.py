@@ -13,7 +13,7 @@ import numpy as np
 from scipy.linalg import qr, solve_triangular
 from scipy.sparse.csgraph import connected_components
 
-from sheaflib.checks import batch
+from sheaflib.checks import batch, finite
 from sheaflib.network import INPUT, gather
 from sheaflib.pins import ResolvedPins
 from sheaflib.sheaf import NeuralSheaf
@@ -87,12 +87,13 @@ def pinned_minimum(sheaf: NeuralSheaf, x: np.ndarray, pattern: np.ndarray, pins:
 
     w = pins.impose(np.zeros((len(x), N)))
     w = w + held_forward(sheaf, np.where(held, 0.0, -sheaf.discrepancy(w, x, pattern)), pattern, held)[0]
+    finite("the forward pass with pins", w)
     current = np.zeros((len(x), N + len(soft)))
     strain, load, _ = residuals(w, current)
     best, defect = (w, current), np.full(len(w), np.inf)
     for _ in range(REFINEMENTS):
         change, more = step(strain, load)
-        w, current = w + change, current + more
+        w, current = finite("a stalk of the minimum with pins", w + change), finite("a current of the minimum with pins", current + more)
         strain, load, found = residuals(w, current)
         better, gained = (found <= defect)[:, None], found < defect / 2
         best = tuple(np.where(better, new, old) for new, old in zip((w, current), best))
