@@ -17,7 +17,7 @@ import scipy.sparse as sparse
 
 from sheaflib.affine import Affine
 from sheaflib.cellular import CellularSheaf, SheafEdge
-from sheaflib.checks import batch, finite, positive, real_array
+from sheaflib.checks import batch, positive, real_array
 from sheaflib.layout import Layout
 from sheaflib.network import A_OUT, INPUT, Network, Node, check_overflow, gather
 from sheaflib.selection import Selection
@@ -233,12 +233,12 @@ class NeuralSheaf:
     def energy(self, w, x, pattern=None) -> np.ndarray:
         """V = ½ Σ_e w_e ‖(δw − c)_e‖², one number a sample: (B,).
 
-        Range: exact up to rounding for a discrepancy that has the error which `discrepancy` names. OverflowError when V is above 1.8e308;
-        squares below 1e-308 are lost.
+        Range: exact up to rounding for a discrepancy that has the error which `discrepancy` names. ∞ where V, or a square in it, is above
+        1.8e308; squares below 1e-308 are lost.
         """
         e = self.discrepancy(w, x, pattern)
         with np.errstate(over="ignore"):
-            return finite("the energy V", 0.5 * (self.row_weights[:e.shape[1]] * e**2).sum(axis=1))
+            return 0.5 * (self.row_weights[:e.shape[1]] * e**2).sum(axis=1)
 
     # matrices for one frozen pattern ---------------------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ from sheaflib import Network, NeuralSheaf, hard, soft
 
 SCALES = (1e-8, 1e-4, 1.0, 1e4, 1e8)
 WIDTHS = ((2, 3, 1), (1, 2, 2, 1), (2, 3, 2))
-MIXED = 6
+MIXED = 5
 KINDS = tuple(f"{kind} {scale:.0e}" for kind in ("weights", "biases", "inputs", "edges") for scale in SCALES if scale != 1)
 GRID = ("all 1e+00", *KINDS, *(f"{kind} {seed}" for kind in ("layers", "units") for seed in range(MIXED)))
 

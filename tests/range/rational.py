@@ -102,14 +102,14 @@ def below(matrix, shift):
 
 
 def eigenvalue_error(matrix, k, value):
-    """A power of 16 that bounds the relative error of `value` as the k-th eigenvalue, from 0 and ascending; 1 when it is worse than that."""
+    """A power of 4 that bounds the relative error of `value` as the k-th eigenvalue, from 0 and ascending; 1 when it is worse than that."""
     def lies_below(shift):
         count = below(matrix, shift)
         return lies_below(shift * (1 + Fraction(1, 2**90))) if count is None else count > k
 
-    value, error = Fraction(value), Fraction(1, 16**13)
+    value, error = Fraction(value), Fraction(1, 4**26)
     while error < 1 and (lies_below(value * (1 - error)) or not lies_below(value * (1 + error))):
-        error *= 16
+        error *= 4
     return float(error)
 
 
@@ -227,16 +227,19 @@ class Problem:
         """The coordinates neither clamped nor in `corners`."""
         return [i for i in range(self.N) if i not in self.hard and i not in corners]
 
-    def condition(self, w, pattern, corners=()):
+    def condition(self, w, pattern, corners=(), by_stalks=False):
         """How far w (N,) and δw − c (N,) move, at most, when all data move by one, relative, entry by entry; corners stay.
 
         The equations are δw − c = λ/w_e and δᵀλ + γ(w − rest) = 0 on the free coordinates; in each of them every term may change.
+        With `by_stalks` the equation is δᵀ w_e (δw − c) + γ(w − rest) = 0, as a method sees it that keeps stalks alone: its terms, all
+        of w_e δw and w_e c, are those of `NeuralSheaf.gradient_terms`.
         """
         free, delta = self.free(corners), self.delta(pattern)
         r = self.discrepancy(w, pattern)
         stress = [p * v for p, v in zip(self.weights, r)]
         first = [t + abs(v) for t, v in zip(self.edge_terms(w, pattern), r)]
-        second = times(transposed(sizes(delta)), sizes(stress))
+        felt = [p * t for p, t in zip(self.weights, first)] if by_stalks else sizes(stress)
+        second = times(transposed(sizes(delta)), felt)
         for i, (gamma, t) in self.soft.items():
             second[i] += gamma * (abs(w[i]) + abs(t))
         move, bend = [Fraction(0)] * self.N, list(first)

@@ -333,12 +333,13 @@ def _balance(d, rho, weight):
 def _minima(widths, name, pins):
     case = Case(widths, name)
     p = case.problem(case.pins[pins])
-    return case, p, [(w, p.condition(w, [w[z] >= 0 and z not in corners for z, _, _ in p.units], corners)[0]) for w, corners in p.minima()]
+    minima = [(w, [w[z] >= 0 and z not in corners for z, _, _ in p.units], corners) for w, corners in p.minima()]
+    return case, p, [(w, *(p.condition(w, pattern, corners, by_stalks)[0] for by_stalks in (False, True))) for w, pattern, corners in minima]
 
 
 def _nearest(w, known):
-    """The backward error of w as the nearest of the exact minima."""
-    return min(backward(w, exact_w, condition) for exact_w, condition in known)
+    """The backward error of w as the nearest of the exact minima, for a method that keeps stalks alone."""
+    return min(backward(w, exact_w, condition) for exact_w, _, condition in known)
 
 
 def enumeration(case, pins):
@@ -350,7 +351,7 @@ def enumeration(case, pins):
         return DECLINED
     if len(found.minima) != len(known):
         return Outcome(np.inf)
-    return Outcome(max(min(backward(w, e, k) for w in found.minima) for e, k in known))
+    return Outcome(max(min(backward(w, e, k) for w in found.minima) for e, k, _ in known))
 
 
 def newton(case, pins):
@@ -363,6 +364,8 @@ def newton(case, pins):
             claimed = bool(found.converged[0]) and bool(found.certificate.minimum()[0])
         except ArithmeticError:
             continue
+        except ValueError:                                                    # "w must be finite" is no verdict
+            return Outcome(np.inf)
         if claimed:
             worst, declined = max(worst, _nearest(found.cochain[0], known)), False
     return Outcome(worst, declined)
@@ -400,14 +403,14 @@ VERBS = {
     "backpropagate": Verb(gradients, 1e-14),
     "harmonic_extension, pattern": Verb(masked, 1e-14),
     "harmonic_extension, pins": Verb(extension, 1e-14, ALL),
-    "Solution.residual": Verb(residual, 1e-14, ALL),
-    "Solution.error": Verb(ends, 1e-12, ALL),
+    "Solution.residual": Verb(residual, 1e-14, ("output", "graded")),
+    "Solution.error": Verb(ends, 1e-12, ("inside", "graded")),
     "extremes, smallest": Verb(spectra, 1e-8, (None, "output", "inside")),
     "bound": Verb(bound, 1e-12),
     "effective_resistance": Verb(resistance, 1e-14),
     "Resistance.injections": Verb(injections, 1e-13),
     "currents, square loss": Verb(square, 1e-12),
-    "Currents.relaxed": Verb(relaxed, 1e-12),
+    "Currents.relaxed": Verb(relaxed, 1e-11),
     "currents, cross-entropy": Verb(cross_entropy, 1e-13),
     "enumerate_equilibria": Verb(enumeration, 1e-14, ("output", "inside"), True),
     "equilibrium": Verb(newton, 1e-12, ("output", "inside"), True),
