@@ -68,10 +68,20 @@ def pinned_minimum(sheaf: NeuralSheaf, x: np.ndarray, pattern: np.ndarray, pins:
     """
     N, weights, soft = sheaf.N, sheaf.row_weights[:sheaf.N], pins.soft_index
     held = np.broadcast_to(~pins.free, (len(x), N))
+    root = np.sqrt(np.concatenate([weights, pins.gamma]))
     factors = [PinnedFactor(sheaf, s, pins) for s in pattern]
+    G = np.array([factor.G for factor in factors])
 
     def step(strain, load):
-        return (np.array(part) for part in zip(*(factor.solve(*pair) for factor, pair in zip(factors, zip(strain, load)))))
+        """d and the change of λ, f with δd = λ/w_e + strain, d = f/γ + strain at springs, δᵀλ + f = load, d = 0 where clamped."""
+        flow = held_backward(sheaf, load, pattern, held)
+        eta = flow / weights + strain[:, :N]
+        gap = -(G @ eta[:, :, None])[:, :, 0]
+        gap[:, len(pins.hard_index):] += strain[:, N:]
+        answer = np.array([factor.least(part) for factor, part in zip(factors, gap)])
+        d, _ = held_forward(sheaf, eta + answer[:, :N] / root[:N], pattern, held)
+        answer *= root
+        return d, np.hstack([flow + answer[:, :N], -answer[:, N:]])
 
     def residuals(w, current):
         """What the equations lack, and that relative to the terms they are sums of, the largest of each sample."""
@@ -135,20 +145,22 @@ class PinnedFactor:
     """
 
     def __init__(self, sheaf: NeuralSheaf, pattern: np.ndarray, pins: ResolvedPins):
-        self.sheaf, self.pattern, self.held = sheaf, pattern[None], ~pins.free[None]
         index = np.concatenate([pins.hard_index, pins.soft_index])
         unit, many = np.zeros((len(index), sheaf.N)), (len(index), 1)
         unit[np.arange(len(index)), index] = 1
-        self.root, self.spring = np.sqrt(sheaf.row_weights[:sheaf.N]), np.sqrt(pins.gamma)
-        self.G = held_backward(sheaf, unit, np.tile(self.pattern, many), np.tile(self.held, many))
-        give = np.zeros((len(index), len(self.spring)))
-        give[len(pins.hard_index):] = np.diag(1 / self.spring)
-        rows = np.concatenate([self.G / self.root, give], axis=1).T
+        self.G = held_backward(sheaf, unit, np.tile(pattern, many), np.tile(~pins.free, many))
+        give = np.zeros((len(index), len(pins.gamma)))
+        give[len(pins.hard_index):] = np.diag(1 / np.sqrt(pins.gamma))
+        rows = np.concatenate([self.G / np.sqrt(sheaf.row_weights[:sheaf.N]), give], axis=1).T
         if not np.isfinite(rows).all():
             raise OverflowError("the gain from an edge to a pin leaves float64: weights are too large")
         reached = (rows != 0).astype(float)
         count, part = connected_components(reached.T @ reached > 0, directed=False)
-        self.parts = [self._factor(rows, np.flatnonzero(part == k)) for k in range(count)]
+        size = np.bincount(part, minlength=count)
+        self.single = np.flatnonzero(size[part] == 1)
+        self.length = np.linalg.norm(rows[:, self.single], axis=0)
+        self.alone = rows[:, self.single] / self.length
+        self.together = [self._factor(rows, np.flatnonzero(part == k)) for k in np.flatnonzero(size > 1)]
 
     def _factor(self, rows: np.ndarray, columns: np.ndarray) -> tuple[np.ndarray, ...]:
         """Some columns and the rows that they have, in the order of the factors, Q and R."""
@@ -159,21 +171,12 @@ class PinnedFactor:
             raise ArithmeticError("two pins move as one, up to rounding: the scales of weights, edge weights and pins are too uneven")
         return order, columns[place], Q, R
 
-    def solve(self, strain: np.ndarray, load: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """d (N,) and the currents λ, f (N + s,) with δd = λ/w_e + strain, d = f/γ + strain at springs, δᵀλ + f = load where not clamped.
-
-        strain (N + s,), load (N,); d = 0 where clamped.
-        """
-        N, gap = len(self.root), np.zeros(len(self.G))
-        gap[len(gap) - len(self.spring):] = strain[N:]
-        flow = held_backward(self.sheaf, load[None], self.pattern, self.held)[0]
-        eta, answer = flow / self.root**2 + strain[:N], np.zeros(len(strain))
-        gap -= self.G @ eta
-        for rows, columns, Q, R in self.parts:
+    def least(self, gap: np.ndarray) -> np.ndarray:
+        """The smallest (N + s,) that closes a gap at the pins, [G w^-½ | Γ^-½] times it being the gap."""
+        answer = self.alone @ (gap[self.single] / self.length)
+        for rows, columns, Q, R in self.together:
             answer[rows] = Q @ solve_triangular(R, gap[columns], trans="T", check_finite=False)
-        eta += answer[:N] / self.root
-        d, _ = held_forward(self.sheaf, eta[None], self.pattern, self.held)
-        return d[0], np.concatenate([flow + answer[:N] * self.root, -answer[N:] * self.spring])
+        return answer
 
 
 def share(values: np.ndarray, terms: np.ndarray) -> np.ndarray:

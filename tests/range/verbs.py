@@ -360,7 +360,7 @@ def newton(case, pins):
     worst, declined = 0.0, True
     for mode in ("track", "global"):
         try:
-            found = equilibrium(case.sheaf, case.x, case.pins[pins].given(case.sheaf), mode=mode)
+            found = equilibrium(case.sheaf, case.x, case.pins[pins].given(case.sheaf), mode=mode, max_iterations=60)
             claimed = bool(found.converged[0]) and bool(found.certificate.minimum()[0])
         except ArithmeticError:
             continue
