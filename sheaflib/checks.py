@@ -49,7 +49,9 @@ def positive(name: str, value, zero: bool = False) -> float:
 def finite(what: str, values: np.ndarray) -> np.ndarray:
     """Return computed `values`; OverflowError when one of them has left float64."""
     if not np.isfinite(values).all():
-        raise OverflowError(f"{what} leaves float64 (1.8e308): weights, inputs or cochains are too large")
+        raise OverflowError(
+            f"{what} leaves float64 (1.8e308): weights, inputs or cochains are too large"
+        )
     return values
 
 

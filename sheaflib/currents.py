@@ -23,7 +23,7 @@ from sheaflib.sheaf import NeuralSheaf, check_sheaf
 from sheaflib.substitution import inject
 
 NEWTON, HALVINGS = 100, 60
-FLAT = 0.5             # a step of Newton's ends where the slope along it has fallen to this part of its start
+FLAT = 0.5  # a step of Newton's ends where the slope along it has fallen to this part of its start
 ROUNDING = 2e-15       # of the terms of Ohm's law
 
 
@@ -46,10 +46,12 @@ class Currents:
 
     @cached_property
     def relaxed(self) -> np.ndarray:
-        """The stalks at equilibrium, those of the forward pass moved by δ_Ω⁻¹ of currents over weights: (B, N).
+        """The stalks at equilibrium, those of the forward pass moved by δ_Ω⁻¹ of currents over
+        weights: (B, N).
 
-        Its rounding error is that of the forward pass and of the change: behind a gain of 1e8, where a stalk is a small difference of
-        both, take the harmonic extension with a soft pin at the output instead.
+        Its rounding error is that of the forward pass and of the change: behind a gain of 1e8,
+        where a stalk is a small difference of both, take the harmonic extension with a soft pin at
+        the output instead.
         """
         return self.forward + inject(self.sheaf, self.edges / self.sheaf.row_weights[:self.sheaf.N], self.pattern)
 
@@ -88,9 +90,10 @@ def edge_update(sheaf: NeuralSheaf, name: str, x, forward, relaxed, kappa: float
 def currents(sheaf: NeuralSheaf, x, y) -> Currents:
     """Close the circuit for inputs x (B, n_0) and labels y (B, n_out): one backward substitution an output for ρ, then Ohm's law.
 
-    ValueError for labels that do not fit the output (`objective.check_labels`). Range: pull and currents are exact for weights, inputs,
-    labels and edge weights that differ by a relative 1e-12 at most, whatever their scales; ArithmeticError where Newton's method on a
-    sigmoid or softmax does not come so far.
+    ValueError for labels that do not fit the output (`objective.check_labels`). Range: pull and
+    currents are exact for weights, inputs, labels and edge weights that differ by a relative 1e-12
+    at most, whatever their scales; ArithmeticError where Newton's method on a sigmoid or softmax
+    does not come so far.
 
     >>> from sheaflib.network import Network
     >>> chain = NeuralSheaf(Network.mlp([[[1.0]], [[1.0]]]))
@@ -109,10 +112,11 @@ def currents(sheaf: NeuralSheaf, x, y) -> Currents:
 
 
 def ohm(sheaf: NeuralSheaf, rho: np.ndarray, forward: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """The pull c (B, m) with c = −w ∇Φ(ŷ + ρ c): by one solve for the square loss, else by Newton's method on w Φ(ŷ + ρc) + ½ cᵀρc.
+    """The pull c (B, m) with c = −w ∇Φ(ŷ + ρ c): by one solve for the square loss, else by Newton's
+    method on w Φ(ŷ + ρc) + ½ cᵀρc.
 
-    Newton stops where what is missing of the law is rounding of the terms it is a sum of, whatever their scale. ArithmeticError when
-    it does not come there.
+    Newton stops where what is missing of the law is rounding of the terms it is a sum of, whatever
+    their scale. ArithmeticError when it does not come there.
     """
     output, weight = sheaf.network.output, output_weight(sheaf)
     if output.is_identity:
@@ -125,26 +129,50 @@ def ohm(sheaf: NeuralSheaf, rho: np.ndarray, forward: np.ndarray, y: np.ndarray)
         pull = weight * error(output, z, goal)
         short = now + pull                                # what Ohm's law is short of
         J = weight * output_maps(sheaf, z, len(z), "jacobian")
-        terms = np.abs(now) + np.abs(pull) + times(np.abs(J), np.abs(forward[left]) + times(np.abs(R), np.abs(now)))
+        terms = (
+            np.abs(now)
+            + np.abs(pull)
+            + times(np.abs(J), np.abs(forward[left]) + times(np.abs(R), np.abs(now)))
+        )
         going = (np.abs(short) > ROUNDING * terms).any(axis=1)
-        scale = np.where(terms > 0, terms, 1)             # an unknown is as large as its terms: else small ones drown in the others
+        scale = np.where(
+            terms > 0, terms, 1
+        )  # an unknown is as large as its terms: else small ones drown in the others
         matrix = (eye + J @ R) * (scale[:, None] / scale[:, :, None])
         step = -scale * np.linalg.solve(matrix, (short / scale)[:, :, None])[:, :, 0]
-        c[left] = now + step                              # also where done: rounding of z is in the range of J, which the step damps
+        c[left] = (
+            now + step
+        )  # also where done: rounding of z is in the range of J, which the step damps
         if not going.any():
             return c
-        left, now, goal, z, step, lift, terms = (part[going] for part in (left, now, goal, z, step, times(R, step), terms))
+        left, now, goal, z, step, lift, terms = (
+            part[going] for part in (left, now, goal, z, step, times(R, step), terms)
+        )
         noise = ROUNDING * (np.abs(lift) * terms).sum(axis=1)
         c[left] = now + step * _length(output, weight, now, step, z, lift, goal, noise)[:, None]
-    raise ArithmeticError(f"Ohm's law of sample {left[0]} is not met after {NEWTON} Newton steps: it is {np.abs(short[going][0]).max():.3g} short, "
-                          f"resistance {np.abs(rho[left[0]]).max():.3g}, weight of the output edge {weight:.3g}")
+    raise ArithmeticError(
+        f"Ohm's law of sample {left[0]} is not met after {NEWTON} Newton steps: "
+        f"it is {np.abs(short[going][0]).max():.3g} short, "
+        f"resistance {np.abs(rho[left[0]]).max():.3g}, weight of the output edge {weight:.3g}"
+    )
 
 
-def _length(output: Output, weight: float, c: np.ndarray, step: np.ndarray, z: np.ndarray, lift: np.ndarray, y: np.ndarray,
-            noise: np.ndarray) -> np.ndarray:
-    """How far to go along a step of Newton's, at most 1: where the slope of the convex energy has fallen by enough, or is noise, (B,)."""
+def _length(
+    output: Output,
+    weight: float,
+    c: np.ndarray,
+    step: np.ndarray,
+    z: np.ndarray,
+    lift: np.ndarray,
+    y: np.ndarray,
+    noise: np.ndarray,
+) -> np.ndarray:
+    """How far to go along a step of Newton's, at most 1: where the slope of the convex energy has
+    fallen by enough, or is noise, (B,)."""
     def slope(t):
-        return (lift * (c + t[:, None] * step + weight * error(output, z + t[:, None] * lift, y))).sum(axis=1)
+        return (
+            lift * (c + t[:, None] * step + weight * error(output, z + t[:, None] * lift, y))
+        ).sum(axis=1)
 
     low, high, t = np.zeros(len(c)), np.ones(len(c)), np.ones(len(c))
     start = np.abs(slope(low))

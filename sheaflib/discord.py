@@ -10,7 +10,8 @@ from sheaflib.sheaf import NeuralSheaf
 def per_neuron(sheaf: NeuralSheaf, w, x, pattern=None) -> dict[str, np.ndarray]:
     """Squared discrepancy of every coordinate of every edge: edge name -> (B, n_e). "output" only for a w with a_out.
 
-    Range: that of `NeuralSheaf.discrepancy`; ∞ where a square is above 1.8e308, and squares below 1e-308 are lost.
+    Range: that of `NeuralSheaf.discrepancy`; ∞ where a square is above 1.8e308, and squares below
+    1e-308 are lost.
 
     >>> from sheaflib.network import Network
     >>> sheaf = NeuralSheaf(Network.mlp([[[2.0]], [[3.0]]]))

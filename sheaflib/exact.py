@@ -57,7 +57,8 @@ def determinant(matrix: Matrix) -> Fraction:
 
 
 def solve(matrix: Matrix, right: list[Fraction]) -> list[Fraction]:
-    """The solution of a linear system, by fraction-free elimination over the integers (Bareiss); ZeroDivisionError when singular.
+    """The solution of a linear system, by fraction-free elimination over the integers (Bareiss);
+    ZeroDivisionError when singular.
 
     >>> solve(rational([[0, 2], [1, 1]]), [Fraction(1), Fraction(1)])
     [Fraction(1, 2), Fraction(1, 2)]
@@ -69,14 +70,20 @@ def solve(matrix: Matrix, right: list[Fraction]) -> list[Fraction]:
     for k in range(n):
         pivot = next((i for i in range(k, n) if rows[i][k]), None)
         if pivot is None:
-            raise ZeroDivisionError(f"the matrix is singular: its first {k + 1} columns are dependent")
+            raise ZeroDivisionError(
+                f"the matrix is singular: its first {k + 1} columns are dependent"
+            )
         rows[k], rows[pivot] = rows[pivot], rows[k]
         top = rows[k]
         for row in rows[k + 1:]:
             factor = row[k]
-            row[k + 1:] = [(top[k] * a - factor * b) // before for a, b in zip(row[k + 1:], top[k + 1:])]
+            row[k + 1 :] = [
+                (top[k] * a - factor * b) // before for a, b in zip(row[k + 1 :], top[k + 1 :])
+            ]
         before = top[k]
     found = [Fraction(0)] * n
     for k in reversed(range(n)):
-        found[k] = (rows[k][n] - sum(rows[k][j] * found[j] for j in range(k + 1, n))) / Fraction(rows[k][k])
+        found[k] = (rows[k][n] - sum(rows[k][j] * found[j] for j in range(k + 1, n))) / Fraction(
+            rows[k][k]
+        )
     return found

@@ -23,8 +23,9 @@ def harmonic_extension(sheaf: NeuralSheaf, x, pins: Pin | Sequence[Pin] = (), pa
     one, or at the forward pass's, and V of that frozen sheaf is minimised: `residual` and `error` speak of it. Where the
     answer's own pattern differs (`pattern_changes` > 0) it is no equilibrium of the network's sheaf: use `relax`.
 
-    Range: every coordinate is exact for weights, biases, inputs, edge weights and pins that differ by a relative 1e-14 at most, whatever
-    their scales. Outside it ArithmeticError, where rounding decides, and OverflowError, where a stalk or a gain leaves float64.
+    Range: every coordinate is exact for weights, biases, inputs, edge weights and pins that differ
+    by a relative 1e-14 at most, whatever their scales. Outside it ArithmeticError, where rounding
+    decides, and OverflowError, where a stalk or a gain leaves float64.
 
     >>> from sheaflib.network import Network
     >>> harmonic_extension(NeuralSheaf(Network.mlp([[[2.0]], [[3.0]]])), [[1.0]])
@@ -39,7 +40,11 @@ def harmonic_extension(sheaf: NeuralSheaf, x, pins: Pin | Sequence[Pin] = (), pa
     s = sheaf.check_pattern(sheaf.pattern(sheaf.forward(x), x) if pattern is None else pattern, len(x))
     s = np.broadcast_to(s, (len(x), sheaf.M))
     with np.errstate(over="ignore", invalid="ignore"):
-        w = pinned_minimum(sheaf, x, s, pinned).checked().cochain if pinned else masked_forward(sheaf, x, s)
+        w = (
+            pinned_minimum(sheaf, x, s, pinned).checked().cochain
+            if pinned
+            else masked_forward(sheaf, x, s)
+        )
     finite("the harmonic extension", w)
     return Solution(sheaf, x, w, s, pinned, "direct", "pinned, pattern frozen" if pinned else "", frozen=True)
 
@@ -48,8 +53,8 @@ def backpropagate(sheaf: NeuralSheaf, x, g) -> dict[str, tuple]:
     """Gradients of a loss with respect to every affine node's (W, b), by one transposed harmonic solve.
 
     g: (B, n_out), the loss's gradient with respect to z^{k+1} at the forward pass. Returns node -> (dW, db), summed over the batch.
-    Range: any; every entry is exact for weights, biases, inputs and g that differ by a relative 1e-14 at most. OverflowError when a
-    sensitivity or a gradient leaves float64.
+    Range: any; every entry is exact for weights, biases, inputs and g that differ by a relative
+    1e-14 at most. OverflowError when a sensitivity or a gradient leaves float64.
     Raises ValueError when g has other rows than x, TypeError when an affine map is matrix-free.
     """
     x = batch(INPUT, x, sheaf.network.n_in)
@@ -61,8 +66,11 @@ def backpropagate(sheaf: NeuralSheaf, x, g) -> dict[str, tuple]:
     values = {INPUT: x, **sheaf.layout.split(w)}
     with np.errstate(over="ignore", invalid="ignore"):
         e = finite("a sensitivity", backward_substitution(sheaf, seed, sheaf.pattern(w, x)))
-        found = {node.name: node.operation.gradient(gather(values, node), e[:, sheaf.layout[node.name]])
-                 for node in sheaf.network.nodes if node.operation.kind == "affine"}
+        found = {
+            node.name: node.operation.gradient(gather(values, node), e[:, sheaf.layout[node.name]])
+            for node in sheaf.network.nodes
+            if node.operation.kind == "affine"
+        }
     for name, (dW, _) in found.items():
         finite(f"the gradient of the weight of {name!r}", dW.data if sparse.issparse(dW) else dW)
     return found

@@ -64,16 +64,20 @@ def loss_scale(output: Output, n_batch: int, n_out: int) -> float:
 
 
 def error(output: Output, z: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """φ(z) − y = ∂Φ/∂z: (B, n_out), each entry to a relative accuracy of rounding, also where φ(z) rounds to its label."""
+    """φ(z) − y = ∂Φ/∂z: (B, n_out), each entry to a relative accuracy of rounding, also where φ(z)
+    rounds to its label."""
     if output.is_identity:
         return z - y
     p = output.value(z)
-    rest = output.value(-z) if output.name == "sigmoid" else p @ (1 - np.eye(z.shape[1]))      # 1 − φ(z), nothing subtracted
+    rest = (
+        output.value(-z) if output.name == "sigmoid" else p @ (1 - np.eye(z.shape[1]))
+    )  # 1 − φ(z), nothing subtracted
     return (1 - y) * p - y * rest
 
 
 def output_energy(output: Output, z: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Φ(z, y) of every sample, (B,): ½‖z − y‖², or the cross-entropy in logits ψ(z) − yᵀz, to a relative accuracy of rounding.
+    """Φ(z, y) of every sample, (B,): ½‖z − y‖², or the cross-entropy in logits ψ(z) − yᵀz, to a
+    relative accuracy of rounding.
 
     The labels of a softmax sum to one.
     """

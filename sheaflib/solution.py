@@ -50,9 +50,11 @@ class Solution:
 
     @cached_property
     def pattern_changes(self) -> int:
-        """In how many units, over the batch, the cochain's own pattern differs from the frozen one (0: self-consistent).
+        """In how many units, over the batch, the cochain's own pattern differs from the frozen one
+        (0: self-consistent).
 
-        By the signs of the floats: a z whose sign is below its rounding error counts as it was computed.
+        By the signs of the floats: a z whose sign is below its rounding error counts as it was
+        computed.
         """
         return int((self.own_pattern != self.pattern).sum())
 
@@ -65,8 +67,9 @@ class Solution:
     def residual(self) -> float:
         """Unpinned: max|δw − c|. With pins or a_out: max|∂V/∂w| over the coordinates that are not clamped.
 
-        An absolute number in the units of the largest stalk: what rounding makes of it is some ε = 2⁻⁵² of `NeuralSheaf.edge_terms`, or of
-        `gradient_terms`, so it is small only where these are, however good the cochain; `error` says how far that is from the exact one.
+        An absolute number in the units of the largest stalk: what rounding makes of it is some ε =
+        2⁻⁵² of `NeuralSheaf.edge_terms`, or of `gradient_terms`, so it is small only where these
+        are, however good the cochain; `error` says how far that is from the exact one.
 
         At z_j = 0 exactly V has two slopes; a kink that both sides push back to counts as 0 (it slides, or rests at its corner).
         """
@@ -90,8 +93,8 @@ class Solution:
     def error(self) -> float:
         """max|w − w*| to the exact solution w* for this pattern, corners held: δ_Ω⁻¹ of the residual, one more substitution.
 
-        With pins: the distance to one more pinned solve, and the rounding of that; ∞ where rounding decides it. ValueError for a
-        cochain with a_out (its edge is not linear).
+        With pins: the distance to one more pinned solve, and the rounding of that; ∞ where rounding
+        decides it. ValueError for a cochain with a_out (its edge is not linear).
         """
         if self._augmented:
             raise ValueError("error is not defined for a cochain with a_out: its output edge is not linear")
@@ -101,7 +104,10 @@ class Solution:
         corners = self.corners
         if not corners.any():
             return self._distance(slice(None), self.pins)
-        return max(self._distance([i], self.pins.sample(i).holding(np.flatnonzero(corner))) for i, corner in enumerate(corners))
+        return max(
+            self._distance([i], self.pins.sample(i).holding(np.flatnonzero(corner)))
+            for i, corner in enumerate(corners)
+        )
 
     def _distance(self, rows, pins: ResolvedPins) -> float:
         """max|w − w*| of some samples to the minimum with these pins, and its rounding."""

@@ -1,8 +1,9 @@
-"""Small ReLU networks with pins in exact arithmetic, from the definition of V alone: the independent side of the range tests.
+"""Small ReLU networks with pins in exact arithmetic, from the definition of V alone: the
+independent side of the range tests.
 
-A float is a rational number, so every quantity here is what the library's floating-point numbers should be, without rounding.
-`Problem` is one sample of a network of dense affine maps and ReLUs on them; pins are given as hard {i: value} and
-soft {i: (γ, rest)} in flat coordinates.
+A float is a rational number, so every quantity here is what the library's floating-point numbers
+should be, without rounding. `Problem` is one sample of a network of dense affine maps and ReLUs on
+them; pins are given as hard {i: value} and soft {i: (γ, rest)} in flat coordinates.
 """
 
 from fractions import Fraction
@@ -27,7 +28,8 @@ def floats(values):
 
 
 def solve(matrix, right):
-    """X with matrix X = right, (n, n) and (n, k), by fraction-free Gauss–Jordan elimination over the integers (Bareiss)."""
+    """X with matrix X = right, (n, n) and (n, k), by fraction-free Gauss–Jordan elimination over
+    the integers (Bareiss)."""
     n, rows = len(matrix), []
     for left, other in zip(matrix, right):
         row = [Fraction(v) for v in [*left, *other]]
@@ -60,7 +62,10 @@ def times(matrix, vector):
 def multiply(a, b):
     """a @ b, over the integers once the common denominators are taken out."""
     (left, p), (right, q) = _whole(a), _whole(transposed(b))
-    return [[Fraction(sum(u * v for u, v in zip(row, column) if u and v), p * q) for column in right] for row in left]
+    return [
+        [Fraction(sum(u * v for u, v in zip(row, column) if u and v), p * q) for column in right]
+        for row in left
+    ]
 
 
 def _whole(matrix):
@@ -85,7 +90,8 @@ def sizes(values):
 
 
 def below(matrix, shift):
-    """How many eigenvalues of a symmetric matrix are smaller than `shift`, by the signs of the pivots (Sylvester); None at a zero one."""
+    """How many eigenvalues of a symmetric matrix are smaller than `shift`, by the signs of the
+    pivots (Sylvester); None at a zero one."""
     rows = [[v - shift * (i == j) for j, v in enumerate(row)] for i, row in enumerate(matrix)]
     common = lcm(*(v.denominator for row in rows for v in row))
     rows, before, count = [[int(v * common) for v in row] for row in rows], 1, 0
@@ -93,7 +99,7 @@ def below(matrix, shift):
         head = rows[k][k]
         if head == 0:
             return None
-        count += (head < 0) != (before < 0)                               # pivots are ratios of leading minors
+        count += (head < 0) != (before < 0)  # pivots are ratios of leading minors
         for i in range(k + 1, len(rows)):
             factor = rows[i][k]
             rows[i] = [(head * v - factor * t) // before for v, t in zip(rows[i], rows[k])]
@@ -102,7 +108,9 @@ def below(matrix, shift):
 
 
 def eigenvalue_error(matrix, k, value):
-    """A power of 4 that bounds the relative error of `value` as the k-th eigenvalue, from 0 and ascending; 1 when it is worse than that."""
+    """A power of 4 that bounds the relative error of `value` as the k-th eigenvalue, from 0 and
+    ascending; 1 when it is worse than that."""
+
     def lies_below(shift):
         count = below(matrix, shift)
         return lies_below(shift * (1 + Fraction(1, 2**90))) if count is None else count > k
@@ -122,20 +130,31 @@ class Point(NamedTuple):
 
 
 class Problem:
-    """V(w) = ½ Σ w_e (δw − c)_e² + ½ Σ γ (w_i − rest)² of one sample x (n_0,), with w_i = value on the hard pins."""
+    """V(w) = ½ Σ w_e (δw − c)_e² + ½ Σ γ (w_i − rest)² of one sample x (n_0,), with w_i = value on
+    the hard pins."""
 
     def __init__(self, sheaf, x, hard=(), soft=()):
         network = sheaf.network
         self.sheaf, self.x, self.network, self.N = sheaf, exact(x), network, sheaf.N
         self.hard = {i: Fraction(v) for i, v in dict(hard).items()}
-        self.soft = {i: (Fraction(g), Fraction(t)) for i, (g, t) in dict(soft).items() if i not in self.hard}
-        self.weights = [Fraction(v) for e in sheaf.edges if e.name != "output" for v in [sheaf.edge_weights[e.name]] * e.dim]
-        starts, start, self.units = {}, 0, []                              # units: (coordinate z, coordinate a, slope)
+        self.soft = {
+            i: (Fraction(g), Fraction(t)) for i, (g, t) in dict(soft).items() if i not in self.hard
+        }
+        self.weights = [
+            Fraction(v)
+            for e in sheaf.edges
+            if e.name != "output"
+            for v in [sheaf.edge_weights[e.name]] * e.dim
+        ]
+        starts, start, self.units = {}, 0, []  # units: (coordinate z, coordinate a, slope)
         for node in network.nodes:
             starts[node.name] = start
             if isinstance(node.operation, ReLU):
                 tail = starts[node.inputs[0]]
-                self.units += [(tail + k, start + k, Fraction(node.operation.slope)) for k in range(node.operation.n)]
+                self.units += [
+                    (tail + k, start + k, Fraction(node.operation.slope))
+                    for k in range(node.operation.n)
+                ]
             start += node.operation.n_out
         self.starts = starts
         self.kinks = sorted({z for z, _, _ in self.units})
@@ -155,7 +174,9 @@ class Problem:
         for node in network.nodes:
             if node.inputs == ("x",):
                 for i, entries in enumerate(exact(node.operation.weight)):
-                    self.constant_terms[starts[node.name] + i] = dot(sizes(entries), sizes(self.x)) + abs(exact(node.operation.bias)[i])
+                    self.constant_terms[starts[node.name] + i] = dot(
+                        sizes(entries), sizes(self.x)
+                    ) + abs(exact(node.operation.bias)[i])
 
     def delta(self, pattern):
         """δ for one pattern, a truth value (or a coefficient in [0, 1]) for every unit."""
@@ -182,7 +203,12 @@ class Problem:
 
     def discrepancy(self, w, pattern=None):
         """δw − c."""
-        return [p - q for p, q in zip(times(self.delta(self.pattern(w) if pattern is None else pattern), w), self.c)]
+        return [
+            p - q
+            for p, q in zip(
+                times(self.delta(self.pattern(w) if pattern is None else pattern), w), self.c
+            )
+        ]
 
     def edge_terms(self, w, pattern=None):
         """|δ||w| and the sizes of the terms of c: what the discrepancy is a sum of."""
@@ -191,8 +217,10 @@ class Problem:
 
     def energy(self, w, pattern=None):
         """V."""
-        springs = sum((g * (w[i] - t)**2 for i, (g, t) in self.soft.items()), Fraction(0))
-        return (sum(p * r * r for p, r in zip(self.weights, self.discrepancy(w, pattern))) + springs) / 2
+        springs = sum((g * (w[i] - t) ** 2 for i, (g, t) in self.soft.items()), Fraction(0))
+        return (
+            sum(p * r * r for p, r in zip(self.weights, self.discrepancy(w, pattern))) + springs
+        ) / 2
 
     def gradient(self, w, pattern):
         """∂V/∂w (N,), hard pins included."""
@@ -219,7 +247,9 @@ class Problem:
         free = self.free(corners)
         if free:
             g = self.gradient(w, pattern)
-            for i, (step,) in zip(free, solve(self.hessian(pattern, free), [[-g[i]] for i in free])):
+            for i, (step,) in zip(
+                free, solve(self.hessian(pattern, free), [[-g[i]] for i in free])
+            ):
                 w[i] = step
         return w
 
@@ -228,11 +258,13 @@ class Problem:
         return [i for i in range(self.N) if i not in self.hard and i not in corners]
 
     def condition(self, w, pattern, corners=(), by_stalks=False):
-        """How far w (N,) and δw − c (N,) move, at most, when all data move by one, relative, entry by entry; corners stay.
+        """How far w (N,) and δw − c (N,) move, at most, when all data move by one, relative, entry
+        by entry; corners stay.
 
-        The equations are δw − c = λ/w_e and δᵀλ + γ(w − rest) = 0 on the free coordinates; in each of them every term may change.
-        With `by_stalks` the equation is δᵀ w_e (δw − c) + γ(w − rest) = 0, as a method sees it that keeps stalks alone: its terms, all
-        of w_e δw and w_e c, are those of `NeuralSheaf.gradient_terms`.
+        The equations are δw − c = λ/w_e and δᵀλ + γ(w − rest) = 0 on the free coordinates; in each
+        of them every term may change. With `by_stalks` the equation is δᵀ w_e (δw − c) + γ(w −
+        rest) = 0, as a method sees it that keeps stalks alone: its terms, all of w_e δw and w_e c,
+        are those of `NeuralSheaf.gradient_terms`.
         """
         free, delta = self.free(corners), self.delta(pattern)
         r = self.discrepancy(w, pattern)
@@ -246,7 +278,10 @@ class Problem:
         if free:
             columns = [[row[j] for j in free] for row in delta]
             H = inverse(self.hessian(pattern, free))
-            by_edges = [[v * p for v, p in zip(row, self.weights)] for row in multiply(H, transposed(columns))]
+            by_edges = [
+                [v * p for v, p in zip(row, self.weights)]
+                for row in multiply(H, transposed(columns))
+            ]
             second = [second[i] for i in free]
             for i, from_edges, from_forces in zip(free, by_edges, H):
                 move[i] = dot(sizes(from_edges), first) + dot(sizes(from_forces), second)
@@ -265,10 +300,15 @@ class Problem:
             side = dict(zip(kinks, sides))
             corners = [z for z in kinks if side[z] == 0]
             state = [side[z] if z in side else self.hard[z] for z, _, _ in self.units]
-            w = self.minimum([s > 0 or (s == 0 and z not in side) for (z, _, _), s in zip(self.units, state)], corners)
+            w = self.minimum(
+                [s > 0 or (s == 0 and z not in side) for (z, _, _), s in zip(self.units, state)],
+                corners,
+            )
             if any((w[z] > 0) - (w[z] < 0) != s for z, s in side.items()):
                 continue
-            left = self.gradient(w, [s >= 0 and z not in corners for (z, _, _), s in zip(self.units, state)])
+            left = self.gradient(
+                w, [s >= 0 and z not in corners for (z, _, _), s in zip(self.units, state)]
+            )
             right = self.gradient(w, [s >= 0 for s in state])
             convex = [left[z] <= 0 <= right[z] for z in corners]
             concave = [left[z] > 0 > right[z] for z in corners]
@@ -279,10 +319,18 @@ class Problem:
     def minima(self):
         """The strict local minima, each with its kinks at corners."""
         free = [z for z in self.kinks if z not in self.hard]
-        return [(p.w, [z for z, s in zip(free, p.sides) if s == 0]) for p in self.stationary() if not p.concave]
+        return [
+            (p.w, [z for z, s in zip(free, p.sides) if s == 0])
+            for p in self.stationary()
+            if not p.concave
+        ]
 
     def inverse_rows(self, pattern, index):
-        """The rows of δ⁻¹ at some coordinates, and their sizes where nothing cancels, those of (2I − |δ|)⁻¹."""
+        """The rows of δ⁻¹ at some coordinates, and their sizes where nothing cancels, those of (2I
+        − |δ|)⁻¹."""
         delta = self.delta(pattern)
-        clash = [[abs(v) if i == j else -abs(v) for j, v in enumerate(row)] for i, row in enumerate(delta)]
+        clash = [
+            [abs(v) if i == j else -abs(v) for j, v in enumerate(row)]
+            for i, row in enumerate(delta)
+        ]
         return [inverse(delta)[i] for i in index], [inverse(clash)[i] for i in index]

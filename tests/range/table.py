@@ -1,6 +1,8 @@
-"""The range of every verb as a table: python tests/range/table.py [verb …] runs the whole grid and prints it.
+"""The range of every verb as a table: python tests/range/table.py [verb …] runs the whole grid and
+prints it.
 
-A row holds how many cases were run, in how many the verb said that it has no answer, and the largest backward error elsewhere.
+A row holds how many cases were run, in how many the verb said that it has no answer, and the
+largest backward error elsewhere.
 """
 
 import sys
@@ -10,7 +12,11 @@ from pathlib import Path
 
 import numpy as np
 
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1]), str(Path(__file__).parents[2])]
+sys.path[:0] = [
+    str(Path(__file__).parent),
+    str(Path(__file__).parents[1]),
+    str(Path(__file__).parents[2]),
+]
 
 from range_cases import GRID, WIDTHS, Case  # noqa: E402
 from verbs import VERBS  # noqa: E402
@@ -19,7 +25,8 @@ SMALL = WIDTHS[:2]
 
 
 def rows(names=VERBS):
-    """Verb, cases, declined, worst backward error, stated one, and the cases that miss it, one verb at a time."""
+    """Verb, cases, declined, worst backward error, stated one, and the cases that miss it, one verb
+    at a time."""
     for name in names:
         verb, errors, declined, missed = VERBS[name], [], Counter(), []
         for widths in SMALL if verb.small else WIDTHS:
@@ -40,7 +47,10 @@ def main(arguments):
     """Print the table, and below each row the cases that miss what is stated."""
     print(f"{'verb':30} {'cases':>6} {'declined':>9} {'worst':>9} {'stated':>9} {'missed':>7}")
     for name, cases, declined, worst, stated, missed in rows(arguments or VERBS):
-        print(f"{name:30} {cases:6} {declined:9} {worst:9.1e} {stated:9.0e} {len(missed):7}", flush=True)
+        print(
+            f"{name:30} {cases:6} {declined:9} {worst:9.1e} {stated:9.0e} {len(missed):7}",
+            flush=True,
+        )
         for error, case in sorted(missed, reverse=True)[:5]:
             print(f"    {error:.1e} {case}")
 

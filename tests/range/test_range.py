@@ -1,6 +1,8 @@
-"""The range of the library: every verb at weights, biases, inputs and edge weights from 1e-8 to 1e8, alone and mixed.
+"""The range of the library: every verb at weights, biases, inputs and edge weights from 1e-8 to
+1e8, alone and mixed.
 
-What a verb gives out is right to the backward error that is stated for it in `verbs.VERBS`, or it says that it has no answer.
+What a verb gives out is right to the backward error that is stated for it in `verbs.VERBS`, or it
+says that it has no answer.
 """
 
 import warnings
@@ -14,7 +16,9 @@ SMALL = WIDTHS[:2]
 
 
 @pytest.mark.parametrize("name", VERBS)
-@pytest.mark.parametrize("group", ["even", "weights", "biases", "inputs", "edges", "layers", "units"])
+@pytest.mark.parametrize(
+    "group", ["even", "weights", "biases", "inputs", "edges", "layers", "units"]
+)
 def test_a_verb_is_right_or_declines(name, group):
     """Everywhere on the grid."""
     verb, wrong = VERBS[name], []

@@ -1,7 +1,9 @@
-"""Every verb of the library on one case of the grid against exact arithmetic: how wrong it is, or that it says it does not know.
+"""Every verb of the library on one case of the grid against exact arithmetic: how wrong it is, or
+that it says it does not know.
 
-A verb's error is a backward error: the distance from the exact result over what that result moves, to first order, when every
-number that was given (a weight, bias, input, edge weight, pin) changes by one, relative. At 1e-15 only rounding of the data is left.
+A verb's error is a backward error: the distance from the exact result over what that result moves,
+to first order, when every number that was given (a weight, bias, input, edge weight, pin) changes
+by one, relative. At 1e-15 only rounding of the data is left.
 """
 
 from decimal import Decimal, localcontext
@@ -12,14 +14,14 @@ from typing import Callable, NamedTuple
 import numpy as np
 
 from range_cases import Case
-from rational import (dot, eigenvalue_error, exact, floats, multiply, sizes, times, transposed)
+from rational import dot, eigenvalue_error, exact, floats, multiply, sizes, times, transposed
 from sheaflib import backpropagate, discord, equilibrium, harmonic_extension, relax, spectrum
 from sheaflib.currents import currents
 from sheaflib.events import exact_flow
 from sheaflib.faces import enumerate_equilibria
 from sheaflib.resistance import effective_resistance
 
-REST = 1000            # steps that a flow may take
+REST = 1000  # steps that a flow may take
 UNDERFLOW = Fraction(1, 2**1000)
 
 
@@ -39,11 +41,12 @@ class Verb(NamedTuple):
     run: Callable
     stated: float
     pins: tuple = (None,)
-    small: bool = False                    # on networks whose faces can be enumerated in no time
+    small: bool = False  # on networks whose faces can be enumerated in no time
 
 
 def backward(found, expected, condition):
-    """The largest |found − expected| over condition, entry by entry; ∞ where an entry is wrong that no data move, or is no number."""
+    """The largest |found − expected| over condition, entry by entry; ∞ where an entry is wrong that
+    no data move, or is no number."""
     worst = 0.0
     for f, e, k in zip(np.ravel(found), _flat(expected), _flat(condition)):
         if not np.isfinite(f):
@@ -57,7 +60,7 @@ def _flat(values):
     return [v for part in values for v in _flat(part)] if isinstance(values, list) else [values]
 
 
-# linear maps and what is computed edge by edge --------------------------------------------------------------------------------
+# linear maps and what is computed edge by edge ----------------------------------------------------
 
 
 def forward(case, pins):
@@ -70,19 +73,29 @@ def forward(case, pins):
 def discrepancy(case, pins):
     """δw − c, with w's own pattern."""
     p, w = case.problem(), exact(case.w[0])
-    return Outcome(backward(case.sheaf.discrepancy(case.w, case.x), p.discrepancy(w), p.edge_terms(w)))
+    return Outcome(
+        backward(case.sheaf.discrepancy(case.w, case.x), p.discrepancy(w), p.edge_terms(w))
+    )
 
 
 def push(case, pins):
     """δw at a frozen pattern."""
     delta, w = case.problem().delta(case.frozen), exact(case.w[0])
-    return Outcome(backward(case.sheaf.push(case.w, case.frozen), times(delta, w), times(sizes(delta), sizes(w))))
+    return Outcome(
+        backward(
+            case.sheaf.push(case.w, case.frozen), times(delta, w), times(sizes(delta), sizes(w))
+        )
+    )
 
 
 def pull(case, pins):
     """δᵀw at a frozen pattern."""
     delta, w = transposed(case.problem().delta(case.frozen)), exact(case.w[0])
-    return Outcome(backward(case.sheaf.pull(case.w, case.frozen), times(delta, w), times(sizes(delta), sizes(w))))
+    return Outcome(
+        backward(
+            case.sheaf.pull(case.w, case.frozen), times(delta, w), times(sizes(delta), sizes(w))
+        )
+    )
 
 
 def coboundary(case, pins):
@@ -90,9 +103,14 @@ def coboundary(case, pins):
     p = case.problem()
     delta = p.delta(case.frozen)
     L, terms = p.hessian(case.frozen, range(p.N)), multiply(
-        transposed(sizes(delta)), [[q * abs(v) for v in row] for q, row in zip(p.weights, delta)])
-    return Outcome(max(backward(case.sheaf.coboundary(case.frozen).toarray(), delta, sizes(delta)),
-                       backward(case.sheaf.laplacian(case.frozen).toarray(), L, terms)))
+        transposed(sizes(delta)), [[q * abs(v) for v in row] for q, row in zip(p.weights, delta)]
+    )
+    return Outcome(
+        max(
+            backward(case.sheaf.coboundary(case.frozen).toarray(), delta, sizes(delta)),
+            backward(case.sheaf.laplacian(case.frozen).toarray(), L, terms),
+        )
+    )
 
 
 def energy(case, pins):
@@ -105,11 +123,24 @@ def energy(case, pins):
 def per_edge(case, pins):
     """Discord edge by edge, and its total."""
     p, w = case.problem(), exact(case.w[0])
-    r, terms, found = p.discrepancy(w), p.edge_terms(w), discord.per_edge(case.sheaf, case.w, case.x)
-    worst = backward(discord.total(case.sheaf, case.w, case.x), [dot(r, r)], [2 * dot(terms, terms)])
+    r, terms, found = (
+        p.discrepancy(w),
+        p.edge_terms(w),
+        discord.per_edge(case.sheaf, case.w, case.x),
+    )
+    worst = backward(
+        discord.total(case.sheaf, case.w, case.x), [dot(r, r)], [2 * dot(terms, terms)]
+    )
     for e in case.sheaf.edges:
         if e.name in found:
-            worst = max(worst, backward(found[e.name], [dot(r[e.rows], r[e.rows])], [2 * dot(terms[e.rows], terms[e.rows])]))
+            worst = max(
+                worst,
+                backward(
+                    found[e.name],
+                    [dot(r[e.rows], r[e.rows])],
+                    [2 * dot(terms[e.rows], terms[e.rows])],
+                ),
+            )
     return Outcome(worst)
 
 
@@ -120,7 +151,11 @@ def gradients(case, pins):
     pattern, delta = p.pattern(w), p.delta(p.pattern(w))
     G, paths = p.inverse_rows(pattern, _last(case))
     e, e_terms = [sum(column) for column in zip(*G)], [sum(column) for column in zip(*paths)]
-    moves, found, worst = p.condition(w, pattern)[0], backpropagate(case.sheaf, case.x, np.ones((1, case.sheaf.network.n_out))), 0.0
+    moves, found, worst = (
+        p.condition(w, pattern)[0],
+        backpropagate(case.sheaf, case.x, np.ones((1, case.sheaf.network.n_out))),
+        0.0,
+    )
     for node in case.sheaf.network.nodes:
         if node.name in found:
             rows = case.sheaf.layout[node.name]
@@ -128,19 +163,28 @@ def gradients(case, pins):
             a, a_moves = (p.x, sizes(p.x)) if below is None else (w[below], moves[below])
             dW, db = found[node.name]
             value = [[u * v for v in a] for u in e[rows]]
-            terms = [[s * (abs(v) + m) + abs(u) * m for v, m in zip(a, a_moves)] for u, s in zip(e[rows], e_terms[rows])]
+            terms = [
+                [s * (abs(v) + m) + abs(u) * m for v, m in zip(a, a_moves)]
+                for u, s in zip(e[rows], e_terms[rows])
+            ]
             worst = max(worst, backward(dW, value, terms), backward(db, e[rows], e_terms[rows]))
     return Outcome(worst)
 
 
-# linear problems at a frozen pattern ---------------------------------------------------------------------------------------------
+# linear problems at a frozen pattern --------------------------------------------------------------
 
 
 def masked(case, pins):
     """The harmonic extension of a frozen pattern."""
     p = case.problem()
     w = p.forward(case.frozen)
-    return Outcome(backward(harmonic_extension(case.sheaf, case.x, pattern=case.frozen).cochain, w, p.condition(w, case.frozen)[0]))
+    return Outcome(
+        backward(
+            harmonic_extension(case.sheaf, case.x, pattern=case.frozen).cochain,
+            w,
+            p.condition(w, case.frozen)[0],
+        )
+    )
 
 
 def extension(case, pins):
@@ -155,7 +199,8 @@ def extension(case, pins):
 
 
 def residual(case, pins):
-    """Solution.residual of the pinned answer: max|∂V/∂w| of the cochain it has, off the clamped coordinates."""
+    """Solution.residual of the pinned answer: max|∂V/∂w| of the cochain it has, off the clamped
+    coordinates."""
     p, pinned = case.problem(case.pins[pins]), case.pins[pins].given(case.sheaf)
     try:
         found = harmonic_extension(case.sheaf, case.x, pinned, pattern=case.frozen)
@@ -167,11 +212,14 @@ def residual(case, pins):
     terms = times(transposed(sizes(p.delta(case.frozen))), stress)
     for i, (gamma, t) in p.soft.items():
         terms[i] += gamma * (abs(w[i]) + abs(t))
-    return Outcome(backward([found.residual], [max(abs(g[i]) for i in free)], [max(terms[i] for i in free)]))
+    return Outcome(
+        backward([found.residual], [max(abs(g[i]) for i in free)], [max(terms[i] for i in free)])
+    )
 
 
 def ends(case, pins):
-    """Solution.error, against the distance to the exact answer; what rounding hides of it does not count."""
+    """Solution.error, against the distance to the exact answer; what rounding hides of it does not
+    count."""
     p, pinned = case.problem(case.pins[pins]), case.pins[pins].given(case.sheaf)
     try:
         found = harmonic_extension(case.sheaf, case.x, pinned, pattern=case.frozen)
@@ -193,8 +241,13 @@ def spectra(case, pins):
         least = spectrum.smallest(case.sheaf, case.frozen, given)
     except ArithmeticError:
         return DECLINED
-    return Outcome(max(eigenvalue_error(H, 0, float(both.smallest[0])), eigenvalue_error(H, 0, float(least[0])),
-                       eigenvalue_error(H, len(H) - 1, float(both.largest[0]))))
+    return Outcome(
+        max(
+            eigenvalue_error(H, 0, float(both.smallest[0])),
+            eigenvalue_error(H, 0, float(least[0])),
+            eigenvalue_error(H, len(H) - 1, float(both.largest[0])),
+        )
+    )
 
 
 def bound(case, pins):
@@ -214,11 +267,17 @@ def resistance(case, pins):
     """ρ of the output entry by entry, and its largest eigenvalue."""
     p = case.problem()
     G, paths = p.inverse_rows(case.frozen, _last(case))
-    rho, terms = (multiply([[v / q for v, q in zip(row, p.weights)] for row in rows], transposed(rows)) for rows in (G, paths))
+    rho, terms = (
+        multiply([[v / q for v, q in zip(row, p.weights)] for row in rows], transposed(rows))
+        for rows in (G, paths)
+    )
     found = effective_resistance(case.sheaf, case.frozen)
     norm = float(found.norm[0])
-    worst = max(backward(found.total[0], rho, terms), eigenvalue_error(rho, len(rho) - 1, norm) * float(
-        Fraction(norm) / max(max(row) for row in terms)))
+    worst = max(
+        backward(found.total[0], rho, terms),
+        eigenvalue_error(rho, len(rho) - 1, norm)
+        * float(Fraction(norm) / max(max(row) for row in terms)),
+    )
     return Outcome(worst)
 
 
@@ -234,7 +293,14 @@ def injections(case, pins):
         else:
             p.soft = {i: (Fraction(spring), v) for i, v in zip(last, moved)}
         w = p.minimum(case.frozen)
-        worst = max(worst, backward(law.injections(case.label, spring), p.discrepancy(w, case.frozen), p.condition(w, case.frozen)[1]))
+        worst = max(
+            worst,
+            backward(
+                law.injections(case.label, spring),
+                p.discrepancy(w, case.frozen),
+                p.condition(w, case.frozen)[1],
+            ),
+        )
     return Outcome(worst)
 
 
@@ -243,27 +309,36 @@ def _last(case):
     return range(here.start, here.stop)
 
 
-# the circuit of training -------------------------------------------------------------------------------------------------------
+# the circuit of training --------------------------------------------------------------------------
 
 
 def square(case, pins):
-    """Pull, currents and relaxed stalks of the square loss, a spring of stiffness one at the output."""
+    """Pull, currents and relaxed stalks of the square loss, a spring of stiffness one at the
+    output."""
     p = case.problem()
     pattern = p.pattern(p.forward())
     p.soft = {i: (Fraction(1), Fraction(float(v))) for i, v in zip(_last(case), case.label[0])}
     w = p.minimum(pattern)
     r, (moves, bends) = p.discrepancy(w, pattern), p.condition(w, pattern)
-    flow, flow_moves = [a * b for a, b in zip(p.weights, r)], [a * b for a, b in zip(p.weights, bends)]
+    flow, flow_moves = [a * b for a, b in zip(p.weights, r)], [
+        a * b for a, b in zip(p.weights, bends)
+    ]
     try:
         found = currents(case.sheaf, case.x, case.label)
     except ArithmeticError:
         return DECLINED
     last = slice(_last(case).start, None)
-    return Outcome(max(backward(found.pull, flow[last], flow_moves[last]), backward(found.edges, flow, flow_moves)))
+    return Outcome(
+        max(
+            backward(found.pull, flow[last], flow_moves[last]),
+            backward(found.edges, flow, flow_moves),
+        )
+    )
 
 
 def relaxed(case, pins):
-    """The relaxed stalks of the square loss, relative to the forward pass and the change that they are the sum of."""
+    """The relaxed stalks of the square loss, relative to the forward pass and the change that they
+    are the sum of."""
     p = case.problem()
     passed = p.forward()
     pattern = p.pattern(passed)
@@ -276,9 +351,11 @@ def relaxed(case, pins):
 
 
 def cross_entropy(case, pins):
-    """The pull of a sigmoid of one output, or a softmax of two: one equation s = w σ(−(d + ρ s)), here solved with 60 digits.
+    """The pull of a sigmoid of one output, or a softmax of two: one equation s = w σ(−(d + ρ s)),
+    here solved with 60 digits.
 
-    d is the margin of the forward pass in favour of the label, and ρ the resistance that the pull s meets.
+    d is the margin of the forward pass in favour of the label, and ρ the resistance that the pull s
+    meets.
     """
     output = "sigmoid" if case.sheaf.network.n_out == 1 else "softmax"
     case = Case(case.widths, case.name, output)
@@ -305,9 +382,10 @@ def cross_entropy(case, pins):
 
 
 def _balance(d, rho, weight):
-    """s with s = weight σ(−(d + rho s)), which decreases on the right, and the slope weight σ(1 − σ) there."""
+    """s with s = weight σ(−(d + rho s)), which decreases on the right, and the slope weight σ(1 −
+    σ) there."""
     with localcontext() as context:
-        context.prec, context.Emin, context.Emax = 60, -10**17, 10**17
+        context.prec, context.Emin, context.Emax = 60, -(10**17), 10**17
         d, rho, weight = (Decimal(v.numerator) / Decimal(v.denominator) for v in (d, rho, weight))
 
         def part(s):
@@ -326,19 +404,30 @@ def _balance(d, rho, weight):
         return Fraction(low), Fraction(weight * part(low) * (1 - part(low)))
 
 
-# pinned equilibria ----------------------------------------------------------------------------------------------------------------
+# pinned equilibria --------------------------------------------------------------------------------
 
 
 @lru_cache(maxsize=None)
 def _minima(widths, name, pins):
     case = Case(widths, name)
     p = case.problem(case.pins[pins])
-    minima = [(w, [w[z] >= 0 and z not in corners for z, _, _ in p.units], corners) for w, corners in p.minima()]
-    return case, p, [(w, *(p.condition(w, pattern, corners, by_stalks)[0] for by_stalks in (False, True))) for w, pattern, corners in minima]
+    minima = [
+        (w, [w[z] >= 0 and z not in corners for z, _, _ in p.units], corners)
+        for w, corners in p.minima()
+    ]
+    return (
+        case,
+        p,
+        [
+            (w, *(p.condition(w, pattern, corners, by_stalks)[0] for by_stalks in (False, True)))
+            for w, pattern, corners in minima
+        ],
+    )
 
 
 def _nearest(w, known):
-    """The backward error of w as the nearest of the exact minima, for a method that keeps stalks alone."""
+    """The backward error of w as the nearest of the exact minima, for a method that keeps stalks
+    alone."""
     return min(backward(w, exact_w, condition) for exact_w, _, condition in known)
 
 
@@ -355,16 +444,19 @@ def enumeration(case, pins):
 
 
 def newton(case, pins):
-    """equilibrium: a strict local minimum, or not converged, or no claim in its certificate, or ArithmeticError."""
+    """equilibrium: a strict local minimum, or not converged, or no claim in its certificate, or
+    ArithmeticError."""
     case, p, known = _minima(case.widths, case.name, pins)
     worst, declined = 0.0, True
     for mode in ("track", "global"):
         try:
-            found = equilibrium(case.sheaf, case.x, case.pins[pins].given(case.sheaf), mode=mode, max_iterations=60)
+            found = equilibrium(
+                case.sheaf, case.x, case.pins[pins].given(case.sheaf), mode=mode, max_iterations=60
+            )
             claimed = bool(found.converged[0]) and bool(found.certificate.minimum()[0])
         except ArithmeticError:
             continue
-        except ValueError:                                                    # "w must be finite" is no verdict
+        except ValueError:  # "w must be finite" is no verdict
             return Outcome(np.inf)
         if claimed:
             worst, declined = max(worst, _nearest(found.cochain[0], known)), False
@@ -372,23 +464,38 @@ def newton(case, pins):
 
 
 def flow_limit(case, pins):
-    """exact_flow from a random start: settled at a strict local minimum, or no claim, or ArithmeticError."""
+    """exact_flow from a random start: settled at a strict local minimum, or no claim, or
+    ArithmeticError."""
     case, p, known = _minima(case.widths, case.name, pins)
     try:
-        found = exact_flow(case.sheaf, case.x, case.w, case.pins[pins].given(case.sheaf), max_events=200)
+        found = exact_flow(
+            case.sheaf, case.x, case.w, case.pins[pins].given(case.sheaf), max_events=200
+        )
     except ArithmeticError:
         return DECLINED
     return Outcome(_nearest(found.limit, known)) if found.settled else DECLINED
 
 
 def at_rest(case, pins):
-    """relax from the same start, some steps only: at rest at a strict local minimum, or stopped and saying so."""
+    """relax from the same start, some steps only: at rest at a strict local minimum, or stopped and
+    saying so."""
     case, p, known = _minima(case.widths, case.name, pins)
     try:
-        found = relax(case.sheaf, case.x, case.w, pins=case.pins[pins].given(case.sheaf), max_steps=REST, every=REST)
+        found = relax(
+            case.sheaf,
+            case.x,
+            case.w,
+            pins=case.pins[pins].given(case.sheaf),
+            max_steps=REST,
+            every=REST,
+        )
     except ArithmeticError:
         return DECLINED
-    return DECLINED if found.reason.startswith("stopped") else Outcome(_nearest(found.cochain[0], known))
+    return (
+        DECLINED
+        if found.reason.startswith("stopped")
+        else Outcome(_nearest(found.cochain[0], known))
+    )
 
 
 ALL = ("output", "spring", "inside", "graded")
