@@ -205,6 +205,15 @@ def positive(name: str, value, zero: bool = False) -> float:
     return number
 
 
+def finite(what: str, values: np.ndarray) -> np.ndarray:
+    """Return computed `values`; OverflowError when one of them has left float64."""
+    if not np.isfinite(values).all():
+        raise OverflowError(
+            f"{what} leaves float64 (1.8e308): weights, inputs or cochains are too large"
+        )
+    return values
+
+
 def whole(name: str, value, least: int = 1) -> int:
     """Return `value` as an int ≥ `least`; TypeError when it is not a whole number."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):

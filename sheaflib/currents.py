@@ -12,19 +12,19 @@ from functools import cached_property
 
 import numpy as np
 
-from sheaflib.checks import batch
+from sheaflib.checks import batch, finite
 from sheaflib.frozen import output_maps
 from sheaflib.joint import output_weight
 from sheaflib.network import INPUT, gather
-from sheaflib.objective import check_labels, error, output_energy
+from sheaflib.objective import check_labels, error
+from sheaflib.output import Output
 from sheaflib.resistance import Resistance, effective_resistance
 from sheaflib.sheaf import NeuralSheaf, check_sheaf
 from sheaflib.substitution import inject
 
 NEWTON, HALVINGS = 100, 60
-ARMIJO = 1e-4
-ROUNDING = 1e-15
-CLOSE = 1e-14          # of a unit of pull
+FLAT = 0.5  # a step of Newton's ends where the slope along it has fallen to this part of its start
+ROUNDING = 2e-15       # of the terms of Ohm's law
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -46,7 +46,13 @@ class Currents:
 
     @cached_property
     def relaxed(self) -> np.ndarray:
-        """The stalks at equilibrium, those of the forward pass moved by δ_Ω⁻¹ of currents over weights: (B, N)."""
+        """The stalks at equilibrium, those of the forward pass moved by δ_Ω⁻¹ of currents over
+        weights: (B, N).
+
+        Its rounding error is that of the forward pass and of the change: behind a gain of 1e8,
+        where a stalk is a small difference of both, take the harmonic extension with a soft pin at
+        the output instead.
+        """
         return self.forward + inject(self.sheaf, self.edges / self.sheaf.row_weights[:self.sheaf.N], self.pattern)
 
     def gradient(self, kappa: float = 1.0) -> dict[str, tuple]:
@@ -84,7 +90,10 @@ def edge_update(sheaf: NeuralSheaf, name: str, x, forward, relaxed, kappa: float
 def currents(sheaf: NeuralSheaf, x, y) -> Currents:
     """Close the circuit for inputs x (B, n_0) and labels y (B, n_out): one backward substitution an output for ρ, then Ohm's law.
 
-    ValueError for labels that do not fit the output (`objective.check_labels`).
+    ValueError for labels that do not fit the output (`objective.check_labels`). Range: pull and
+    currents are exact for weights, inputs, labels and edge weights that differ by a relative 1e-12
+    at most, whatever their scales; ArithmeticError where Newton's method on a sigmoid or softmax
+    does not come so far.
 
     >>> from sheaflib.network import Network
     >>> chain = NeuralSheaf(Network.mlp([[[1.0]], [[1.0]]]))
@@ -95,35 +104,88 @@ def currents(sheaf: NeuralSheaf, x, y) -> Currents:
     y = check_labels(sheaf.network.output, y, sheaf.network.n_out, len(x))
     w = sheaf.forward(x)
     pattern = sheaf.pattern(w, x)
-    law = effective_resistance(sheaf, pattern)
+    with np.errstate(over="ignore", invalid="ignore"):
+        law = effective_resistance(sheaf, pattern)
+        finite("the effective resistance of the output", law.total)
     z = w[:, sheaf.layout[sheaf.network.nodes[-1].name]]
     return Currents(sheaf, x, w, pattern, law, ohm(sheaf, law.total, z, y))
 
 
 def ohm(sheaf: NeuralSheaf, rho: np.ndarray, forward: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """The pull c (B, m) with c = −w ∇Φ(ŷ + ρ c): by one solve for the square loss, else by Newton's method on w Φ(ŷ + ρc) + ½ cᵀρc."""
+    """The pull c (B, m) with c = −w ∇Φ(ŷ + ρ c): by one solve for the square loss, else by Newton's
+    method on w Φ(ŷ + ρc) + ½ cᵀρc.
+
+    Newton stops where what is missing of the law is rounding of the terms it is a sum of, whatever
+    their scale. ArithmeticError when it does not come there.
+    """
     output, weight = sheaf.network.output, output_weight(sheaf)
     if output.is_identity:
         return np.linalg.solve(rho + np.eye(y.shape[1]) / weight, (y - forward)[:, :, None])[:, :, 0]
-    c, eye = np.zeros_like(y), np.eye(y.shape[1])
-
-    def energy(c, z):
-        return weight * output_energy(output, z, y) + 0.5 * (c * (z - forward)).sum(axis=1)
-
+    rho = np.broadcast_to(rho, (len(y), *rho.shape[-2:]))
+    c, eye, left = np.zeros_like(y), np.eye(y.shape[1]), np.arange(len(y))
     for _ in range(NEWTON):
-        z = forward + (rho @ c[:, :, None])[:, :, 0]
-        short = c + weight * error(output, z, y)          # what Ohm's law is short of
-        if np.abs(short).max() <= CLOSE * weight:
+        R, now, goal = rho[left], c[left], y[left]
+        z = forward[left] + times(R, now)
+        pull = weight * error(output, z, goal)
+        short = now + pull                                # what Ohm's law is short of
+        J = weight * output_maps(sheaf, z, len(z), "jacobian")
+        terms = (
+            np.abs(now)
+            + np.abs(pull)
+            + times(np.abs(J), np.abs(forward[left]) + times(np.abs(R), np.abs(now)))
+        )
+        going = (np.abs(short) > ROUNDING * terms).any(axis=1)
+        scale = np.where(
+            terms > 0, terms, 1
+        )  # an unknown is as large as its terms: else small ones drown in the others
+        matrix = (eye + J @ R) * (scale[:, None] / scale[:, :, None])
+        step = -scale * np.linalg.solve(matrix, (short / scale)[:, :, None])[:, :, 0]
+        c[left] = (
+            now + step
+        )  # also where done: rounding of z is in the range of J, which the step damps
+        if not going.any():
+            return c
+        left, now, goal, z, step, lift, terms = (
+            part[going] for part in (left, now, goal, z, step, times(R, step), terms)
+        )
+        noise = ROUNDING * (np.abs(lift) * terms).sum(axis=1)
+        c[left] = now + step * _length(output, weight, now, step, z, lift, goal, noise)[:, None]
+    raise ArithmeticError(
+        f"Ohm's law of sample {left[0]} is not met after {NEWTON} Newton steps: "
+        f"it is {np.abs(short[going][0]).max():.3g} short, "
+        f"resistance {np.abs(rho[left[0]]).max():.3g}, weight of the output edge {weight:.3g}"
+    )
+
+
+def _length(
+    output: Output,
+    weight: float,
+    c: np.ndarray,
+    step: np.ndarray,
+    z: np.ndarray,
+    lift: np.ndarray,
+    y: np.ndarray,
+    noise: np.ndarray,
+) -> np.ndarray:
+    """How far to go along a step of Newton's, at most 1: where the slope of the convex energy has
+    fallen by enough, or is noise, (B,)."""
+    def slope(t):
+        return (
+            lift * (c + t[:, None] * step + weight * error(output, z + t[:, None] * lift, y))
+        ).sum(axis=1)
+
+    low, high, t = np.zeros(len(c)), np.ones(len(c)), np.ones(len(c))
+    start = np.abs(slope(low))
+    for _ in range(HALVINGS):
+        rate = slope(t)
+        far = np.abs(rate) > FLAT * start + noise
+        if not far.any():
             break
-        J = output_maps(sheaf, z, len(z), "jacobian")
-        step = -np.linalg.solve(eye + weight * J @ rho, short[:, :, None])[:, :, 0]
-        lift = (rho @ step[:, :, None])[:, :, 0]
-        slope, before = (short * lift).sum(axis=1), energy(c, z)
-        allowed, t = before + ROUNDING * (1 + np.abs(before)), np.ones(len(z))
-        for _ in range(HALVINGS):
-            high = energy(c + t[:, None] * step, z + t[:, None] * lift) > allowed + ARMIJO * t * slope
-            if not high.any():
-                break
-            t = np.where(high, t / 2, t)
-        c = c + t[:, None] * step
-    return -weight * error(output, forward + (rho @ c[:, :, None])[:, :, 0], y)
+        low, high = np.where(far & (rate < 0), t, low), np.where(far & (rate > 0), t, high)
+        t = np.where(far, (low + high) / 2, t)
+    return t
+
+
+def times(matrices: np.ndarray, vectors: np.ndarray) -> np.ndarray:
+    """(B, m, m) and (B, m) -> (B, m)."""
+    return (matrices @ vectors[:, :, None])[:, :, 0]

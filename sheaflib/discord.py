@@ -10,12 +10,15 @@ from sheaflib.sheaf import NeuralSheaf
 def per_neuron(sheaf: NeuralSheaf, w, x, pattern=None) -> dict[str, np.ndarray]:
     """Squared discrepancy of every coordinate of every edge: edge name -> (B, n_e). "output" only for a w with a_out.
 
+    Range: that of `NeuralSheaf.discrepancy`; ∞ where a square is above 1.8e308, and squares below
+    1e-308 are lost.
+
     >>> from sheaflib.network import Network
     >>> sheaf = NeuralSheaf(Network.mlp([[[2.0]], [[3.0]]]))
     >>> total(sheaf, [[2.0, 2.0, 7.0]], [[1.0]])
     array([1.])
     """
-    squares = sheaf.discrepancy(w, x, pattern)**2
+    squares = _squares(sheaf, w, x, pattern)
     return {e.name: squares[:, e.rows] for e in sheaf.edges if e.rows.stop <= squares.shape[1]}
 
 
@@ -26,7 +29,12 @@ def per_edge(sheaf: NeuralSheaf, w, x, pattern=None) -> dict[str, np.ndarray]:
 
 def total(sheaf: NeuralSheaf, w, x, pattern=None) -> np.ndarray:
     """Total discord, the sum over edges: (B,); twice the energy when all edge weights are 1."""
-    return (sheaf.discrepancy(w, x, pattern)**2).sum(axis=1)
+    return _squares(sheaf, w, x, pattern).sum(axis=1)
+
+
+def _squares(sheaf: NeuralSheaf, w, x, pattern) -> np.ndarray:
+    with np.errstate(over="ignore"):
+        return sheaf.discrepancy(w, x, pattern)**2
 
 
 def forward_deviation(sheaf: NeuralSheaf, w, x) -> dict[str, np.ndarray]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from math import lcm
 
 import numpy as np
 
@@ -53,3 +54,36 @@ def determinant(matrix: Matrix) -> Fraction:
     for pivot in pivots(matrix):
         product *= pivot
     return product
+
+
+def solve(matrix: Matrix, right: list[Fraction]) -> list[Fraction]:
+    """The solution of a linear system, by fraction-free elimination over the integers (Bareiss);
+    ZeroDivisionError when singular.
+
+    >>> solve(rational([[0, 2], [1, 1]]), [Fraction(1), Fraction(1)])
+    [Fraction(1, 2), Fraction(1, 2)]
+    """
+    n, rows, before = len(matrix), [], 1
+    for left, value in zip(matrix, right):
+        common = lcm(value.denominator, *(entry.denominator for entry in left))
+        rows.append([entry.numerator * (common // entry.denominator) for entry in (*left, value)])
+    for k in range(n):
+        pivot = next((i for i in range(k, n) if rows[i][k]), None)
+        if pivot is None:
+            raise ZeroDivisionError(
+                f"the matrix is singular: its first {k + 1} columns are dependent"
+            )
+        rows[k], rows[pivot] = rows[pivot], rows[k]
+        top = rows[k]
+        for row in rows[k + 1:]:
+            factor = row[k]
+            row[k + 1 :] = [
+                (top[k] * a - factor * b) // before for a, b in zip(row[k + 1 :], top[k + 1 :])
+            ]
+        before = top[k]
+    found = [Fraction(0)] * n
+    for k in reversed(range(n)):
+        found[k] = (rows[k][n] - sum(rows[k][j] * found[j] for j in range(k + 1, n))) / Fraction(
+            rows[k][k]
+        )
+    return found

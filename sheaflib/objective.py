@@ -64,11 +64,29 @@ def loss_scale(output: Output, n_batch: int, n_out: int) -> float:
 
 
 def error(output: Output, z: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """φ(z) − y = ∂Φ/∂z: (B, n_out)."""
-    return output.value(z) - y
+    """φ(z) − y = ∂Φ/∂z: (B, n_out), each entry to a relative accuracy of rounding, also where φ(z)
+    rounds to its label."""
+    if output.is_identity:
+        return z - y
+    p = output.value(z)
+    rest = (
+        output.value(-z) if output.name == "sigmoid" else p @ (1 - np.eye(z.shape[1]))
+    )  # 1 − φ(z), nothing subtracted
+    return (1 - y) * p - y * rest
 
 
 def output_energy(output: Output, z: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Φ(z, y) of every sample, (B,): ½‖z − y‖², or the cross-entropy in logits ψ(z) − yᵀz."""
-    energy = output.potential(z) - (y * z).sum(axis=1)
-    return energy + 0.5 * (y**2).sum(axis=1) if output.is_identity else energy
+    """Φ(z, y) of every sample, (B,): ½‖z − y‖², or the cross-entropy in logits ψ(z) − yᵀz, to a
+    relative accuracy of rounding.
+
+    The labels of a softmax sum to one.
+    """
+    if output.is_identity:
+        return 0.5 * ((z - y)**2).sum(axis=1)
+    if output.name == "sigmoid":
+        return ((1 - y) * np.logaddexp(0, z) + y * np.logaddexp(0, -z)).sum(axis=1)
+    top, rows = z.argmax(axis=1), np.arange(len(z))
+    below = z - z[rows, top][:, None]
+    others = np.exp(below)
+    others[rows, top] = 0
+    return np.log1p(others.sum(axis=1)) - (y * below).sum(axis=1)

@@ -47,6 +47,9 @@ class Output:
         p = self.value(z)
         if self.name == "sigmoid":
             return p * expit(-z) * v
+        v = v - np.take_along_axis(
+            v, p.argmax(axis=1, keepdims=True), axis=1
+        )  # J_φ 1 = 0: where p is nearly 1 nothing cancels
         return p * (v - (p * v).sum(axis=1, keepdims=True))
 
     def jacobian(self, z: np.ndarray) -> np.ndarray:

@@ -108,13 +108,17 @@ class NeuralSheaf:
     def forward(self, x, augmented: bool = False) -> np.ndarray:
         """The forward pass as a cochain: (B, n_0) -> (B, N); with `augmented`, a_out = φ(z^{k+1}) is appended.
 
-        Raises OverflowError when it leaves float64.
+        Range: any; every entry is exact for weights, biases and inputs that differ by a relative
+        1e-14 at most. Raises OverflowError when it leaves float64.
         """
         x = batch(INPUT, x, self.network.n_in)
         w = np.empty((len(x), self.augmented_layout.size if augmented else self.N))
         values = {INPUT: x}
-        for node in self.network.nodes:
-            values[node.name] = w[:, self.layout[node.name]] = node.operation.value(gather(values, node))
+        with np.errstate(over="ignore", invalid="ignore"):
+            for node in self.network.nodes:
+                values[node.name] = w[:, self.layout[node.name]] = node.operation.value(
+                    gather(values, node)
+                )
         check_overflow(values)
         if augmented and not self.network.output.is_identity:
             w[:, self.N:] = self.network.output.value(values[node.name])
@@ -149,6 +153,8 @@ class NeuralSheaf:
         """δw − c, edge by edge: w_i − F_i(blocks before i), shape of w.
 
         With `pattern` the selections are frozen; by default they follow w. An augmented w adds a_out − φ(z^{k+1}).
+        Range: any; every entry to a few ε = 2⁻⁵² of the terms that it is a sum of (`edge_terms`),
+        which is all that is left of a small one.
         """
         w, x = self._state(w, x)
         pattern = None if pattern is None else self.check_pattern(pattern, len(w))
@@ -160,7 +166,8 @@ class NeuralSheaf:
         return e
 
     def push(self, v, pattern) -> np.ndarray:
-        """δ_Ω v for a frozen pattern: (B, N) -> (B, N)."""
+        """δ_Ω v for a frozen pattern: (B, N) -> (B, N); every entry to a few ε = 2⁻⁵² of its terms
+        |δ_Ω||v|, whatever the scales."""
         v = batch("v", v, self.N)
         return self.delta(v, self.check_pattern(pattern, len(v)))
 
@@ -172,15 +179,20 @@ class NeuralSheaf:
         return out
 
     def pull(self, e, pattern) -> np.ndarray:
-        """δ_Ωᵀ e for a frozen pattern: (B, N) -> (B, N)."""
+        """δ_Ωᵀ e for a frozen pattern: (B, N) -> (B, N); every entry to a few ε = 2⁻⁵² of its terms
+        |δ_Ω|ᵀ|e|, whatever the scales."""
         e = batch("e", e, self.N)
         return self.delta_transposed(e, self.check_pattern(pattern, len(e)))
 
-    def delta_transposed(self, e: np.ndarray, pattern: np.ndarray) -> np.ndarray:
-        """`pull`, nothing checked."""
+    def delta_transposed(
+        self, e: np.ndarray, pattern: np.ndarray, sizes: bool = False
+    ) -> np.ndarray:
+        """`pull`, nothing checked; with `sizes`, |δ_Ω|ᵀ in place of δ_Ωᵀ."""
         out = e.copy()
         for node in self.network.nodes:
-            self.scatter(node, e[:, self.layout[node.name]], pattern, out, -1.0)
+            self.scatter(
+                node, e[:, self.layout[node.name]], pattern, out, 1.0 if sizes else -1.0, sizes
+            )
         return out
 
     def scatter(self, node: Node, e: np.ndarray, pattern: np.ndarray, out: np.ndarray, sign: float = 1.0,
@@ -222,22 +234,28 @@ class NeuralSheaf:
         w = self.cochain("w", w)
         s = self.pattern(w[:, :self.N], x) if pattern is None else self.check_pattern(pattern, len(w))
         stress = self.row_weights[:w.shape[1]] * self.edge_terms(w, x, s)
-        terms = stress.copy()
-        for node in self.network.nodes:
-            self.scatter(node, stress[:, self.layout[node.name]], s, terms, sizes=True)
+        terms = np.hstack(
+            [self.delta_transposed(stress[:, : self.N], s, sizes=True), stress[:, self.N :]]
+        )
         if w.shape[1] > self.N:                                        # ‖J_φ‖ ≤ 1 in every norm that counts here
             terms[:, self.layout[self.network.nodes[-1].name]] += stress[:, self.N:].sum(axis=1, keepdims=True)
         return terms
 
     def energy(self, w, x, pattern=None) -> np.ndarray:
-        """V = ½ Σ_e w_e ‖(δw − c)_e‖², one number a sample: (B,)."""
+        """V = ½ Σ_e w_e ‖(δw − c)_e‖², one number a sample: (B,).
+
+        Range: exact up to rounding for a discrepancy that has the error which `discrepancy` names.
+        ∞ where V, or a square in it, is above 1.8e308; squares below 1e-308 are lost.
+        """
         e = self.discrepancy(w, x, pattern)
-        return 0.5 * (self.row_weights[:e.shape[1]] * e**2).sum(axis=1)
+        with np.errstate(over="ignore"):
+            return 0.5 * (self.row_weights[:e.shape[1]] * e**2).sum(axis=1)
 
     # matrices for one frozen pattern ---------------------------------------------------------------------------------
 
     def coboundary(self, pattern) -> sparse.csr_array:
-        """δ_Ω for one pattern, sparse (N, N), lower triangular with unit diagonal (Lemma 3.2)."""
+        """δ_Ω for one pattern, sparse (N, N), lower triangular with unit diagonal, its entries
+        those given (Lemma 3.2)."""
         s = self.one_pattern(pattern)
         parts = [(np.arange(self.N, dtype=np.int32),) * 2 + (np.ones(self.N),)]
         for node in self.network.nodes:

@@ -11,7 +11,7 @@ from sheaflib.forces import force
 from sheaflib.pins import ResolvedPins
 from sheaflib.rest import left_pattern
 from sheaflib.sheaf import NeuralSheaf
-from sheaflib.substitution import forward_substitution, pinned_solve
+from sheaflib.substitution import forward_substitution, pinned_minimum
 
 NOISE = 1e-12          # below this a repr shows only the bound, never rounding noise
 
@@ -50,7 +50,12 @@ class Solution:
 
     @cached_property
     def pattern_changes(self) -> int:
-        """In how many units, over the batch, the cochain's own pattern differs from the frozen one (0: self-consistent)."""
+        """In how many units, over the batch, the cochain's own pattern differs from the frozen one
+        (0: self-consistent).
+
+        By the signs of the floats: a z whose sign is below its rounding error counts as it was
+        computed.
+        """
         return int((self.own_pattern != self.pattern).sum())
 
     @cached_property
@@ -61,6 +66,10 @@ class Solution:
     @cached_property
     def residual(self) -> float:
         """Unpinned: max|δw − c|. With pins or a_out: max|∂V/∂w| over the coordinates that are not clamped.
+
+        An absolute number in the units of the largest stalk: what rounding makes of it is some ε =
+        2⁻⁵² of `NeuralSheaf.edge_terms`, or of `gradient_terms`, so it is small only where these
+        are, however good the cochain; `error` says how far that is from the exact one.
 
         At z_j = 0 exactly V has two slopes; a kink that both sides push back to counts as 0 (it slides, or rests at its corner).
         """
@@ -82,19 +91,29 @@ class Solution:
     def error(self) -> float:
         """max|w − w*| to the exact solution w* for this pattern, corners held: δ_Ω⁻¹ of the residual, one more substitution.
 
-        With pins: one more pinned solve, loaded with the residual. ValueError for a cochain with a_out (its edge is not linear).
+        With pins: the distance to one more pinned solve, and the rounding of that; ∞ where rounding
+        decides it. ValueError for a cochain with a_out (its edge is not linear).
         """
         if self._augmented:
             raise ValueError("error is not defined for a cochain with a_out: its output edge is not linear")
         sheaf, w, s = self.sheaf, self.cochain, self.pattern
         if not self.pins:
             return float(np.abs(forward_substitution(sheaf, sheaf.discrepancy(w, self.x, s), s)).max())
-        load, off = force(sheaf, w, self.x, self.pins, s), 0.0
-        for i, corner in enumerate(self.corners):
-            pins = self.pins.sample(i).holding(np.flatnonzero(corner))
-            gap = np.zeros((1, len(pins.hard_index) + len(pins.soft_index)))
-            off = max(off, float(np.abs(pinned_solve(sheaf, s[[i]], pins, gap, np.where(corner, 0, load[[i]]))).max()))
-        return off
+        corners = self.corners
+        if not corners.any():
+            return self._distance(slice(None), self.pins)
+        return max(
+            self._distance([i], self.pins.sample(i).holding(np.flatnonzero(corner)))
+            for i, corner in enumerate(corners)
+        )
+
+    def _distance(self, rows, pins: ResolvedPins) -> float:
+        """max|w − w*| of some samples to the minimum with these pins, and its rounding."""
+        try:
+            exact = pinned_minimum(self.sheaf, self.x[rows], self.pattern[rows], pins).checked()
+        except ArithmeticError:
+            return np.inf
+        return float((np.abs(self.cochain[rows] - exact.cochain) + exact.correction).max())
 
     @property
     def _pattern(self):

@@ -7,13 +7,20 @@ effective resistance (derived). No N × N matrix is formed; the only dense syste
 
 from __future__ import annotations
 
-import numpy as np
+from dataclasses import dataclass
 
-from sheaflib.checks import batch
+import numpy as np
+from scipy.linalg import qr, solve_triangular
+from scipy.sparse.csgraph import connected_components
+
+from sheaflib.checks import batch, finite
 from sheaflib.network import INPUT, gather
 from sheaflib.pins import ResolvedPins
 from sheaflib.sheaf import NeuralSheaf
 
+REFINEMENTS = 10       # at most; two or three are usual
+EXACT = 2**-51  # equations met to this part of their terms are met as well as rounding allows
+TRUSTED = 1e-12  # a minimum whose equations are not met to this part of their terms is declined
 
 def masked_forward(sheaf: NeuralSheaf, x: np.ndarray, pattern: np.ndarray) -> np.ndarray:
     """δ_Ω⁻¹ c: the forward pass with the selections frozen at `pattern` (B, M): (B, n_0) -> (B, N)."""
@@ -52,23 +59,167 @@ def send_back(sheaf: NeuralSheaf, e: np.ndarray, pattern: np.ndarray) -> np.ndar
     return e
 
 
-def pinned_solve(sheaf: NeuralSheaf, pattern: np.ndarray, pins: ResolvedPins, gap: np.ndarray,
-                 load: np.ndarray | None = None) -> np.ndarray:
-    """The change d (B, N) that minimises ½‖δ_Ω d‖²_w − ⟨load, d⟩ + ½ Σ γ (d − gap)² on soft pins, with d = gap on hard ones.
+def pinned_minimum(
+    sheaf: NeuralSheaf, x: np.ndarray, pattern: np.ndarray, pins: ResolvedPins
+) -> PinnedMinimum:
+    """The minimum of V with pins at frozen patterns (B, M): substitution, then refinement by what
+    the equations lack.
 
-    gap: (B, h + s), hard pins first; load: (B, N) or None for zero.
+    Stalks w, currents λ and spring forces f are refined together, by the residuals of δw − c =
+    λ/w_e, w − v* = f/γ and δᵀλ + f = 0. Stalks alone would not do: behind a large gain they are
+    small differences of large forward passes, and what is left of their discrepancy is rounding.
     """
-    index = np.concatenate([pins.hard_index, pins.soft_index])
-    compliance = np.diag(np.concatenate([np.zeros(len(pins.hard_index)), 1 / pins.gamma]))
-    unit = np.zeros((len(index), sheaf.N))
-    unit[np.arange(len(index)), index] = 1
-    weights = sheaf.row_weights[:sheaf.N]
-    eta = np.zeros((len(pattern), sheaf.N)) if load is None else backward_substitution(sheaf, load, pattern) / weights
-    for i, s in enumerate(pattern):
-        G = backward_substitution(sheaf, unit, s[None])                    # the rows of δ_Ω⁻¹ at the pins
-        resistance = (G / weights) @ G.T
-        eta[i] += np.linalg.solve(resistance + compliance, gap[i] - G @ eta[i]) @ (G / weights)
-    return forward_substitution(sheaf, eta, pattern)
+    N, weights, soft = sheaf.N, sheaf.row_weights[:sheaf.N], pins.soft_index
+    held = np.broadcast_to(~pins.free, (len(x), N))
+    root = np.sqrt(np.concatenate([weights, pins.gamma]))
+    factors = [PinnedFactor(sheaf, s, pins) for s in pattern]
+    G = np.array([factor.G for factor in factors])
+
+    def step(strain, load):
+        """d and the change of λ, f with δd = λ/w_e + strain, d = f/γ + strain at springs, δᵀλ + f =
+        load, d = 0 where clamped."""
+        flow = held_backward(sheaf, load, pattern, held)
+        eta = flow / weights + strain[:, :N]
+        gap = -(G @ eta[:, :, None])[:, :, 0]
+        gap[:, len(pins.hard_index):] += strain[:, N:]
+        answer = np.array([factor.least(part) for factor, part in zip(factors, gap)])
+        d, _ = held_forward(sheaf, eta + answer[:, :N] / root[:N], pattern, held)
+        answer *= root
+        return d, np.hstack([flow + answer[:, :N], -answer[:, N:]])
+
+    def residuals(w, current):
+        """What the equations lack, and that relative to the terms they are sums of, the largest of
+        each sample."""
+        flow, spring = current[:, :N], current[:, N:]
+        strain = np.hstack(
+            [
+                flow / weights - sheaf.discrepancy(w, x, pattern),
+                spring / pins.gamma - pins.stretch(w),
+            ]
+        )
+        load, forces = -sheaf.delta_transposed(flow, pattern), sheaf.delta_transposed(
+            np.abs(flow), pattern, sizes=True
+        )
+        load[:, soft] -= spring
+        forces[:, soft] += np.abs(spring)
+        load[held] = 0
+        terms = np.hstack(
+            [sheaf.edge_terms(w, x, pattern), np.abs(w[:, soft]) + np.abs(pins.soft_value)]
+        )
+        terms += np.abs(current) / np.concatenate([weights, pins.gamma])
+        return strain, load, np.maximum(share(strain, terms), share(load, forces))
+
+    w = pins.impose(np.zeros((len(x), N)))
+    w = (
+        w
+        + held_forward(
+            sheaf, np.where(held, 0.0, -sheaf.discrepancy(w, x, pattern)), pattern, held
+        )[0]
+    )
+    finite("the forward pass with pins", w)
+    current = np.zeros((len(x), N + len(soft)))
+    strain, load, _ = residuals(w, current)
+    best, defect = (w, current), np.full(len(w), np.inf)
+    for _ in range(REFINEMENTS):
+        change, more = step(strain, load)
+        w, current = finite("a stalk of the minimum with pins", w + change), finite(
+            "a current of the minimum with pins", current + more
+        )
+        strain, load, found = residuals(w, current)
+        better, gained = (found <= defect)[:, None], found < defect / 2
+        best = tuple(np.where(better, new, old) for new, old in zip((w, current), best))
+        defect = np.minimum(defect, found)
+        if not ((defect > EXACT) & (gained | (defect > TRUSTED))).any():
+            break
+    change, _ = step(*residuals(*best)[:2])
+    return PinnedMinimum(best[0], best[1][:, :N], np.abs(change), defect)
+
+
+@dataclass(frozen=True, eq=False)
+class PinnedMinimum:
+    """Stalks and currents (B, N) at a minimum with pins; the next correction (B, N), a measure of
+    what rounding left; defect (B,).
+
+    The stalks are exact for matrices, biases, inputs, edge weights and springs that differ by at
+    most `defect`, relative and entry by entry, where δ and δᵀ may do so by themselves.
+    """
+
+    cochain: np.ndarray
+    current: np.ndarray
+    correction: np.ndarray
+    defect: np.ndarray
+
+    def checked(self) -> PinnedMinimum:
+        """Itself; ArithmeticError where rounding has left a defect above TRUSTED."""
+        if not (self.defect <= TRUSTED).all():
+            i = int(np.argmax(~(self.defect <= TRUSTED)))
+            raise ArithmeticError(
+                f"sample {i}: the scales of weights, edge weights and pins are so uneven that "
+                "rounding decides the minimum with pins: its equations are met to "
+                f"{self.defect[i]:.1e} of their terms, expected {TRUSTED:.0e}"
+            )
+        return self
+
+
+class PinnedFactor:
+    """The linear problem of one pattern with pins: [G w^-½ | Γ^-½]ᵀ = QR, the longest rows first.
+
+    Each soft pin has a row of G, what injections into the edges do to its stalk; each clamped
+    coordinate too, what they do to its own edge, where they end. The square of this, the resistance
+    at the pins, is never formed. Pins that no edge reaches together are taken apart, so that no
+    rounding error of one is a current at another.
+    """
+
+    def __init__(self, sheaf: NeuralSheaf, pattern: np.ndarray, pins: ResolvedPins):
+        index = np.concatenate([pins.hard_index, pins.soft_index])
+        unit, many = np.zeros((len(index), sheaf.N)), (len(index), 1)
+        unit[np.arange(len(index)), index] = 1
+        self.G = held_backward(sheaf, unit, np.tile(pattern, many), np.tile(~pins.free, many))
+        give = np.zeros((len(index), len(pins.gamma)))
+        give[len(pins.hard_index):] = np.diag(1 / np.sqrt(pins.gamma))
+        rows = np.concatenate([self.G / np.sqrt(sheaf.row_weights[:sheaf.N]), give], axis=1).T
+        if not np.isfinite(rows).all():
+            raise OverflowError(
+                "the gain from an edge to a pin leaves float64: weights are too large"
+            )
+        reached = (rows != 0).astype(float)
+        count, part = connected_components(reached.T @ reached > 0, directed=False)
+        size = np.bincount(part, minlength=count)
+        self.single = np.flatnonzero(size[part] == 1)
+        self.length = np.linalg.norm(rows[:, self.single], axis=0)
+        self.alone = rows[:, self.single] / self.length
+        self.together = [
+            self._factor(rows, np.flatnonzero(part == k)) for k in np.flatnonzero(size > 1)
+        ]
+
+    def _factor(self, rows: np.ndarray, columns: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Some columns and the rows that they have, in the order of the factors, Q and R."""
+        longest = np.abs(rows[:, columns]).max(axis=1)
+        order = np.argsort(-longest, kind="stable")[:np.count_nonzero(longest)]
+        Q, R, place = qr(rows[np.ix_(order, columns)], mode="economic", pivoting=True)
+        if not np.diag(R).all():
+            raise ArithmeticError(
+                "two pins move as one, up to rounding: "
+                "the scales of weights, edge weights and pins are too uneven"
+            )
+        return order, columns[place], Q, R
+
+    def least(self, gap: np.ndarray) -> np.ndarray:
+        """The smallest (N + s,) that closes a gap at the pins, [G w^-½ | Γ^-½] times it being the
+        gap."""
+        answer = self.alone @ (gap[self.single] / self.length)
+        for rows, columns, Q, R in self.together:
+            answer[rows] = Q @ solve_triangular(R, gap[columns], trans="T", check_finite=False)
+        return answer
+
+
+def share(values: np.ndarray, terms: np.ndarray) -> np.ndarray:
+    """max|values|/terms of every row, 0/0 = 0, and terms below 2⁻³⁰⁰ of the row's largest counted
+    as that: (B, N), (B, N) -> (B,)."""
+    terms = np.maximum(terms, 2.0**-300 * terms.max(axis=1, keepdims=True))
+    return np.divide(
+        np.abs(values), terms, out=np.where(values == 0, 0.0, np.inf), where=terms > 0
+    ).max(axis=1)
 
 
 def held_forward(sheaf: NeuralSheaf, f: np.ndarray, pattern: np.ndarray, held: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
