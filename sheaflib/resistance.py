@@ -65,12 +65,9 @@ class Resistance:
         give = np.broadcast_to(np.eye(m) / np.sqrt(spring), (n_batch, m, m))
         rows = np.concatenate([self._root, give], axis=2)
         size = np.linalg.norm(rows, axis=2, keepdims=True)    # the gains may differ much
-        Q, R = np.linalg.qr((rows / size).swapaxes(1, 2))     # ρ + I/γ = diag(size) RᵀR diag(size)
-        stress = (Q @ np.linalg.solve(R.swapaxes(1, 2), error[:, :, None] / size))[:, :, 0]
-        stress, stretch = stress[:, :self.sheaf.N], stress[:, self.sheaf.N:]
-        if np.isfinite(spring):                               # a weak one takes most: all digits
-            by_spring = np.sqrt(spring) * (stretch[:, None] @ self._root)[:, 0]
-            stress = np.where((self.norm * spring < 1)[:, None], by_spring, stress)
+        R = np.linalg.qr((rows / size).swapaxes(1, 2), mode="r")    # ρ + I/γ = diag(size) RᵀR diag(size)
+        current = np.linalg.solve(R, np.linalg.solve(R.swapaxes(1, 2), error[:, :, None] / size))
+        stress = (self._root.swapaxes(1, 2) @ (current / size))[:, :, 0]
         return stress / np.sqrt(self.sheaf.row_weights[:self.sheaf.N])
 
     def discord(self, error, spring: float = np.inf) -> dict[str, np.ndarray]:

@@ -215,13 +215,15 @@ def extremes(sheaf: NeuralSheaf, pattern, pins: ResolvedPins | None = None, z=No
 
 def smallest(sheaf: NeuralSheaf, pattern, pins: ResolvedPins | None = None, z=None, output_force: str = "jacobian", *,
              tol: float = 1e-9, seed: int = 0) -> np.ndarray:
-    """λ₁ alone, by Lanczos on L⁻¹ whatever the size: (B,). As `extremes`, but ArithmeticError where
-    a λ₁ is below rounding."""
+    """λ₁ alone, by Lanczos on L⁻¹ beyond `BASIS` free coordinates: (B,). As `extremes`, but
+    ArithmeticError where a λ₁ is below rounding."""
     frozen, tol = Frozen(sheaf, pattern, pins, z, output_force), positive("tol", tol)
     if not frozen.n:
         return np.full(len(frozen), np.inf)
-    solver = partial(_lanczos, tol=tol, seed=whole("seed", seed, least=0))
-    low = _in_parts(frozen, partial(_low, solver=solver, enough=tol), False)
+    by_matrix = frozen.n <= BASIS                             # Lanczos would have to go all the way
+    solver = partial(_dense if by_matrix else _lanczos, tol=tol, seed=whole("seed", seed, least=0))
+    enough = SURE if by_matrix else tol
+    low = _in_parts(frozen, partial(_low, solver=solver, enough=enough), by_matrix)
     return _known(low.value, low.error)
 
 

@@ -512,7 +512,7 @@ VERBS = {
     "harmonic_extension, pins": Verb(extension, 1e-14, ALL),
     "Solution.residual": Verb(residual, 1e-14, ("output", "graded")),
     "Solution.error": Verb(ends, 1e-12, ("inside", "graded")),
-    "extremes, smallest": Verb(spectra, 1e-8, (None, "output", "inside")),
+    "extremes, smallest": Verb(spectra, 1e-12, (None, "output", "inside")),
     "bound": Verb(bound, 1e-12),
     "effective_resistance": Verb(resistance, 1e-14),
     "Resistance.injections": Verb(injections, 1e-13),
