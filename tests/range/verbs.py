@@ -493,7 +493,7 @@ def at_rest(case, pins):
         return DECLINED
     return (
         DECLINED
-        if found.reason.startswith("stopped")
+        if not found.history.arrived.all()
         else Outcome(_nearest(found.cochain[0], known))
     )
 
