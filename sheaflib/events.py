@@ -13,14 +13,15 @@ from typing import NamedTuple, Sequence
 import numpy as np
 
 from sheaflib.checks import batch, positive, real_array, whole
-from sheaflib.march import first_zero
+from sheaflib.march import Zero, first_zero
 from sheaflib.network import INPUT
 from sheaflib.pieces import Pinned
 from sheaflib.pins import Pin
-from sheaflib.quadratics import Decay, Piece, Quadratics
+from sheaflib.quadratics import ROUNDING, Decay, Piece, Quadratics
 from sheaflib.sheaf import NeuralSheaf, check_sheaf
 
-AT_REST = 1e-13        # a change this small, relative to the cochain, is rounding
+LOST = 1e-3            # a rate that may be wrong by this part of itself is lost to rounding
+SAME = 1e-8            # limits that differ by this part of their terms are one
 
 
 class Event(NamedTuple):
@@ -33,10 +34,12 @@ class Event(NamedTuple):
 
 def exact_flow(sheaf: NeuralSheaf, x, start, pins: Pin | Sequence[Pin] = (), *, alpha: float = 1.0, until: float | None = None,
                max_events: int = 10_000) -> ExactFlow:
-    """The flow of one sample x (1, n_0) from `start` (1, N), with pins as in `heat`: to its limit, to `until`, or for max_events.
+    """The flow of one sample x (1, n_0) from `start` (1, N), with pins as in `heat`: to its limit,
+    to `until`, or for max_events.
 
-    The output edge of a sigmoid or softmax is left out. An event costs one dense eigendecomposition, of order N³.
-    Raises ValueError for max-pool, for kinks that do not separate (`kinks`), and for a_out in the start or pinned.
+    The output edge of a sigmoid or softmax is left out. An event costs one dense
+    eigendecomposition, of order N³. Raises ValueError for max-pool, for kinks that do not separate
+    (`kinks`), and for a_out in the start or pinned.
 
     >>> from sheaflib import Network
     >>> flow = exact_flow(NeuralSheaf(Network.mlp([[[1.0]], [[1.0]]])), [[1.0]], [[-1.0, 0.0, 0.0]])
@@ -71,10 +74,11 @@ def exact_flows(sheaf: NeuralSheaf, x, start, pins: Pin | Sequence[Pin] = (), *,
 def begin(quadratics: Quadratics, w: np.ndarray) -> Piece:
     """The first piece: a kink at z_j = 0 slides if both sides push it back, and else starts on a side that lets it go."""
     units, side, slide = quadratics.units, w >= 0, np.zeros(len(w), dtype=bool)
-    zero, (minus, plus), rounding = w[units] == 0, quadratics.forces(w), quadratics.rounding(w)
+    r, error = quadratics.matrix(side) @ w - quadratics.b, ROUNDING * quadratics.terms(w, side)
+    zero, (minus, plus), rounding = w[units] == 0, quadratics.forces(r), quadratics.rounding(error)
     slide[units] = zero & (minus >= -rounding) & (plus <= rounding)
     side[units] = np.where(zero, plus > rounding, side[units])
-    return Piece(0.0, w, side, slide)
+    return Piece(0.0, w, side, slide, r, error)
 
 
 def follow(quadratics: Quadratics, w: np.ndarray, until: float, max_events: int) -> ExactFlow:
@@ -84,25 +88,62 @@ def follow(quadratics: Quadratics, w: np.ndarray, until: float, max_events: int)
         piece = pieces[-1]
         decay = quadratics.decompose(piece)
         sums = monitors(quadratics, piece, decay, left)
-        zero = first_zero(sums.star, sums.c, decay.rates, horizon=until - piece.time, floor=sums.floor, flat=sums.flat)
+        zero = first_zero(sums.star, sums.c, decay.rates, horizon=until - piece.time,
+                          floor=sums.floor, loose=sums.loose, start=sums.start)
         evaluations += zero.evaluations
-        if zero.which is None or len(events) == max_events:
+        if decay.loss > LOST or zero.which is None or len(events) == max_events:
             break
         event, piece = change(quadratics, piece, sums, zero, decay)
         left = sums.unit[zero.which] if event.kind.startswith("leaves") else None
         events.append(event)
         pieces.append(piece)
-    if zero.which is None and np.isinf(zero.time):
-        reason = "settled" if zero.proven else "at rest up to rounding"
-        return ExactFlow(quadratics, pieces, events, np.inf, decay.limit, zero.proven, reason, evaluations)
-    end, reason = (piece.time + zero.time, f"stopped after {max_events} events") if zero.which is not None else (until, f"stopped at t = {until:g}")
-    return ExactFlow(quadratics, pieces, events, end, None, False, reason, evaluations)
+    limit, end, settled = None, np.inf, False
+    unit = elsewhere(quadratics, piece, sums, zero, decay)
+    lowest = f"λ₁ = {decay.rates.min(initial=np.inf):.1e}"
+    if decay.loss > LOST:
+        end = piece.time
+        reason = f"stopped at t = {end:g}, where {lowest} is lost to rounding"
+    elif zero.which is not None:
+        end, reason = piece.time + zero.time, f"stopped after {max_events} events"
+    elif np.isfinite(zero.time):
+        end, reason = until, f"stopped at t = {until:g}"
+    elif unit is not None:
+        end = piece.time + zero.since
+        reason = (f"stopped at t = {end:g}: whether {unit} reaches its kink decides the limit "
+                  f"and is lost to rounding, {lowest}")
+    else:
+        limit, settled = decay.limit, zero.proven
+        reason = "settled" if settled else "at rest up to rounding"
+    return ExactFlow(quadratics, pieces, events, end, limit, settled, reason, evaluations)
+
+
+def elsewhere(quadratics: Quadratics, piece: Piece, sums: Monitors, zero: Zero,
+              decay: Decay) -> str | None:
+    """A kink of which it is beyond rounding whether it changes its state, and which would then
+    lead to another limit.
+    """
+    root = np.sqrt(quadratics.problem.weights)
+    terms = quadratics.terms(decay.limit, piece.side)[:len(root)] / root
+    for k in zero.doubtful:
+        unit, up = quadratics.units[sums.unit[k]], bool(sums.to[k])
+        if not piece.slide[unit] and sums.floor[k] <= SAME * terms[unit]:
+            continue                      # it decays to its kink, as far as its own terms can tell
+        for slides in {False, not piece.slide[unit]}:
+            w, side, slide = decay.limit.copy(), piece.side.copy(), piece.slide.copy()
+            w[unit], side[unit], slide[unit] = 0.0, up, slides
+            other = quadratics.limit(w, side, slide)
+            if (np.abs(other - decay.limit) > SAME * (terms + np.abs(other))).any():
+                return quadratics.problem.sheaf.layout.label(unit)
+    return None
 
 
 class Monitors(NamedTuple):
-    """What must stay positive on a piece, star (K,) + c (K, n) @ e^{−rates t}: ±z_j, and of a slider Q_− and −Q_+.
+    """What must stay positive on a piece, star (K,) + c (K, n) @ e^{−rates t}: ±z_j, and of a
+    slider Q_− and −Q_+.
 
-    unit (K,): which kink; to (K,): the side it would go to, or for z_j the side it may cross to. floor (K,): what counts as rounding.
+    unit (K,): which kink; to (K,): the side it would go to, or for z_j the side it may cross to.
+    floor (K,) and loose (K, n): the errors of star and c. start (5, K): what is known of them at
+    the piece's start from the state itself, as `first_zero` has it.
     """
 
     unit: np.ndarray
@@ -110,50 +151,68 @@ class Monitors(NamedTuple):
     star: np.ndarray
     c: np.ndarray
     floor: np.ndarray
-    flat: int | None
+    loose: np.ndarray
+    start: np.ndarray
 
 
 def monitors(quadratics: Quadratics, piece: Piece, decay: Decay, left: int | None) -> Monitors:
-    """The monitors of a piece; `left`: the kink that has just left a slide, so that z_j and its velocity are zero."""
-    units, limit, place = quadratics.units, decay.limit, np.full(len(piece.w), -1)
+    """The monitors of a piece; `left`: the kink that has just left a slide, so that z_j and its
+    velocity are zero.
+    """
+    units, alpha, place = quadratics.units, quadratics.alpha, np.full(len(piece.w), -1)
     place[decay.free] = np.arange(len(decay.free))
     sliding = piece.slide[units]
     moving, held = np.flatnonzero(~sliding), np.flatnonzero(sliding)
-    sign = np.where(piece.side[units[moving]], 1.0, -1.0)
-    minus, plus = quadratics.forces(limit, held)
-    rows = quadratics.minus[held][:, decay.free], quadratics.plus[held][:, decay.free]
-    size = np.abs(limit).max(initial=0) + np.abs(piece.w).max(initial=0)
-    ones = [np.ones(len(moving)), *(np.abs(row).sum(axis=1) + np.abs(quadratics.constant[held]) for row in rows)]
-    return Monitors(
-        np.concatenate([moving, held, held]), np.concatenate([sign < 0, np.zeros(len(held), bool), np.ones(len(held), bool)]),
-        np.concatenate([sign * limit[units[moving]], minus, -plus]),
-        np.concatenate([sign[:, None] * decay.modes[place[units[moving]]], rows[0] @ decay.modes, -rows[1] @ decay.modes]),
-        AT_REST * size * np.concatenate(ones), None if left is None else int(np.searchsorted(moving, left)))
+    at, sign = place[units[moving]], np.where(piece.side[units[moving]], 1.0, -1.0)
+    rows = np.concatenate([quadratics.minus[held], -quadratics.plus[held]])
+    sizes, start = np.abs(rows), np.full((5, len(units) + len(held)), np.nan)
+    c = np.concatenate([sign[:, None] * decay.modes[at], rows @ decay.waves])
+    loose = np.concatenate([decay.loose[at], sizes @ decay.loose_waves])
+    start[0] = np.concatenate([sign * piece.w[units[moving]], rows @ piece.r])
+    start[1] = np.concatenate([0 * sign, sizes @ piece.error])
+    for k in np.flatnonzero(piece.w[units[moving]] == 0):
+        row = quadratics.plus[moving[k]] if sign[k] > 0 else -quadratics.minus[moving[k]]
+        start[2:4, k] = alpha * (row @ piece.r), 0.0
+        if moving[k] == left:
+            columns = quadratics.matrix(piece.side)[:, decay.free]
+            push = -row @ columns @ (piece.r @ columns)
+            error = np.abs(row) @ np.abs(columns) @ (piece.error @ np.abs(columns))
+            drift = loose[k] @ decay.rates
+            if start[2, k] <= drift:
+                start[2:, k] = 0.0, drift, alpha**2 * push if push > error else np.nan
+    side = np.concatenate([sign < 0, np.zeros(len(held), bool), np.ones(len(held), bool)])
+    star = np.concatenate([sign * decay.limit[units[moving]], rows @ decay.r])
+    floor = np.concatenate([decay.unsure[at], sizes @ decay.unsure_r])
+    return Monitors(np.concatenate([moving, held, held]), side, star, c, floor, loose, start)
 
 
-def change(quadratics: Quadratics, piece: Piece, sums: Monitors, zero, decay: Decay) -> tuple[Event, Piece]:
+def change(quadratics: Quadratics, piece: Piece, sums: Monitors, zero: Zero,
+           decay: Decay) -> tuple[Event, Piece]:
     """The event at a monitor's zero, and the piece after it."""
     k, up = sums.unit[zero.which], bool(sums.to[zero.which])
-    unit, time = quadratics.units[k], piece.time + zero.time
+    unit, time = quadratics.units[k], float(piece.time + zero.time)
     w, side, slide = decay.at(np.array([zero.time]))[0], piece.side.copy(), piece.slide.copy()
-    w[unit] = 0.0
+    w[unit], (r, error) = 0.0, decay.residuals(zero.time)
     if slide[unit]:
         kind, slide[unit] = "leaves", False
     else:
-        onwards = quadratics.forces(w, k)[up] * (1 if up else -1)
-        kind = "crosses" if onwards > quadratics.rounding(w, k) else "slides"
+        onwards = quadratics.forces(r, k)[up] * (1 if up else -1)
+        kind = "crosses" if onwards > quadratics.rounding(error, k) else "slides"
         slide[unit] = kind == "slides"
     side[unit] = side[unit] if slide[unit] else up
     name = kind if slide[unit] else f"{kind} {'up' if up else 'down'}"
-    return Event(time, quadratics.problem.sheaf.layout.label(unit), name), Piece(time, w, side, slide)
+    event = Event(time, quadratics.problem.sheaf.layout.label(unit), name)
+    return event, Piece(time, w, side, slide, r, error)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class ExactFlow:
-    """The flow of one sample. settled: after the last event no other one comes, proven; `reason` says why it ended otherwise.
+    """The flow of one sample. settled: after the last event no other one comes, proven; `reason`
+    says why it ended otherwise.
 
-    events: in order of time. end: the time up to which the flow is known, ∞ when it came to its limit. pieces: one more than
-    events, each of which took one eigendecomposition. evaluations: steps of the march, all monitors at once.
+    events: in order of time. end: the time up to which the flow is known, ∞ when it came to its
+    limit. pieces: one more than events, each of which took one decomposition. evaluations:
+    steps of the march, all monitors at once.
     """
 
     quadratics: Quadratics

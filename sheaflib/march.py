@@ -1,8 +1,13 @@
 """The first zero of sums of decaying exponentials, by steps that cannot pass one (derived).
 
-For h(t) = h* + Σ_i c_i e^{−λ_i t} with λ_i > 0, B_k(t) = Σ |c_i| λ_i^k e^{−λ_i t} bounds the k-th derivative from t on. So h > 0 up
-to the positive root τ of h + h'τ − B₂τ²/2, and the march goes from root to root: at a simple zero it is Newton's method from the
-safe side. Once Σ |c_i| e^{−λ_i t} < h* no zero is left.
+For h(t) = h* + Σ_i c_i e^{−λ_i t} with λ_i > 0, B_k(t) = Σ |c_i| λ_i^k e^{−λ_i t} bounds the k-th
+derivative from t on. So h > 0 up to the positive root τ of h + h'τ − B₂τ²/2, and the march goes
+from root to root: at a simple zero it is Newton's method from the safe side. Once Σ |c_i| e^{−λ_i
+t} < h* no zero is left.
+
+Whether h or a derivative is zero is decided by its own terms: with an error e_i of each c_i the
+k-th derivative is known up to Σ e_i λ_i^k e^{−λ_i t}, and h* up to a floor. A common size, of the
+largest sum or the fastest rate, would take a slow fall for rest.
 """
 
 from __future__ import annotations
@@ -13,79 +18,129 @@ import numpy as np
 
 EPS = np.finfo(float).eps
 ORDERS = 16            # a sum whose value and so many derivatives are rounding is zero
-FLAT = 1e-14           # a sum this small, relative to its terms, is rounding
+FLAT = 1e-14           # the error of a term, relative to itself, where nothing else is said
 
 
 @dataclass(frozen=True)
 class Zero:
     """Which sum reaches zero first, and when; None when none does before `time`, the horizon or ∞.
 
-    proven: Σ |c_i| e^{−λ_i t} < h* was reached for every sum. Where time is ∞ without it, what is left of some sum is below its floor.
+    doubtful: the sums that came within their floor of a limit that does not prove them positive,
+    from the time `since` on: whether they still reach zero is beyond rounding. Without them, Σ
+    |c_i| e^{−λ_i t} < h* was reached for every sum where time is ∞.
     """
 
     which: int | None
     time: float
-    proven: bool
+    doubtful: tuple[int, ...]
+    since: float
     evaluations: int
 
+    @property
+    def proven(self) -> bool:
+        """Whether no sum reaches zero, ever."""
+        return self.which is None and self.time == np.inf and not self.doubtful
 
-def first_zero(star, c, rates, *, horizon: float = np.inf, floor=0.0, flat: int | None = None) -> Zero:
-    """The first time at which one of K sums, all ≥ 0 at t = 0, falls through zero: star (K,), c (K, n), rates (n,) > 0.
 
-    A sum that is zero up to rounding falls or rises as its first derivative that is more than rounding says; `flat` is one whose
-    slope at t = 0 is known to be zero. Sums that stay within `floor` (K,) of their limit are left alone: they count as rounding.
+def first_zero(star, c, rates, *, horizon: float = np.inf, floor=0.0, loose=None,
+               start=None) -> Zero:
+    """The first time at which one of K sums, all ≥ 0 at t = 0, falls through zero: star (K,), c (K,
+    n), rates (n,) > 0.
+
+    floor (K,) and loose (K, n) are the errors of star and c. A sum that is zero up to these falls
+    or rises as its first derivative that is more than rounding says; while none is, it counts as
+    positive. Sums that stay within their errors of their limit are left alone and are doubtful
+    unless that limit proves them positive. start (5, K): h at t = 0 and its error, h' and its
+    error, and h'' there, where they are known better than by the sums, NaN where not; h'' only
+    where h = h' = 0.
 
     >>> float(round(first_zero(np.array([-0.5]), np.array([[1.0]]), np.array([1.0])).time, 15))         # e^{−t} = ½
     0.693147180559945
     """
-    sums = Sums(np.arange(len(star)), star, np.broadcast_to(floor, star.shape), c, np.abs(c), np.zeros(len(star)))
-    t, evaluations, proven, fastest = 0.0, 0, True, rates.max(initial=EPS)
+    loose = FLAT * np.abs(c) if loose is None else loose
+    start = np.full((5, len(star)), np.nan) if start is None else start
+    sums = Sums(np.arange(len(star)), star, np.broadcast_to(floor, star.shape), c, np.abs(c), loose,
+                *start[:2], np.nan_to_num(start[3]), np.zeros(len(star)),
+                np.full(len(star), np.nan))
+    t, evaluations, doubtful, since, tick_0 = 0.0, 0, (), np.inf, 4 * EPS / rates.max(initial=EPS)
     while len(sums.which):
         evaluations += 1
-        h, slope, size, bend = sums.at(t, rates)
-        strict = size < sums.star
-        going = ~strict & (size > sums.floor)
+        h, level, slope, slope_level, size, noise, bend = sums.at(t, rates)
+        if t == 0:
+            slope, slope_level = np.where(np.isnan(start[2]), (slope, slope_level), start[2:4])
+            bend_3, known = sums.absolute @ rates**3, ~np.isnan(start[4])
+            sums.guard = np.divide(1.5 * start[4], bend_3, out=np.where(known, np.inf, 0.0),
+                                   where=known & (bend_3 > 0))
+        strict = size < sums.star - sums.floor
+        going = ~strict & (size > noise)
         if not going.all():
-            proven &= bool((strict | going).all())
-            sums, h, slope, size, bend = sums.keep(going), h[going], slope[going], size[going], bend[going]
+            lost = sums.which[~(strict | going)].tolist()
+            doubtful, since = (*doubtful, *lost), t if lost and not doubtful else since
+            sums = sums.keep(going)
+            h, level, slope, slope_level, bend = (
+                value[going] for value in (h, level, slope, slope_level, bend))
             if not len(h):
                 break
-        level, tick = np.maximum(sums.floor, FLAT * size), 4 * EPS * (t + 1 / fastest)
-        still = np.abs(slope) <= level * fastest
-        if t == 0 and flat is not None:
-            still |= sums.which == flat
-        for k in np.flatnonzero(still & (h <= level) & (t + tick >= sums.guard)):
-            certain = rises(sums.c[k], rates, t, level[k])
-            if not certain:
-                return Zero(int(sums.which[k]), t, False, evaluations)
+        tick = 4 * EPS * t + tick_0
+        still = (np.abs(slope) <= slope_level) & (h <= level)
+        for k in np.flatnonzero(still & (t + tick >= sums.guard)):
+            certain = rises(sums.c[k], sums.loose[k], rates, t)
+            if certain == 0:
+                return Zero(int(sums.which[k]), t, doubtful, since, evaluations)
+            if np.isinf(certain):                        # look again later, at growing intervals
+                sums.open[k] = t if np.isnan(sums.open[k]) else sums.open[k]
+                band = float(safe_step(level[k], -slope_level[k], bend[k]))
+                certain = max(band, t - sums.open[k], 2 * tick)
+            else:
+                sums.open[k] = np.nan
             sums.guard[k] = t + certain
         step = np.where(t + tick < sums.guard, sums.guard - t, safe_step(h, slope, bend))
         first = int(step.argmin())
         if step[first] <= tick:
-            return Zero(int(sums.which[first]), float(t + step[first]), False, evaluations)
+            time = float(t + step[first])
+            return Zero(int(sums.which[first]), time, doubtful, since, evaluations)
         t += step[first]
         if t >= horizon:
-            return Zero(None, horizon, False, evaluations)
-    return Zero(None, np.inf, proven, evaluations)
+            return Zero(None, horizon, doubtful, since, evaluations)
+    return Zero(None, np.inf, doubtful, since, evaluations)
 
 
 @dataclass
 class Sums:
-    """The sums that may still reach zero, by their numbers `which`; each is positive up to its guard although it was zero before."""
+    """The sums that may still reach zero, by their numbers `which`.
+
+    Each is positive up to its guard although it was zero before; `open`: since when rounding leaves
+    open whether it rises or falls.
+    """
 
     which: np.ndarray
     star: np.ndarray
     floor: np.ndarray
     c: np.ndarray
     absolute: np.ndarray
+    loose: np.ndarray
+    begin: np.ndarray
+    begin_error: np.ndarray
+    drift: np.ndarray
     guard: np.ndarray
+    open: np.ndarray
 
     def at(self, t: float, rates: np.ndarray) -> tuple[np.ndarray, ...]:
-        """h, h', Σ|c_i| e^{−λ_i t} and B₂ at t: (K,) each."""
-        decay = np.exp(-rates * t)
-        h, slope = (self.c @ np.array([decay, -rates * decay]).T).T
+        """h and its error, h' and its error, Σ|c_i| e^{−λ_i t} and what of it is rounding, and B₂
+        at t: (K,) each.
+
+        h is summed from its limit or, for short times, from its beginning, whichever is more
+        precise.
+        """
+        decay, fallen = np.exp(-rates * t), np.expm1(-rates * t)
+        down, change, slope = (self.c @ np.array([decay, fallen, -rates * decay]).T).T
         size, bend = (self.absolute @ np.array([decay, rates**2 * decay]).T).T
-        return self.star + h, slope, size, bend
+        errors = self.loose @ np.array([decay, -fallen, rates * decay]).T
+        error, change_error, slope_error = errors.T
+        noise, early = self.floor + error, self.begin_error + change_error + self.drift * t
+        near = early < noise                          # False where the beginning is not known
+        h, level = np.where(near, (self.begin + change, early), (self.star + down, noise))
+        return h, level, slope, slope_error + self.drift, size, noise, bend
 
     def keep(self, those: np.ndarray) -> Sums:
         return Sums(*(value[those] for value in vars(self).values()))
@@ -99,18 +154,21 @@ def safe_step(h, slope, bend):
     return np.divide(far, near, out=np.where(far > 0, np.inf, 0.0), where=near > 0)
 
 
-def rises(c, rates, t, level) -> float:
-    """For how long a sum that is zero at t together with its slope is positive for certain: c (n,). 0 when it falls, ∞ when it is zero.
+def rises(c, loose, rates, t) -> float:
+    """For how long a sum that is zero at t together with its slope is positive for certain: c (n,).
+    0 when it falls, ∞ when rounding leaves that open.
 
-    It falls when its first derivative D_k that is not rounding is negative. Else h ≥ D_k τ^k/k! − B_{k+1} τ^{k+1}/(k+1)! > 0 up to
-    (k+1) D_k/B_{k+1}, for every k before the first negative one; half of the longest is returned. level·λ_max^k is rounding in Dk.
+    It falls when its first derivative D_k that is not rounding is negative. Else h ≥ D_k τ^k/k! −
+    B_{k+1} τ^{k+1}/(k+1)! > 0 up to (k+1) D_k/B_{k+1}, for every k before the first negative one;
+    half of the longest is returned. Rounding in D_k is Σ e_i λ_i^k e^{−λ_i t}.
     """
-    terms, longest = c * np.exp(-rates * t) * -rates, 0.0
+    decay = np.exp(-rates * t)
+    terms, level, longest = c * decay * -rates, loose * decay * rates, 0.0
     for k in range(2, ORDERS):
-        terms, level = terms * -rates, level * rates.max()
-        derivative = terms.sum()
-        if derivative < -level * rates.max():
+        terms, level = terms * -rates, level * rates
+        derivative, unsure = terms.sum(), level.sum()
+        if derivative < -unsure:
             return longest
-        if derivative > level * rates.max():
+        if derivative > unsure:
             longest = max(longest, (k + 1) / 2 * derivative / (np.abs(terms) @ rates))
     return longest or np.inf

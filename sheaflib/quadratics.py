@@ -1,83 +1,222 @@
-"""V of one sample as the quadratics between its kinks: the flow in closed form on each, and the forces on the kinks (derived)."""
+"""V of one sample as the quadratics between its kinks: the flow in closed form on each, and the
+forces on the kinks (derived).
+
+With A = (diag(√w) δ; √γ a row of each soft pin) and b = (√w c; √γ v) a quadratic is V = ½|r|², r =
+Aw − b. A state is carried as w and r both: large terms cancel in r, so that a velocity, a force on
+a kink or the part in a fast mode, taken from w again, would be the rounding error of the largest
+coordinates.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.linalg import norm
+from scipy.linalg import lapack, solve_triangular
 
 from sheaflib.march import EPS
 from sheaflib.pieces import Pinned
 
+ROUNDING = 8 * EPS     # of a sum, relative to the sum of the sizes of its terms
+GRADED = 1e4           # singular values that differ by more than this need the careful method
+
 
 @dataclass(frozen=True, eq=False)
 class Piece:
-    """The flow from `time` to the next event: w (N,) there, the sides of the kinks and which of them slide, (N,) of bool."""
+    """The flow from `time` to the next event: w (N,) there, the sides of the kinks and which of
+    them slide, (N,) of bool.
+
+    r (N + S,): the residuals there, S the number of soft pins, and error (N + S,): what of them is
+    rounding.
+    """
 
     time: float
     w: np.ndarray
     side: np.ndarray
     slide: np.ndarray
+    r: np.ndarray
+    error: np.ndarray
 
 
 class Quadratics:
-    """V of one sample as the quadratics of its pieces, and the forces Q_± = minus, plus (K, N) @ w + constant (K,) of its K free kinks."""
+    """V of one sample as the quadratics of its pieces, and the forces Q_± = minus, plus (K, N +
+    S) @ r on its K free kinks at z_j = 0.
+    """
 
     def __init__(self, problem: Pinned, alpha: float):
-        sheaf, N = problem.sheaf, problem.sheaf.N
-        self.problem, self.alpha, self.weights, self.gamma, self.rest = problem, alpha, problem.weights, problem.gamma, problem.rest[0]
-        somewhere = sheaf.pattern(np.zeros((1, N)), problem.x)
-        delta = sheaf.coboundary(somewhere[0])
-        self.c = -sheaf.discrepancy(np.zeros((1, N)), problem.x, somewhere)[0]        # the same for every pattern
-        parts = [np.arange(kink.here.start, kink.here.stop) for kink in problem.kinks.values()]
-        self.units = np.concatenate(parts) if parts else np.zeros(0, int)
-        rows = np.diag(self.weights)[self.units] - self.weights[self.units, None] * delta[self.units].toarray()
-        self.minus, self.plus, place = rows, rows.copy(), np.full(N, -1)
-        place[self.units] = np.arange(len(self.units))
+        sheaf, N, gamma = problem.sheaf, problem.sheaf.N, problem.gamma
+        self.problem, self.alpha = problem, alpha
+        held = problem.impose(np.zeros((1, N)))
+        pattern, springs = sheaf.pattern(held, problem.x), np.flatnonzero(gamma > 0)
+        root, delta = np.sqrt(problem.weights), sheaf.coboundary(pattern[0]).toarray()
+        self.A = np.concatenate([root[:, None] * delta, np.diag(np.sqrt(gamma))[springs]])
+        c = -sheaf.discrepancy(np.zeros((1, N)), problem.x, pattern)[0]   # for all patterns
+        self.b = np.concatenate([root * c, (np.sqrt(gamma) * problem.rest[0])[springs]])
+        minus, plus = np.zeros((2, N, len(self.A)))
+        for rows in (minus, plus):
+            rows[np.arange(N), np.arange(N)] = -root
+            rows[springs, N + np.arange(len(springs))] = -np.sqrt(gamma[springs])
+        kinked = np.zeros(N, dtype=bool)
         for kink in problem.kinks.values():
+            kinked[kink.here] = True
             for read, slope, weight in kink.readers:
-                at = place[kink.here], np.arange(read.start, read.stop)
-                self.minus[at] += weight * (1.0 if slope is None else slope)
-                self.plus[at] += weight
-        free = ~problem.clamped[self.units]
-        self.units, self.minus, self.plus = self.units[free], self.minus[free], self.plus[free]
-        self.constant = self.weights[self.units] * self.c[self.units] + self.gamma[self.units] * self.rest[self.units]
+                at = np.arange(kink.here.start, kink.here.stop), np.arange(read.start, read.stop)
+                minus[at] = np.sqrt(weight) * (1.0 if slope is None else slope)
+                plus[at] = np.sqrt(weight)
+        self.units = np.flatnonzero(kinked & ~problem.clamped)
+        self.minus, self.plus = minus[self.units], plus[self.units]
 
-    def forces(self, w, k=slice(None)):
-        """Q_− and Q_+ of the kinks k at w (N,)."""
-        return self.minus[k] @ w + self.constant[k], self.plus[k] @ w + self.constant[k]
+    def forces(self, r, k=slice(None)):
+        """Q_− and Q_+ of the kinks k where z_j = 0, from the residuals r (N + S,)."""
+        return self.minus[k] @ r, self.plus[k] @ r
 
-    def rounding(self, w, k=slice(None)):
-        """The rounding error of both."""
-        return 8 * EPS * (np.maximum(np.abs(self.minus[k]), np.abs(self.plus[k])) @ np.abs(w) + np.abs(self.constant[k]))
+    def rounding(self, error, k=slice(None)):
+        """The error of both for an error (N + S,) of the residuals."""
+        return np.maximum(np.abs(self.minus[k]), np.abs(self.plus[k])) @ error
+
+    def matrix(self, side) -> np.ndarray:
+        """A (N + S, N) for the sides of the kinks (N,)."""
+        A = self.A.copy()
+        A[:, self.units] = -np.where(side[self.units, None], self.plus, self.minus).T
+        return A
+
+    def terms(self, w, side) -> np.ndarray:
+        """|A||w| + |b| (N + S,): the sizes of the terms of the residuals."""
+        return np.abs(self.matrix(side)) @ np.abs(w) + np.abs(self.b)
+
+    def held(self, slide) -> np.ndarray:
+        """Which coordinates do not move, (N,) of bool."""
+        return self.problem.clamped | slide
 
     def decompose(self, piece: Piece) -> Decay:
-        """The closed form of the flow on a piece."""
-        sheaf, free = self.problem.sheaf, np.flatnonzero(~(self.problem.clamped | piece.slide))
-        pattern = sheaf.pattern(np.where(piece.side, 1.0, -1.0)[None], self.problem.x)
-        delta = sheaf.coboundary(pattern[0]).toarray()
-        columns = delta[:, free]
-        hessian = columns.T @ (self.weights[:, None] * columns)
-        hessian[np.diag_indices_from(hessian)] += self.gamma[free]
-        values, Q = np.linalg.eigh(hessian)
-        limit = piece.w.copy()
-        for _ in range(2):                                                            # the second round refines the first
-            g = columns.T @ (self.weights * (delta @ limit - self.c)) + self.gamma[free] * (limit - self.rest)[free]
-            limit[free] -= Q @ (Q.T @ g / values)
-        return Decay(limit, free, Q * (Q.T @ (piece.w - limit)[free]), self.alpha * values)
+        """The closed form of the flow on a piece.
+
+        A = UΣVᵀ on the free columns gives the rates ασ². The eigenvalues of L = AᵀA would not do:
+        float64 keeps those above 10⁻¹⁶ λ_max, and with weights of 100 in four layers λ₁ lies below
+        that.
+        """
+        A, free = self.matrix(piece.side), np.flatnonzero(~self.held(piece.slide))
+        least = minimum(A, self.b, free, piece.w)
+        U, sigma, V = singular(A[:, free])
+        sizes, U_sizes, V_sizes = np.abs(A), np.abs(U), np.abs(V)
+        normal = least.normal
+        rest = least.r + normal @ (normal.T @ (piece.r - least.r))     # where these residuals end
+        by_w, by_r = V.T @ (piece.w - least.w)[free], U.T @ (piece.r - rest) / sigma
+        error_w = np.full_like(sigma, ROUNDING * (norm(piece.w[free]) + norm(least.w[free])))
+        error_r = (ROUNDING * (norm(piece.r) + norm(rest)) + piece.error @ U_sizes) / sigma
+        terms = ROUNDING * (sizes @ np.abs(least.w) + np.abs(self.b))
+        turn = ROUNDING * (np.abs(least.r) @ sizes[:, free]) @ V_sizes / sigma
+        normal = np.abs(normal)
+        slowest = sigma.argmin() if len(sigma) else []
+        loss = U_sizes[:, slowest] @ sizes[:, free] @ V_sizes[:, slowest] / sigma[slowest]
+        return Decay(
+            limit=least.w, free=free, modes=V * np.where(error_w <= error_r, by_w, by_r),
+            rates=self.alpha * sigma**2, loose=V_sizes * np.minimum(error_w, error_r),
+            unsure=V_sizes @ ((terms @ U_sizes + turn) / sigma),
+            r=rest, waves=U * (sigma * by_r), loose_waves=U_sizes * (sigma * error_r),
+            unsure_r=normal @ (normal.T @ terms) + U_sizes @ turn, loss=ROUNDING * np.sum(loss))
+
+    def limit(self, w, side, slide) -> np.ndarray:
+        """The limit (N,) of a piece, of which the sliding and clamped coordinates are read off w
+        (N,).
+        """
+        return minimum(self.matrix(side), self.b, np.flatnonzero(~self.held(slide)), w).w
 
 
 @dataclass(frozen=True, eq=False)
 class Decay:
-    """w(t) = limit (N,) + modes (n, n) @ e^{−rates t} on the free coordinates (n,)."""
+    """w(t) = limit (N,) + modes (n, n) @ e^{−rates t} on the free coordinates (n,), r(t) = r (N +
+    S,) + waves (N + S, n) @ e^{−rates t}.
+
+    loose (n, n) and loose_waves: the errors of modes and waves. unsure (n,) and unsure_r (N + S,):
+    how far limit and r move when the data change in their last digits. loss: by which part of
+    itself the smallest singular value may change then; of order 1, it is lost.
+    """
 
     limit: np.ndarray
     free: np.ndarray
     modes: np.ndarray
     rates: np.ndarray
+    loose: np.ndarray
+    unsure: np.ndarray
+    r: np.ndarray
+    waves: np.ndarray
+    loose_waves: np.ndarray
+    unsure_r: np.ndarray
+    loss: float
 
     def at(self, t: np.ndarray) -> np.ndarray:
         """The cochains at times t (T,) after the piece's start: (T, N)."""
         w = np.tile(self.limit, (len(t), 1))
         w[:, self.free] += np.exp(-np.multiply.outer(t, self.rates)) @ self.modes.T
         return w
+
+    def residuals(self, t: float) -> tuple[np.ndarray, np.ndarray]:
+        """r and its rounding error t after the piece's start: (N + S,) each."""
+        decay = np.exp(-self.rates * t)
+        return self.r + self.waves @ decay, ROUNDING * (np.abs(self.r) + np.abs(self.waves) @ decay)
+
+
+def singular(A: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """U (m, n), σ (n,) and V (n, n) of A = U diag(σ) Vᵀ (m, n), each σ to many digits of its own.
+
+    The quick method's error is that of the largest σ. Where the smallest is much smaller, Jacobi's
+    method takes over, some five times as slow: it keeps the digits of all of them for A = D₁CD₂
+    with diagonal D₁, D₂ and a well-conditioned C. A network with large weights is of that kind: δ =
+    D(1 − F)D⁻¹, D growing from layer to layer by the size of the weights.
+    """
+    U, sigma, Vt = np.linalg.svd(A, full_matrices=False)
+    if sigma.max(initial=0.0) <= GRADED * sigma.min(initial=np.inf):
+        return U, sigma, Vt.T
+    sigma, U, V, work, _, info = lapack.dgejsv(A, joba=2)
+    if info:
+        raise ArithmeticError(f"the singular values did not converge: dgejsv returned {info}")
+    return U, sigma * (work[0] / work[1]), V
+
+
+@dataclass(frozen=True, eq=False)
+class Least:
+    """The minimum of |Av − b|: v as w (N,), the residuals r (N + S,), and an orthonormal basis
+    of where they lie, `normal` (N + S, K).
+    """
+
+    w: np.ndarray
+    r: np.ndarray
+    normal: np.ndarray
+
+
+def minimum(A: np.ndarray, b: np.ndarray, free: np.ndarray, w: np.ndarray) -> Least:
+    """The minimum of |Av − b| over the free coordinates of v, the others as in w (N,), by
+    substitution: A is triangular but for soft pins.
+
+    The free rows can be solved for any residuals ε there. On the K other rows the residual is then
+    ρ − Hε, and the least of both is ε = Hᵀy with y = (1 + HHᵀ)⁻¹ρ on the other rows. Without held
+    coordinates and soft pins it is a forward pass.
+    """
+    w, r, N = w.copy(), np.zeros(len(b)), len(w)
+    held = np.delete(np.arange(N), free)
+    rest = np.concatenate([held, np.arange(N, len(A))])
+    triangle, other = A[np.ix_(free, free)], A[np.ix_(rest, free)]
+    load = b[free] - A[np.ix_(free, held)] @ w[held]
+    normal = np.zeros((len(b), len(rest)))
+    if len(free):
+        w[free] = solve_triangular(triangle, load, lower=True, check_finite=False)
+    if len(rest):
+        H = np.zeros((len(rest), 0))
+        if len(free):
+            H = -solve_triangular(triangle, other.T, trans=1, lower=True, check_finite=False).T
+        Q, R = np.linalg.qr(np.concatenate([H.T, np.eye(len(rest))]))
+        normal[np.concatenate([free, rest])] = Q
+        for again in (True, True, True, False, False):
+            miss = A @ w - b - r
+            if not again:                 # what is left there is rounding, which w would magnify
+                miss[free] = 0.0
+            gap = miss[rest] + H @ miss[free]
+            step = Q[len(free):] @ solve_triangular(R, gap, trans=1, check_finite=False)
+            r[rest] += step
+            r[free] = H.T @ r[rest]
+            if len(free):
+                change = H.T @ step - miss[free]
+                w[free] += solve_triangular(triangle, change, lower=True, check_finite=False)
+    return Least(w, r, normal)
