@@ -1,4 +1,4 @@
-"""The heat flow ẇ = −α ∂V/∂w without discretisation error: closed form between events, events by a march that misses none (derived).
+"""The heat flow ẇ = −α ∂V/∂w without discretisation error: closed form between events, events by a march (derived).
 
 While no kink changes its state w(t) = w_s + Q e^{−αΛt} Qᵀ(w_0 − w_s) on the free coordinates. At z_j = 0 only z_j's own velocity
 jumps, from Q_− to Q_+ (`kinks`). Where Q_− ≥ 0 ≥ Q_+ both sides push z_j back: it slides, held at 0, which is Filippov's velocity,
@@ -37,8 +37,9 @@ def exact_flow(sheaf: NeuralSheaf, x, start, pins: Pin | Sequence[Pin] = (), *, 
     """The flow of one sample x (1, n_0) from `start` (1, N), with pins as in `heat`: to its limit,
     to `until`, or for max_events.
 
-    The output edge of a sigmoid or softmax is left out. An event costs one dense
-    eigendecomposition, of order N³. Raises ValueError for max-pool, for kinks that do not separate
+    The output edge of a sigmoid or softmax is left out. An event costs one dense singular value
+    decomposition, of order N³, and the search for it at most `march.MOST` steps: a flow that
+    needs more ends there, without a limit, as `reason` then says. Raises ValueError for max-pool, for kinks that do not separate
     (`kinks`), and for a_out in the start or pinned.
 
     >>> from sheaflib import Network
@@ -78,7 +79,7 @@ def begin(quadratics: Quadratics, w: np.ndarray) -> Piece:
     zero, (minus, plus), rounding = w[units] == 0, quadratics.forces(r), quadratics.rounding(error)
     slide[units] = zero & (minus >= -rounding) & (plus <= rounding)
     side[units] = np.where(zero, plus > rounding, side[units])
-    return Piece(0.0, w, side, slide, r, error)
+    return Piece(0.0, w, side, slide, r, error, np.zeros(len(w)))
 
 
 def follow(quadratics: Quadratics, w: np.ndarray, until: float, max_events: int) -> ExactFlow:
@@ -103,6 +104,10 @@ def follow(quadratics: Quadratics, w: np.ndarray, until: float, max_events: int)
     if decay.loss > LOST:
         end = piece.time
         reason = f"stopped at t = {end:g}, where {lowest} is lost to rounding"
+    elif zero.tired:
+        end = piece.time + zero.time
+        reason = (f"stopped at t = {end:g}: {zero.evaluations} steps of the march from the last event "
+                  f"on did not find the next one, {lowest}")
     elif zero.which is not None:
         end, reason = piece.time + zero.time, f"stopped after {max_events} events"
     elif np.isfinite(zero.time):
@@ -169,7 +174,7 @@ def monitors(quadratics: Quadratics, piece: Piece, decay: Decay, left: int | Non
     c = np.concatenate([sign[:, None] * decay.modes[at], rows @ decay.waves])
     loose = np.concatenate([decay.loose[at], sizes @ decay.loose_waves])
     start[0] = np.concatenate([sign * piece.w[units[moving]], rows @ piece.r])
-    start[1] = np.concatenate([0 * sign, sizes @ piece.error])
+    start[1] = np.concatenate([piece.error_w[units[moving]], sizes @ piece.error])
     for k in np.flatnonzero(piece.w[units[moving]] == 0):
         row = quadratics.plus[moving[k]] if sign[k] > 0 else -quadratics.minus[moving[k]]
         start[2:4, k] = alpha * (row @ piece.r), 0.0
@@ -191,8 +196,9 @@ def change(quadratics: Quadratics, piece: Piece, sums: Monitors, zero: Zero,
     """The event at a monitor's zero, and the piece after it."""
     k, up = sums.unit[zero.which], bool(sums.to[zero.which])
     unit, time = quadratics.units[k], float(piece.time + zero.time)
-    w, side, slide = decay.at(np.array([zero.time]))[0], piece.side.copy(), piece.slide.copy()
-    w[unit], (r, error) = 0.0, decay.residuals(zero.time)
+    (w,), (error_w,) = decay.state(np.array([zero.time]))
+    side, slide, (r, error) = piece.side.copy(), piece.slide.copy(), decay.residuals(zero.time)
+    w[unit] = error_w[unit] = 0.0
     if slide[unit]:
         kind, slide[unit] = "leaves", False
     else:
@@ -202,7 +208,7 @@ def change(quadratics: Quadratics, piece: Piece, sums: Monitors, zero: Zero,
     side[unit] = side[unit] if slide[unit] else up
     name = kind if slide[unit] else f"{kind} {'up' if up else 'down'}"
     event = Event(time, quadratics.problem.sheaf.layout.label(unit), name)
-    return event, Piece(time, w, side, slide, r, error)
+    return event, Piece(time, w, side, slide, r, error, error_w)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -232,7 +238,8 @@ class ExactFlow:
         return self._limit.copy()
 
     @property
-    def eigendecompositions(self) -> int:
+    def decompositions(self) -> int:
+        """The number of singular value decompositions, one for each piece."""
         return len(self.pieces)
 
     @property

@@ -16,8 +16,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-EPS = np.finfo(float).eps
+EPS, TINY = np.finfo(float).eps, np.finfo(float).tiny
 ORDERS = 16            # a sum whose value and so many derivatives are rounding is zero
+MOST = 100_000         # steps of one march
 FLAT = 1e-14           # the error of a term, relative to itself, where nothing else is said
 
 
@@ -27,7 +28,8 @@ class Zero:
 
     doubtful: the sums that came within their floor of a limit that does not prove them positive,
     from the time `since` on: whether they still reach zero is beyond rounding. Without them, Σ
-    |c_i| e^{−λ_i t} < h* was reached for every sum where time is ∞.
+    |c_i| e^{−λ_i t} < h* was reached for every sum where time is ∞. tired: the march used up its
+    steps; no zero was found up to `time`, and nothing is known from there on.
     """
 
     which: int | None
@@ -35,6 +37,7 @@ class Zero:
     doubtful: tuple[int, ...]
     since: float
     evaluations: int
+    tired: bool = False
 
     @property
     def proven(self) -> bool:
@@ -49,7 +52,7 @@ def first_zero(star, c, rates, *, horizon: float = np.inf, floor=0.0, loose=None
 
     floor (K,) and loose (K, n) are the errors of star and c. A sum that is zero up to these falls
     or rises as its first derivative that is more than rounding says; while none is, it counts as
-    positive. Sums that stay within their errors of their limit are left alone and are doubtful
+    positive. One that is negative by more than its error has fallen. Sums that stay within their errors of their limit are left alone and are doubtful
     unless that limit proves them positive. start (5, K): h at t = 0 and its error, h' and its
     error, and h'' there, where they are known better than by the sums, NaN where not; h'' only
     where h = h' = 0.
@@ -64,6 +67,8 @@ def first_zero(star, c, rates, *, horizon: float = np.inf, floor=0.0, loose=None
                 np.full(len(star), np.nan))
     t, evaluations, doubtful, since, tick_0 = 0.0, 0, (), np.inf, 4 * EPS / rates.max(initial=EPS)
     while len(sums.which):
+        if evaluations == MOST:
+            return Zero(None, t, doubtful, since, evaluations, tired=True)
         evaluations += 1
         h, level, slope, slope_level, size, noise, bend = sums.at(t, rates)
         if t == 0:
@@ -95,6 +100,7 @@ def first_zero(star, c, rates, *, horizon: float = np.inf, floor=0.0, loose=None
                 sums.open[k] = np.nan
             sums.guard[k] = t + certain
         step = np.where(t + tick < sums.guard, sums.guard - t, safe_step(h, slope, bend))
+        step[(h < -level) & (t + tick >= sums.guard)] = 0.0
         first = int(step.argmin())
         if step[first] <= tick:
             time = float(t + step[first])
@@ -169,6 +175,9 @@ def rises(c, loose, rates, t) -> float:
         derivative, unsure = terms.sum(), level.sum()
         if derivative < -unsure:
             return longest
+        bound = np.abs(terms) @ rates
+        if bound < TINY:                                 # it underflows: no more can be told
+            break
         if derivative > unsure:
-            longest = max(longest, (k + 1) / 2 * derivative / (np.abs(terms) @ rates))
-    return longest or np.inf
+            longest = max(longest, (k + 1) / 2 * derivative / bound)
+    return longest or np.inf                             # longest < ORDERS / min(rates), finite

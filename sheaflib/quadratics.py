@@ -27,8 +27,8 @@ class Piece:
     """The flow from `time` to the next event: w (N,) there, the sides of the kinks and which of
     them slide, (N,) of bool.
 
-    r (N + S,): the residuals there, S the number of soft pins, and error (N + S,): what of them is
-    rounding.
+    r (N + S,): the residuals there, S the number of soft pins. error (N + S,) and error_w (N,):
+    estimates of how far rounding since the start of the flow has moved r and w.
     """
 
     time: float
@@ -37,6 +37,7 @@ class Piece:
     slide: np.ndarray
     r: np.ndarray
     error: np.ndarray
+    error_w: np.ndarray
 
 
 class Quadratics:
@@ -100,22 +101,24 @@ class Quadratics:
         least = minimum(A, self.b, free, piece.w)
         U, sigma, V = singular(A[:, free])
         sizes, U_sizes, V_sizes = np.abs(A), np.abs(U), np.abs(V)
-        normal = least.normal
-        rest = least.r + normal @ (normal.T @ (piece.r - least.r))     # where these residuals end
-        by_w, by_r = V.T @ (piece.w - least.w)[free], U.T @ (piece.r - rest) / sigma
-        error_w = np.full_like(sigma, ROUNDING * (norm(piece.w[free]) + norm(least.w[free])))
-        error_r = (ROUNDING * (norm(piece.r) + norm(rest)) + piece.error @ U_sizes) / sigma
+        # What of piece.r lies across the range of A, other than least.r, is rounding: it would stay.
+        by_w, by_r = V.T @ (piece.w - least.w)[free], U.T @ (piece.r - least.r) / sigma
+        error_w = ROUNDING * (norm(piece.w[free]) + norm(least.w[free])) + piece.error_w[free] @ V_sizes
+        error_r = (ROUNDING * (norm(piece.r) + norm(least.r)) + piece.error @ U_sizes) / sigma
         terms = ROUNDING * (sizes @ np.abs(least.w) + np.abs(self.b))
         turn = ROUNDING * (np.abs(least.r) @ sizes[:, free]) @ V_sizes / sigma
-        normal = np.abs(normal)
+        normal = np.abs(least.normal)
+        kinked = np.zeros(len(piece.w), dtype=bool)
+        kinked[self.units] = True
         slowest = sigma.argmin() if len(sigma) else []
         loss = U_sizes[:, slowest] @ sizes[:, free] @ V_sizes[:, slowest] / sigma[slowest]
         return Decay(
             limit=least.w, free=free, modes=V * np.where(error_w <= error_r, by_w, by_r),
             rates=self.alpha * sigma**2, loose=V_sizes * np.minimum(error_w, error_r),
             unsure=V_sizes @ ((terms @ U_sizes + turn) / sigma),
-            r=rest, waves=U * (sigma * by_r), loose_waves=U_sizes * (sigma * error_r),
-            unsure_r=normal @ (normal.T @ terms) + U_sizes @ turn, loss=ROUNDING * np.sum(loss))
+            r=least.r, waves=U * (sigma * by_r), loose_waves=U_sizes * (sigma * error_r),
+            unsure_r=normal @ (normal.T @ terms) + U_sizes @ turn, loss=ROUNDING * np.sum(loss),
+            kinked=kinked, piece=piece)
 
     def limit(self, w, side, slide) -> np.ndarray:
         """The limit (N,) of a piece, of which the sliding and clamped coordinates are read off w
@@ -129,9 +132,11 @@ class Decay:
     """w(t) = limit (N,) + modes (n, n) @ e^{−rates t} on the free coordinates (n,), r(t) = r (N +
     S,) + waves (N + S, n) @ e^{−rates t}.
 
-    loose (n, n) and loose_waves: the errors of modes and waves. unsure (n,) and unsure_r (N + S,):
-    how far limit and r move when the data change in their last digits. loss: by which part of
-    itself the smallest singular value may change then; of order 1, it is lost.
+    loose (n, n) and loose_waves: estimates of the errors of modes and waves. unsure (n,) and
+    unsure_r (N + S,): about how far limit and r, which do not depend on r at the piece's start,
+    move when the data change in their last digits. loss: by which part of itself the smallest
+    singular value may change then; of order 1, it is lost. kinked (N,) of bool:
+    which coordinates have a side. piece: where it starts.
     """
 
     limit: np.ndarray
@@ -145,17 +150,43 @@ class Decay:
     loose_waves: np.ndarray
     unsure_r: np.ndarray
     loss: float
+    kinked: np.ndarray
+    piece: Piece
 
     def at(self, t: np.ndarray) -> np.ndarray:
         """The cochains at times t (T,) after the piece's start: (T, N)."""
-        w = np.tile(self.limit, (len(t), 1))
-        w[:, self.free] += np.exp(-np.multiply.outer(t, self.rates)) @ self.modes.T
-        return w
+        return self.state(t)[0]
+
+    def state(self, t: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """w and an estimate of its error at times t (T,) after the piece's start: (T, N) each.
+
+        Each coordinate is summed from its limit or from its beginning, whichever is more precise,
+        and has the sign of its side.
+        """
+        piece, free, exponent = self.piece, self.free, -np.multiply.outer(t, self.rates)
+        decay, fallen = np.exp(exponent), np.expm1(exponent)
+        late = self.unsure + decay @ self.loose.T
+        early = piece.error_w[free] + ROUNDING * np.abs(piece.w[free]) - fallen @ self.loose.T
+        from_limit = self.limit[free] + decay @ self.modes.T
+        from_start = piece.w[free] + fallen @ self.modes.T
+        w, error = np.tile(self.limit, (len(t), 1)), np.zeros((len(t), len(piece.w)))
+        w[:, free] = np.where(early < late, from_start, from_limit)
+        error[:, free] = np.minimum(early, late)
+        kinked, up = self.kinked, piece.side
+        w[:, kinked & up] = np.maximum(w[:, kinked & up], 0.0)
+        w[:, kinked & ~up] = np.minimum(w[:, kinked & ~up], 0.0)
+        return w, error
 
     def residuals(self, t: float) -> tuple[np.ndarray, np.ndarray]:
-        """r and its rounding error t after the piece's start: (N + S,) each."""
+        """r and an estimate of its error t after the piece's start: (N + S,) each.
+
+        The error is at most that at the piece's start and the rounding since then, and at most
+        that of the limit and what is left of the waves' errors.
+        """
         decay = np.exp(-self.rates * t)
-        return self.r + self.waves @ decay, ROUNDING * (np.abs(self.r) + np.abs(self.waves) @ decay)
+        sizes = np.abs(self.r) + np.abs(self.waves) @ decay
+        error = np.minimum(self.piece.error, self.unsure_r + self.loose_waves @ decay)
+        return self.r + self.waves @ decay, error + ROUNDING * sizes
 
 
 def singular(A: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -71,7 +71,7 @@ def test_events_of_the_recorded_runs(name, until):
         np.testing.assert_allclose([event.time for event in flow.events], [event[0] for event in wanted], rtol=0, atol=atol)
     np.testing.assert_allclose(flow.at([until])[0], state, rtol=0, atol=1e-10)
     np.testing.assert_allclose(flow.limit, sheaf.forward(x)[0], rtol=0, atol=1e-12)
-    assert flow.settled and flow.settled_from == flow.events[-1].time and flow.eigendecompositions == len(flow.events) + 1
+    assert flow.settled and flow.settled_from == flow.events[-1].time and flow.decompositions == len(flow.events) + 1
     assert {unit: len(intervals) for unit, intervals in flow.slides.items()} == {"2x4x1": {"z1[0]": 1}, "fig6": {}, "2x6x4x4x1": {"z3[0]": 1}}[name]
 
 
