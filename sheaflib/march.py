@@ -19,6 +19,10 @@ import numpy as np
 EPS, TINY = np.finfo(float).eps, np.finfo(float).tiny
 ORDERS = 16            # a sum whose value and so many derivatives are rounding is zero
 MOST = 100_000         # steps of one march
+PATIENCE = 50          # steps of one march before it takes the trouble of longer ones
+FAST = 100.0           # in units of the step
+STRETCH = 1.2**np.arange(80)
+FACTORIALS = np.cumprod(np.maximum(np.arange(ORDERS + 1.0), 1.0))
 FLAT = 1e-14           # the error of a term, relative to itself, where nothing else is said
 
 
@@ -102,6 +106,12 @@ def first_zero(star, c, rates, *, horizon: float = np.inf, floor=0.0, loose=None
         step = np.where(t + tick < sums.guard, sums.guard - t, safe_step(h, slope, bend))
         step[(h < -level) & (t + tick >= sums.guard)] = 0.0
         first = int(step.argmin())
+        tried = set()
+        while evaluations > PATIENCE and step[first] > tick and first not in tried:
+            tried.add(first)
+            known = max(h[first], 0.0), slope[first] - slope_level[first]
+            step[first] = longer(sums.c[first], sums.loose[first], rates, t, known, step[first])
+            first = int(step.argmin())
         if step[first] <= tick:
             time = float(t + step[first])
             return Zero(int(sums.which[first]), time, doubtful, since, evaluations)
@@ -158,6 +168,31 @@ def safe_step(h, slope, bend):
     root = np.sqrt(slope**2 + 2 * bend * h)
     far, near = np.where(slope > 0, slope + root, 2 * h), np.where(slope > 0, bend, root - slope)
     return np.divide(far, near, out=np.where(far > 0, np.inf, 0.0), where=near > 0)
+
+
+def longer(c, loose, rates, t, known, step) -> float:
+    """A step at least as long as `step`, up to which a sum c (n,) stays positive by its Taylor
+    series from t on.
+
+    B₂ is far above h'' where large terms cancel in h, which makes safe_step short. known: h and a
+    lower bound of h'. The other derivatives are lowered by their errors, and the remainder is
+    bounded by the next B_k. Between τ and τ' > τ the polynomial is at least the sum of its positive
+    terms at τ and of its negative ones at τ'.
+    """
+    terms, level = c * np.exp(-rates * t), loose * np.exp(-rates * t)
+    alive = level + np.abs(terms) > 0
+    terms, level, rates = terms[alive], level[alive], rates[alive]
+    if not (rates * step).max(initial=0.0) < FAST:      # a series of such terms would not help
+        return step
+    k = np.arange(ORDERS + 1)
+    powers = np.power.outer(rates * step, k)                     # of the step as unit of time
+    low = (terms @ powers) * (-1.0)**k - level @ powers
+    low[:2] = known[0], known[1] * step
+    low[ORDERS] = -(np.abs(terms) @ powers[:, ORDERS])
+    low /= FACTORIALS
+    grid = np.power.outer(STRETCH, k)
+    positive = grid[:-1] @ np.maximum(low, 0.0) + grid[1:] @ np.minimum(low, 0.0) > 0
+    return step * STRETCH[len(positive) if positive.all() else positive.argmin()]
 
 
 def rises(c, loose, rates, t) -> float:

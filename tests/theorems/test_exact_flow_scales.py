@@ -145,7 +145,7 @@ def check(case, flow):
     try:
         limit = flow.limit
     except ValueError:
-        assert not flow.settled and ("rounding" in flow.reason or "events" in flow.reason)
+        assert not flow.settled and "rounding" in flow.reason, flow
         return False
     assert_stationary(sheaf, x, pins, limit)
     problem = Pinned(sheaf, x, pins)
@@ -158,12 +158,9 @@ def check(case, flow):
 @settings(max_examples=60)
 @given(case=scaled(pinned=False))
 def test_without_pins_every_limit_is_the_forward_pass(case):
-    """Some with zero biases, whose inactive units decay to 0 for ever, are stopped before it and
-    say so.
-    """
     flow = exact_flow(*case, max_events=100)
-    if check(case, flow):
-        assert_forward_pass(case[0], case[1], flow.limit)
+    assert check(case, flow), flow
+    assert_forward_pass(case[0], case[1], flow.limit)
 
 
 @settings(max_examples=60)
@@ -176,5 +173,42 @@ def test_with_the_output_pinned_every_limit_is_stationary(case):
 @given(case=st.booleans().flatmap(lambda pinned: scaled(pinned, everything=True)))
 def test_scales_of_input_start_and_edges(case):
     flow = exact_flow(*case, max_events=100)
-    if check(case, flow) and not case[3]:
+    arrived = check(case, flow)
+    if not case[3]:
+        assert arrived, flow
         assert_forward_pass(case[0], case[1], flow.limit)
+
+
+@pytest.mark.parametrize("pin", [lambda target: hard("z3", target),
+                                 lambda target: soft("z3", target, gamma=2.0)],
+                         ids=["hard", "soft"])
+def test_of_a_hundred_pinned_flows_at_most_ten_decline(pin):
+    """A flow may say that rounding leaves its limit open; one that always did so would be of no
+    use.
+    """
+    arrived = 0
+    for seed in range(100):
+        rng = np.random.default_rng([1, seed])
+        size = 10**rng.uniform(-2, 2)
+        sheaf, x, start = chain(size, seed, biased=seed % 2 == 1)
+        pins = [pin(sheaf.forward(x)[0, -1:] + 10 * size * rng.standard_normal(1))]
+        arrived += check((sheaf, x, start, pins), exact_flow(sheaf, x, start, pins, max_events=100))
+    assert arrived >= 90
+
+
+@pytest.mark.parametrize("seed", [20, 233, 321, 387, 522, 548, 633, 641, 679])
+@pytest.mark.parametrize("pinned", [False, True])
+def test_a_start_of_any_size_does_not_keep_the_flow_from_its_limit(seed, pinned):
+    """Large starts leave rounding errors that are far above everything later in the flow."""
+    rng = np.random.default_rng(seed)
+    size = 10**rng.uniform(-3, 3)
+    sheaf, x, start = chain(size, rng.integers(2**32), biased=bool(rng.integers(2)))
+    weights = {edge.name: 10**rng.uniform(-4, 4) for edge in sheaf.edges}
+    sheaf, start = NeuralSheaf(sheaf.network, weights), start * 10**rng.uniform(2, 8)
+    x = x * 10**rng.uniform(-8, 8)
+    target = sheaf.forward(x)[0, -1:] + 10 * size * rng.standard_normal(1)
+    pins = [soft("z3", target, gamma=10**rng.uniform(-4, 4))] if pinned else []
+    flow = exact_flow(sheaf, x, start, pins, max_events=100)
+    assert check((sheaf, x, start, pins), flow), flow
+    if not pinned:
+        assert_forward_pass(sheaf, x, flow.limit)
