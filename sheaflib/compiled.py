@@ -57,9 +57,17 @@ class CompiledStepper(Stepper):
         self.gamma[pins.soft_index] = pins.gamma
         self.target[:, pins.soft_index] = pins.soft_value
         self.stiffness = kink_stiffness(sheaf, w.shape[1])
-        self.sizes = sheaf.edge_terms(np.zeros((len(w), sheaf.N)), x)     # of the terms of c
+        self.sizes, self.steepness = np.zeros((len(w), sheaf.N)), np.zeros(w.shape[1])
+        self.memory, self.floor = np.zeros((len(w), 4)), np.zeros(len(w))
+        if self.by_velocity:
+            self._measure()
+
+    def _measure(self) -> None:
+        """Prepare what the engine needs to measure how far a sample is from rest."""
+        sheaf, w = self.sheaf, self.w
+        self.sizes = sheaf.edge_terms(np.zeros((len(w), sheaf.N)), self.x)     # of the terms of c
         self.steepness = _steepness(sheaf, self.rows, self.gamma)
-        self.memory = np.zeros((len(w), 4))
+        self.floor = self.gauge.floor[:, 0]
         self.memory[:, [CEILING, LARGEST]] = np.inf
         constants = np.hstack([self.sizes, np.abs(self.target)]).max(axis=1)
         self.memory[:, CONSTANT] = np.maximum(constants, 1.0 if w.shape[1] > sheaf.N else 0.0)
@@ -90,7 +98,7 @@ class CompiledStepper(Stepper):
             self.w[sample], self.constant[sample], *self.rows, sheaf.row_weights, last, output, self.output_force == "jacobian",
             self.pins.free, self.gamma, self.target[sample], self.dt * self.alpha, n, self.tol,
             self.limit[sample], events, self.implicit, self.stiffness, self.by_velocity, self.bar,
-            self.gauge.floor[sample, 0], self.sizes[sample], self.steepness, self.memory[sample])
+            self.floor[sample], self.sizes[sample], self.steepness, self.memory[sample])
         step, row = events[:count].T
         switches = np.stack([self.steps[sample] + step, np.full(count, sample), self.unit[row]], axis=1)
         self.steps[sample] += done
@@ -133,10 +141,11 @@ def _steepness(sheaf: NeuralSheaf, rows, gamma) -> np.ndarray:
     """
     kind, slope, indptr, indices, entries = rows
     each = np.repeat(np.where(kind == RELU, np.maximum(1.0, np.abs(slope)), 1.0), np.diff(indptr))
-    sizes = sparse.csr_array((np.abs(entries) * each, indices, indptr), shape=(sheaf.N, sheaf.N))
+    row = np.repeat(np.arange(sheaf.N), np.diff(indptr))
+    sizes = np.abs(entries) * each
     steepness, weights = 2 * gamma, sheaf.row_weights[:len(gamma)]
-    stress = weights[:sheaf.N] * (2 + sizes.sum(axis=1))
-    steepness[:sheaf.N] += stress + sizes.T @ stress
+    stress = weights[:sheaf.N] * (2 + np.bincount(row, sizes, sheaf.N))
+    steepness[:sheaf.N] += stress + np.bincount(indices, sizes * stress[row], sheaf.N)
     if len(gamma) > sheaf.N:
         steepness[sheaf.N:] += 2 * weights[sheaf.N:]
         steepness[sheaf.layout[sheaf.network.nodes[-1].name]] += 2 * weights[sheaf.N:].sum()

@@ -29,16 +29,18 @@ class Stepper:
 
     A subclass takes the steps in `advance`, and `name` says which; `any_step`: whether it is stable
     for every dt, `steps_in_time`: whether it has one, `holds_corners`: whether a z_j = 0 that both
-    sides push back to stays where it is. A sample stops moving once it has `arrived` (B,), by the
-    rule `rest`: "velocity", its `Gauge.unrest` is at most `bar`, tol or what rounding leaves;
-    "step", max|Δ| < tol. With tol 0 none ever does. It also stops when it is `stuck` (B,): not at
-    rest by its velocity, and no later step would change it.
+    sides push back to stays where it is, `ends_exactly`: whether it solves for the point of rest
+    once the rule holds, which a start within rounding of it does not need. A sample stops moving
+    once it has `arrived` (B,), by the rule `rest`: "velocity", its `Gauge.unrest` is at most `bar`,
+    tol or what rounding leaves; "step", max|Δ| < tol. With tol 0 none ever does. It also stops when
+    it is `stuck` (B,): not at rest by its velocity, and no later step would change it.
     """
 
     name = "euler"
     any_step = False
     steps_in_time = True
     holds_corners = False
+    ends_exactly = False
     default_dt = None              # None: from the bound of λ_max
 
     def __init__(self, sheaf: NeuralSheaf, x, w, dt: float, alpha: float, pins: ResolvedPins,
@@ -49,12 +51,13 @@ class Stepper:
         self.steps = np.zeros(len(w), dtype=np.int64)
         self.change = np.full(len(w), np.inf)
         self.by_velocity, self.bar = rest == "velocity" and tol > 0, max(tol, ROUNDING)
-        self.gauge = Gauge(sheaf, x, self.w, pins, output_force, self.holds_corners)
         self.arrived, self.stuck = np.zeros((2, len(w)), dtype=bool)
+        pattern = sheaf.pattern(self.w, x)
         if self.by_velocity:
-            self.arrived = self.gauge.unrest(self.w) <= self.bar
+            self.gauge = Gauge(sheaf, x, self.w, pins, output_force, self.holds_corners, pattern)
+            self.arrived = self.gauge.first <= (ROUNDING if self.ends_exactly else self.bar)
         self.active = ~self.arrived
-        self.limit = energy_limit(sheaf, self.w, x, pins, output_force)
+        self.limit = energy_limit(sheaf, self.w, x, pins, output_force, pattern)
 
     def settle(self, rows) -> None:
         """Of the samples `rows`, those that have arrived or are stuck stop moving."""
@@ -207,8 +210,10 @@ def flow_energy(sheaf: NeuralSheaf, w, x, pins: ResolvedPins, output_force: str)
     return sheaf.energy(w[:, :sheaf.N], x) + springs + sheaf.edge_weights["output"] * cross_entropy
 
 
-def energy_limit(sheaf: NeuralSheaf, w, x, pins: ResolvedPins, output_force: str) -> np.ndarray:
-    """The energy above which a flow has run away, (B,): twice its value at the start.
+def energy_limit(sheaf: NeuralSheaf, w, x, pins: ResolvedPins, output_force: str,
+                 pattern: np.ndarray) -> np.ndarray:
+    """The energy above which a flow from w, of this pattern, has run away, (B,): twice its value at
+    the start.
 
     Twice, because crossing a kink may lift V by O(dt²) for a step; a little more, because at rest V
     is rounding: as if every edge were off by 1e-9 of the terms that it is a sum of. The "identity"
@@ -218,7 +223,7 @@ def energy_limit(sheaf: NeuralSheaf, w, x, pins: ResolvedPins, output_force: str
     energy = flow_energy(sheaf, w, x, pins, output_force)
     with np.errstate(over="ignore", invalid="ignore"):
         stretched = np.abs(w[:, pins.soft_index]) + np.abs(pins.soft_value)
-        edges = (sheaf.row_weights[:w.shape[1]] * sheaf.edge_terms(w, x)**2).sum(axis=1)
+        edges = (sheaf.row_weights[:w.shape[1]] * sheaf.edge_terms(w, x, pattern)**2).sum(axis=1)
         scale = 0.5 * (edges + (pins.gamma * stretched**2).sum(axis=1))
     limit = energy + np.abs(energy) + NOISE**2 * scale
     if w.shape[1] == sheaf.N or output_force == "jacobian":

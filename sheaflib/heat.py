@@ -96,9 +96,11 @@ def heat(sheaf: NeuralSheaf, x, start, dt: float | None = None, alpha: float = 1
     dt and the scale of the numbers: |∂V/∂w_i| ≤ tol·T_i in every coordinate i, T_i being the sizes
     of the terms that ∂V/∂w_i is a sum of (`NeuralSheaf.gradient_terms`, and γ(|w_i| + |v*_i|) of a
     spring). Clamped coordinates are at rest, and so is a z_j = 0 that both sides push back to,
-    where the stepper holds it. tol counts as 64 ε = 1.4e-14 at least; terms that all tend to 0 are
-    done below (64 ε)² of the largest at the start. "step": max|Δ| < tol, the paper's rule, which a
-    small dt meets anywhere. stepper: "euler" (explicit, as in the paper), "prox-euler" (the flow's
+    where the stepper holds it. tol counts as 256 ε = 5.7e-14 at least; terms that all tend to 0 are
+    done below (256 ε)² of the largest at the start. This bounds the gradient; the error of w it
+    bounds only up to the condition number of the sheaf Laplacian L, about tol·κ(L) of the layer's
+    size. "implicit-euler" and "minimising-movements" solve for the point of rest once it holds.
+    "step": max|Δ| < tol, the paper's rule, which a small dt meets anywhere. stepper: "euler" (explicit, as in the paper), "prox-euler" (the flow's
     limit points too, but holds a sliding z_j = 0 exactly where Euler chatters; first order, stable
     for every dt that Euler is), both compiled where possible; "implicit-euler",
     "minimising-movements" and "chebyshev" (`steppers`: any dt, "chebyshev" has none; after the

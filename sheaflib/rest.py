@@ -9,6 +9,7 @@ terms, T = |δ|ᵀ diag(w_e)(|δ||w| + |c|) + γ(|w| + |v*|).
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cached_property
 
 import numpy as np
 
@@ -19,7 +20,7 @@ from sheaflib.selection import ReLU
 from sheaflib.sheaf import NeuralSheaf
 
 RULES = ("velocity", "step")
-ROUNDING = 64 * np.finfo(float).eps
+ROUNDING = 256 * np.finfo(float).eps
 SLACK = 1 + 1e-9       # bounds that save work are raised by this: their rounding decides nothing
 
 
@@ -66,23 +67,34 @@ class Gauge:
     """Measures how far the samples of a flow are from rest, and saves the terms where a bound of
     them tells enough.
 
-    corners: whether a z_j = 0 that both sides push back to is at rest (a stepper holds it there,
-    but Euler does not). What tends to 0 with all its terms has no size of its own: a velocity below
-    (64 ε)² times the largest terms at the start w counts as none.
+    pattern: that of the start w. corners: whether a z_j = 0 that both sides push back to is at rest
+    (a stepper holds it there, but Euler does not). What tends to 0 with all its terms has no size
+    of its own: a velocity below ROUNDING² = (256 ε)² times the largest terms at the start w counts
+    as none. `first` (B,) is the unrest there.
     """
 
     def __init__(self, sheaf: NeuralSheaf, x, w, pins: ResolvedPins, output_force: str,
-                 corners: bool):
+                 corners: bool, pattern: np.ndarray):
         self.sheaf, self.x, self.pins = sheaf, x, pins
         self.output_force, self.corners = output_force, corners
-        self.relus = units(sheaf, lambda operation: isinstance(operation, ReLU))
-        self.steeper = units(sheaf, lambda operation: operation.norm == 1)       # where active
-        self.pattern = sheaf.pattern(w, x)
-        with np.errstate(over="ignore", invalid="ignore"):
-            largest = terms(sheaf, w, x, pins, self.pattern).max(axis=1, keepdims=True)
-            self.most = self._most(w, slice(None), self.pattern)
-        self.floor = np.where(np.isfinite(largest), ROUNDING**2 * largest, 0.0)
-        self.sizes = self._sizes(w)
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            sizes = terms(sheaf, w, x, pins, pattern)
+            largest = sizes.max(axis=1, keepdims=True)
+            self.floor = np.where(np.isfinite(largest), ROUNDING**2 * largest, 0.0)
+            self.first = self._unrest(w, slice(None), pattern, sizes)
+        # what `resting` remembers; no terms are known at first, and ∞ bounds them
+        self.sizes, self.most = self._sizes(w), np.full(w.shape, np.inf)
+        self.pattern = pattern.copy()
+
+    @cached_property
+    def relus(self) -> np.ndarray:
+        """Which units are ReLUs: (M,) of bool."""
+        return units(self.sheaf, lambda operation: isinstance(operation, ReLU))
+
+    @cached_property
+    def steeper(self) -> np.ndarray:
+        """Which units are steepest where they are active: (M,) of bool."""
+        return units(self.sheaf, lambda operation: operation.norm == 1)
 
     def resting(self, w: np.ndarray, f: np.ndarray, pattern: np.ndarray, rows: np.ndarray,
                 bar: float) -> np.ndarray:
@@ -118,19 +130,23 @@ class Gauge:
         """The largest |∂V/∂w_i|/T_i over the coordinates that are not clamped, (B,); w holds the
         samples `rows`.
         """
-        sheaf, x, pins, floor = self.sheaf, self.x[rows], of_rows(self.pins, rows), self.floor[rows]
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            pattern = sheaf.pattern(w, x)
-            f = force(sheaf, w, x, pins, pattern, self.output_force)
-            sizes = terms(sheaf, w, x, pins, pattern)
-            off = relative(np.abs(f), sizes, floor)
-            zero = w == 0
-            if self.corners and zero.any():
-                left = left_pattern(sheaf, w, x)
-                f_left = force(sheaf, w, x, pins, left, self.output_force)
-                sides = (relative(np.maximum(f, 0), sizes, floor),
-                         relative(np.maximum(-f_left, 0), terms(sheaf, w, x, pins, left), floor))
-                off = np.where(zero, np.maximum(*sides), off)
+            pattern = self.sheaf.pattern(w, self.x[rows])
+            sizes = terms(self.sheaf, w, self.x[rows], of_rows(self.pins, rows), pattern)
+            return self._unrest(w, rows, pattern, sizes)
+
+    def _unrest(self, w, rows, pattern, sizes) -> np.ndarray:
+        """`unrest`, the pattern of w and the terms there being known."""
+        sheaf, x, pins, floor = self.sheaf, self.x[rows], of_rows(self.pins, rows), self.floor[rows]
+        f = force(sheaf, w, x, pins, pattern, self.output_force)
+        off = relative(np.abs(f), sizes, floor)
+        zero = w == 0
+        if self.corners and zero.any():
+            left = left_pattern(sheaf, w, x)
+            f_left = force(sheaf, w, x, pins, left, self.output_force)
+            sides = (relative(np.maximum(f, 0), sizes, floor),
+                     relative(np.maximum(-f_left, 0), terms(sheaf, w, x, pins, left), floor))
+            off = np.where(zero, np.maximum(*sides), off)
         return np.where(pins.free, off, 0.0).max(axis=1)
 
     def _sizes(self, w) -> np.ndarray:

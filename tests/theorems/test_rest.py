@@ -116,6 +116,22 @@ def test_the_implicit_steps_of_a_tiny_dt_do_not_arrive_either():
     assert run.reason.startswith("a step changes nothing: no coordinate moves after ")
 
 
+@pytest.mark.parametrize("stepper, dt", [("implicit-euler", 1e5), ("minimising-movements", None)])
+@pytest.mark.parametrize("tol", [1e-12, 1e-3])
+@pytest.mark.parametrize("seed", range(4))
+def test_implicit_steppers_end_in_an_exact_solve(stepper, dt, tol, seed):
+    """Whatever tol: on stiff networks, where tol leaves w free by tol·κ(L), they end within what
+    256 ε leaves free, as the solver does.
+    """
+    rng = np.random.default_rng(seed)
+    weights = [10 * rng.standard_normal((m, n)) for n, m in zip((2, 5, 4), (5, 4, 1))]
+    sheaf = NeuralSheaf(Network.mlp(weights, [rng.standard_normal(m) for m in (5, 4, 1)]))
+    x, start = rng.standard_normal((2, 2)), 3 * rng.standard_normal((2, sheaf.N))
+    run = relax(sheaf, x, start, dt=dt, stepper=stepper, tol=tol)
+    assert run.history.arrived.all()
+    assert (off(sheaf, x, run.cochain) <= farthest(sheaf, x, run.cochain, 256 * EPS)).all()
+
+
 def test_minimising_movements_outgrow_a_tiny_dt():
     sheaf, x, start = net(3)
     run = relax(sheaf, x, start, stepper="minimising-movements", dt=1e-18)
