@@ -100,7 +100,8 @@ def heat(sheaf: NeuralSheaf, x, start, dt: float | None = None, alpha: float = 1
     done below (256 ε)² of the largest at the start. This bounds the gradient; the error of w it
     bounds only up to the condition number of the sheaf Laplacian L, about tol·κ(L) of the layer's
     size. "implicit-euler" and "minimising-movements" solve for the point of rest once it holds.
-    "step": max|Δ| < tol, the paper's rule, which a small dt meets anywhere. stepper: "euler" (explicit, as in the paper), "prox-euler" (the flow's
+    "step": max|Δ| < tol, the paper's rule, which a small dt meets anywhere.
+    stepper: "euler" (explicit, as in the paper), "prox-euler" (the flow's
     limit points too, but holds a sliding z_j = 0 exactly where Euler chatters; first order, stable
     for every dt that Euler is), both compiled where possible; "implicit-euler",
     "minimising-movements" and "chebyshev" (`steppers`: any dt, "chebyshev" has none; after the
