@@ -101,9 +101,10 @@ class Quadratics:
         least = minimum(A, self.b, free, piece.w)
         U, sigma, V = singular(A[:, free])
         sizes, U_sizes, V_sizes = np.abs(A), np.abs(U), np.abs(V)
-        # What of piece.r lies across the range of A, other than least.r, is rounding: it would stay.
+        # What of piece.r lies across the range of A, other than least.r, is rounding: dropped.
         by_w, by_r = V.T @ (piece.w - least.w)[free], U.T @ (piece.r - least.r) / sigma
-        error_w = ROUNDING * (norm(piece.w[free]) + norm(least.w[free])) + piece.error_w[free] @ V_sizes
+        error_w = ROUNDING * (norm(piece.w[free]) + norm(least.w[free]))
+        error_w = error_w + piece.error_w[free] @ V_sizes
         error_r = (ROUNDING * (norm(piece.r) + norm(least.r)) + piece.error @ U_sizes) / sigma
         terms = ROUNDING * (sizes @ np.abs(least.w) + np.abs(self.b))
         turn = ROUNDING * (np.abs(least.r) @ sizes[:, free]) @ V_sizes / sigma
@@ -116,7 +117,7 @@ class Quadratics:
             limit=least.w, free=free, modes=V * np.where(error_w <= error_r, by_w, by_r),
             rates=self.alpha * sigma**2, loose=V_sizes * np.minimum(error_w, error_r),
             unsure=V_sizes @ ((terms @ U_sizes + turn) / sigma),
-            r=least.r, waves=U * (sigma * by_r), loose_waves=U_sizes * (sigma * error_r),
+            r=least.r, waves=U * (sigma * by_r), basis=U, loose_waves=U_sizes * (sigma * error_r),
             unsure_r=normal @ (normal.T @ terms) + U_sizes @ turn, loss=ROUNDING * np.sum(loss),
             kinked=kinked, piece=piece)
 
@@ -135,8 +136,9 @@ class Decay:
     loose (n, n) and loose_waves: estimates of the errors of modes and waves. unsure (n,) and
     unsure_r (N + S,): about how far limit and r, which do not depend on r at the piece's start,
     move when the data change in their last digits. loss: by which part of itself the smallest
-    singular value may change then; of order 1, it is lost. kinked (N,) of bool:
-    which coordinates have a side. piece: where it starts.
+    singular value may change then; of order 1, it is lost. basis (N + S, n):
+    the singular vectors that the waves are multiples of. kinked (N,) of bool: which coordinates
+    have a side. piece: where it starts.
     """
 
     limit: np.ndarray
@@ -147,6 +149,7 @@ class Decay:
     unsure: np.ndarray
     r: np.ndarray
     waves: np.ndarray
+    basis: np.ndarray
     loose_waves: np.ndarray
     unsure_r: np.ndarray
     loss: float
@@ -180,12 +183,14 @@ class Decay:
     def residuals(self, t: float) -> tuple[np.ndarray, np.ndarray]:
         """r and an estimate of its error t after the piece's start: (N + S,) each.
 
-        The error is at most that at the piece's start and the rounding since then, and at most
-        that of the limit and what is left of the waves' errors.
+        The flow lets no error grow in norm, but moves it from one coordinate to another: the error
+        at the piece's start decays as r does. That of the limit and the rounding since are added.
         """
         decay = np.exp(-self.rates * t)
         sizes = np.abs(self.r) + np.abs(self.waves) @ decay
-        error = np.minimum(self.piece.error, self.unsure_r + self.loose_waves @ decay)
+        carried = np.abs((self.basis * decay) @ self.basis.T) @ self.piece.error
+        summed = (norm(self.piece.r) + norm(self.r)) * (np.abs(self.basis) @ decay)
+        error = self.unsure_r + np.minimum(norm(self.piece.error), carried) + ROUNDING * summed
         return self.r + self.waves @ decay, error + ROUNDING * sizes
 
 
