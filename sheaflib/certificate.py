@@ -5,7 +5,8 @@ directions: in each closed cell that touches the point V is a convex quadratic w
 and there is no other one in any of those cells, nor in the product of the charts below, where V is convex.
 
 Every number that is held against zero is judged by the rounding error of its own terms (`NeuralSheaf.gradient_terms`), so that a
-large coordinate elsewhere hides nothing. Where rounding could turn a minimum into none the verdict is "undecided by rounding".
+large coordinate elsewhere hides nothing; and a Newton step to the minimum of the present pieces must be none, so that a stiff
+direction hides no soft one. Where rounding could turn a minimum into none the verdict is "undecided by rounding".
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from sheaflib.affine import Affine
 from sheaflib.frozen import Frozen
 from sheaflib.lanczos import BASIS
 from sheaflib.network import INPUT
+from sheaflib.newton_steps import near_minimum
 from sheaflib.pieces import Pieces, Pinned
 from sheaflib.pins import ResolvedPins
 from sheaflib.rest import ROUNDING
@@ -36,13 +38,15 @@ class Certificate:
     residual (B,): max|∂V/∂w| over the coordinates neither clamped nor at a corner. corner (B, N), and there the slacks Q_− and −Q_+
     (B, N), zero elsewhere: the corner is a minimum where both are ≥ 0. energy_gap (B,): V − V* is at most this, V* the minimum for w's
     pattern with its corners held (other cells may hold lower ones). gradient (B, N): ∂V/∂w, zero where clamped or at a corner, and
-    terms (B, N), the sizes of the terms that it is a sum of: ROUNDING, 64 ε, times them is its rounding error.
+    terms (B, N), the sizes of the terms that it is a sum of: ROUNDING, 256 ε, times them is its rounding error. injected
+    (B, N): the gradient in the injections of the edges.
     """
 
     problem: Pinned
     at: Pieces
     gradient: np.ndarray
     terms: np.ndarray
+    injected: np.ndarray
     energy_gap: np.ndarray
     corner: np.ndarray
     slack_minus: np.ndarray
@@ -70,8 +74,16 @@ class Certificate:
         broken, doubtful = self._kinks(floor)
         stationary = (np.abs(self.gradient) <= floor).all(axis=1) & ~broken.any(axis=1)
         finite = np.isfinite(self.at.energy) & np.isfinite(floor).all(axis=1)
-        found = np.where(doubtful.any(axis=1), UNDECIDED, MINIMUM)
+        near, known = (np.ones_like(finite), np.ones_like(finite)) if tol > ROUNDING else self._near
+        stationary &= near | ~known
+        found = np.where(doubtful.any(axis=1) | ~known, UNDECIDED, MINIMUM)
         return np.where(finite, np.where(stationary, found, NO_MINIMUM), UNDECIDED)
+
+    @cached_property
+    def _near(self) -> tuple[np.ndarray, np.ndarray]:
+        """Whether the minimum of the pieces is here, and whether that is known, (B,) of bool each."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            return near_minimum(self.problem, self.at, self.injected)[:2]
 
     @property
     def doubtful(self) -> np.ndarray:
@@ -244,7 +256,7 @@ def certify(problem: Pinned, w: np.ndarray) -> Certificate:
         minus, plus, _ = kink_forces(problem, kink, at)
         slack_minus[:, here], slack_plus[:, here] = np.where(corner[:, here], (minus, -plus), 0)
     gap = 0.5 * (injected**2 / problem.weights).sum(axis=1)
-    return Certificate(problem, at, problem.slope(at), problem.gradient_terms(at), gap, corner, slack_minus, slack_plus)
+    return Certificate(problem, at, problem.slope(at), problem.gradient_terms(at), injected, gap, corner, slack_minus, slack_plus)
 
 
 def kink_forces(problem: Pinned, kink, at: Pieces) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -91,7 +91,7 @@ def currents(sheaf: NeuralSheaf, x, y) -> Currents:
     """Close the circuit for inputs x (B, n_0) and labels y (B, n_out): one backward substitution an output for ρ, then Ohm's law.
 
     ValueError for labels that do not fit the output (`objective.check_labels`). Range: pull and
-    currents are exact for weights, inputs, labels and edge weights that differ by a relative 1e-12
+    currents are exact for weights, inputs, labels and edge weights that differ by a relative 1e-11
     at most, whatever their scales; ArithmeticError where Newton's method on a sigmoid or softmax
     does not come so far.
 

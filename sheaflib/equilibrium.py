@@ -15,16 +15,15 @@ from functools import cached_property
 from typing import Sequence
 
 import numpy as np
-from scipy.linalg import solve_triangular
 
-from sheaflib.certificate import ROUNDING, UNDECIDED, Certificate, certify
+from sheaflib.certificate import NO_MINIMUM, ROUNDING, UNDECIDED, Certificate, certify
 from sheaflib.checks import batch, positive, whole
 from sheaflib.network import INPUT
+from sheaflib.newton_steps import Step, near_minimum, newton_step
 from sheaflib.pieces import Pieces, Pinned
 from sheaflib.pins import Pin
 from sheaflib.sheaf import NeuralSheaf, check_sheaf
 from sheaflib.solution import Solution, shown
-from sheaflib.substitution import held_backward, held_pass
 
 ARMIJO = 1e-4          # the fraction of the predicted descent that a full step must reach
 FLAT = 0.05            # where the slope along a step has fallen to this part of its start, the line search ends
@@ -34,23 +33,22 @@ SAME = 1e-10           # a kink this near, relative to the terms that z_j is a s
 NEAR = 1e-9            # a gradient this small, relative to the terms of all coordinates, is looked at coordinate by coordinate
 SMALL = 1e-7           # the same, where a label makes V more than quadratic: a gradient above is not yet one that only rounding keeps up
 LARGEST_TOL = 1e-3     # of the terms of a coordinate: beyond, no answer would be one
-STALLS = 6             # full steps on the same pieces, each of which leaves more than half of the gradient, after which nothing is gained
-STIFF = 1e6            # a curvature of V this much above that of the free edges: CG would lose the small ones to rounding
-MOST_ROWS = 1000       # of held edges and springs that are solved for directly
+STALLS = 6             # full steps on the same pieces, after which nothing is gained
 
 
 def equilibrium(sheaf: NeuralSheaf, x, pins: Pin | Sequence[Pin] = (), start=None, *, tol: float = ROUNDING, mode: str = "track",
                 max_iterations: int = MOST) -> Equilibrium:
     """An equilibrium of the pinned sheaf over x (B, n_0), reached from `start` (B, N) (default: the forward pass).
 
-    Every answer that converged is a strict local minimum of V with the pins; which one depends on the start, and it need not be
-    the heat flow's limit: for that use `relax` or `exact_flow`. Of the start only the coordinates without a kink count, and the
+    Every answer that converged with the default tol is a strict local minimum of V with the pins, unless its certificate says that
+    rounding does not let us decide; which one depends on the start, and it need not be the heat flow's limit: for that use `relax` or `exact_flow`. Of the start only the coordinates without a kink count, and the
     sign of those with one. mode "track" leaves a side only where the minimum is a wrong corner; "global" takes the lower of both
     sides in every unit, which finds lower energies more often, and need not find the lowest. A sigmoid or softmax output with a_out
     pinned (hard, whole) adds the cross-entropy ψ(z) − a_outᵀz; otherwise the output edge is left out.
 
     A sample has converged where every coordinate is at rest: |∂V/∂w_i| ≤ tol times the terms that it is a sum of, its own and not those
-    of other coordinates (`NeuralSheaf.gradient_terms`). tol is raised to ROUNDING, 64 ε, below which double precision cannot tell.
+    of other coordinates (`NeuralSheaf.gradient_terms`), and a Newton step would change what no edge carries by more than 1e-10 of the
+    edge's terms. tol is raised to ROUNDING, 256 ε, below which double precision cannot tell.
     The certificate says of each answer whether it is a minimum, none, or undecided by rounding. Weights, inputs and edge weights may
     have any scale at which V is a float64 number; a sample for which it is not, or that rounding keeps from rest, is not `converged`,
     and `reason` says so.
@@ -78,7 +76,7 @@ class Equilibrium(Solution):
     It is a strict local minimum of V, unless the certificate's verdict is that rounding does not let us decide.
 
     iterations, cg and passes (B,): Newton steps, CG steps, and how often every weight was touched, forward or transposed: 2 at the
-    start, 2 an iteration, 2 a step of CG, one a row of a direct step, and 1 or 3 to see whether every coordinate is at rest.
+    start, 2 an iteration, 2 a step of CG, one a row of a direct step, and 1 to 5 to see whether a sample has arrived.
     """
 
     problem: Pinned = field(kw_only=True)
@@ -132,11 +130,14 @@ class Equilibrium(Solution):
         return any((clear[0, kink.here] * clear[1, kink.here] < 0).any() for kink in self.problem.kinks.values())
 
     def __repr__(self):
-        slow, verdict = len(self.converged) - int(self.converged.sum()), self.certificate.verdict
-        doubtful = int((verdict == UNDECIDED).sum())
-        state = f"{slow} of {len(self.converged)} samples not converged" if slow else "strict local minima"
-        if doubtful and not slow:
-            state = f"{doubtful} of {len(verdict)} samples undecided by rounding"
+        verdict = self.certificate.verdict
+        counts = {
+            "not converged": int((~self.converged).sum()),
+            UNDECIDED: int((self.converged & (verdict == UNDECIDED)).sum()),
+            "no minimum to rounding": int((self.converged & (verdict == NO_MINIMUM)).sum()),
+        }
+        told = [f"{n} of {len(verdict)} samples {what}" for what, n in counts.items() if n]
+        state = ", ".join(told) or "strict local minima"
         return (f"Equilibrium({state}, {self.iterations.mean():.1f} iterations, {self.passes.mean():.1f} passes on average, "
                 f"residual {shown(self.residual)})")
 
@@ -172,7 +173,7 @@ def newton(problem: Pinned, w, tol, mode, max_iterations) -> Equilibrium:
     n_batch, active, tol = len(w), np.arange(len(w)), max(tol, ROUNDING)
     w, side = w.copy(), w >= 0
     count = {name: np.zeros(n_batch, dtype=np.int64) for name in ("iterations", "cg", "passes")}
-    converged, lost, stiff, stalls = (np.zeros(n_batch, dtype=kind) for kind in (bool, bool, bool, np.int64))
+    converged, lost, stiff, level, stalls = (np.zeros(n_batch, dtype=kind) for kind in (bool, bool, bool, bool, np.int64))
     before = None
     for _ in range(max_iterations + 1):
         part, settled = problem.rows(active), before is None or before.full
@@ -181,34 +182,40 @@ def newton(problem: Pinned, w, tol, mode, max_iterations) -> Equilibrium:
         size, (edges, springs) = part.size(gradient), part.terms(at)
         count["passes"][active] += 2
         again = np.zeros(len(active), dtype=bool)         # a full step has led to the pieces that it was taken on
+        look = settled & (size <= NEAR * (edges + springs))
         if before is not None:
-            again = before.full & (before.side == at.side).all(axis=1) & (before.held == at.held).all(axis=1)
-            stalled = again & (size > 0.5 * before.size) & ((problem.label is None) | (size <= SMALL * (edges + springs)))
-            stalls[active] = np.where(stalled, stalls[active] + 1, 0)
-            stiff[active] |= stalls[active] > 0
-        near = (size <= NEAR * (edges + springs)) & ~stiff[active]      # a stiff gradient is rounding before its answer is found
-        look = np.flatnonzero(settled & (again | near))
-        if len(look):
-            converged[active[look]], more = part.rows(look).at_rest(at.rows(look), tol)
-            count["passes"][active[look]] += more
+            again = before.full & same_pieces(part, at, before, stiff[active])
+            look |= settled & (again | before.flat)
+        rows = np.flatnonzero(look)
+        if len(rows):
+            converged[active[rows]], more = arrived(part.rows(rows), at.rows(rows), gradient[rows], tol)
+            count["passes"][active[rows]] += more
+        idle = again & ~converged[active]                 # the quadratic was solved, and rounding is what is left
+        if before is not None and problem.label is not None:
+            idle &= (size > 0.5 * before.size) & (size <= SMALL * (edges + springs))
+        stalls[active] = np.where(idle, stalls[active] + 1, 0)
+        stiff[active] |= stalls[active] > 0
         w[active], side[active] = at.w, at.side
         lost[active] = ~np.isfinite(at.energy) | ~np.isfinite(size)
         left = ~(converged | lost | (stalls >= STALLS) | (count["iterations"] >= max_iterations))[active]
         if not left.any():
             break
         active, part, at, size = active[left], part.rows(left), at.rows(left), size[left]
-        accuracy = np.clip(size / edges[left], 1e-12, 0.1)
-        step = newton_step(part, at, gradient[left], accuracy, stiff[active], stalls[active] > 0)
+        relative = np.divide(size, edges[left], out=np.ones_like(size), where=edges[left] > 0)
+        step = newton_step(part, at, gradient[left], np.clip(relative, 1e-12, 0.1), stiff[active], stalls[active] > 1)
         w[active], full = line_search(part, at, step)
-        stiff[active] |= step.stiff | (np.abs(step.slope) <= part.energy_rounding(at))
+        flat = np.abs(step.slope) <= part.energy_rounding(at)
+        stiff[active] |= step.stiff | flat
+        level[active] = flat                              # V is as low as its rounding lets us tell
         count["iterations"][active] += 1
         count["cg"][active] += step.cg
         count["passes"][active] += step.passes
-        before = Before(size, full, at.side, at.held)
+        before = Before(size, full, full & flat, at.side, at.held)
     augmented = w if problem.label is None else np.hstack([w, problem.label])
     doubtful = np.zeros(n_batch, dtype=bool)
     if not converged.all():
-        doubtful = certify(problem, w).doubtful.any(axis=1)
+        certificate = certify(problem, w)
+        doubtful = (certificate.verdict == UNDECIDED) | level & certificate.doubtful.any(axis=1)
     reason = why_not(converged, {
         "where V or its gradient leaves float64": lost,
         "where rounding decides on which side of a kink they rest": doubtful,
@@ -217,6 +224,26 @@ def newton(problem: Pinned, w, tol, mode, max_iterations) -> Equilibrium:
     })
     return Equilibrium(problem.sheaf, problem.x, augmented, problem.sheaf.pattern(w, problem.x), problem.pins, "newton", reason,
                        output_force="identity", problem=problem, mode=mode, tol=tol, converged=converged, **count)
+
+
+def same_pieces(problem: Pinned, at: Pieces, before: Before, stiff: np.ndarray) -> np.ndarray:
+    """Whether the last step has not changed the pieces, (B,); of stiff samples a kink at 0 up to rounding may lie on either side."""
+    other = (before.side != at.side) | (before.held != at.held)
+    rows = np.flatnonzero(other.any(axis=1) & stiff)
+    if len(rows):
+        terms = problem.sheaf.edge_terms(at.w[rows], problem.x[rows], at.pattern[rows])
+        other[rows] &= np.abs(at.w[rows]) > ROUNDING * terms
+    return ~other.any(axis=1)
+
+
+def arrived(problem: Pinned, at: Pieces, gradient, tol: float) -> tuple[np.ndarray, np.ndarray]:
+    """Whether every coordinate is at rest and the minimum of the pieces is here, and the passes that it took to see, (B,) each."""
+    done, passes = problem.at_rest(at, tol)
+    rows = np.flatnonzero(done)
+    if len(rows):
+        done[rows], _, more = near_minimum(problem.rows(rows), at.rows(rows), gradient[rows])
+        passes[rows] += more
+    return done, passes
 
 
 def why_not(converged: np.ndarray, causes: dict[str, np.ndarray]) -> str:
@@ -238,114 +265,14 @@ def sides_where(settled, mode: str):
 
 @dataclass
 class Before:
-    """The size of the last gradient (B,), whether the step after it was a full one, and the pieces it was taken on."""
+    """The size of the last gradient (B,), whether the step after it was a full one, whether that was predicted to lower V by no more
+    than its rounding, and the pieces it was taken on."""
 
     size: np.ndarray
     full: np.ndarray
+    flat: np.ndarray
     side: np.ndarray
     held: np.ndarray
-
-
-@dataclass
-class Step:
-    """A step v (B, N) of the coordinates without a kink, F v, and the slope of V along it (B,).
-
-    cg, passes (B,): steps of CG and passes over the weights that it took; stiff (B,): whether CG met a curvature beyond STIFF.
-    """
-
-    v: np.ndarray
-    image: np.ndarray
-    slope: np.ndarray
-    cg: np.ndarray
-    passes: np.ndarray
-    stiff: np.ndarray
-
-
-def newton_step(problem: Pinned, at: Pieces, gradient, accuracy, stiff, again) -> Step:
-    """The step to the minimum of the present pieces: by CG, and directly where that is `stiff`, (B,), or meets a curvature beyond STIFF.
-
-    again (B,): whether the last direct step has led to where it began, and is to be refined.
-    """
-    step = conjugate_gradient(problem, at, gradient, accuracy, stiff)
-    for i in np.flatnonzero(step.stiff):
-        direct = direct_step(problem.rows([i]), at.rows([i]), gradient[[i]], again[i])
-        if direct is not None:                            # else what CG has found so far, a descent direction too
-            direct.passes += step.passes[i]
-            for name in ("v", "image", "slope", "passes"):
-                getattr(step, name)[i] = getattr(direct, name)[0]
-    return step
-
-
-def direct_step(problem: Pinned, at: Pieces, gradient, refine: bool) -> Step | None:
-    """The step of one sample by a QR decomposition with one row a held edge and spring; None for more than MOST_ROWS of them.
-
-    The minimum over the injections ε of ½‖ε‖²_w + ½‖r + Aε‖²_D, r what the held edges and springs feel without injections, is
-    η = −Bᵀ(I + BBᵀ)⁻¹ρ with η = w^½ε, B = D^½Aw^{-½}, ρ = D^½r. The QR decomposition of [Bᵀ; I] does not mind rows of B of very
-    different sizes, and nothing of the present point is left in r, so that nothing cancels. What rounding of r has left, `refine`
-    takes away: there the step solves (W + AᵀDA) ε = −gradient, by the same decomposition.
-    """
-    sheaf, held, free = problem.sheaf, np.flatnonzero(at.held[0]), ~at.held[0]
-    springs = np.flatnonzero((problem.gamma > 0) & free)
-    index, count = np.concatenate([held, springs]), len(held) + len(springs)
-    if count > MOST_ROWS:
-        return None
-    unit = np.zeros((count, sheaf.N))
-    unit[np.arange(count), index] = np.repeat([-1.0, 1.0], [len(held), len(springs)])
-    pattern, still = np.repeat(at.pattern, count, axis=0), np.repeat(at.held, count, axis=0)
-    rows = held_backward(sheaf, unit, pattern, still)[:, free]
-    base, image = held_pass(sheaf, problem.x, np.zeros_like(at.w), at.w, at.pattern, at.held)
-    felt = np.concatenate([(base - image)[0, held], (base - problem.rest)[0, springs]])
-    size = np.sqrt(np.concatenate([problem.weights[held], problem.gamma[springs]]))
-    root = np.sqrt(problem.weights[free])
-    B = size[:, None] * rows / root
-    if not np.isfinite(B).all():
-        return None
-    Q, R = np.linalg.qr(np.vstack([B.T, np.eye(count)]))
-    Q, change, now = Q[:len(root)], np.zeros_like(at.w), np.where(at.held, 0.0, at.w - at.image)
-    if refine:
-        scaled = gradient[0, free] / root
-        change[0, free] = (Q @ (Q.T @ scaled) - scaled) / root
-    else:
-        change[0, free] = -(Q @ solve_triangular(R, size * felt, trans="T")) / root - now[0, free]
-    w, image = held_pass(sheaf, problem.x, now + change, at.w, at.pattern, at.held)
-    slope = (gradient * change).sum(axis=1)
-    return Step(w - at.w, image - at.image, slope, np.zeros(1, dtype=np.int64), np.array([count + 2]), np.array([True]))
-
-
-def conjugate_gradient(problem: Pinned, at: Pieces, gradient, accuracy, stiff) -> Step:
-    """Solve (W + AᵀDA) ε = −gradient to a relative accuracy (B,), W being the preconditioner.
-
-    Accuracy is measured in energy: what the quadratic may still lose, at most ½|residual|² as its Hessian is W or more, against what
-    it has lost. It ends at a curvature beyond STIFF, where no label is pinned: `direct_step` does better there.
-    """
-    stiff = stiff & (problem.label is None)
-    epsilon, v, image = (np.zeros_like(gradient) for _ in range(3))
-    residual, steps = -gradient, np.zeros(len(gradient), dtype=np.int64)
-    direction = residual / problem.weights
-    size = (residual * direction).sum(axis=1)
-    lost = np.zeros(len(gradient))                        # twice the energy that the quadratic has lost
-    for _ in range(2 * gradient.shape[1] + 10):
-        going = (size > accuracy**2 * lost) & ~stiff
-        if not going.any():
-            break
-        bent, dv, d_image = problem.hessian(at, direction)
-        curvature, least = (direction * bent).sum(axis=1), (problem.weights * direction**2).sum(axis=1)
-        if problem.label is None:
-            stiff |= going & ~(curvature <= STIFF * least)
-        going &= np.isfinite(curvature) & (curvature > 0)
-        step = np.where(going, size / np.where(going, curvature, 1), 0)
-        lost += step * size
-        step = step[:, None]
-        epsilon += step * direction
-        v += step * dv
-        image += step * d_image
-        residual -= step * bent
-        steps += going
-        scaled = residual / problem.weights
-        new = (residual * scaled).sum(axis=1)
-        direction = scaled + np.where(going, new / np.where(size > 0, size, 1), 0)[:, None] * direction
-        size = np.where(going, new, size)
-    return Step(v, image, (gradient * epsilon).sum(axis=1), steps, 2 * steps, stiff)
 
 
 def line_search(problem: Pinned, at: Pieces, step: Step):
@@ -366,7 +293,8 @@ def line_search(problem: Pinned, at: Pieces, step: Step):
         else:
             rate = part.along(start, trial, v[open_], image[open_])
             low[open_], high[open_] = np.where(rate < 0, t[open_], low[open_]), np.where(rate < 0, high[open_], t[open_])
-            left = np.abs(rate) > FLAT * np.abs(slope[open_])
+            higher = trial.energy > at.energy[open_] + slack[open_]       # a slope may fall by much and V rise all the same
+            left = (np.abs(rate) > FLAT * np.abs(slope[open_])) | higher
         open_ = open_[left]
         if not len(open_):
             break

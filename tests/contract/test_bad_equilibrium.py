@@ -135,21 +135,21 @@ class Counting:
 @pytest.mark.parametrize("seed", range(8))
 @pytest.mark.parametrize("mode", MODES)
 def test_passes_are_counted_as_documented(seed, mode):
-    """2 at the start, 2 + 2·CG in each iteration, 1 or 3 for each look at all coordinates; a hidden layer's weights are touched so often.
+    """2 at the start, 2 + 2·CG in each iteration, 1 to 5 for each look at all coordinates; a hidden layer's weights are touched so often.
 
-    A matrix-free map shows no absolute values of its entries, for which its norm stands: two of the three passes are not seen here.
+    Of a look, the passes over the absolute values of a matrix-free map are not seen here.
     """
     p = toy(seed, (2, 5, 4, 1))
     weights = [Counting(node.operation.weight) for node in p.sheaf.network.nodes if isinstance(node.operation, Affine)]
     network = Network.mlp([w.operation for w in weights])
     for weight in weights:
-        assert weight.operation.norm > 0                  # computed once
+        weight.operation.absolute(np.ones((1, weight.operation.n_in)))       # asks for its entries once
         weight.count = 0
     found = equilibrium(NeuralSheaf(network), p.x, p.pins, p.start, mode=mode)
     looks = found.passes[0] - (2 + 2 * found.iterations + 2 * found.cg)[0]
     unseen = found.passes[0] - weights[1].count
-    assert 1 <= looks <= 3 * (found.iterations[0] + 1) and found.iterations[0] > 0
-    assert unseen % 2 == 0 and 0 <= unseen < looks
+    assert 1 <= looks <= 5 * (found.iterations[0] + 1) and found.iterations[0] > 0
+    assert 0 <= unseen < looks
 
 
 def test_too_few_iterations_are_admitted():

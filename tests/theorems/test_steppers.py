@@ -199,7 +199,7 @@ def test_a_start_with_a_out_is_refused(name, output):
 def test_passes_are_what_is_touched(name, seed):
     """By a hidden layer that counts, forward or transposed; two a step with Chebyshev, as Newton says with the implicit ones.
 
-    Where Newton looks at every coordinate's own terms, two passes go over |W|, for which a map without entries has its norm.
+    Where Newton looks at every coordinate's own terms, some passes go over |W|, which are not seen here.
     """
     p, touched = toy(seed, (2, 5, 4, 1)), []
 
@@ -213,7 +213,7 @@ def test_passes_are_what_is_touched(name, seed):
             return e @ weight
 
         operation = Affine.from_maps(apply, adjoint, weight.shape)
-        assert operation.norm > 0                              # computed once
+        operation.absolute(np.ones((1, operation.n_in)))       # asks for its entries once
         return operation
 
     weights = [node.operation.weight for node in p.sheaf.network.nodes if node.operation.kind == "affine"]
@@ -223,7 +223,7 @@ def test_passes_are_what_is_touched(name, seed):
         before, paid = len(touched), flow.passes[0]
         flow.advance(1)
         unseen = (flow.passes[0] - paid) - (len(touched) - before)
-        assert unseen == 0 if name == "chebyshev" else unseen % 2 == 0 and 0 <= unseen < flow.passes[0] - paid
+        assert unseen == 0 if name == "chebyshev" else 0 <= unseen < flow.passes[0] - paid
     assert flow.passes[0] == 10 if name == "chebyshev" else flow.passes[0] >= 4 * 5
     run = relax(p.sheaf, p.x, p.start, pins=p.pins, stepper=name, dt=timed(name, 0.3), max_steps=5, tol=1e-300)
     assert run.history.passes.tolist() == flow.passes.tolist() and run.history.steps.tolist() == [5]
