@@ -13,7 +13,8 @@ from scipy.sparse.linalg import LinearOperator, svds
 from sheaflib.checks import read_only, real_array, sparse_matrix, whole
 from sheaflib.operations import NO_PATTERN, Operation
 
-ENTRIES = 2**22        # of a matrix-free map: up to so many are asked for where their absolute values are needed
+# of a matrix-free map: up to so many are asked for where their absolute values are needed
+ENTRIES = 2**22
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +80,8 @@ class Affine(Operation):
         return self._absolute_product(e, transposed=True)
 
     def _absolute_product(self, v: np.ndarray, transposed: bool) -> np.ndarray:
-        """|W| v, or |W|ᵀ v; of a matrix-free W beyond ENTRIES the bound ‖W‖₂ ‖v‖₂ in every coordinate."""
+        """|W| v, or |W|ᵀ v; of a matrix-free W beyond ENTRIES the bound ‖W‖₂ ‖v‖₂ in every
+        coordinate."""
         if self._sizes is None:
             bound = self.norm * np.linalg.norm(v, axis=1, keepdims=True)
             return np.repeat(bound, self.n_in if transposed else self.n_out, axis=1)
@@ -89,10 +91,13 @@ class Affine(Operation):
 
     @cached_property
     def _sizes(self) -> np.ndarray | sparse.csr_array:
-        """|W|, entry by entry; None for a matrix-free W that is too large to ask for its entries."""
+        """|W|, entry by entry; None for a matrix-free W that is too large to ask for its
+        entries."""
         if not isinstance(self.weight, LinearOperator):
             return np.abs(self.weight)
-        return np.abs(self.weight @ np.eye(self.n_in)) if self.n_in * self.n_out <= ENTRIES else None
+        return (
+            np.abs(self.weight @ np.eye(self.n_in)) if self.n_in * self.n_out <= ENTRIES else None
+        )
 
     def triplets(self, s=NO_PATTERN):
         if isinstance(self.weight, np.ndarray):

@@ -4,9 +4,12 @@ At a point where every free coordinate has no gradient and every corner z_j = 0 
 directions: in each closed cell that touches the point V is a convex quadratic with L ≻ 0. So the point is a strict local minimum,
 and there is no other one in any of those cells, nor in the product of the charts below, where V is convex.
 
-Every number that is held against zero is judged by the rounding error of its own terms (`NeuralSheaf.gradient_terms`), so that a
-large coordinate elsewhere hides nothing; and a Newton step to the minimum of the present pieces must be none, so that a stiff
-direction hides no soft one. Where rounding could turn a minimum into none the verdict is "undecided by rounding".
+Every number that is held against zero is judged by the rounding error of its own terms
+(`NeuralSheaf.gradient_terms`), so that a
+large coordinate elsewhere hides nothing; and a Newton step to the minimum of the present pieces
+must be none, so that a stiff
+direction hides no soft one. Where rounding could turn a minimum into none the verdict is "undecided
+by rounding".
 """
 
 from __future__ import annotations
@@ -37,8 +40,10 @@ class Certificate:
 
     residual (B,): max|∂V/∂w| over the coordinates neither clamped nor at a corner. corner (B, N), and there the slacks Q_− and −Q_+
     (B, N), zero elsewhere: the corner is a minimum where both are ≥ 0. energy_gap (B,): V − V* is at most this, V* the minimum for w's
-    pattern with its corners held (other cells may hold lower ones). gradient (B, N): ∂V/∂w, zero where clamped or at a corner, and
-    terms (B, N), the sizes of the terms that it is a sum of: ROUNDING, 256 ε, times them is its rounding error. injected
+    pattern with its corners held (other cells may hold lower ones). gradient (B, N): ∂V/∂w, zero
+    where clamped or at a corner, and
+    terms (B, N), the sizes of the terms that it is a sum of: ROUNDING, 256 ε, times them is its
+    rounding error. injected
     (B, N): the gradient in the injections of the edges.
     """
 
@@ -58,18 +63,21 @@ class Certificate:
 
     @property
     def verdict(self) -> np.ndarray:
-        """"minimum", a strict local one; "no minimum"; or "undecided by rounding", for each sample: (B,) of text."""
+        """"minimum", a strict local one; "no minimum"; or "undecided by rounding", for each sample:
+        (B,) of text."""
         return self.judge(ROUNDING)
 
     def minimum(self, tol: float = 0.0) -> np.ndarray:
-        """Whether w is a strict local minimum, (B,) of bool; False where it is none or rounding does not let us decide.
+        """Whether w is a strict local minimum, (B,) of bool; False where it is none or rounding
+        does not let us decide.
 
         tol: where it is above ROUNDING, |∂V/∂w_i| counts as zero up to tol times its own terms.
         """
         return self.judge(max(tol, ROUNDING)) == MINIMUM
 
     def judge(self, tol: float) -> np.ndarray:
-        """The verdict where a gradient counts as zero up to tol times its own terms: (B,) of text."""
+        """The verdict where a gradient counts as zero up to tol times its own terms: (B,) of
+        text."""
         floor = np.where(self.problem.clamped, 0.0, tol * self.terms)
         broken, doubtful = self._kinks(floor)
         stationary = (np.abs(self.gradient) <= floor).all(axis=1) & ~broken.any(axis=1)
@@ -81,7 +89,8 @@ class Certificate:
 
     @cached_property
     def _near(self) -> tuple[np.ndarray, np.ndarray]:
-        """Whether the minimum of the pieces is here, and whether that is known, (B,) of bool each."""
+        """Whether the minimum of the pieces is here, and whether that is known, (B,) of bool
+        each."""
         with np.errstate(over="ignore", invalid="ignore"):
             return near_minimum(self.problem, self.at, self.injected)[:2]
 
@@ -91,17 +100,21 @@ class Certificate:
         return self._kinks(np.where(self.problem.clamped, 0.0, ROUNDING * self.terms))[1]
 
     def _kinks(self, floor: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Which coordinates are free kinks at no minimum, and for which rounding decides whether they are, (B, N) of bool each."""
+        """Which coordinates are free kinks at no minimum, and for which rounding decides whether
+        they are, (B, N) of bool each."""
         broken, doubtful = np.zeros((2, *floor.shape), dtype=bool)
         for kink in self.problem.kinks.values():
             broken[:, kink.here], doubtful[:, kink.here] = self._stalk(kink, floor)
         return broken, doubtful
 
     def _stalk(self, kink, floor: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """`_kinks` for the units of one stalk, (B, n) of bool each; floor (B, N): the rounding error of the gradient.
+        """`_kinks` for the units of one stalk, (B, n) of bool each; floor (B, N): the rounding
+        error of the gradient.
 
-        The rounding error of Q_± is that of its terms, and that of the coordinates a_r that it reads, which are at rest up to theirs.
-        A kink at which both forces may vanish may be a maximum; one that is pushed back from one side for certain is none.
+        The rounding error of Q_± is that of its terms, and that of the coordinates a_r that it
+        reads, which are at rest up to theirs.
+        A kink at which both forces may vanish may be a maximum; one that is pushed back from one
+        side for certain is none.
         """
         problem, here, z = self.problem, kink.here, self.at.w[:, kink.here]
         minus, plus, size = kink_forces(problem, kink, self.at)
@@ -110,7 +123,9 @@ class Certificate:
         broken = zero & ((minus < -error) | (plus > error))
         back_from_left, back_from_right = minus >= error, plus <= -error
         at_corner = (back_from_left & (plus <= error)) | (back_from_right & (minus >= -error))
-        on_its_side = np.where(z > 0, (plus >= error) | back_from_left, (minus <= -error) | back_from_right)
+        on_its_side = np.where(
+            z > 0, (plus >= error) | back_from_left, (minus <= -error) | back_from_right
+        )
         return free & broken, free & ~np.where(zero, at_corner | broken, on_its_side)
 
     @cached_property
@@ -122,7 +137,8 @@ class Certificate:
 
     @cached_property
     def distance(self) -> np.ndarray:
-        """|w − w*|₂ is at most |∂V/∂w|₂/λ₁, w* the minimum for this pattern with these corners held: (B,).
+        """|w − w*|₂ is at most |∂V/∂w|₂/λ₁, w* the minimum for this pattern with these corners
+        held: (B,).
 
         The rounding error of the gradient is part of it.
         """
@@ -144,7 +160,8 @@ class Certificate:
 
     @cached_property
     def pattern_certified(self) -> np.ndarray:
-        """Whether the exact minimum w* has this pattern and these corners, distance < margin: (B,) of bool."""
+        """Whether the exact minimum w* has this pattern and these corners, distance < margin: (B,)
+        of bool."""
         return self.distance < self.margin
 
     @cached_property
@@ -205,17 +222,22 @@ class Certificate:
         """(L⁻¹)_cc of sample i with its corners counted inactive, 0 where clamped: (N,)."""
         problem = self.problem
         inactive = problem.sheaf.pattern(np.where(self.corner, -1.0, self.at.w)[[i]], problem.x[[i]])[0]
-        frozen = Frozen(problem.sheaf, inactive, holding(problem, i, np.zeros_like(problem.clamped)))
+        frozen = Frozen(
+            problem.sheaf, inactive, holding(problem, i, np.zeros_like(problem.clamped))
+        )
         give = np.zeros(problem.sheaf.N)
-        give[~problem.clamped] = (frozen.stresses()[0]**2).sum(axis=1)        # |A L⁻¹e_c|², and L = AᵀA
+        # |A L⁻¹e_c|², and L = AᵀA
+        give[~problem.clamped] = (frozen.stresses()[0]**2).sum(axis=1)
         return give
 
     def __repr__(self):
         verdict = self.verdict
         undecided = int((verdict == UNDECIDED).sum())
-        return (f"Certificate({int((verdict == MINIMUM).sum())} of {len(verdict)} strict local minima, "
-                f"{f'{undecided} undecided by rounding, ' if undecided else ''}{int(self.pattern_certified.sum())} patterns "
-                f"certified, {int(self.corner.any(axis=1).sum())} samples with corners, V − V* {shown(self.energy_gap.max())})")
+        return (
+            f"Certificate({int((verdict == MINIMUM).sum())} of {len(verdict)} strict local minima, "
+            f"{f'{undecided} undecided by rounding, ' if undecided else ''}{int(self.pattern_certified.sum())} patterns "
+            f"certified, {int(self.corner.any(axis=1).sum())} samples with corners, V − V* {shown(self.energy_gap.max())})"
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -241,7 +263,8 @@ class Basin:
         return inside
 
 
-@np.errstate(over="ignore", invalid="ignore")            # V beyond float64 leaves the verdict undecided
+# V beyond float64 leaves the verdict undecided
+@np.errstate(over="ignore", invalid="ignore")
 def certify(problem: Pinned, w: np.ndarray) -> Certificate:
     """The certificate of a cochain (B, N) with its pins imposed; a kink lies at its corner where z_j = 0 exactly."""
     sheaf, held = problem.sheaf, np.broadcast_to(problem.clamped, w.shape).copy()
@@ -256,15 +279,28 @@ def certify(problem: Pinned, w: np.ndarray) -> Certificate:
         minus, plus, _ = kink_forces(problem, kink, at)
         slack_minus[:, here], slack_plus[:, here] = np.where(corner[:, here], (minus, -plus), 0)
     gap = 0.5 * (injected**2 / problem.weights).sum(axis=1)
-    return Certificate(problem, at, problem.slope(at), problem.gradient_terms(at), injected, gap, corner, slack_minus, slack_plus)
+    return Certificate(
+        problem,
+        at,
+        problem.slope(at),
+        problem.gradient_terms(at),
+        injected,
+        gap,
+        corner,
+        slack_minus,
+        slack_plus,
+    )
 
 
 def kink_forces(problem: Pinned, kink, at: Pieces) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Q_− and Q_+ of the units of one stalk, and the size of the terms that they are sums of: (B, n) each."""
+    """Q_− and Q_+ of the units of one stalk, and the size of the terms that they are sums of: (B,
+    n) each."""
     here = kink.here
     spring = problem.gamma[here] * problem.rest[:, here]
     minus, plus = kink.forces(at.image[:, here], at.w, spring)
-    size = kink.weight * (problem.sheaf.edge_terms(at.w, problem.x, at.pattern)[:, here] - np.abs(at.w[:, here])) + np.abs(spring)
+    size = kink.weight * (
+        problem.sheaf.edge_terms(at.w, problem.x, at.pattern)[:, here] - np.abs(at.w[:, here])
+    ) + np.abs(spring)
     for rows, slope, weight in kink.readers:
         size += weight * max(1.0, abs(1.0 if slope is None else slope)) * np.abs(at.w[:, rows])
     return minus, plus, size

@@ -62,7 +62,8 @@ class Stiffness(NamedTuple):
 
 
 class Solved(NamedTuple):
-    """Discord by edge, name -> (n,), mean by coordinate, (N,) or with a_out (N + n_out,); and of the samples, (n,) each, which
+    """Discord by edge, name -> (n,), mean by coordinate, (N,) or with a_out (N + n_out,); and of
+    the samples, (n,) each, which
     converged, and the certificate's verdict."""
 
     per_edge: dict[str, np.ndarray]
@@ -116,7 +117,8 @@ def pinned(sheaf: NeuralSheaf, x, y, at, of, done: Callable = NOBODY) -> Solved:
 
 def null(sheaf: NeuralSheaf, x, y, subset, permutations: int, rng: np.random.Generator,
          done: Callable = NOBODY) -> tuple[dict[str, np.ndarray], int]:
-    """Mean discord by edge over the samples `subset` with their labels permuted: edge name -> (permutations,); {} without any.
+    """Mean discord by edge over the samples `subset` with their labels permuted: edge name ->
+    (permutations,); {} without any.
 
     And how many of these equilibria did not converge.
     """
@@ -124,7 +126,10 @@ def null(sheaf: NeuralSheaf, x, y, subset, permutations: int, rng: np.random.Gen
         return {}, 0
     shuffled = np.concatenate([rng.permutation(subset) for _ in range(permutations)])
     found = pinned(sheaf, x, y, np.tile(subset, permutations), shuffled, done)
-    means = {name: values.reshape(permutations, -1).mean(axis=1) for name, values in found.per_edge.items()}
+    means = {
+        name: values.reshape(permutations, -1).mean(axis=1)
+        for name, values in found.per_edge.items()
+    }
     return means, int((~found.converged).sum())
 
 

@@ -5,7 +5,8 @@ minimum over the kinked coordinates, which closed forms give (`kinks`). A step s
 the injections ε = δ_FF v, where the Hessian is W + AᵀDA with few rows A: held edges, springs, the output. So CG ends in that many
 steps, each one forward and one backward substitution, and no matrix is formed. After a full step a unit at a wrong corner changes
 its side, which lowers V strictly: were each V_β minimised before, none would be minimised twice, so the iteration ends, at a strict
-local minimum; here the sides move on earlier, and the tests find no run that does not end.
+local minimum. Here the sides move on earlier: that runs end is what tests find, and where rounding
+decides on a side they need not.
 """
 
 from __future__ import annotations
@@ -29,30 +30,54 @@ ARMIJO = 1e-4          # the fraction of the predicted descent that a full step 
 FLAT = 0.05            # where the slope along a step has fallen to this part of its start, the line search ends
 BISECTIONS = 60
 MOST = 300             # iterations
-SAME = 1e-10           # a kink this near, relative to the terms that z_j is a sum of, may lie on either side
-NEAR = 1e-9            # a gradient this small, relative to the terms of all coordinates, is looked at coordinate by coordinate
-SMALL = 1e-7           # the same, where a label makes V more than quadratic: a gradient above is not yet one that only rounding keeps up
+# a kink this near, relative to the terms that z_j is a sum of, may lie on either side
+SAME = 1e-10
+# a gradient this small, relative to the terms of all coordinates, is looked at coordinate by
+# coordinate
+NEAR = 1e-9
+# the same, where a label makes V more than quadratic: a gradient above is not yet one that only
+# rounding keeps up
+SMALL = 1e-7
 LARGEST_TOL = 1e-3     # of the terms of a coordinate: beyond, no answer would be one
 STALLS = 6             # full steps on the same pieces, after which nothing is gained
 
 
-def equilibrium(sheaf: NeuralSheaf, x, pins: Pin | Sequence[Pin] = (), start=None, *, tol: float = ROUNDING, mode: str = "track",
-                max_iterations: int = MOST) -> Equilibrium:
+def equilibrium(
+    sheaf: NeuralSheaf,
+    x,
+    pins: Pin | Sequence[Pin] = (),
+    start=None,
+    *,
+    tol: float = ROUNDING,
+    mode: str = "track",
+    max_iterations: int = MOST,
+) -> Equilibrium:
     """An equilibrium of the pinned sheaf over x (B, n_0), reached from `start` (B, N) (default: the forward pass).
 
-    Every answer that converged with the default tol is a strict local minimum of V with the pins, unless its certificate says that
-    rounding does not let us decide; which one depends on the start, and it need not be the heat flow's limit: for that use `relax` or `exact_flow`. Of the start only the coordinates without a kink count, and the
-    sign of those with one. mode "track" leaves a side only where the minimum is a wrong corner; "global" takes the lower of both
+    Every answer that converged with the default tol is a strict local minimum of V with the pins,
+    unless its certificate says that
+    rounding does not let us decide; which one depends on the start, and it need not be the heat
+    flow's limit: for that use `relax` or
+    `exact_flow`. Of the start only the coordinates without a kink count, and the sign of those with
+    one. mode "track" leaves a side only where the minimum is a wrong corner; "global" takes the
+    lower of both
     sides in every unit, which finds lower energies more often, and need not find the lowest. A sigmoid or softmax output with a_out
-    pinned (hard, whole) adds the cross-entropy ψ(z) − a_outᵀz; otherwise the output edge is left out.
+    pinned (hard, whole) adds the cross-entropy ψ(z) − a_outᵀz; otherwise the output edge is left
+    out.
 
-    A sample has converged where every coordinate is at rest: |∂V/∂w_i| ≤ tol times the terms that it is a sum of, its own and not those
-    of other coordinates (`NeuralSheaf.gradient_terms`), and a Newton step would change what no edge carries by more than 1e-10 of the
-    edge's terms. tol is raised to ROUNDING, 256 ε, below which double precision cannot tell.
-    The certificate says of each answer whether it is a minimum, none, or undecided by rounding. Weights, inputs and edge weights may
-    have any scale at which V is a float64 number; a sample for which it is not, or that rounding keeps from rest, is not `converged`,
+    A sample has converged where every coordinate is at rest: |∂V/∂w_i| ≤ tol times the terms that
+    it is a sum of, its own and not those
+    of other coordinates (`NeuralSheaf.gradient_terms`). tol is raised to ROUNDING, 256 ε, below
+    which double precision cannot tell; at
+    that, a Newton step must also change what no edge carries by more than 1e-10 of the edge's
+    terms.
+    The certificate says of each answer whether it is a minimum, none, or undecided by rounding.
+    Weights, inputs and edge weights may
+    have any scale at which V is a float64 number; a sample for which it is not, or that rounding
+    keeps from rest, is not `converged`,
     and `reason` says so.
-    Raises ValueError for max-pool and for kinks that do not separate (`kinks`), for an unknown mode, for other pins on a_out, and for a
+    Raises ValueError for max-pool and for kinks that do not separate (`kinks`), for an unknown
+    mode, for other pins on a_out, and for a
     tol above 1e-3.
     """
     x = batch(INPUT, x, check_sheaf(sheaf).network.n_in).copy()
@@ -61,7 +86,9 @@ def equilibrium(sheaf: NeuralSheaf, x, pins: Pin | Sequence[Pin] = (), start=Non
         raise ValueError(f"mode={mode!r} is unknown, expected track or global")
     tol, max_iterations = positive("tol", tol), whole("max_iterations", max_iterations)
     if tol > LARGEST_TOL:
-        raise ValueError(f"tol={tol:g} is relative to the terms of each coordinate's gradient, expected at most {LARGEST_TOL:g}")
+        raise ValueError(
+            f"tol={tol:g} is relative to the terms of each coordinate's gradient, expected at most {LARGEST_TOL:g}"
+        )
     w = sheaf.forward(x) if start is None else sheaf.cochain("start", start)[:, :sheaf.N]
     if len(w) != len(x):
         raise ValueError(f"start has {len(w)} rows, expected {len(x)}: one a row of x")
@@ -71,12 +98,16 @@ def equilibrium(sheaf: NeuralSheaf, x, pins: Pin | Sequence[Pin] = (), start=Non
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Equilibrium(Solution):
-    """For every sample that `converged` an equilibrium: one that its start led to, of possibly several.
+    """For every sample that `converged` an equilibrium: one that its start led to, of possibly
+    several.
 
-    It is a strict local minimum of V, unless the certificate's verdict is that rounding does not let us decide.
+    It is a strict local minimum of V, unless the certificate's verdict is that rounding does not
+    let us decide.
 
-    iterations, cg and passes (B,): Newton steps, CG steps, and how often every weight was touched, forward or transposed: 2 at the
-    start, 2 an iteration, 2 a step of CG, one a row of a direct step, and 1 to 5 to see whether a sample has arrived.
+    iterations, cg and passes (B,): Newton steps, CG steps, and how often every weight was touched,
+    forward or transposed: 2 at the
+    start, 2 an iteration, 2 a step of CG, one a row of a direct step, and 1 to 5 to see whether a
+    sample has arrived.
     """
 
     problem: Pinned = field(kw_only=True)
@@ -123,11 +154,15 @@ class Equilibrium(Solution):
         return Others(starts, [np.array([V for V, _ in k]) for k in kept], [np.array([w for _, w in k]) for k in kept])
 
     def _apart(self, i: int, w: np.ndarray, other: np.ndarray) -> bool:
-        """Whether two equilibria (N,) of sample i lie in no common closed cell, which holds one at most: a kink lies on both sides."""
+        """Whether two equilibria (N,) of sample i lie in no common closed cell, which holds one at
+        most: a kink lies on both sides."""
         pair = np.array([w, other])
         room = SAME * self.sheaf.edge_terms(pair, np.repeat(self.x[[i]], 2, axis=0))
         clear = np.where(np.abs(pair) > room, np.sign(pair), 0)
-        return any((clear[0, kink.here] * clear[1, kink.here] < 0).any() for kink in self.problem.kinks.values())
+        return any(
+            (clear[0, kink.here] * clear[1, kink.here] < 0).any()
+            for kink in self.problem.kinks.values()
+        )
 
     def __repr__(self):
         verdict = self.certificate.verdict
@@ -173,7 +208,9 @@ def newton(problem: Pinned, w, tol, mode, max_iterations) -> Equilibrium:
     n_batch, active, tol = len(w), np.arange(len(w)), max(tol, ROUNDING)
     w, side = w.copy(), w >= 0
     count = {name: np.zeros(n_batch, dtype=np.int64) for name in ("iterations", "cg", "passes")}
-    converged, lost, stiff, level, stalls = (np.zeros(n_batch, dtype=kind) for kind in (bool, bool, bool, bool, np.int64))
+    converged, lost, stiff, level, stalls = (
+        np.zeros(n_batch, dtype=kind) for kind in (bool, bool, bool, bool, np.int64)
+    )
     before = None
     for _ in range(max_iterations + 1):
         part, settled = problem.rows(active), before is None or before.full
@@ -181,28 +218,41 @@ def newton(problem: Pinned, w, tol, mode, max_iterations) -> Equilibrium:
         gradient = part.gradient(at)
         size, (edges, springs) = part.size(gradient), part.terms(at)
         count["passes"][active] += 2
-        again = np.zeros(len(active), dtype=bool)         # a full step has led to the pieces that it was taken on
+        # a full step has led to the pieces that it was taken on
+        again = np.zeros(len(active), dtype=bool)
         look = settled & (size <= NEAR * (edges + springs))
         if before is not None:
             again = before.full & same_pieces(part, at, before, stiff[active])
             look |= settled & (again | before.flat)
         rows = np.flatnonzero(look)
         if len(rows):
-            converged[active[rows]], more = arrived(part.rows(rows), at.rows(rows), gradient[rows], tol)
+            converged[active[rows]], more = arrived(
+                part.rows(rows), at.rows(rows), gradient[rows], tol
+            )
             count["passes"][active[rows]] += more
-        idle = again & ~converged[active]                 # the quadratic was solved, and rounding is what is left
+        # the quadratic was solved, and rounding is what is left
+        idle = again & ~converged[active]
         if before is not None and problem.label is not None:
             idle &= (size > 0.5 * before.size) & (size <= SMALL * (edges + springs))
         stalls[active] = np.where(idle, stalls[active] + 1, 0)
         stiff[active] |= stalls[active] > 0
         w[active], side[active] = at.w, at.side
         lost[active] = ~np.isfinite(at.energy) | ~np.isfinite(size)
-        left = ~(converged | lost | (stalls >= STALLS) | (count["iterations"] >= max_iterations))[active]
+        left = ~(converged | lost | (stalls >= STALLS) | (count["iterations"] >= max_iterations))[
+            active
+        ]
         if not left.any():
             break
         active, part, at, size = active[left], part.rows(left), at.rows(left), size[left]
         relative = np.divide(size, edges[left], out=np.ones_like(size), where=edges[left] > 0)
-        step = newton_step(part, at, gradient[left], np.clip(relative, 1e-12, 0.1), stiff[active], stalls[active] > 1)
+        step = newton_step(
+            part,
+            at,
+            gradient[left],
+            np.clip(relative, 1e-12, 0.1),
+            stiff[active],
+            stalls[active] > 1,
+        )
         w[active], full = line_search(part, at, step)
         flat = np.abs(step.slope) <= part.energy_rounding(at)
         stiff[active] |= step.stiff | flat
@@ -227,7 +277,8 @@ def newton(problem: Pinned, w, tol, mode, max_iterations) -> Equilibrium:
 
 
 def same_pieces(problem: Pinned, at: Pieces, before: Before, stiff: np.ndarray) -> np.ndarray:
-    """Whether the last step has not changed the pieces, (B,); of stiff samples a kink at 0 up to rounding may lie on either side."""
+    """Whether the last step has not changed the pieces, (B,); of stiff samples a kink at 0 up to
+    rounding may lie on either side."""
     other = (before.side != at.side) | (before.held != at.held)
     rows = np.flatnonzero(other.any(axis=1) & stiff)
     if len(rows):
@@ -237,9 +288,11 @@ def same_pieces(problem: Pinned, at: Pieces, before: Before, stiff: np.ndarray) 
 
 
 def arrived(problem: Pinned, at: Pieces, gradient, tol: float) -> tuple[np.ndarray, np.ndarray]:
-    """Whether every coordinate is at rest and the minimum of the pieces is here, and the passes that it took to see, (B,) each."""
+    """Whether every coordinate is at rest and, for a tol of ROUNDING, the minimum of the pieces is
+    here; and the passes that it took to
+    see, (B,) each."""
     done, passes = problem.at_rest(at, tol)
-    rows = np.flatnonzero(done)
+    rows = np.flatnonzero(done & (tol <= ROUNDING))
     if len(rows):
         done[rows], _, more = near_minimum(problem.rows(rows), at.rows(rows), gradient[rows])
         passes[rows] += more
@@ -247,7 +300,8 @@ def arrived(problem: Pinned, at: Pieces, gradient, tol: float) -> tuple[np.ndarr
 
 
 def why_not(converged: np.ndarray, causes: dict[str, np.ndarray]) -> str:
-    """How many samples did not converge, each counted under the first cause that holds for it; "" when all did."""
+    """How many samples did not converge, each counted under the first cause that holds for it; ""
+    when all did."""
     left, parts = ~converged, []
     for cause, holds in causes.items():
         count = int((left & holds).sum())
@@ -265,7 +319,8 @@ def sides_where(settled, mode: str):
 
 @dataclass
 class Before:
-    """The size of the last gradient (B,), whether the step after it was a full one, whether that was predicted to lower V by no more
+    """The size of the last gradient (B,), whether the step after it was a full one, whether that
+    was predicted to lower V by no more
     than its rounding, and the pieces it was taken on."""
 
     size: np.ndarray
@@ -293,7 +348,8 @@ def line_search(problem: Pinned, at: Pieces, step: Step):
         else:
             rate = part.along(start, trial, v[open_], image[open_])
             low[open_], high[open_] = np.where(rate < 0, t[open_], low[open_]), np.where(rate < 0, high[open_], t[open_])
-            higher = trial.energy > at.energy[open_] + slack[open_]       # a slope may fall by much and V rise all the same
+            # a slope may fall by much and V rise all the same
+            higher = trial.energy > at.energy[open_] + slack[open_]
             left = (np.abs(rate) > FLAT * np.abs(slope[open_])) | higher
         open_ = open_[left]
         if not len(open_):

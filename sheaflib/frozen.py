@@ -161,7 +161,8 @@ class Frozen:
         return self._kept
 
     def cut(self, v: np.ndarray, r: np.ndarray) -> np.ndarray:
-        """How much r = A L⁻¹v may change per relative change of what the projection is made of: (B,).
+        """How much r = A L⁻¹v may change per relative change of what the projection is made of:
+        (B,).
 
         That is the vector that is projected, and those that span where.
         """

@@ -49,8 +49,11 @@ class Kink:
 
     def lowest_side(self, minus: np.ndarray, plus: np.ndarray, side: np.ndarray) -> np.ndarray:
         """The side with the lower minimum; the present one where both are alike."""
-        gain = np.maximum(plus, 0) / np.sqrt(self.stiffness_plus) + np.minimum(minus, 0) / np.sqrt(self.stiffness_minus)
-        return np.where(gain == 0, side, gain > 0)        # no squares, which would vanish for small forces
+        gain = np.maximum(plus, 0) / np.sqrt(self.stiffness_plus) + np.minimum(minus, 0) / np.sqrt(
+            self.stiffness_minus
+        )
+        # no squares, which would vanish for small forces
+        return np.where(gain == 0, side, gain > 0)
 
 
 def kinks(sheaf: NeuralSheaf, gamma: np.ndarray) -> dict[str, Kink]:

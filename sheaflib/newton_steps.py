@@ -1,7 +1,10 @@
-"""Newton's step to the minimum of the present pieces of V: by conjugate gradients, or directly where V is stiff (derived).
+"""Newton's step to the minimum of the present pieces of V: by conjugate gradients, or directly
+where V is stiff (derived).
 
-In the injections ε = δ_FF v the Hessian is W + AᵀDA with few rows A: held edges, springs, the output (`pieces`). Conjugate gradients
-end in about as many steps, but lose small curvatures beside large ones; a QR decomposition with one row a held edge and spring does not.
+In the injections ε = δ_FF v the Hessian is W + AᵀDA with few rows A: held edges, springs, the
+output (`pieces`). Conjugate gradients
+end in about as many steps, but lose small curvatures beside large ones; a QR decomposition with one
+row a held edge and spring does not.
 """
 
 from __future__ import annotations
@@ -15,17 +18,22 @@ from sheaflib.pieces import Pieces, Pinned
 from sheaflib.rest import ROUNDING
 from sheaflib.substitution import held_backward, held_forward, held_pass
 
-STIFF = 1e6            # a curvature of V this much above that of the free edges: CG would lose the small ones to rounding
-MOST_ROWS = 1000       # of held edges and springs that are solved for directly
-CLOSE = 1e-10          # a change of what an edge carries this small, relative to the terms of the edge, is none
-ROUGH = 1e-3           # the accuracy to which the distance of a minimum need be known
+# a curvature of V this much above that of the free edges: CG would lose the small ones to rounding
+STIFF = 1e6
+MOST_ROWS = 1000  # of held edges and springs that are solved for directly
+CLOSE = (
+    1e-10  # a change of what an edge carries this small, relative to the terms of the edge, is none
+)
+ROUGH = 1e-3  # the accuracy to which the distance of a minimum need be known
 
 
 @dataclass
 class Step:
-    """A step v (B, N) of the coordinates without a kink, F v, its injections δ_FF v, and the slope of V along it (B,).
+    """A step v (B, N) of the coordinates without a kink, F v, its injections δ_FF v, and the slope
+    of V along it (B,).
 
-    cg, passes (B,): steps of CG and passes over the weights that it took; stiff (B,): whether CG met a curvature beyond STIFF; sure (B,):
+    cg, passes (B,): steps of CG and passes over the weights that it took; stiff (B,): whether CG
+    met a curvature beyond STIFF; sure (B,):
     whether the step leads to the minimum of the pieces, and not only towards it.
     """
 
@@ -40,7 +48,8 @@ class Step:
 
 
 def newton_step(problem: Pinned, at: Pieces, gradient, accuracy, stiff, again) -> Step:
-    """The step to the minimum of the present pieces: by CG, and directly where that is `stiff`, (B,), or meets a curvature beyond STIFF.
+    """The step to the minimum of the present pieces: by CG, and directly where that is `stiff`,
+    (B,), or meets a curvature beyond STIFF.
 
     again (B,): whether the last direct step has led to where it began, and is to be refined.
     """
@@ -48,30 +57,43 @@ def newton_step(problem: Pinned, at: Pieces, gradient, accuracy, stiff, again) -
     for i in np.flatnonzero(step.stiff):
         direct = direct_step(problem.rows([i]), at.rows([i]), gradient[[i]], again[i])
         step.sure[i] = direct is not None
-        if direct is not None:                            # else what CG has found so far, a descent direction too
+        if direct is not None:  # else what CG has found so far, a descent direction too
             direct.passes += step.passes[i]
             for name in ("v", "image", "change", "slope", "passes"):
                 getattr(step, name)[i] = getattr(direct, name)[0]
     return step
 
 
-def near_minimum(problem: Pinned, at: Pieces, gradient) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Whether the minimum of the present pieces is here: no edge would carry another value by more than CLOSE times its own terms
+def near_minimum(
+    problem: Pinned, at: Pieces, gradient
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Whether the minimum of the present pieces is here: no edge would carry another value by more
+    than CLOSE times its own terms
     and the rounding of all that the edges are strained by, (Σ w_e r_e²)^½.
 
-    A gradient that is rounding of its own terms does not say so: a soft direction may hide below a stiff one that shares its
-    coordinates. gradient (B, N): in the injections. Where each is small beside its edge's terms, no step need be computed.
+    A gradient that is rounding of its own terms does not say so: a soft direction may hide below a
+    stiff one that shares its
+    coordinates. gradient (B, N): in the injections. Where each is small beside its edge's terms, no
+    step need be computed.
     Returns that, whether it is known, and the passes that it took, (B,) each.
     """
-    strain = np.sqrt((problem.weights * (at.w - at.image)**2).sum(axis=1, keepdims=True) / problem.weights)
+    strain = np.sqrt(
+        (problem.weights * (at.w - at.image) ** 2).sum(axis=1, keepdims=True) / problem.weights
+    )
     allowed = CLOSE * problem.sheaf.edge_terms(at.w, problem.x, at.pattern) + ROUNDING * strain
     near = (np.abs(gradient) <= problem.weights * allowed).all(axis=1)
-    sure, passes, far = np.ones(len(near), dtype=bool), np.ones(len(near), dtype=np.int64), np.flatnonzero(~near)
-    for form in (False, True):                            # of two forms of the step the more accurate one counts
+    sure, passes, far = (
+        np.ones(len(near), dtype=bool),
+        np.ones(len(near), dtype=np.int64),
+        np.flatnonzero(~near),
+    )
+    for form in (False, True):  # of two forms of the step the more accurate one counts
         if not len(far):
             break
         part, again = problem.rows(far), np.full(len(far), form)
-        step = newton_step(part, at.rows(far), gradient[far], np.full(len(far), ROUGH), again, again)
+        step = newton_step(
+            part, at.rows(far), gradient[far], np.full(len(far), ROUGH), again, again
+        )
         near[far] = (np.abs(step.change) <= allowed[far]).all(axis=1)
         sure[far] = step.sure
         passes[far] += step.passes
@@ -80,11 +102,15 @@ def near_minimum(problem: Pinned, at: Pieces, gradient) -> tuple[np.ndarray, np.
 
 
 def direct_step(problem: Pinned, at: Pieces, gradient, refine: bool) -> Step | None:
-    """The step of one sample by a QR decomposition with one row a held edge and spring; None for more than MOST_ROWS of them.
+    """The step of one sample by a QR decomposition with one row a held edge and spring; None for
+    more than MOST_ROWS of them.
 
-    The minimum over the injections ε of ½‖ε‖²_w + ½‖r + Aε‖²_D, r what the held edges and springs feel without injections, is
-    η = −Bᵀ(I + BBᵀ)⁻¹ρ with η = w^½ε, B = D^½Aw^{-½}, ρ = D^½r. The QR decomposition of [Bᵀ; I] does not mind rows of B of very
-    different sizes, and nothing of the present point is left in r, so that nothing cancels. What rounding of r has left, `refine`
+    The minimum over the injections ε of ½‖ε‖²_w + ½‖r + Aε‖²_D, r what the held edges and springs
+    feel without injections, is
+    η = −Bᵀ(I + BBᵀ)⁻¹ρ with η = w^½ε, B = D^½Aw^{-½}, ρ = D^½r. The QR decomposition of [Bᵀ; I]
+    does not mind rows of B of very
+    different sizes, and nothing of the present point is left in r, so that nothing cancels. What
+    rounding of r has left, `refine`
     takes away: there the step solves (W + AᵀDA) ε = −gradient, by the same decomposition.
     """
     sheaf, held, free = problem.sheaf, np.flatnonzero(at.held[0]), ~at.held[0]
@@ -104,7 +130,7 @@ def direct_step(problem: Pinned, at: Pieces, gradient, refine: bool) -> Step | N
     if not np.isfinite(B).all():
         return None
     Q, R = np.linalg.qr(np.vstack([B.T, np.eye(count)]))
-    Q, change, now = Q[:len(root)], np.zeros_like(at.w), np.where(at.held, 0.0, at.w - at.image)
+    Q, change, now = Q[: len(root)], np.zeros_like(at.w), np.where(at.held, 0.0, at.w - at.image)
     if refine:
         scaled = gradient[0, free] / root
         change[0, free] = (Q @ (Q.T @ scaled) - scaled) / root
@@ -115,27 +141,34 @@ def direct_step(problem: Pinned, at: Pieces, gradient, refine: bool) -> Step | N
         v, moved = w - at.w, image - at.image
     slope = (gradient * change).sum(axis=1)
     yes = np.array([True])
-    return Step(v, moved, change, slope, np.zeros(1, dtype=np.int64), np.array([count + 2]), yes, yes)
+    return Step(
+        v, moved, change, slope, np.zeros(1, dtype=np.int64), np.array([count + 2]), yes, yes
+    )
 
 
 def conjugate_gradient(problem: Pinned, at: Pieces, gradient, accuracy, stiff) -> Step:
     """Solve (W + AᵀDA) ε = −gradient to a relative accuracy (B,), W being the preconditioner.
 
-    Accuracy is measured in energy: what the quadratic may still lose, at most ½|residual|² as its Hessian is W or more, against what
-    it has lost. It ends at a curvature beyond STIFF, where no label is pinned: `direct_step` does better there.
+    Accuracy is measured in energy: what the quadratic may still lose, at most ½|residual|² as its
+    Hessian is W or more, against what
+    it has lost. It ends at a curvature beyond STIFF, where no label is pinned: `direct_step` does
+    better there.
     """
     stiff = stiff & (problem.label is None)
     epsilon, v, image = (np.zeros_like(gradient) for _ in range(3))
     residual, steps = -gradient, np.zeros(len(gradient), dtype=np.int64)
     direction = residual / problem.weights
     size = (residual * direction).sum(axis=1)
-    lost = np.zeros(len(gradient))                        # twice the energy that the quadratic has lost
+    lost = np.zeros(len(gradient))  # twice the energy that the quadratic has lost
     for _ in range(2 * gradient.shape[1] + 10):
         going = (size > accuracy**2 * lost) & ~stiff
         if not going.any():
             break
         bent, dv, d_image = problem.hessian(at, direction)
-        curvature, least = (direction * bent).sum(axis=1), (problem.weights * direction**2).sum(axis=1)
+        curvature, least = (
+            (direction * bent).sum(axis=1),
+            (problem.weights * direction**2).sum(axis=1),
+        )
         if problem.label is None:
             stiff |= going & ~(curvature <= STIFF * least)
         going &= np.isfinite(curvature) & (curvature > 0)
@@ -149,6 +182,17 @@ def conjugate_gradient(problem: Pinned, at: Pieces, gradient, accuracy, stiff) -
         steps += going
         scaled = residual / problem.weights
         new = (residual * scaled).sum(axis=1)
-        direction = scaled + np.where(going, new / np.where(size > 0, size, 1), 0)[:, None] * direction
+        direction = (
+            scaled + np.where(going, new / np.where(size > 0, size, 1), 0)[:, None] * direction
+        )
         size = np.where(going, new, size)
-    return Step(v, image, epsilon, (gradient * epsilon).sum(axis=1), steps, 2 * steps, stiff, np.ones(len(stiff), dtype=bool))
+    return Step(
+        v,
+        image,
+        epsilon,
+        (gradient * epsilon).sum(axis=1),
+        steps,
+        2 * steps,
+        stiff,
+        np.ones(len(stiff), dtype=bool),
+    )

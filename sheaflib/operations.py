@@ -36,7 +36,8 @@ class Operation:
         raise NotImplementedError
 
     def absolute(self, a: np.ndarray, s: np.ndarray) -> np.ndarray:
-        """|F_s| a + |b| with the absolute values of all entries, for a ≥ 0: (B, n_in) -> (B, n_out).
+        """|F_s| a + |b| with the absolute values of all entries, for a ≥ 0: (B, n_in) -> (B,
+        n_out).
 
         At |a| it is the size of the terms that F_s a + b is a sum of, hence of its rounding error.
         """

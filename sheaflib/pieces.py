@@ -131,17 +131,22 @@ class Pinned:
         return edges, np.sqrt(((self.gamma * (np.abs(at.w) + np.abs(self.rest)))**2 / self.weights).sum(axis=1))
 
     def gradient_terms(self, at: Pieces):
-        """The sizes of the terms that each coordinate of ∂V_β/∂w (`slope`) is a sum of, springs and label included: (B, N)."""
-        terms = self.sheaf.gradient_terms(at.w, self.x, at.pattern) + self.gamma * (np.abs(at.w) + np.abs(self.rest))
+        """The sizes of the terms that each coordinate of ∂V_β/∂w (`slope`) is a sum of, springs and
+        label included: (B, N)."""
+        terms = self.sheaf.gradient_terms(at.w, self.x, at.pattern) + self.gamma * (
+            np.abs(at.w) + np.abs(self.rest)
+        )
         if self.label is not None:
             output = self.sheaf.network.output.value(at.w[:, self.last])
             terms[:, self.last] += self.sheaf.edge_weights["output"] * (output + self.label)
         return terms
 
     def at_rest(self, at: Pieces, tol: float):
-        """Whether |∂V_β/∂w| ≤ tol times its own terms in every coordinate that is not held, (B,); and the passes that it took, (B,).
+        """Whether |∂V_β/∂w| ≤ tol times its own terms in every coordinate that is not held, (B,);
+        and the passes that it took, (B,).
 
-        The terms of a coordinate's own edge need no weight. Only samples for which they are not enough take two passes more.
+        The terms of a coordinate's own edge need no weight. Only samples for which they are not
+        enough take two passes more.
         """
         g = np.abs(self.slope(at))
         rest = (g <= tol * self.weights * (np.abs(at.w) + np.abs(at.image))).all(axis=1)

@@ -127,7 +127,8 @@ def jacobi_bounds(sheaf: NeuralSheaf, pattern) -> tuple[np.ndarray, np.ndarray]:
         for own in sheaf.layout.slices.values():                       # D = RᵀR, block by block
             R = np.linalg.qr(root[:, own], mode="r")
             root[:, own] = solve_triangular(R, root[:, own].T, trans="T").T
-        found.append(np.linalg.svd(root, compute_uv=False)[[-1, 0]]**2)  # never the eigenvalues of L
+        # never the eigenvalues of L
+        found.append(np.linalg.svd(root, compute_uv=False)[[-1, 0]]**2)
     low, high = np.array(found)[place.ravel()].T
     return low, high
 

@@ -30,7 +30,8 @@ class Report:
     per_edge: edge name -> (B,). null: edge name -> (permutations,), mean discord of the samples `subset` (m,) with their labels
     permuted; {} without a null. smallest, largest, resistance (m,): λ₁, λ_max, λ_max(ρ) of these samples for the pattern of the
     forward pass, nothing pinned. worst: the samples of the largest discord, the worst first. neurons: the worst ones.
-    converged (B,): whether the solver arrived; verdict (B,): "minimum", "no minimum" or "undecided by rounding", the certificate's;
+    converged (B,): whether the solver arrived; verdict (B,): "minimum", "no minimum" or "undecided
+    by rounding", the certificate's;
     unsettled: how many equilibria of the null did not converge. labels, output (B, n_out).
     """
 
@@ -103,8 +104,29 @@ def report(network: Network, X, y, *, permutations: int = 20, samples: int = 200
     discord = sum(found.per_edge.values())
     pin = network.nodes[-1].name if network.output.is_identity else f"a_out ({network.output.name}, cross-entropy)"
     first, neurons = np.argsort(-discord, kind="stable")[:listed], diagnosis.worst_neurons(sheaf, found.neurons, NEURONS)
-    return Report(network, tuple(edges), total, discord, loss, found.per_edge, null, subset, stiff.smallest, stiff.largest,
-                  stiff.resistance, first, neurons, found.converged, found.verdict, unsettled, y, output, pin, "the forward pass", "Newton")
+    return Report(
+        network,
+        tuple(edges),
+        total,
+        discord,
+        loss,
+        found.per_edge,
+        null,
+        subset,
+        stiff.smallest,
+        stiff.largest,
+        stiff.resistance,
+        first,
+        neurons,
+        found.converged,
+        found.verdict,
+        unsettled,
+        y,
+        output,
+        pin,
+        "the forward pass",
+        "Newton",
+    )
 
 
 def check_network(network) -> NeuralSheaf:

@@ -195,9 +195,17 @@ class NeuralSheaf:
             )
         return out
 
-    def scatter(self, node: Node, e: np.ndarray, pattern: np.ndarray, out: np.ndarray, sign: float = 1.0,
-                sizes: bool = False) -> None:
-        """Add sign · F_nodeᵀ e to the blocks of `out` that the node reads (in place; inputs x are boundary and skipped).
+    def scatter(
+        self,
+        node: Node,
+        e: np.ndarray,
+        pattern: np.ndarray,
+        out: np.ndarray,
+        sign: float = 1.0,
+        sizes: bool = False,
+    ) -> None:
+        """Add sign · F_nodeᵀ e to the blocks of `out` that the node reads (in place; inputs x are
+        boundary and skipped).
 
         With `sizes`, |F_node|ᵀ in place of F_nodeᵀ.
         """
@@ -214,33 +222,52 @@ class NeuralSheaf:
     def edge_terms(self, w, x, pattern=None) -> np.ndarray:
         """|δ||w| + |c|, the sizes of the terms that δw − c is a sum of, edge by edge: shape of w.
 
-        Up to a factor of some ε = 2⁻⁵² they are the rounding errors of the discrepancy. `pattern` as in `discrepancy`.
+        Up to a factor of some ε = 2⁻⁵² they are the rounding errors of the discrepancy. `pattern`
+        as in `discrepancy`.
         """
         w, x = self._state(w, x)
-        s = self.pattern(w[:, :self.N], x) if pattern is None else self.check_pattern(pattern, len(w))
+        s = (
+            self.pattern(w[:, : self.N], x)
+            if pattern is None
+            else self.check_pattern(pattern, len(w))
+        )
         sizes, terms = self._values(np.abs(w), np.abs(x)), np.abs(w)
         for node in self.network.nodes:
-            terms[:, self.layout[node.name]] += node.operation.absolute(gather(sizes, node), self.own(node, s))
+            terms[:, self.layout[node.name]] += node.operation.absolute(
+                gather(sizes, node), self.own(node, s)
+            )
         if w.shape[1] > self.N:
-            terms[:, self.N:] += np.abs(self.network.output.value(w[:, self.layout[self.network.nodes[-1].name]]))
+            terms[:, self.N :] += np.abs(
+                self.network.output.value(w[:, self.layout[self.network.nodes[-1].name]])
+            )
         return terms
 
     def gradient_terms(self, w, x, pattern=None) -> np.ndarray:
         """|δ|ᵀ diag(w_e)(|δ||w| + |c|), the sizes of the terms that ∂V/∂w is a sum of: shape of w.
 
-        A coordinate is at rest, as far as double precision can tell, where |∂V/∂w| is at most some ε = 2⁻⁵² times these, its own,
-        terms: then the equation of that coordinate holds for entries of δ and δᵀ, and products of them, that each differ by so much,
-        relative. What an edge carries may yet be far from its minimum, where a stiff direction hides a soft one (`newton_steps`).
+        A coordinate is at rest, as far as double precision can tell, where |∂V/∂w| is at most some
+        ε = 2⁻⁵² times these, its own,
+        terms: then the equation of that coordinate holds for entries of δ and δᵀ, and products of
+        them, that each differ by so much,
+        relative. What an edge carries may yet be far from its minimum, where a stiff direction
+        hides a soft one (`newton_steps`).
         `pattern` as in `discrepancy`.
         """
         w = self.cochain("w", w)
-        s = self.pattern(w[:, :self.N], x) if pattern is None else self.check_pattern(pattern, len(w))
+        s = (
+            self.pattern(w[:, : self.N], x)
+            if pattern is None
+            else self.check_pattern(pattern, len(w))
+        )
         stress = self.row_weights[:w.shape[1]] * self.edge_terms(w, x, s)
         terms = np.hstack(
             [self.delta_transposed(stress[:, : self.N], s, sizes=True), stress[:, self.N :]]
         )
-        if w.shape[1] > self.N:                                        # ‖J_φ‖ ≤ 1 in every norm that counts here
-            terms[:, self.layout[self.network.nodes[-1].name]] += stress[:, self.N:].sum(axis=1, keepdims=True)
+        # ‖J_φ‖ ≤ 1 in every norm that counts here
+        if w.shape[1] > self.N:
+            terms[:, self.layout[self.network.nodes[-1].name]] += stress[:, self.N :].sum(
+                axis=1, keepdims=True
+            )
         return terms
 
     def energy(self, w, x, pattern=None) -> np.ndarray:

@@ -69,7 +69,8 @@ class ImplicitEulerStepper(BatchStepper):
         self.settle(rows)
 
     def _polish(self, rows) -> None:
-        """Take samples that have arrived, or that no step moves any more, to the minimum of V next to
+        """Take samples that have arrived, or that no step moves any more, to the minimum of V next
+        to
         them; one that has arrived stays where it is if its way leads to no rest.
         """
         answer = newton(self.problem.rows(rows), self.w[rows], 0.0, "track", 300)
@@ -168,8 +169,11 @@ class ChebyshevStepper(BatchStepper):
         self.pieces[rows] = now
         self.kept[rows] = np.where(same, self.kept[rows] + 1, 0)
         for place in np.flatnonzero(self.kept[rows] == SETTLED):
-            found = spectrum.extremes(self.sheaf, at.pattern[place], holding(part, place, at.held[place]))
-            if not found.below_rounding[0]:                   # else its steps stay those of the gradient
+            found = spectrum.extremes(
+                self.sheaf, at.pattern[place], holding(part, place, at.held[place])
+            )
+            # else its steps stay those of the gradient
+            if not found.below_rounding[0]:
                 self.lowest[rows[place]] = min(found.smallest[0], self.largest)
         g = part.slope(at)
         move = self._momentum(rows, g)

@@ -240,9 +240,11 @@ def held_forward(sheaf: NeuralSheaf, f: np.ndarray, pattern: np.ndarray, held: n
 
 def held_pass(sheaf: NeuralSheaf, x: np.ndarray, f: np.ndarray, w: np.ndarray, pattern: np.ndarray,
               held: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The forward pass with injections f into the free coordinates, the held ones staying as in w: that cochain, and F_σ of it.
+    """The forward pass with injections f into the free coordinates, the held ones staying as in w:
+    that cochain, and F_σ of it.
 
-    x (B, n_0); f, w (B, N); pattern (B, M); held (B, N) of bool. Without injections only the held edges disagree.
+    x (B, n_0); f, w (B, N); pattern (B, M); held (B, N) of bool. Without injections only the held
+    edges disagree.
     """
     found, image = w.copy(), np.empty_like(w)
     values = {INPUT: x, **sheaf.layout.split(found)}

@@ -1,4 +1,5 @@
-"""Equilibria whose gradient is rounding of its own terms, and which are none; minima at which numbers vanish; labels that saturate."""
+"""Equilibria whose gradient is rounding of its own terms, and which are none; minima at which
+numbers vanish; labels that saturate."""
 
 import numpy as np
 import pytest
@@ -12,7 +13,8 @@ from sheaflib.pieces import Pinned
 
 @pytest.mark.parametrize("stiffness", [4e6, 1e9, 1e12])
 def test_a_stiff_direction_hides_no_soft_one(stiffness):
-    """The output holds a₁ − a₂ alone, by a weight W: along a₁ + a₂ V falls to 0, the forward pass, though W² ε exceeds that slope."""
+    """The output holds a₁ − a₂ alone, by a weight W: along a₁ + a₂ V falls to 0, the forward pass,
+    though W² ε exceeds that slope."""
     sheaf = NeuralSheaf(Network.mlp([[[1.0], [1.0]], [[stiffness, -stiffness]]]))
     pins, x = hard("z2", 0.0), np.ones((1, 1))
     away = np.array([[1.25, 1.25, 1.5, 1.5, 0.0]])
@@ -31,12 +33,15 @@ def test_nor_with_a_large_bystander():
 
 @pytest.mark.parametrize("first", range(0, 400, 200))
 def test_minima_with_exact_zeros_are_reached(first):
-    """Whole weights and inputs: many z and a are 0 exactly at the minimum, which random starts reach in a few iterations."""
+    """Whole weights and inputs: many z and a are 0 exactly at the minimum, which random starts
+    reach in a few iterations."""
     for seed in range(first, first + 200):
         rng = np.random.default_rng(seed)
         weights = [np.round(rng.standard_normal((n, m))) for m, n in ((2, 3), (3, 3), (3, 1))]
         sheaf, x = NeuralSheaf(Network.mlp(weights)), np.round(rng.standard_normal((1, 2)))
-        found = equilibrium(sheaf, x, hard("z3", sheaf.network(x) + 1.0), rng.standard_normal((1, sheaf.N)))
+        found = equilibrium(
+            sheaf, x, hard("z3", sheaf.network(x) + 1.0), rng.standard_normal((1, sheaf.N))
+        )
         assert found.converged.all() and found.iterations[0] < 30, seed
 
 
@@ -53,14 +58,17 @@ def test_a_network_without_biases_at_zero(seed):
 def test_a_matrix_free_map_hides_nothing():
     weight = np.array([[0.0, 1.0]])
     free = Affine.from_maps(lambda a: a @ weight.T, lambda e: e @ weight, weight.shape)
-    found = equilibrium(NeuralSheaf(Network(2, [("a", ReLU(2)), ("z", free)])), [[1e16, 1.0]], hard("z", 2.0))
+    found = equilibrium(
+        NeuralSheaf(Network(2, [("a", ReLU(2)), ("z", free)])), [[1e16, 1.0]], hard("z", 2.0)
+    )
     assert found.converged.all() and found.certificate.verdict.tolist() == [MINIMUM]
     np.testing.assert_allclose(found.cochain, [[1e16, 1.5, 2.0]], rtol=1e-12)
 
 
 @pytest.mark.parametrize("scale", [1e-300, 1e-170, 1e-160, 1e-8])
 def test_the_lower_side_is_found_at_any_scale(scale):
-    """Mode "global": from the wrong side, forces whose squares vanish decide all the same. Known: (4/3, 5/3, 2), three resistors of 1."""
+    """Mode "global": from the wrong side, forces whose squares vanish decide all the same. Known:
+    (4/3, 5/3, 2), three resistors of 1."""
     sheaf = NeuralSheaf(Network.mlp([[[1.0]], [[1.0]]]))
     found = equilibrium(sheaf, [[scale]], hard("z2", 2 * scale), [[-1.0, 0.0, 0.0]], mode="global")
     assert found.converged.all()
@@ -69,10 +77,15 @@ def test_the_lower_side_is_found_at_any_scale(scale):
 
 @pytest.mark.parametrize("weight", [1e4, 1e6])
 def test_a_saturated_label_ends(weight):
-    """A sigmoid far on the wrong side of its label: slopes of 1e12 and no curvature, which a line search may overshoot."""
+    """A sigmoid far on the wrong side of its label: slopes of 1e12 and no curvature, which a line
+    search may overshoot."""
     for bias in np.linspace(-3, 3, 13):
-        network = Network.mlp([[[1.0]], [[weight]]], [[0.0], [weight * (1 + bias)]], output="sigmoid")
-        found = equilibrium(NeuralSheaf(network, {"affine_2": 15.0}), [[1.0]], hard("a_out", [[0.0]]))
+        network = Network.mlp(
+            [[[1.0]], [[weight]]], [[0.0], [weight * (1 + bias)]], output="sigmoid"
+        )
+        found = equilibrium(
+            NeuralSheaf(network, {"affine_2": 15.0}), [[1.0]], hard("a_out", [[0.0]])
+        )
         assert found.converged.all()
 
 
@@ -84,6 +97,11 @@ def test_nothing_at_all_is_at_rest():
 def test_the_reason_is_true_when_iterations_run_out():
     rng = np.random.default_rng(1)
     sheaf = NeuralSheaf(Network.he([3, 20, 20, 2], rng))
-    found = equilibrium(sheaf, rng.standard_normal((40, 3)), hard("z3", [1.0, -1.0]), max_iterations=2)
+    found = equilibrium(
+        sheaf, rng.standard_normal((40, 3)), hard("z3", [1.0, -1.0]), max_iterations=2
+    )
     slow = ~found.converged
-    assert slow.any() and found.reason == f"{slow.sum()} of 40 samples not converged after 2 iterations"
+    assert (
+        slow.any()
+        and found.reason == f"{slow.sum()} of 40 samples not converged after 2 iterations"
+    )

@@ -1,4 +1,5 @@
-"""Equilibria and their certificates at scales from 1e-8 to 1e8, against exact rational arithmetic."""
+"""Equilibria and their certificates at scales from 1e-8 to 1e8, against exact rational
+arithmetic."""
 
 import numpy as np
 import pytest
@@ -15,20 +16,26 @@ SCALES = (1e-8, 1e-4, 1.0, 1e4, 1e6, 1e8)
 
 
 def large(seed, scale, dims=(3, 4, 4, 1)):
-    """A chain with weights N(0, scale²), one input, and an output that is to move by about its own size."""
+    """A chain with weights N(0, scale²), one input, and an output that is to move by about its own
+    size."""
     rng = np.random.default_rng(seed)
-    sheaf = NeuralSheaf(Network.mlp([scale * rng.standard_normal((n, m)) for m, n in zip(dims, dims[1:])]))
+    sheaf = NeuralSheaf(
+        Network.mlp([scale * rng.standard_normal((n, m)) for m, n in zip(dims, dims[1:])])
+    )
     x = rng.standard_normal((1, dims[0]))
     output = sheaf.network(x)
     target = output + rng.uniform(-3, 3, output.shape) * max(1.0, abs(output).max())
-    start = None if seed % 2 else scale**rng.integers(0, 3) * rng.standard_normal((1, sheaf.N))
+    start = None if seed % 2 else scale ** rng.integers(0, 3) * rng.standard_normal((1, sheaf.N))
     return sheaf, x, target, start
 
 
 def away(sheaf, found, exact):
     """The largest error of a stalk relative to the stalk's size."""
     exact = np.array([float(v) for v in exact])
-    return max(abs(found - exact)[part].max() / (abs(exact[part]).max() or 1.0) for part in sheaf.layout.slices.values())
+    return max(
+        abs(found - exact)[part].max() / (abs(exact[part]).max() or 1.0)
+        for part in sheaf.layout.slices.values()
+    )
 
 
 def pinned_output(sheaf, target):
@@ -38,7 +45,8 @@ def pinned_output(sheaf, target):
 
 @pytest.mark.parametrize("factor", [1e10, 1e13, 1e16, 1e40])
 def test_a_large_bystander_hides_nothing(factor):
-    """The output reads the second unit alone: an error of 1 over three resistors has the energy 1/6, whatever the first unit does."""
+    """The output reads the second unit alone: an error of 1 over three resistors has the energy
+    1/6, whatever the first unit does."""
     sheaf = NeuralSheaf(Network.mlp([[[factor], [1.0]], [[0.0, 1.0]]]))
     found = equilibrium(sheaf, [[1.0]], hard("z2", 2.0))
     assert found.converged.all() and found.certificate.verdict.tolist() == [MINIMUM]
@@ -46,12 +54,15 @@ def test_a_large_bystander_hides_nothing(factor):
     np.testing.assert_allclose(found.cochain[0], [factor, 4 / 3, factor, 5 / 3, 2.0], rtol=1e-12)
     forward = sheaf.forward([[1.0]])
     forward[:, -1] = 2.0
-    assert certify(Pinned(sheaf, np.ones((1, 1)), hard("z2", 2.0)), forward).verdict.tolist() == [NO_MINIMUM]
+    assert certify(Pinned(sheaf, np.ones((1, 1)), hard("z2", 2.0)), forward).verdict.tolist() == [
+        NO_MINIMUM
+    ]
 
 
 @pytest.mark.parametrize("scale", SCALES)
 def test_large_and_small_weights_against_exact_arithmetic(scale):
-    """Every answer that converged is the exact minimum of its face; what does not converge says that rounding decides."""
+    """Every answer that converged is the exact minimum of its face; what does not converge says
+    that rounding decides."""
     undecided = slow = 0
     for seed in range(25):
         sheaf, x, target, start = large(seed, scale)
@@ -69,22 +80,43 @@ def test_large_and_small_weights_against_exact_arithmetic(scale):
 
 
 @settings(max_examples=60)
-@given(st.integers(0, 2**32 - 1), st.floats(-8, 8), st.floats(-8, 8), st.floats(-8, 8), st.floats(-8, 8))
+@given(
+    st.integers(0, 2**32 - 1),
+    st.floats(-8, 8),
+    st.floats(-8, 8),
+    st.floats(-8, 8),
+    st.floats(-8, 8),
+)
 def test_mixed_scales_against_exact_arithmetic(seed, first, last, inputs, edge):
-    """Each layer, the inputs, a bias, an edge weight and a spring at a scale of their own: right, or not called a minimum."""
+    """Each layer, the inputs, a bias, an edge weight and a spring at a scale of their own: right,
+    or not called a minimum."""
     rng = np.random.default_rng(seed)
-    weights = [10.0**first * rng.standard_normal((3, 2)), rng.standard_normal((2, 3)), 10.0**last * rng.standard_normal((1, 2))]
+    weights = [
+        10.0**first * rng.standard_normal((3, 2)),
+        rng.standard_normal((2, 3)),
+        10.0**last * rng.standard_normal((1, 2)),
+    ]
     biases = [10.0**edge * rng.standard_normal(3), np.zeros(2), np.zeros(1)]
-    sheaf = NeuralSheaf(Network.mlp(weights, biases), {"affine_2": 10.0**edge, "activation_1": 10.0**inputs})
+    sheaf = NeuralSheaf(
+        Network.mlp(weights, biases), {"affine_2": 10.0**edge, "activation_1": 10.0**inputs}
+    )
     x = 10.0**inputs * rng.standard_normal((1, 2))
     output = sheaf.network(x)
     target = output + rng.uniform(-3, 3, (1, 1)) * abs(output).max()
-    gamma, value, at = 10.0**first, float(abs(sheaf.forward(x)[0, sheaf.layout["a1"]]).max()), sheaf.layout["a1"].start
+    gamma, value, at = (
+        10.0**first,
+        float(abs(sheaf.forward(x)[0, sheaf.layout["a1"]]).max()),
+        sheaf.layout["a1"].start,
+    )
     found = equilibrium(sheaf, x, [hard("z3", target), soft("a1", value, gamma, at=0)])
     verdict = found.certificate.verdict[0]
-    assert verdict in (MINIMUM, UNDECIDED, NO_MINIMUM) and (verdict != NO_MINIMUM or not found.converged[0])
+    assert verdict in (MINIMUM, UNDECIDED, NO_MINIMUM) and (
+        verdict != NO_MINIMUM or not found.converged[0]
+    )
     if verdict == MINIMUM:
-        exact, is_minimum = face(sheaf, x[0], pinned_output(sheaf, target[0]), {at: (gamma, value)}, found.cochain[0])
+        exact, is_minimum = face(
+            sheaf, x[0], pinned_output(sheaf, target[0]), {at: (gamma, value)}, found.cochain[0]
+        )
         assert is_minimum and away(sheaf, found.cochain[0], exact) < 1e-6
     else:
         assert found.converged[0] or "rounding" in found.reason
@@ -93,7 +125,8 @@ def test_mixed_scales_against_exact_arithmetic(seed, first, last, inputs, edge):
 @settings(max_examples=60)
 @given(st.integers(0, 2**32 - 1), st.sampled_from(SCALES), st.floats(-9, 0))
 def test_a_point_that_can_fall_is_no_minimum(seed, scale, size):
-    """A coordinate moved by more than its rounding: V falls on the way back, in exact arithmetic, and the verdict says so."""
+    """A coordinate moved by more than its rounding: V falls on the way back, in exact arithmetic,
+    and the verdict says so."""
     sheaf, x, target, _ = large(seed, scale, dims=(2, 3, 1))
     found = equilibrium(sheaf, x, hard("z2", target))
     if found.certificate.verdict[0] != MINIMUM:
@@ -114,7 +147,10 @@ def test_a_point_that_can_fall_is_no_minimum(seed, scale, size):
 @pytest.mark.parametrize("tol", [1e18, 1.0, 2e-3])
 def test_tol_is_bounded(tol):
     sheaf = NeuralSheaf(Network.mlp([[[1.0]], [[1.0]]]))
-    with pytest.raises(ValueError, match=r"tol=.* is relative to the terms of each coordinate's gradient, expected at most 0.001"):
+    with pytest.raises(
+        ValueError,
+        match=r"tol=.* is relative to the terms of each coordinate's gradient, expected at most 0.001",
+    ):
         equilibrium(sheaf, [[1.0]], hard("z2", 5.0), tol=tol)
 
 
@@ -130,9 +166,11 @@ def test_a_loose_answer_is_converged_and_no_minimum():
 
 
 def test_a_concave_kink_within_rounding_is_undecided():
-    """x = 1, u = W¹x + b with W¹x = 1e8 and b = −1e8 cancels to z = 0 up to 1e-8; an output pulled up makes a > 0: no one can tell.
+    """x = 1, u = W¹x + b with W¹x = 1e8 and b = −1e8 cancels to z = 0 up to 1e-8; an output pulled
+    up makes a > 0: no one can tell.
 
-    With the output pulled down, a < 0, the same unit has a convex kink pushed from the right for certain: a minimum.
+    With the output pulled down, a < 0, the same unit has a convex kink pushed from the right for
+    certain: a minimum.
     """
     sheaf = NeuralSheaf(Network.mlp([[[1e8]], [[1.0]]], [[-1e8], [0.0]]))
     problem = Pinned(sheaf, np.ones((1, 1)), [])
@@ -154,7 +192,8 @@ def test_where_v_leaves_float64_the_reason_says_so():
 
 @pytest.mark.parametrize("factor", [1.0, 1e6, 1e12])
 def test_a_large_bystander_merges_no_equilibria(factor):
-    """Two equilibria of a small unit, 1 apart (known by hand), beside a unit of size `factor` that the output does not read."""
+    """Two equilibria of a small unit, 1 apart (known by hand), beside a unit of size `factor` that
+    the output does not read."""
     sheaf = NeuralSheaf(Network.mlp([[[factor], [1.0]], [[0.0, 1.0]]], [[0.0, -1.5], [0.0]]))
     others = equilibrium(sheaf, [[1.0]], hard("z2", 2.0)).others(20)
     assert others.count.tolist() == [2]
