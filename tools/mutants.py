@@ -50,6 +50,8 @@ HELD, PLANTED = f"{FLOW}::test_hard_pins_hold_exactly", f"{RUNAWAY}::test_a_plan
 COLD = f"{FLOW}::test_cold_states_are_forward_passes_at_multiples_and_at_no_other_step"
 RESUMED = f"{FLOW}::test_resumed_from_any_yield_and_recorded_at_any_interval_to_the_same_bits"
 
+SCALES = "tests/theorems/test_equilibrium_scales.py"
+HIDDEN = "tests/theorems/test_equilibrium_hidden.py"
 MINIMA, FACES = "tests/theorems/test_equilibrium.py", "tests/theorems/test_faces.py"
 SMALL, STRESS = f"{MINIMA}::test_small_nets_against_enumeration", f"{MINIMA}::test_stress"
 DENSE, BOUNDS = f"{MINIMA}::test_gradient_and_hessian_against_dense_matrices", f"{MINIMA}::test_bounds_of_a_disturbed_cochain_hold"
@@ -109,17 +111,17 @@ MUTANTS = [
     Mutant("solution.py", "sheaf.energy(self.cochain, self.x) + self.pins.energy(self.cochain)", "sheaf.energy(self.cochain, self.x)",
            "a solution's energy without its springs", PINS),
     # spectrum and discord
-    Mutant("spectrum.py", "squares[name] += node.operation.norm**2", "squares[name] = node.operation.norm**2",
+    Mutant("spectrum.py", "norms[name] = math.hypot(norms[name], node.operation.norm)", "norms[name] = node.operation.norm",
            "the bound forgets fan-out", EIGENVALUES),
-    Mutant("frozen.py", "self.forward(self.backward(v) / self.weights)", "self.forward(self.backward(v))", "L⁻¹ forgets the edge weights", SPECTRUM),
+    Mutant("frozen.py", "return self.forward(r / root), r", "return self.forward(r), r", "L⁻¹ forgets the edge weights", SPECTRUM),
     Mutant("frozen.py", "own[:, self.last] += self._output", "own[:, self.last] -= self._output", "the output edge is sent back with the wrong sign", FROZEN),
-    Mutant("frozen.py", "eta -= (self._pinned", "eta += (self._pinned", "pins push where they hold", FROZEN),
+    Mutant("frozen.py", "r -= (self._balanced", "r += (self._balanced", "pins push where they hold", FROZEN),
     Mutant("lanczos.py", "if (beta < SHORT * np.abs(alpha)).any():", "if False:", "rounding grows into copies", SPECTRUM),
     Mutant("lanczos.py", "= theta[:, -KEPT:]", "= theta[:, :KEPT]", "a restart keeps the wrong values", LANCZOS),
     Mutant("lanczos.py", "(cluster <= allowed[:, None] * distance)", "(cluster <= 0.1 * distance)", "Lanczos stops where it likes", SPECTRUM),
     Mutant("spectrum.py", "k = min(self.fewest, BASIS)", "k = self.fewest", "the lower bound of the gap counts steps that were not taken", SPECTRUM),
-    Mutant("resistance.py", "self.total + np.eye(m) / spring", "self.total", "a spring in front of the resistance is left out", RESISTANCE),
-    Mutant("resistance.py", "/ self.sheaf.row_weights[:self.sheaf.N]", "/ 1", "currents for drops", RESISTANCE),
+    Mutant("resistance.py", "give = np.broadcast_to(np.eye(m) / np.sqrt(spring),", "give = np.broadcast_to(np.zeros((m, m)),", "a spring in front of the resistance is left out", RESISTANCE),
+    Mutant("resistance.py", "return stress / np.sqrt(self.sheaf.row_weights[:self.sheaf.N])", "return stress", "currents for drops", RESISTANCE),
     Mutant("discord.py", "squares.sum(axis=1)", "squares.mean(axis=1)", "discord of an edge as a mean", ENERGY),
     Mutant("diagnosis.py", "shuffled = np.concatenate([rng.permutation(subset)", "shuffled = np.concatenate([subset", "the null permutes nothing", REPORT),
     Mutant("diagnosis.py", "(0.05, 0.5, 0.95)", "(0.25, 0.5, 0.75)", "a narrower band than it says", REPORT),
@@ -178,7 +180,16 @@ MUTANTS = [
     Mutant("pieces.py", "g = np.where(at.held, -stress,", "g = np.where(at.held, stress,", "held edges push the wrong way", DENSE),
     Mutant("equilibrium.py", "left = trial.energy > at.energy + ARMIJO * slope + slack", "left = trial.energy > np.inf", "every full step is taken, whatever V does", STRESS),
     Mutant("certificate.py", "0.5 * (injected**2 / problem.weights)", "0.05 * (injected**2 / problem.weights)", "the bound of V − V* is too small", BOUNDS),
-    Mutant("certificate.py", "& corners.all(axis=1)", "", "concave corners are certified", MINIMA),
+    Mutant("certificate.py", "& ~broken.any(axis=1)", "", "concave corners are certified", MINIMA),
+    Mutant("certificate.py", "stationary &= near | ~known", "stationary &= True",
+           "a stiff direction hides a soft one", HIDDEN),
+    Mutant("newton_steps.py", "near[far] = (np.abs(step.change) <= allowed[far]).all(axis=1)",
+           "near[far] = True", "a minimum is near wherever the gradient is not", HIDDEN),
+    Mutant("pieces.py", "rest[open_] = (g[open_] <= tol * terms).all(axis=1)",
+           "rest[open_] = (g[open_] <= tol * terms.max()).all(axis=1)",
+           "a coordinate is judged by the terms of others", SCALES),
+    Mutant("kinks.py", "np.maximum(plus, 0) / np.sqrt(self.stiffness_plus)",
+           "np.maximum(plus, 0)**2 / self.stiffness_plus", "squares of small forces vanish", HIDDEN),
     Mutant("faces.py", "(minus > doubt[0]) & (plus > doubt[1]) |", "(minus > doubt[0]) |",
            "convex corners are ruled out", FACES),
     Mutant("faces.py", "concave += not side and minus < 0", "concave += 0",
