@@ -96,7 +96,10 @@ def _(figure):
         sheaf, x, pin, start, _ = ladder.problem(size, ladder.SIZES[size])
         found = equilibrium(sheaf, x, pin, start)
         assert all(stationary(sheaf, w, one) for w, one in zip(found.cochain, x))
-        close(paid["Newton"], (2 + 2 * found.iterations + 2 * found.cg).mean(), rtol=0.02)
+        # as documented: these, and from 1 to 5 each time that a sample is looked at coordinate by coordinate
+        steps_paid, looks = 2 + 2 * found.iterations + 2 * found.cg, found.iterations + 1
+        assert (steps_paid + 1).mean() <= paid["Newton"] <= (steps_paid + 5 * looks).mean()
+        close(paid["Newton"], found.passes.mean(), rtol=0.02)
         for method in ("prox-euler", "chebyshev", "implicit-euler"):
             climb = ladder.climb(size, method, ladder.SIZES[size], samples=4)
             assert climb.reached.all() and all(stationary(sheaf, w, one) for w, one in zip(climb.end, x))
