@@ -226,11 +226,13 @@ def attempt(mutant):
         duplicate(copy)
         if mutant.file and not plant(copy / "sheaflib" / mutant.file, mutant):
             return False, f"the old text does not occur exactly once: {mutant.old}"
+        tests = mutant.tests.split()
+        limit = LIMIT if mutant.file else LIMIT * len(tests)       # all the tests of a group, without a defect
         try:
-            run = subprocess.run([sys.executable, *PYTEST, *mutant.tests.split()], cwd=copy, env=surroundings(copy), timeout=LIMIT,
+            run = subprocess.run([sys.executable, *PYTEST, *tests], cwd=copy, env=surroundings(copy), timeout=limit,
                                  capture_output=True, text=True, encoding="utf-8")
         except subprocess.TimeoutExpired:
-            return bool(mutant.file), f"no end within {LIMIT} s"
+            return bool(mutant.file), f"no end within {limit} s"
     return judge(mutant, run)
 
 
