@@ -160,9 +160,9 @@ def test_a_loose_answer_is_converged_and_no_minimum():
     sheaf = NeuralSheaf(Network.he([3, 20, 20, 2], rng))
     found = equilibrium(sheaf, rng.standard_normal((20, 3)), hard("z3", [1.0, -1.0]), tol=1e-3)
     assert found.converged.all()
-    loose = found.certificate.verdict == NO_MINIMUM
     assert (abs(found.certificate.gradient) <= 1e-3 * found.certificate.terms).all()
-    assert (found.certificate.minimum(1e-3) | ~loose).all()
+    assert found.certificate.minimum(1e-3).all()
+    assert (found.certificate.verdict == NO_MINIMUM).any()
 
 
 def test_a_concave_kink_within_rounding_is_undecided():
@@ -180,7 +180,7 @@ def test_a_concave_kink_within_rounding_is_undecided():
         assert certify(pinned, above).verdict.tolist() == [verdict]
     pinned = Pinned(sheaf, np.ones((1, 1)), [hard("a1", -1.0), hard("z2", -1.0)])
     assert certify(pinned, np.array([[0.0, -1.0, -1.0]])).verdict.tolist() == [MINIMUM]
-    assert certify(problem, np.zeros((1, 3))).verdict.tolist() in ([MINIMUM], [UNDECIDED])
+    assert certify(problem, np.zeros((1, 3))).verdict.tolist() == [UNDECIDED]
 
 
 def test_where_v_leaves_float64_the_reason_says_so():
