@@ -10,9 +10,9 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-IMPORTS = {"pytest-xdist": "xdist", "pillow": "PIL", "scikit-learn": "sklearn"}
-NOTEBOOKS = ("sklearn",)                                  # the extras that notebooks need besides what sheaflib does,
-TESTS = ("test", *NOTEBOOKS)                              # and those of the tests, which run the notebooks too
+IMPORTS = {"pytest-xdist": "xdist", "pillow": "PIL", "scikit-learn": "sklearn", "pyyaml": "yaml"}
+NOTEBOOKS = ("notebooks",)         # the extras that running the notebooks needs,
+TESTS = ("test",)                  # and those of the tests, which run the notebooks too
 
 
 def versions_admitted(root=ROOT):
@@ -37,9 +37,19 @@ def requirements(root=ROOT, extras=()):
     import tomllib
 
     project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    lines = [*project["dependencies"], *(r for extra in extras for r in project["optional-dependencies"][extra])]
+    lines = [*project["dependencies"], *lines_of(project, extras)]
     split = (re.match(r"([A-Za-z0-9_.-]+?)\s*((?:[<>=]=?\s*[\d.]+,?\s*)*)$", line) for line in lines)
     return [(m[1], dict(re.findall(r"([<>=]=?)\s*([\d.]+)", m[2]))) for m in split]
+
+
+def lines_of(project, extras):
+    """Return the requirement lines of extras, and of those that they name as `sheaflib[...]`."""
+    lines = []
+    for extra in extras:
+        for line in project["optional-dependencies"][extra]:
+            named = re.fullmatch(re.escape(project["name"]) + r"\[(.+)\]", line)
+            lines += lines_of(project, named[1].split(",")) if named else [line]
+    return lines
 
 
 def release(version):

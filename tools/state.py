@@ -32,7 +32,8 @@ def library_digest(project):
 
 def environment_digest(project):
     """Return a hash of Python's version, the lock, what is installed, and the instructions used."""
-    installed = [[name, version(name)] for name, _ in environment.requirements(project.root)]
+    needed = environment.requirements(project.root, environment.NOTEBOOKS)
+    installed = [[name, version(name)] for name, _ in needed]
     return digest([sys.version_info[:2], file_digest(project.root / "requirements.lock"), installed,
                    surroundings.target()])
 

@@ -1,5 +1,6 @@
 """pyproject.toml, environment.yml and requirements.lock say the same; the environment step says what it does."""
 
+import re
 import subprocess
 import sys
 import tomllib
@@ -15,14 +16,26 @@ from tools import environment, venv
 from tools.project import REPOSITORY
 
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
-CONDA = {"matplotlib-base": "matplotlib", "seaborn-base": "seaborn"}
+CONDA = {"matplotlib-base": "matplotlib", "seaborn-base": "seaborn", "flit-core": "flit_core"}
 PYTHONS = ("3.11", "3.12", "3.13")
 
 
+def extra(name):
+    """Return {name: bounds} of an extra, with what the extras bring that it names in turn."""
+    found = {}
+    for line in map(Requirement, PROJECT["optional-dependencies"][name]):
+        if line.name == "sheaflib":
+            for other in line.extras:
+                found |= extra(other)
+        else:
+            found[line.name] = line.specifier
+    return found
+
+
 def declared():
-    """Return {name: bounds} of pyproject.toml, the extras of the notebooks and the tests included."""
-    lines = [*PROJECT["dependencies"], *(line for extra in environment.TESTS for line in PROJECT["optional-dependencies"][extra])]
-    return {r.name: r.specifier for r in map(Requirement, lines)}
+    """Return {name: bounds} of all that the commands need: sheaflib, its tests, the build back end."""
+    core = {line.name: line.specifier for line in map(Requirement, PROJECT["dependencies"])}
+    return core | extra("test") | extra("build")
 
 
 def locked():
@@ -30,6 +43,35 @@ def locked():
     text = (REPOSITORY / "requirements.lock").read_text().replace("\\\n", "")
     lines = [line.split("#")[0].strip() for line in text.splitlines()]
     return [(Requirement(line.split("--hash")[0].strip()), line.count("--hash=sha256:")) for line in lines if line]
+
+
+def test_the_library_alone_needs_what_it_computes_with():
+    assert [Requirement(line).name for line in PROJECT["dependencies"]] == ["numpy", "scipy", "numba"]
+
+
+def test_the_extras_bring_what_they_are_named_after():
+    plots, notebooks, tests = extra("plots"), extra("notebooks"), extra("test")
+    assert set(plots) == {"matplotlib", "seaborn", "pillow"}
+    assert set(extra("sklearn")) == {"scikit-learn"} and set(extra("torch")) == {"torch"}
+    assert {"jupyterlab", "papermill", "nbval", "joblib", "tqdm", *plots, *extra("sklearn")} <= set(notebooks)
+    assert {"pytest", "hypothesis", "ruff", "mypy", *notebooks, *extra("dask")} <= set(tests)
+    assert "torch" not in tests and not {"pytest", "hypothesis", "ruff", "mypy"} & set(notebooks)
+
+
+def test_the_tools_read_the_same_out_of_pyproject():
+    for extras, needed in ((("notebooks",), extra("notebooks")), (("test", "build"), extra("test") | extra("build"))):
+        read = {name: SpecifierSet(",".join(op + version for op, version in bounds.items()))
+                for name, bounds in environment.requirements(extras=extras)}
+        core = {line.name: line.specifier for line in map(Requirement, PROJECT["dependencies"])}
+        assert read == core | needed
+
+
+def test_a_reason_stands_beside_every_upper_bound():
+    lines = (REPOSITORY / "pyproject.toml").read_text().splitlines()
+    bounded = [line for line in lines if re.search(r'"[^"]*<[\d.]+"', line)]
+    again = 2                                  # Python itself, and the back end of the build
+    assert len(bounded) == sum("<" in str(bounds) for bounds in declared().values()) + again
+    assert not [line for line in bounded if not re.search(r"  ?# \w", line)]
 
 
 def test_conda_has_the_bounds_of_pyproject():
@@ -48,14 +90,15 @@ def test_the_lock_satisfies_pyproject_on_every_python(python):
         assert hashes > 0 and len(requirement.specifier) == 1
         if requirement.marker is None or requirement.marker.evaluate(marks):
             assert pins.setdefault(canonicalize_name(requirement.name), requirement) is requirement
-    for name, bounds in {**declared(), "flit-core": SpecifierSet(">=3.11,<5")}.items():
+    for name, bounds in declared().items():
         version = next(iter(pins[canonicalize_name(name)].specifier)).version
         assert version in bounds, f"{name} {version} is not {bounds}"
 
 
-def test_the_lock_names_no_place_and_none_of_the_other_extras():
+def test_the_lock_names_no_place_and_no_pytorch():
     text = (REPOSITORY / "requirements.lock").read_text()
-    assert not any(word in text for word in ("http:", "https:", "file:", "--find-links", "--index-url", "torch", "distributed==", " @ "))
+    places = ("http:", "https:", "file:", "--find-links", "--index-url", " @ ")
+    assert not [word for word in (*places, "torch") if word in text]
 
 
 def test_the_tests_run_on_an_admitted_python_with_what_is_required():
@@ -63,7 +106,8 @@ def test_the_tests_run_on_an_admitted_python_with_what_is_required():
     assert environment.versions_admitted() == ((3, 11), (3, 14))
 
 
-@pytest.mark.parametrize("command, needed", [("figures", {"sklearn"}), ("quick", {"sklearn"}), ("test", {"test", "sklearn"}), ("mutants", {"test", "sklearn"})])
+@pytest.mark.parametrize("command, needed", [("figures", {"notebooks"}), ("quick", {"notebooks"}),
+                                             ("test", {"test"}), ("mutants", {"test"})])
 def test_a_command_asks_for_the_extras_it_needs(command, needed, monkeypatch):
     asked = []
     monkeypatch.setattr(environment, "ensure", lambda extras: asked.append(set(extras)) or sys.executable)
