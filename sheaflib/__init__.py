@@ -2,6 +2,9 @@
 
 A companion of "Neural Networks as Local-to-Global Computations" (Bosca & Ghrist, arXiv:2603.14831).
 
+Importing it takes little longer than importing NumPy: `import scipy as sp` loads a part of SciPy
+when it is first named, as in `sp.sparse.csr_array`, and numba comes with the first flow or training.
+
 >>> import numpy as np
 >>> from sheaflib import Network, NeuralSheaf, harmonic_extension, relax
 >>> network = Network.he([2, 4, 1], np.random.default_rng(0))

@@ -7,8 +7,7 @@ from functools import cached_property
 from typing import Callable
 
 import numpy as np
-import scipy.sparse as sparse
-from scipy.sparse.linalg import LinearOperator, svds
+import scipy as sp
 
 from sheaflib.checks import read_only, real_array, sparse_matrix, whole
 from sheaflib.operations import NO_PATTERN, Operation
@@ -19,13 +18,14 @@ ENTRIES = 2**22
 
 @dataclass(frozen=True, eq=False)
 class Affine(Operation):
-    """z = W a + b. W is a dense (n_out, n_in) array, a scipy.sparse matrix, or a LinearOperator; b defaults to zero.
+    """z = W a + b. W is a dense (n_out, n_in) array, a scipy.sparse matrix, or a LinearOperator;
+    b defaults to zero.
 
     >>> Affine([[1, 2], [0, 1]], [0, 3]).value(np.array([[1.0, 1.0]]))
     array([[3., 4.]])
     """
 
-    weight: np.ndarray | sparse.csr_array | LinearOperator
+    weight: np.ndarray | sp.sparse.csr_array | sp.sparse.linalg.LinearOperator
     bias: np.ndarray | None = None
     kind = "affine"
 
@@ -48,7 +48,7 @@ class Affine(Operation):
             raise ValueError(f"shape={shape!r}, expected (n_out, n_in)")
         n_out, n_in = (whole("shape", n) for n in shape)
         _check_adjoint(apply, adjoint, n_in, n_out)
-        return cls(LinearOperator(
+        return cls(sp.sparse.linalg.LinearOperator(
             (n_out, n_in), dtype=np.float64,
             matvec=lambda a: apply(a.reshape(1, -1))[0], rmatvec=lambda e: adjoint(e.reshape(1, -1))[0],
             matmat=lambda a: apply(a.T).T, rmatmat=lambda e: adjoint(e.T).T), bias)
@@ -65,13 +65,14 @@ class Affine(Operation):
         return a @ self.weight.T if isinstance(self.weight, np.ndarray) else (self.weight @ a.T).T
 
     def adjoint(self, e, s=NO_PATTERN):
-        if isinstance(self.weight, LinearOperator):
+        if isinstance(self.weight, sp.sparse.linalg.LinearOperator):
             return self.weight.rmatmat(e.T).T
         return e @ self.weight if isinstance(self.weight, np.ndarray) else (self.weight.T @ e.T).T
 
     def value(self, a, s=None):
         z = self.linear(a)
-        return np.add(z, self.bias, out=None if isinstance(self.weight, LinearOperator) else z)
+        foreign = isinstance(self.weight, sp.sparse.linalg.LinearOperator)
+        return np.add(z, self.bias, out=None if foreign else z)
 
     def absolute(self, a, s=NO_PATTERN):
         return self._absolute_product(a, transposed=False) + np.abs(self.bias)
@@ -90,10 +91,10 @@ class Affine(Operation):
         return ((self._sizes.T if transposed else self._sizes) @ v.T).T
 
     @cached_property
-    def _sizes(self) -> np.ndarray | sparse.csr_array:
+    def _sizes(self) -> np.ndarray | sp.sparse.csr_array:
         """|W|, entry by entry; None for a matrix-free W that is too large to ask for its
         entries."""
-        if not isinstance(self.weight, LinearOperator):
+        if not isinstance(self.weight, sp.sparse.linalg.LinearOperator):
             return np.abs(self.weight)
         return (
             np.abs(self.weight @ np.eye(self.n_in)) if self.n_in * self.n_out <= ENTRIES else None
@@ -104,8 +105,8 @@ class Affine(Operation):
             rows = np.repeat(np.arange(self.n_out, dtype=np.int32), self.n_in)
             return rows, np.tile(np.arange(self.n_in, dtype=np.int32), self.n_out), self.weight.ravel()
         weight = self.weight
-        if isinstance(weight, LinearOperator):
-            weight = sparse.csr_array(self.weight @ np.eye(self.n_in))
+        if isinstance(weight, sp.sparse.linalg.LinearOperator):
+            weight = sp.sparse.csr_array(self.weight @ np.eye(self.n_in))
         weight = weight.tocoo()
         return weight.coords[0], weight.coords[1], weight.data
 
@@ -121,35 +122,37 @@ class Affine(Operation):
         start = np.random.default_rng(0).standard_normal(min(W.shape))
         if not (W @ (W.T @ start) if W.shape[0] <= W.shape[1] else W.T @ (W @ start)).any():
             return 0.0
-        return float(svds(W, k=1, v0=start, return_singular_vectors=False)[0] * (1 + 1e-6))
+        largest = sp.sparse.linalg.svds(W, k=1, v0=start, return_singular_vectors=False)[0]
+        return float(largest * (1 + 1e-6))
 
     def gradient(self, a: np.ndarray, e: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Gradient of Σ_i ⟨e_i, W a_i + b⟩ with respect to (W, b), summed over the batch; W's as W is stored.
 
         a is (B, n_in), e is (B, n_out). For a sparse W only its stored entries get a gradient; TypeError when matrix-free.
         """
-        if isinstance(self.weight, LinearOperator):
+        if isinstance(self.weight, sp.sparse.linalg.LinearOperator):
             raise TypeError("weight is matrix-free: it has no entries to differentiate")
         if isinstance(self.weight, np.ndarray):
             return e.T @ a, e.sum(axis=0)
         rows, columns, _ = self.triplets()
         data = np.einsum("bk,bk->k", e[:, rows], a[:, columns])
-        return sparse.csr_array((data, (rows, columns)), shape=self.weight.shape), e.sum(axis=0)
+        return sp.sparse.csr_array((data, (rows, columns)), shape=self.weight.shape), e.sum(axis=0)
 
     def __repr__(self):
-        form = {np.ndarray: ""}.get(type(self.weight), ", sparse" if sparse.issparse(self.weight) else ", matrix-free")
+        other = ", sparse" if sp.sparse.issparse(self.weight) else ", matrix-free"
+        form = "" if isinstance(self.weight, np.ndarray) else other
         return f"Affine({self.n_in} -> {self.n_out}{form})"
 
 
 def _weight(weight):
     """The three forms a weight may take, checked: dense float64, CSR float64, LinearOperator."""
-    if isinstance(weight, LinearOperator):
+    if isinstance(weight, sp.sparse.linalg.LinearOperator):
         real_array("weight", np.zeros(0, weight.dtype))
-    elif not sparse.issparse(weight):
+    elif not sp.sparse.issparse(weight):
         weight = real_array("weight", weight)
     if weight.ndim != 2 or 0 in weight.shape:
         raise ValueError(f"weight has shape {weight.shape}, expected (n_out, n_in) with both ≥ 1")
-    return sparse_matrix("weight", weight) if sparse.issparse(weight) else weight
+    return sparse_matrix("weight", weight) if sp.sparse.issparse(weight) else weight
 
 
 def _check_adjoint(apply, adjoint, n_in, n_out):

@@ -7,9 +7,7 @@ from functools import cached_property
 from typing import Mapping, Sequence
 
 import numpy as np
-import scipy.sparse as sparse
-from scipy.linalg import null_space
-from scipy.sparse.linalg import spsolve
+import scipy as sp
 
 from sheaflib.checks import positive, real_array, sparse_matrix, whole
 from sheaflib.layout import Layout
@@ -22,8 +20,8 @@ class SheafEdge:
     name: str
     tail: str
     head: str
-    from_tail: sparse.csr_array
-    from_head: sparse.csr_array
+    from_tail: sp.sparse.csr_array
+    from_head: sp.sparse.csr_array
     weight: float = 1.0
 
 
@@ -50,11 +48,12 @@ class CellularSheaf:
             if len(edge) not in (4, 5):
                 raise ValueError(f"edges holds {len(edge)} entries in {edge!r}, expected (tail, head, from_tail, from_head[, weight])")
             tail, head, from_tail, from_head, *weight = edge
-            maps = (sparse.csr_array(np.atleast_2d(real_array(f"restriction map of {tail}-{head}", m)))
+            name = f"restriction map of {tail}-{head}"
+            maps = (sp.sparse.csr_array(np.atleast_2d(real_array(name, m)))
                     for m in (from_tail, from_head))
             edge = SheafEdge(f"{tail}-{head}", tail, head, *maps, *weight)
         for restriction in (edge.from_tail, edge.from_head):
-            if not sparse.issparse(restriction):
+            if not sp.sparse.issparse(restriction):
                 raise TypeError(f"a restriction map of edge {edge.name!r} is a {type(restriction).__name__}, expected a sparse matrix")
         checked = {end: sparse_matrix(f"{end} of edge {edge.name!r}", getattr(edge, end))
                    for end in ("from_tail", "from_head")}
@@ -68,7 +67,7 @@ class CellularSheaf:
         return edge
 
     @cached_property
-    def coboundary(self) -> sparse.csr_array:
+    def coboundary(self) -> sp.sparse.csr_array:
         """δ: C⁰ -> C¹, sparse (dim C¹, dim C⁰), rows and columns in the order of edges and vertices."""
         parts = [(np.zeros(0, int), np.zeros(0, int), np.zeros(0))]
         for edge in self.edges:
@@ -78,7 +77,8 @@ class CellularSheaf:
                 column = self.layout[vertex].start
                 parts.append((entries.coords[0] + row, entries.coords[1] + column, sign * entries.data))
         rows, columns, entries = (np.concatenate(part) for part in zip(*parts))
-        return sparse.csr_array((entries, (rows, columns)), shape=(self.edge_layout.size, self.layout.size))
+        shape = (self.edge_layout.size, self.layout.size)
+        return sp.sparse.csr_array((entries, (rows, columns)), shape=shape)
 
     @cached_property
     def weights(self) -> np.ndarray:
@@ -86,13 +86,14 @@ class CellularSheaf:
         return np.repeat([e.weight for e in self.edges], self.edge_layout.dims).astype(float)
 
     @cached_property
-    def laplacian(self) -> sparse.csr_array:
+    def laplacian(self) -> sp.sparse.csr_array:
         """L = δᵀ diag(w) δ, sparse (dim C⁰, dim C⁰)."""
-        return sparse.csr_array(self.coboundary.T @ sparse.diags_array(self.weights) @ self.coboundary)
+        weights = sp.sparse.diags_array(self.weights)
+        return sp.sparse.csr_array(self.coboundary.T @ weights @ self.coboundary)
 
     def global_sections(self) -> np.ndarray:
         """An orthonormal basis of H⁰ = ker δ, one section a column: (dim C⁰, dim H⁰)."""
-        return null_space(self.coboundary.toarray())
+        return sp.linalg.null_space(self.coboundary.toarray())
 
     @property
     def dim_h0(self) -> int:
@@ -128,7 +129,8 @@ class CellularSheaf:
         w[index] = value
         if len(free):
             L = self.laplacian
-            w[free] = spsolve(L[free][:, free].tocsc(), -(L[free][:, index] @ value))
+            load = -(L[free][:, index] @ value)
+            w[free] = sp.sparse.linalg.spsolve(L[free][:, free].tocsc(), load)
         return self.layout.split(w)
 
     def _boundary(self, boundary) -> tuple[np.ndarray, np.ndarray]:
@@ -149,7 +151,7 @@ class CellularSheaf:
         return np.setdiff1d(np.arange(self.layout.size), boundary)
 
     @staticmethod
-    def _rank(matrix: sparse.csr_array) -> int:
+    def _rank(matrix: sp.sparse.csr_array) -> int:
         return int(np.linalg.matrix_rank(matrix.toarray())) if min(matrix.shape) else 0
 
     def __repr__(self):

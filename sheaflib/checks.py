@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import chain
 
 import numpy as np
-import scipy.sparse as sparse
+import scipy as sp
 
 
 def real_array(name: str, value, shape: tuple | None = None) -> np.ndarray:
@@ -84,7 +84,7 @@ def indices(name: str, value, size: int) -> np.ndarray:
     return array.astype(np.int64)
 
 
-def sparse_matrix(name: str, value) -> sparse.csr_array:
+def sparse_matrix(name: str, value) -> sp.sparse.csr_array:
     """Return a SciPy sparse array or matrix of any format as new, finite float64 CSR arrays.
 
     Indices are sorted and duplicates summed. SciPy looks at the indices of a matrix when it is
@@ -139,10 +139,10 @@ def sparse_matrix(name: str, value) -> sparse.csr_array:
             f"{name} has {len(places[0])} row and {len(places[1])} column indices, expected "
             f"one of each for every of its {len(data)} entries"
         )
-    return _summed(name, sparse.coo_array((data, tuple(places)), shape=value.shape))
+    return _summed(name, sp.sparse.coo_array((data, tuple(places)), shape=value.shape))
 
 
-def compressed(name: str, form: str, data, columns, indptr, shape) -> sparse.csr_array:
+def compressed(name: str, form: str, data, columns, indptr, shape) -> sp.sparse.csr_array:
     """As `sparse_matrix`, from the parts of a "csr", "csc" or "bsr" matrix of this shape."""
     blocks = (1, 1)
     data = real_array(f"{name}.data", data)
@@ -172,13 +172,14 @@ def compressed(name: str, form: str, data, columns, indptr, shape) -> sparse.csr
             " 0 and never fall"
         )
     used = int(indptr[-1])
-    kind = {"csr": sparse.csr_array, "csc": sparse.csc_array, "bsr": sparse.bsr_array}[form]
-    return _summed(name, kind((data[:used], columns[:used], indptr), shape=tuple(shape)))
+    kinds = {"csr": sp.sparse.csr_array, "csc": sp.sparse.csc_array, "bsr": sp.sparse.bsr_array}
+    matrix = kinds[form]((data[:used], columns[:used], indptr), shape=tuple(shape))
+    return _summed(name, matrix)
 
 
-def _summed(name: str, matrix) -> sparse.csr_array:
+def _summed(name: str, matrix) -> sp.sparse.csr_array:
     """A checked matrix as CSR, duplicates summed; ValueError when a sum leaves float64."""
-    matrix = sparse.csr_array(matrix, copy=True)  # sum_duplicates works in place
+    matrix = sp.sparse.csr_array(matrix, copy=True)  # sum_duplicates works in place
     matrix.sum_duplicates()
     if not np.isfinite(matrix.data).all():
         raise ValueError(f"{name} holds entries at one place whose sum is too large for float64")

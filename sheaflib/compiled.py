@@ -7,8 +7,7 @@ as a linear combination (kind 0), a ReLU (kind 1) or a maximum (kind 2); what de
 from __future__ import annotations
 
 import numpy as np
-import scipy.sparse as sparse
-from scipy.sparse.linalg import LinearOperator
+import scipy as sp
 
 from sheaflib.affine import Affine
 from sheaflib.euler import ProxEulerStepper, Stepper, kink_stiffness, raise_unstable
@@ -34,9 +33,11 @@ WITNESS, CEILING, LARGEST, CONSTANT = 0, 1, 2, 3        # what `_at_rest` rememb
 def can_compile(sheaf: NeuralSheaf) -> bool:
     """Whether numba is there and the network is small enough, with entries to read (no matrix-free map)."""
     weights = [node.operation.weight for node in sheaf.network.nodes if isinstance(node.operation, Affine)]
-    if njit is None or any(isinstance(weight, LinearOperator) for weight in weights):
+    foreign = sp.sparse.linalg.LinearOperator
+    if njit is None or any(isinstance(weight, foreign) for weight in weights):
         return False
-    return sum(weight.nnz if sparse.issparse(weight) else weight.size for weight in weights) <= MAX_ENTRIES
+    sizes = [weight.nnz if sp.sparse.issparse(weight) else weight.size for weight in weights]
+    return sum(sizes) <= MAX_ENTRIES
 
 
 class CompiledStepper(Stepper):
@@ -109,6 +110,9 @@ class CompiledProxStepper(CompiledStepper):
     """The same steps as `ProxEulerStepper`, sample by sample in compiled loops."""
 
     name, implicit, holds_corners = ProxEulerStepper.name, True, True
+
+
+STEPPERS = {"euler": CompiledStepper, "prox-euler": CompiledProxStepper}
 
 
 def _rows(sheaf: NeuralSheaf):

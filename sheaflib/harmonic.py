@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Sequence
 
 import numpy as np
-import scipy.sparse as sparse
+import scipy as sp
 
 from sheaflib.checks import batch, finite
 from sheaflib.network import INPUT, gather
@@ -72,5 +72,5 @@ def backpropagate(sheaf: NeuralSheaf, x, g) -> dict[str, tuple]:
             if node.operation.kind == "affine"
         }
     for name, (dW, _) in found.items():
-        finite(f"the gradient of the weight of {name!r}", dW.data if sparse.issparse(dW) else dW)
+        finite(f"the gradient of the weight of {name!r}", dW.data if sp.sparse.issparse(dW) else dW)
     return found

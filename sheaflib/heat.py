@@ -17,7 +17,6 @@ import numpy as np
 
 from sheaflib import discord, spectrum
 from sheaflib.checks import batch, positive, whole
-from sheaflib.compiled import CompiledProxStepper, CompiledStepper, can_compile
 from sheaflib.euler import EulerStepper, HeatUnstable, ProxEulerStepper, Stepper
 from sheaflib.forces import check_output_force
 from sheaflib.network import INPUT
@@ -28,12 +27,12 @@ from sheaflib.solution import Solution
 from sheaflib.steppers import ChebyshevStepper, ImplicitEulerStepper, MinimisingMovementsStepper
 
 NO_SWITCHES = np.zeros((0, 3), dtype=np.int64)
-STEPPERS = {                                              # name: in NumPy, compiled
-    "euler": (EulerStepper, CompiledStepper),
-    "prox-euler": (ProxEulerStepper, CompiledProxStepper),
-    "implicit-euler": (ImplicitEulerStepper, ImplicitEulerStepper),
-    "minimising-movements": (MinimisingMovementsStepper, MinimisingMovementsStepper),
-    "chebyshev": (ChebyshevStepper, ChebyshevStepper),
+STEPPERS = {
+    "euler": EulerStepper,
+    "prox-euler": ProxEulerStepper,
+    "implicit-euler": ImplicitEulerStepper,
+    "minimising-movements": MinimisingMovementsStepper,
+    "chebyshev": ChebyshevStepper,
 }
 
 __all__ = ["heat", "relax", "default_step", "HeatState", "HeatHistory", "HeatUnstable"]
@@ -193,13 +192,17 @@ def _begin(sheaf, x, start, dt, alpha, pins, output_force, tol, stepper, rest) -
 
 
 def choose_stepper(stepper: str | type[Stepper] | None, sheaf: NeuralSheaf, pins: ResolvedPins) -> type[Stepper]:
-    """A class as it is; a name of STEPPERS compiled where possible; None: "prox-euler" with pins, "euler" without."""
+    """A class as it is; a name of STEPPERS, compiled where possible; None: "prox-euler" with pins,
+    "euler" without."""
     if isinstance(stepper, type):
         return stepper
     name = ("prox-euler" if pins else "euler") if stepper is None else stepper
     if not isinstance(name, str) or name not in STEPPERS:
         raise ValueError(f"stepper={stepper!r} is unknown, expected one of {', '.join(STEPPERS)}, or a Stepper class")
-    return STEPPERS[name][can_compile(sheaf)]
+    from sheaflib import compiled         # here, for importing numba takes as long as all the rest
+
+    in_numpy = STEPPERS[name]
+    return compiled.STEPPERS.get(name, in_numpy) if compiled.can_compile(sheaf) else in_numpy
 
 
 def default_step(sheaf: NeuralSheaf, pins: ResolvedPins | None = None, augmented: bool = False, alpha: float = 1.0,

@@ -6,7 +6,7 @@ An image of shape (channels, height, width) is flattened in C order, so a "flatt
 from __future__ import annotations
 
 import numpy as np
-import scipy.sparse as sparse
+import scipy as sp
 
 from sheaflib.affine import Affine
 from sheaflib.checks import positive, real_array, whole
@@ -33,7 +33,8 @@ def convolution(kernel, shape: Shape, bias=None, stride: int = 1, padding: int =
     rows = (np.arange(c_out)[:, None] * height * width + pixel).ravel()
     columns = np.tile(taps[inside], c_out)
     entries = kernel.reshape(c_out, -1)[:, tap].ravel()
-    weight = sparse.csr_array((entries, (rows, columns)), shape=(c_out * height * width, int(np.prod(shape))))
+    size = (c_out * height * width, int(np.prod(shape)))
+    weight = sp.sparse.csr_array((entries, (rows, columns)), shape=size)
     bias = np.zeros(c_out) if bias is None else real_array("bias", bias, (c_out,))
     return Affine(weight, np.repeat(bias, height * width)), (c_out, height, width)
 
@@ -43,7 +44,8 @@ def average_pool(shape: Shape, size: int, stride: int | None = None) -> tuple[Af
     pool, out = max_pool(shape, size, stride)
     n_out, k = pool.windows.shape
     entries = np.full(n_out * k, 1 / k)
-    weight = sparse.csr_array((entries, (np.repeat(np.arange(n_out), k), pool.windows.ravel())), shape=(n_out, pool.n_in))
+    places = (np.repeat(np.arange(n_out), k), pool.windows.ravel())
+    weight = sp.sparse.csr_array((entries, places), shape=(n_out, pool.n_in))
     return Affine(weight), out
 
 
@@ -77,14 +79,15 @@ def batch_norm(scale, shift, mean, variance, eps: float = 1e-5, pixels: int = 1)
             f" channel {large.argmax()}"
         )
     return Affine(
-        sparse.diags_array(np.repeat(gain, whole("pixels", pixels))).tocsr(),
+        sp.sparse.diags_array(np.repeat(gain, whole("pixels", pixels))).tocsr(),
         np.repeat(bias, pixels),
     )
 
 
 def add(n: int, parts: int = 2) -> Affine:
     """The sum of `parts` stacked vectors of width n, [I … I]: what follows a Stack in a residual block."""
-    return Affine(sparse.hstack([sparse.eye_array(whole("n", n))] * whole("parts", parts, 2)).tocsr())
+    identity = sp.sparse.eye_array(whole("n", n))
+    return Affine(sp.sparse.hstack([identity] * whole("parts", parts, 2)).tocsr())
 
 
 def _image(shape) -> Shape:

@@ -9,7 +9,7 @@ from numbers import Real
 from typing import Sequence
 
 import numpy as np
-from scipy.sparse.linalg import LinearOperator
+import scipy as sp
 
 from sheaflib.affine import Affine
 from sheaflib.checks import batch, compressed, whole
@@ -199,7 +199,7 @@ def _describe(node: Node, arrays: dict) -> tuple[str, dict]:
     if isinstance(operation, MaxPool):
         arrays[f"{name}.windows"] = operation.windows
         return "maxpool", {"n": operation.n_in}
-    if isinstance(operation.weight, LinearOperator):
+    if isinstance(operation.weight, sp.sparse.linalg.LinearOperator):
         raise TypeError(f"node {name!r} is matrix-free: functions cannot be saved, give it a dense or sparse weight")
     arrays[f"{name}.bias"] = operation.bias
     if isinstance(operation.weight, np.ndarray):

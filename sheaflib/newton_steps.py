@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.linalg import solve_triangular
+import scipy as sp
 
 from sheaflib.pieces import Pieces, Pinned
 from sheaflib.rest import ROUNDING
@@ -136,7 +136,8 @@ def direct_step(problem: Pinned, at: Pieces, gradient, refine: bool) -> Step | N
         change[0, free] = (Q @ (Q.T @ scaled) - scaled) / root
         v, moved = held_forward(sheaf, change, at.pattern, at.held)
     else:
-        change[0, free] = -(Q @ solve_triangular(R, size * felt, trans="T")) / root - now[0, free]
+        solved = Q @ sp.linalg.solve_triangular(R, size * felt, trans="T")
+        change[0, free] = -solved / root - now[0, free]
         w, image = held_pass(sheaf, problem.x, now + change, at.w, at.pattern, at.held)
         v, moved = w - at.w, image - at.image
     slope = (gradient * change).sum(axis=1)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Callable
 
 import numpy as np
-from scipy.special import expit, logsumexp, softmax
+import scipy as sp
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Output:
             return v
         p = self.value(z)
         if self.name == "sigmoid":
-            return p * expit(-z) * v
+            return p * sp.special.expit(-z) * v
         v = v - np.take_along_axis(
             v, p.argmax(axis=1, keepdims=True), axis=1
         )  # J_φ 1 = 0: where p is nearly 1 nothing cancels
@@ -60,6 +60,8 @@ class Output:
 
 _OUTPUTS: dict[str, tuple[Callable, Callable, float]] = {
     "identity": (lambda z: z, lambda z: 0.5 * (z**2).sum(axis=1), 1.0),
-    "sigmoid": (expit, lambda z: np.logaddexp(0, z).sum(axis=1), 0.25),
-    "softmax": (lambda z: softmax(z, axis=1), lambda z: logsumexp(z, axis=1), 0.5),
+    "sigmoid": (lambda z: sp.special.expit(z),
+                lambda z: np.logaddexp(0, z).sum(axis=1), 0.25),
+    "softmax": (lambda z: sp.special.softmax(z, axis=1),
+                lambda z: sp.special.logsumexp(z, axis=1), 0.5),
 }

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.linalg import norm
-from scipy.linalg import lapack, solve_triangular
+import scipy as sp
 
 from sheaflib.march import EPS
 from sheaflib.pieces import Pinned
@@ -205,7 +205,7 @@ def singular(A: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     U, sigma, Vt = np.linalg.svd(A, full_matrices=False)
     if sigma.max(initial=0.0) <= GRADED * sigma.min(initial=np.inf):
         return U, sigma, Vt.T
-    sigma, U, V, work, _, info = lapack.dgejsv(A, joba=2)
+    sigma, U, V, work, _, info = sp.linalg.lapack.dgejsv(A, joba=2)
     if info:
         raise ArithmeticError(f"the singular values did not converge: dgejsv returned {info}")
     return U, sigma * (work[0] / work[1]), V
@@ -237,11 +237,12 @@ def minimum(A: np.ndarray, b: np.ndarray, free: np.ndarray, w: np.ndarray) -> Le
     load = b[free] - A[np.ix_(free, held)] @ w[held]
     normal = np.zeros((len(b), len(rest)))
     if len(free):
-        w[free] = solve_triangular(triangle, load, lower=True, check_finite=False)
+        w[free] = sp.linalg.solve_triangular(triangle, load, lower=True, check_finite=False)
     if len(rest):
         H = np.zeros((len(rest), 0))
         if len(free):
-            H = -solve_triangular(triangle, other.T, trans=1, lower=True, check_finite=False).T
+            H = -sp.linalg.solve_triangular(triangle, other.T, trans=1, lower=True,
+                                            check_finite=False).T
         Q, R = np.linalg.qr(np.concatenate([H.T, np.eye(len(rest))]))
         normal[np.concatenate([free, rest])] = Q
         for again in (True, True, True, False, False):
@@ -249,10 +250,11 @@ def minimum(A: np.ndarray, b: np.ndarray, free: np.ndarray, w: np.ndarray) -> Le
             if not again:                 # what is left there is rounding, which w would magnify
                 miss[free] = 0.0
             gap = miss[rest] + H @ miss[free]
-            step = Q[len(free):] @ solve_triangular(R, gap, trans=1, check_finite=False)
+            step = Q[len(free):] @ sp.linalg.solve_triangular(R, gap, trans=1, check_finite=False)
             r[rest] += step
             r[free] = H.T @ r[rest]
             if len(free):
                 change = H.T @ step - miss[free]
-                w[free] += solve_triangular(triangle, change, lower=True, check_finite=False)
+                w[free] += sp.linalg.solve_triangular(triangle, change, lower=True,
+                                                      check_finite=False)
     return Least(w, r, normal)

@@ -13,7 +13,7 @@ from itertools import count, cycle, islice
 from typing import Callable, Iterator, Sequence
 
 import numpy as np
-from scipy.linalg import solve_triangular
+import scipy as sp
 
 from sheaflib.checks import batch, real_array, whole
 from sheaflib.currents import Currents
@@ -126,7 +126,7 @@ def jacobi_bounds(sheaf: NeuralSheaf, pattern) -> tuple[np.ndarray, np.ndarray]:
         root = np.vstack([edges, label])                               # A with L = AᵀA
         for own in sheaf.layout.slices.values():                       # D = RᵀR, block by block
             R = np.linalg.qr(root[:, own], mode="r")
-            root[:, own] = solve_triangular(R, root[:, own].T, trans="T").T
+            root[:, own] = sp.linalg.solve_triangular(R, root[:, own].T, trans="T").T
         # never the eigenvalues of L
         found.append(np.linalg.svd(root, compute_uv=False)[[-1, 0]]**2)
     low, high = np.array(found)[place.ravel()].T

@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Mapping
 
 import numpy as np
-import scipy.sparse as sparse
+import scipy as sp
 
 from sheaflib.affine import Affine
 from sheaflib.cellular import CellularSheaf, SheafEdge
@@ -282,7 +282,7 @@ class NeuralSheaf:
 
     # matrices for one frozen pattern ---------------------------------------------------------------------------------
 
-    def coboundary(self, pattern) -> sparse.csr_array:
+    def coboundary(self, pattern) -> sp.sparse.csr_array:
         """δ_Ω for one pattern, sparse (N, N), lower triangular with unit diagonal, its entries
         those given (Lemma 3.2)."""
         s = self.one_pattern(pattern)
@@ -293,21 +293,23 @@ class NeuralSheaf:
             free = slice(None) if INPUT not in node.inputs else target >= 0
             parts.append((rows[free] + np.int32(self.layout[node.name].start), target[free], -entries[free]))
         rows, columns, entries = (np.concatenate(part) for part in zip(*parts))
-        return sparse.csr_array((entries, (rows, columns)), shape=(self.N, self.N))
+        return sp.sparse.csr_array((entries, (rows, columns)), shape=(self.N, self.N))
 
-    def boundary_coboundary(self, pattern) -> sparse.csr_array:
+    def boundary_coboundary(self, pattern) -> sp.sparse.csr_array:
         """δ_U for one pattern, sparse (N, n_U); columns in the order of `boundary_values`."""
         return self.cellular(pattern).coboundary[:, self.boundary_index]
 
-    def laplacian(self, pattern) -> sparse.csr_array:
+    def laplacian(self, pattern) -> sp.sparse.csr_array:
         """L[Ω,Ω] = δ_Ωᵀ diag(w_e) δ_Ω for one pattern, sparse (N, N)."""
         delta = self.coboundary(pattern)
-        return sparse.csr_array(delta.T @ sparse.diags_array(self.row_weights[:self.N]) @ delta)
+        weights = sp.sparse.diags_array(self.row_weights[:self.N])
+        return sp.sparse.csr_array(delta.T @ weights @ delta)
 
-    def boundary_laplacian(self, pattern) -> sparse.csr_array:
+    def boundary_laplacian(self, pattern) -> sp.sparse.csr_array:
         """L[Ω,U] = δ_Ωᵀ diag(w_e) δ_U for one pattern, sparse (N, n_U)."""
-        weights = sparse.diags_array(self.row_weights[:self.N])
-        return sparse.csr_array(self.coboundary(pattern).T @ weights @ self.boundary_coboundary(pattern))
+        weights = sp.sparse.diags_array(self.row_weights[:self.N])
+        delta = self.coboundary(pattern)
+        return sp.sparse.csr_array(delta.T @ weights @ self.boundary_coboundary(pattern))
 
     # the paper's extended stalks -------------------------------------------------------------------------------------
 
@@ -345,15 +347,21 @@ class NeuralSheaf:
     def _sheaf_edges(self, node: Node, s: np.ndarray):
         """The edges into one node: [W | diag b] and I; R and [I | 0]; [I | 0] and a projection."""
         rows, columns, entries = node.operation.triplets(self.own(node, s)[0])
-        linear = sparse.csr_array((entries, (rows, columns)), shape=(node.operation.n_out, node.operation.n_in))
+        size = (node.operation.n_out, node.operation.n_in)
+        linear = sp.sparse.csr_array((entries, (rows, columns)), shape=size)
         for edge in (e for e in self.edges if e.head == node.name):
             local = slice(edge.rows.start - self.layout[node.name].start, edge.rows.stop - self.layout[node.name].start)
             tail_map = linear[local][:, local] if edge.kind == "projection" else linear
-            blocks = [tail_map] + [sparse.diags_array(node.operation.bias) if reader == node.name else
-                                   sparse.csr_array((edge.dim, width)) for reader, width in self.ones_blocks[edge.tail]]
-            head_map = sparse.eye_array(node.operation.n_out + sum(w for _, w in self.ones_blocks[node.name]), format="csr")[local]
-            yield SheafEdge(edge.name, edge.tail, edge.head, sparse.csr_array(sparse.hstack(blocks)),
-                            sparse.csr_array(head_map), self.edge_weights[edge.name])
+            blocks = [tail_map]
+            for reader, width in self.ones_blocks[edge.tail]:
+                own = reader == node.name
+                blocks.append(sp.sparse.diags_array(node.operation.bias) if own
+                              else sp.sparse.csr_array((edge.dim, width)))
+            from_tail = sp.sparse.csr_array(sp.sparse.hstack(blocks))
+            ones = sum(width for _, width in self.ones_blocks[node.name])
+            from_head = sp.sparse.eye_array(node.operation.n_out + ones, format="csr")[local]
+            yield SheafEdge(edge.name, edge.tail, edge.head, from_tail,
+                            sp.sparse.csr_array(from_head), self.edge_weights[edge.name])
 
     # helpers ---------------------------------------------------------------------------------------------------------
 

@@ -17,7 +17,7 @@ from functools import partial
 from typing import Callable, NamedTuple
 
 import numpy as np
-import scipy.sparse as sparse
+import scipy as sp
 
 from sheaflib.checks import positive, whole
 from sheaflib.forces import check_output_force
@@ -69,7 +69,8 @@ def bound(sheaf: NeuralSheaf, pins: ResolvedPins | None = None, augmented: bool 
     return found
 
 
-def laplacian(sheaf: NeuralSheaf, pattern, pins: ResolvedPins | None = None, z=None, output_force: str = "jacobian") -> sparse.csr_array:
+def laplacian(sheaf: NeuralSheaf, pattern, pins: ResolvedPins | None = None, z=None,
+              output_force: str = "jacobian") -> sp.sparse.csr_array:
     """The Laplacian on the free coordinates for one pattern: clamped ones removed, γ added on soft pins; sparse.
 
     z: (n_out,), the logits at which φ is linearised; then a_out is included (the augmented Laplacian). The "identity" force is
@@ -77,16 +78,18 @@ def laplacian(sheaf: NeuralSheaf, pattern, pins: ResolvedPins | None = None, z=N
     is pinned unevenly, where that does not hold.
     """
     root = _root(sheaf, pattern, pins, z, output_force)
-    return sparse.csr_array(root.T @ root)
+    return sp.sparse.csr_array(root.T @ root)
 
 
-def augmented_coboundary(sheaf: NeuralSheaf, pattern, z, output_force: str = "jacobian") -> sparse.csr_array:
+def augmented_coboundary(sheaf: NeuralSheaf, pattern, z,
+                         output_force: str = "jacobian") -> sp.sparse.csr_array:
     """δ with the row and column of a_out, [[δ_Ω, 0], [−J at z^{k+1}, I]], linearised at the logits z (n_out,) (Thm 4.2, as reported)."""
     J = output_maps(sheaf, z, 1, output_force)[0]
     last = sheaf.layout[sheaf.network.nodes[-1].name]
-    row = sparse.lil_array((len(J), sheaf.N))
+    row = sp.sparse.lil_array((len(J), sheaf.N))
     row[:, last] = -J
-    return sparse.csr_array(sparse.block_array([[sheaf.coboundary(pattern), None], [row, sparse.eye_array(len(J))]]))
+    blocks = [[sheaf.coboundary(pattern), None], [row, sp.sparse.eye_array(len(J))]]
+    return sp.sparse.csr_array(sp.sparse.block_array(blocks))
 
 
 def eigenvalues(sheaf: NeuralSheaf, pattern, pins: ResolvedPins | None = None, z=None, output_force: str = "jacobian") -> np.ndarray:
@@ -396,15 +399,17 @@ def _range(values: np.ndarray) -> str:
     return f"{low:.3g}" if low == high else f"{low:.3g} to {high:.3g}"
 
 
-def _root(sheaf: NeuralSheaf, pattern, pins, z, output_force) -> sparse.csr_array:
+def _root(sheaf: NeuralSheaf, pattern, pins, z, output_force) -> sp.sparse.csr_array:
     """A with L = AᵀA: the rows √w_e of δ and √γ of the penalty edges, the columns of the free coordinates."""
     pins = resolved(sheaf, pins, 1, z is not None)
     if z is not None:
         check_output_pins(sheaf, pins, output_force)
     delta = sheaf.coboundary(pattern) if z is None else augmented_coboundary(sheaf, pattern, z, output_force)
-    root = sparse.csr_array(sparse.diags_array(np.sqrt(sheaf.row_weights[:delta.shape[0]])) @ delta)
+    weights = sp.sparse.diags_array(np.sqrt(sheaf.row_weights[:delta.shape[0]]))
+    root = sp.sparse.csr_array(weights @ delta)
     if not pins:
         return root
     n = len(pins.soft_index)
-    springs = sparse.csr_array((np.sqrt(pins.gamma), (np.arange(n), pins.soft_index)), shape=(n, delta.shape[0]))
-    return sparse.csr_array(sparse.vstack([root, springs]).tocsc()[:, pins.free])
+    places = (np.arange(n), pins.soft_index)
+    springs = sp.sparse.csr_array((np.sqrt(pins.gamma), places), shape=(n, delta.shape[0]))
+    return sp.sparse.csr_array(sp.sparse.vstack([root, springs]).tocsc()[:, pins.free])

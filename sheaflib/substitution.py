@@ -10,8 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.linalg import qr, solve_triangular
-from scipy.sparse.csgraph import connected_components
+import scipy as sp
 
 from sheaflib.checks import batch, finite
 from sheaflib.network import INPUT, gather
@@ -183,7 +182,8 @@ class PinnedFactor:
                 "the gain from an edge to a pin leaves float64: weights are too large"
             )
         reached = (rows != 0).astype(float)
-        count, part = connected_components(reached.T @ reached > 0, directed=False)
+        joined = reached.T @ reached > 0
+        count, part = sp.sparse.csgraph.connected_components(joined, directed=False)
         size = np.bincount(part, minlength=count)
         self.single = np.flatnonzero(size[part] == 1)
         self.length = np.linalg.norm(rows[:, self.single], axis=0)
@@ -196,7 +196,7 @@ class PinnedFactor:
         """Some columns and the rows that they have, in the order of the factors, Q and R."""
         longest = np.abs(rows[:, columns]).max(axis=1)
         order = np.argsort(-longest, kind="stable")[:np.count_nonzero(longest)]
-        Q, R, place = qr(rows[np.ix_(order, columns)], mode="economic", pivoting=True)
+        Q, R, place = sp.linalg.qr(rows[np.ix_(order, columns)], mode="economic", pivoting=True)
         if not np.diag(R).all():
             raise ArithmeticError(
                 "two pins move as one, up to rounding: "
@@ -209,7 +209,8 @@ class PinnedFactor:
         gap."""
         answer = self.alone @ (gap[self.single] / self.length)
         for rows, columns, Q, R in self.together:
-            answer[rows] = Q @ solve_triangular(R, gap[columns], trans="T", check_finite=False)
+            answer[rows] = Q @ sp.linalg.solve_triangular(R, gap[columns], trans="T",
+                                                          check_finite=False)
         return answer
 
 

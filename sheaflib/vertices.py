@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.sparse as sparse
+import scipy as sp
 
 from sheaflib.affine import Affine
 from sheaflib.checks import batch
@@ -136,5 +136,5 @@ def _gram(affine: Affine) -> np.ndarray:
     if isinstance(affine.weight, np.ndarray):
         return affine.weight.T @ affine.weight
     rows, columns, entries = affine.triplets()
-    W = sparse.csr_array((entries, (rows, columns)), shape=(affine.n_out, affine.n_in))
+    W = sp.sparse.csr_array((entries, (rows, columns)), shape=(affine.n_out, affine.n_in))
     return (W.T @ W).toarray()
