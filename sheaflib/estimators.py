@@ -12,16 +12,14 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy.special import log_softmax
-from tqdm import tqdm
 
 from sheaflib.checks import positive, unmasked, whole
 from sheaflib.fused import MAX_WEIGHTS
 from sheaflib.joint import RUNAWAY, TrainingDiverged, with_weights
-from sheaflib.minibatch import MiniBatches
+from sheaflib.minibatch import MiniBatches, rates
 from sheaflib.network import Network
 from sheaflib.objective import loss
-from sheaflib.race import rates
-from sheaflib.sweep import watched
+from sheaflib.progress import bar as progress_bar, watched
 
 try:
     from sklearn.base import BaseEstimator, ClassifierMixin, MultiOutputMixin, RegressorMixin, is_classifier
@@ -541,7 +539,9 @@ def one_pass(
     return reached
 
 
-def bar(passes: int, verbose: bool | None) -> tqdm:
-    """A bar of passes: as asked for, or, not asked, for a person who has waited a while, never in a worker process."""
+def bar(passes: int, verbose: bool | None):
+    """A bar of passes: as asked for, or, not asked, for a person who has waited a while, never in
+    a worker process."""
     shown = watched() and multiprocessing.parent_process() is None if verbose is None else verbose
-    return tqdm(total=passes, desc="fit", leave=bool(verbose), disable=not shown, delay=0 if verbose else PATIENCE)
+    delay = 0 if verbose else PATIENCE
+    return progress_bar(passes, "fit", shown, leave=bool(verbose), delay=delay)

@@ -10,15 +10,18 @@ import sys
 from contextlib import contextmanager
 from pathlib import Path
 
-import matplotlib
-import matplotlib.style
-import matplotlib.pyplot as pyplot
 import numpy as np
-from matplotlib.figure import Figure
-from PIL import Image
-from PIL.PngImagePlugin import PngInfo
 
-from sheaflib.ledger import out_folder
+from sheaflib import repository
+from sheaflib.extras import needs
+
+with needs("sheaflib.gallery", "plots"):
+    import matplotlib
+    import matplotlib.pyplot as pyplot
+    import matplotlib.style
+    from matplotlib.figure import Figure
+    from PIL import Image
+    from PIL.PngImagePlugin import PngInfo
 
 COLOURS = 128
 LIMIT = 300_000
@@ -36,7 +39,8 @@ def style():
 
 
 def save(fig, name, numbers, *, caption, parameters=None, seed=None, rtol=1e-6, atol=1e-9):
-    """Write name.pdf, name.png and name.json to SHEAFLIB_OUT/figures (else build/lab/figures).
+    """Write name.pdf, name.png and name.json to SHEAFLIB_OUT/figures, else build/lab/figures of the
+    repository, else sheaflib-results/figures in the working directory.
 
     `numbers` maps names to the plotted numbers, texts, lists or arrays (no side longer than 1000); `rtol` and `atol` are
     how far another machine's numbers may be from these. The files carry parameters, seed and a hash of the numbers.
@@ -60,26 +64,28 @@ def save(fig, name, numbers, *, caption, parameters=None, seed=None, rtol=1e-6, 
 
 
 def path(file):
-    """Return where a figure's file goes: below SHEAFLIB_OUT when it is set, else below build/lab of the repository."""
-    return out_folder(Path(__file__).resolve().parents[1]) / "figures" / file
+    """Return where `save` puts a figure's file."""
+    return repository.results() / "figures" / file
 
 
 def bench():
-    """Return the rows of the repository's figures/bench.json as a dict name -> row, {} when there is no such file.
+    """Return the rows of the repository's figures/bench.json as a dict name -> row;
+    FileNotFoundError where there is no such file or no repository.
 
     `make bench` alone measures wall-clock times; a figure takes them from here, so that notebooks stay the same to the byte. A
     notebook that does lists the file under `reads` in index.toml. SHEAFLIB_OUT has no say: the committed file it is.
     """
-    file = Path(__file__).resolve().parents[1] / "figures" / "bench.json"
-    return {row["name"]: row for row in json.loads(file.read_text(encoding="utf-8"))} if file.is_file() else {}
+    file = repository.needed("figures/bench.json")
+    return {row["name"]: row for row in json.loads(file.read_text(encoding="utf-8"))}
 
 
 def committed(name):
-    """Return the numbers of a figure in the repository's figures/, as another notebook saved them; FileNotFoundError when it is not there.
+    """Return the numbers of a figure in the repository's figures/, as another notebook saved them;
+    FileNotFoundError where there is no such file or no repository.
 
     A notebook that does lists the file under `reads` in index.toml. SHEAFLIB_OUT has no say, as in `bench`.
     """
-    file = Path(__file__).resolve().parents[1] / "figures" / f"{name}.json"
+    file = repository.needed(f"figures/{name}.json")
     return json.loads(file.read_text(encoding="utf-8"))["numbers"]
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from sheaflib import repository
 from sheaflib.claims import Claim, read_claims
 
 MARKS = {"holds": "✓", "refuted": "≠", "measured": "○", "fails": "✗", "left out": "·"}
@@ -42,13 +43,13 @@ class Ledger:
 
     def __init__(self, notebook, profile=None, claims=None, folder=None):
         """Read claims.toml; FileNotFoundError or ValueError when it is not there or malformed."""
-        path = Path(claims) if claims else find_claims()
+        path = Path(claims) if claims else repository.claims()
         self.notebook = str(notebook)
         self.profile = os.environ.get("SHEAFLIB_PROFILE", "") if profile is None else profile
         if self.profile not in ("", "full", "quick", "custom"):
             raise ValueError(f"SHEAFLIB_PROFILE is {self.profile!r}, expected full, quick, custom or nothing")
         self.claims = read_claims(path)
-        self.folder = Path(folder) if folder else out_folder(path.resolve().parent.parent) / "ledger"
+        self.folder = Path(folder) if folder else repository.results() / "ledger"
         self.records = {}
 
     def __repr__(self):
@@ -87,22 +88,6 @@ class Ledger:
         temporary = self.folder / f".{self.notebook}.json.tmp"
         temporary.write_text(json.dumps(rows, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         os.replace(temporary, self.folder / f"{self.notebook}.json")
-
-
-def find_claims():
-    """Return the path of claims.toml, from SHEAFLIB_CLAIMS or from notebooks/ here or above; FileNotFoundError otherwise."""
-    if os.environ.get("SHEAFLIB_CLAIMS"):
-        return Path(os.environ["SHEAFLIB_CLAIMS"])
-    here = Path.cwd()
-    for folder in (here, *here.parents):
-        if (folder / "notebooks" / "claims.toml").is_file():
-            return folder / "notebooks" / "claims.toml"
-    raise FileNotFoundError(f"no notebooks/claims.toml in {here} or above; run inside the repository or set SHEAFLIB_CLAIMS")
-
-
-def out_folder(root):
-    """Return the folder of a run's results: SHEAFLIB_OUT, else build/lab of the repository."""
-    return Path(os.environ.get("SHEAFLIB_OUT") or Path(root) / "build" / "lab")
 
 
 def complaint(claim, measured):

@@ -22,11 +22,12 @@ from sheaflib.objective import check_labels
 
 RULES = {"backprop": BACKPROP, "circuit": EXACT, "rayleigh": RAYLEIGH, "prox": PROX}
 OPTIMISERS = {"adam": ADAM, "sgd": SGD, "least-squares": REGRESSION}
+HOLD = 0.3         # of the updates have the full learning rate; then it falls linearly to 0
 
 
 class MiniBatches:
     """A chain in training: `advance` takes updates, `network` is the present one. Rules "circuit" and "rayleigh" with κ as in
-    `Currents.gradient`. `race.batches` and `race.rates` draw an order and lay out learning rates.
+    `Currents.gradient`. `race.batches` draws an order, `rates` lays out learning rates.
 
     Every update averages over its batch. decay: θ loses lr · decay · θ at each update, biases too (decoupled weight decay). Optimiser
     "least-squares": each affine edge is a regression of its current on [a, 1], a + κ(a* − a) for a, the averaged force times
@@ -92,3 +93,9 @@ class MiniBatches:
         steps(self.theta, *self.moments, self.second, self.chain.dims, self.chain.output, self.x, self.y, order, lr, self.rule, self.kappa,
               self.stiffness, self.optimiser, *self.betas, self.damping, self.decay, self.updates)
         self.updates += len(order)
+
+
+def rates(lr: float, updates: int, constant: bool) -> np.ndarray:
+    """The learning rate of every update: constant, or falling linearly to 0 after `HOLD` of them."""
+    left = 1 - np.arange(updates) / updates
+    return np.full(updates, lr) if constant else lr * np.minimum(1, left / (1 - HOLD))

@@ -11,15 +11,15 @@ import numpy as np
 from sheaflib import tasks
 from sheaflib.checks import whole
 from sheaflib.experiments import OUTPUTS, TABLE_E1, initial
+from sheaflib.extras import needs
 from sheaflib.joint import with_weights
-from sheaflib.minibatch import MiniBatches
+from sheaflib.minibatch import MiniBatches, rates
 from sheaflib.network import Network
 from sheaflib.objective import CLAMP, loss
 from sheaflib.resistance import effective_resistance
 from sheaflib.sheaf import NeuralSheaf
 from sheaflib.sweep import sweep
 
-HOLD = 0.3                                                # of the updates have the full learning rate; then it falls linearly to 0
 DIGITS = "64x64x32x10"
 RESAMPLES = 10_000
 QUERY = 20                                                # samples that a drifting stream is asked about before they are learned
@@ -41,7 +41,8 @@ def place(row: str) -> tuple[str, str]:
 @cache
 def digits() -> tasks.Task:
     """scikit-learn's digits, over 16 and one-hot: 1297 to train on, 500 to test."""
-    from sklearn.datasets import load_digits
+    with needs("race.digits", "sklearn"):
+        from sklearn.datasets import load_digits
 
     images, labels = load_digits(return_X_y=True)
     order, images, labels = np.random.default_rng(0).permutation(len(images)), images / 16, np.eye(10)[labels]
@@ -80,12 +81,6 @@ def batches(seed: int, again: int, n: int, updates: int, size: int) -> np.ndarra
     """Sample numbers (updates, size): one permutation of n after another, drawn with the seed; `again` names another order."""
     rng, passes = np.random.default_rng([seed, 1 + again]), -(-updates * size // n)
     return rng.permuted(np.tile(np.arange(n), (passes, 1)), axis=1).ravel()[:updates * size].reshape(updates, size)
-
-
-def rates(lr: float, updates: int, constant: bool) -> np.ndarray:
-    """The learning rate of every update: constant, or falling linearly to 0 after `HOLD` of them."""
-    left = 1 - np.arange(updates) / updates
-    return np.full(updates, lr) if constant else lr * np.minimum(1, left / (1 - HOLD))
 
 
 def losses(row: str, seeds: list, folds: int = 0, *, rule: str, lr: float, updates: int, size: int = 32, kappa: float = 0.0,
@@ -187,7 +182,8 @@ def drift(widths: str, seeds: list, *, rule: str, lr: float, updates: int, optim
 
 def scikit_learn(row: str, seeds: list, folds: int = 0, *, alpha: float, max_iter: int) -> np.ndarray:
     """As `losses`, for scikit-learn's MLP with the solver lbfgs and its own initial weights."""
-    from sklearn.neural_network import MLPClassifier, MLPRegressor
+    with needs("race.scikit_learn", "sklearn"):
+        from sklearn.neural_network import MLPClassifier, MLPRegressor
 
     (task, widths), found = place(row), []
     for seed in seeds:

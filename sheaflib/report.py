@@ -17,6 +17,7 @@ from sheaflib.diagnosis import EdgeRow, Neuron
 from sheaflib.kinks import kinks
 from sheaflib.network import Network
 from sheaflib.objective import check_labels
+from sheaflib.progress import bar as progress_bar
 from sheaflib.sheaf import NeuralSheaf
 
 NEURONS = 10           # how many of the worst are listed
@@ -183,9 +184,5 @@ def label_rows(network: Network, y, n_batch: int) -> np.ndarray:
 @contextmanager
 def bar(total: int, progress: bool | None):
     """A bar of `total` samples for a person who watches, as `sweep` has: yields what to tell the number of samples done."""
-    from tqdm import tqdm
-
-    from sheaflib.sweep import watched
-
-    with tqdm(total=total, desc="report", leave=False, disable=not (watched() if progress is None else progress)) as shown:
+    with progress_bar(total, "report", progress, leave=False) as shown:
         yield shown.update

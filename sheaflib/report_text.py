@@ -37,20 +37,28 @@ def terminal(report) -> str:
 
 
 def html(report) -> str:
-    """What a notebook shows: one table and one figure, its PNG inside."""
-    from sheaflib.gallery import shown
-    from sheaflib.plots.report import look
-
+    """What a notebook shows: one table and one figure, or what the figure needs."""
     head = "".join(f'<th scope="col">{escape(text)}</th>' for text in HEAD)
     rows = map(cells, (*report.edges, report.total))
     body = "".join(html_row(name, [f"<td>{escape(text)}</td>" for text in rest]) for name, *rest in rows)
     wide = f'<td colspan="{len(HEAD) - 1}" style="text-align: left">'
     foot = "".join(html_row(name, [f"{wide}{escape('; '.join(items))}</td>"]) for name, items in facts(report))
-    with look():
-        picture = base64.b64encode(shown(report.figure())).decode()
     return (f'<table>\n<caption style="text-align: left">{escape(title(report))}</caption>\n<thead><tr>{head}</tr></thead>\n'
             f'<tbody>{body}</tbody>\n<tbody>{foot}</tbody>\n</table>\n'
-            f'<img style="max-width: 100%" alt="{escape(described(report))}" src="data:image/png;base64,{picture}">')
+            f"{html_picture(report)}")
+
+
+def html_picture(report) -> str:
+    """The report's figure as an <img> that holds its PNG; without matplotlib, what to install."""
+    try:
+        from sheaflib.gallery import shown
+        from sheaflib.plots.report import look
+    except ModuleNotFoundError as missing:
+        return f"<p>No picture: {escape(str(missing))}</p>"
+    with look():
+        picture = base64.b64encode(shown(report.figure())).decode()
+    return (f'<img style="max-width: 100%" alt="{escape(described(report))}" '
+            f'src="data:image/png;base64,{picture}">')
 
 
 def html_row(name: str, parts: Sequence[str]) -> str:

@@ -15,9 +15,13 @@ from io import StringIO
 from pathlib import Path
 from uuid import uuid4
 
-import joblib
-from joblib.parallel import default_parallel_config, get_active_backend
-from tqdm import tqdm
+from sheaflib.extras import needs
+from sheaflib.progress import bar
+from sheaflib.repository import sweeps
+
+with needs("sheaflib.sweep", "notebooks"):
+    import joblib
+    from joblib.parallel import default_parallel_config, get_active_backend
 
 FOLDER = Path(__file__).resolve().parent
 COMPUTED_WITH = ("numpy", "scipy", "numba")
@@ -30,23 +34,26 @@ def sweep(function, cases, *, label=""):
 
     `function` has a name in a module and depends on its parameters alone: numbers, texts, truth values, None, lists of them;
     what it prints and warns of is not heard.
-    A result is kept in SHEAFLIB_CACHE (else build/sweeps of the repository) as soon as it is there, and holds for the same
-    function, parameters and source of sheaflib. The workers are those of the caller's joblib.parallel_config, of whatever
-    backend; without one, SHEAFLIB_JOBS processes (else one for each core) of one thread each.
+    A result is kept in SHEAFLIB_CACHE (else build/sweeps of the repository, else
+    sheaflib-results/sweeps here) as soon as it is there, and holds for the same function,
+    parameters and source of sheaflib. The workers are those of the caller's
+    joblib.parallel_config, of whatever backend; without one, SHEAFLIB_JOBS processes (else one for
+    each core) of one thread each.
     TypeError: a function or a value that is none of these. RuntimeError: a case failed, which is named.
     """
     name, cases = qualified(function), list(cases)
     texts = [canonical(case, place) for place, case in enumerate(cases)]
     source = source_digest(function)
-    folder = cache_folder() / source[:16] / name
+    folder = sweeps() / source[:16] / name
     files = [folder / f"{digest(text.encode())[:32]}.pickle" for text in texts]
     results = {file: read(file) for file in dict.fromkeys(files)}
     waiting = {file: text for file, text in zip(files, texts) if results[file] is ABSENT}
-    with tqdm(total=len(results), initial=len(results) - len(waiting), desc=label or None, leave=False, disable=not watched()) as bar:
+    kept = len(results) - len(waiting)
+    with bar(len(results), label, initial=kept, leave=False) as shown:
         with closing(computed(function, name, source, waiting)) as stream:
             for file, value in stream:
                 results[file] = value
-                bar.update()
+                shown.update()
     return [results[file] for file in files]
 
 
@@ -130,14 +137,6 @@ def own_jobs():
     return int(text)
 
 
-def watched():
-    """Return whether a person sees a bar: in a terminal or a live notebook, never in a run with a ledger profile."""
-    if os.environ.get("SHEAFLIB_PROFILE"):
-        return False
-    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
-    return hasattr(shell, "kernel") or sys.stderr.isatty()
-
-
 # what a result follows from -----------------------------------------------------------------------------------------------
 
 
@@ -209,11 +208,6 @@ LIBRARY = library_digest()     # read when the code is: a file that is edited la
 
 
 # the store: joblib.Memory knows the source of one function only, wipes all of its results when that changes, and warns --------
-
-
-def cache_folder():
-    """Return the folder of the results kept: SHEAFLIB_CACHE, else build/sweeps of the repository."""
-    return Path(os.environ.get("SHEAFLIB_CACHE") or FOLDER.parent / "build" / "sweeps").absolute()
 
 
 def read(file):

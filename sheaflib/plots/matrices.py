@@ -6,10 +6,13 @@ from typing import Mapping
 
 import matplotlib.pyplot as plt
 import numpy as np
-import seaborn as sns
 
+from sheaflib.extras import needs
 from sheaflib.layout import Layout
 from sheaflib.plots.schematic import math_name
+
+with needs("sheaflib.plots.matrices", "plots"):
+    import seaborn as sns
 
 
 SHADES = 21            # few enough to be told apart, and to stay as they are in a PNG with a palette

@@ -6,11 +6,14 @@ from typing import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
-import seaborn as sns
 from matplotlib.colors import to_rgb
 from matplotlib.patches import Patch
 
+from sheaflib.extras import needs
 from sheaflib.plots import EDGE_COLOURS
+
+with needs("sheaflib.plots.spectra", "plots"):
+    import seaborn as sns
 
 BLUE, ORANGE = "#0072B2", "#D55E00"
 SMALLEST, LARGEST = r"$\lambda_1$", r"$\lambda_{\max}$"

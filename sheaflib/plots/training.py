@@ -6,13 +6,16 @@ from typing import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
-import seaborn as sns
 from matplotlib.patches import FancyBboxPatch, Patch
 
+from sheaflib.extras import needs
 from sheaflib.network import INPUT
 from sheaflib.plots import EDGE_COLOURS
 from sheaflib.plots.schematic import BOUNDARY, BOX, FREE, INK, math_name
 from sheaflib.sheaf import NeuralSheaf
+
+with needs("sheaflib.plots.training", "plots"):
+    import seaborn as sns
 
 METHODS = {"sheaf": "#0072B2", "gradient descent": "#D55E00"}
 SAMPLES = ("1", "2", "n")                                 # the samples that are drawn, of however many

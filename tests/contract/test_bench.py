@@ -28,8 +28,6 @@ def test_a_row_says_both_sides():
     assert "one batch of 5 samples; " in row["note"] and " passes a sample against " in row["note"]
 
 
-def test_measured_times_have_names(monkeypatch, tmp_path):
+def test_measured_times_have_names():
     rows = gallery.bench()
     assert rows and all(row["name"] == name and {"ratio", "ours_us", "theirs_us", "note"} <= set(row) for name, row in rows.items())
-    monkeypatch.setattr(gallery, "__file__", str(tmp_path / "sheaflib" / "gallery.py"))
-    assert gallery.bench() == {}

@@ -9,7 +9,7 @@ import pytest
 
 from sheaflib import gallery
 from sheaflib.claims import round_to
-from sheaflib.ledger import Ledger, find_claims
+from sheaflib.ledger import Ledger
 
 ENTRIES = {
     "equal": "expected = 1.5\ntolerance = 0.01",
@@ -169,16 +169,7 @@ def test_a_malformed_claim_is_named(tmp_path, entry, said):
         Ledger("04", profile="", claims=path)
 
 
-def test_claims_are_found_from_below_or_by_name(claims, tmp_path, monkeypatch):
-    monkeypatch.delenv("SHEAFLIB_CLAIMS", raising=False)
-    monkeypatch.chdir(claims.parent)
-    assert find_claims() == claims
-    monkeypatch.setenv("SHEAFLIB_CLAIMS", "elsewhere.toml")
-    assert str(find_claims()) == "elsewhere.toml"
-    monkeypatch.delenv("SHEAFLIB_CLAIMS")
-    monkeypatch.chdir("/")
-    with pytest.raises(FileNotFoundError, match="no notebooks/claims.toml in / or above"):
-        find_claims()
+def test_an_unknown_profile_is_named(claims, monkeypatch):
     monkeypatch.setenv("SHEAFLIB_PROFILE", "fast")
     with pytest.raises(ValueError, match="SHEAFLIB_PROFILE is 'fast'"):
         Ledger("04", claims=claims)

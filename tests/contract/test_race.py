@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from sheaflib import Network, circuit, race, regimes
 from sheaflib.experiments import TABLE_E1
-from sheaflib.minibatch import MiniBatches
+from sheaflib.minibatch import HOLD, MiniBatches
 from sheaflib.race import Ratio, ratio, verdict
 from sheaflib.tasks import task
 from tools import bench_race
@@ -187,7 +187,7 @@ def test_a_lighter_protocol_is_smaller_and_the_full_one_is_itself():
 
 
 def test_what_the_protocol_says_is_what_the_code_does():
-    assert PROTOCOL["budget"]["schedule"] == f"constant for {100 * race.HOLD:.0f} % of the updates, then linear to 0"
+    assert PROTOCOL["budget"]["schedule"] == f"constant for {100 * HOLD:.0f} % of the updates, then linear to 0"
     assert PROTOCOL["data"]["digits"]["widths"] == race.DIGITS and PROTOCOL["data"]["rows"] == list(PROTOCOL["data"]["rows"])
     given, scale = race.digits(), PROTOCOL["data"]["digits"]["scale"]
     assert len(given.X_test) == PROTOCOL["data"]["digits"]["test"] and given.X_train.max() == 16 / scale

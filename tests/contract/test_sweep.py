@@ -16,6 +16,7 @@ import pytest
 
 import sheaflib.sweep as module
 import sweep_cases
+from sheaflib.progress import watched
 from sheaflib.sweep import library_digest, sweep
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -142,13 +143,6 @@ def test_a_damaged_entry_is_computed_again(folder, tmp_path, damage):
     assert alike(sweep(sweep_cases.spectrum, spectra(folder, [1, 2])), first)
     assert sorted(sweep_cases.calls(folder).values()) == [1, 2]
     assert {file: file.read_bytes() for file in entries(tmp_path)} == whole
-
-
-def test_the_cache_is_where_the_environment_says_else_below_build(monkeypatch, tmp_path):
-    monkeypatch.setenv("SHEAFLIB_CACHE", str(tmp_path))
-    assert module.cache_folder() == tmp_path
-    monkeypatch.delenv("SHEAFLIB_CACHE")
-    assert module.cache_folder() == ROOT / "build" / "sweeps"
 
 
 # interruptions ------------------------------------------------------------------------------------------------------------
@@ -325,9 +319,9 @@ def test_a_bar_is_for_a_person_only(folder, monkeypatch, capsys, profile, termin
 def test_a_bar_is_seen_in_a_live_notebook(monkeypatch):
     monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: SimpleNamespace(kernel=object())))
     monkeypatch.setenv("SHEAFLIB_PROFILE", "")
-    assert module.watched()
+    assert watched()
     monkeypatch.setenv("SHEAFLIB_PROFILE", "custom")
-    assert not module.watched()
+    assert not watched()
 
 
 @pytest.mark.parametrize("name", module.INSTRUCTIONS)

@@ -29,9 +29,8 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from sheaflib import Network, TrainingDiverged, gradient_descent, report, tasks
 from sheaflib.estimators import SheafClassifier, SheafRegressor, folded, in_units, spread
-from sheaflib.minibatch import MiniBatches
+from sheaflib.minibatch import MiniBatches, rates
 from sheaflib.objective import loss
-from sheaflib.race import rates
 
 ROOT = Path(__file__).resolve().parents[2]
 RNG = np.random.default_rng(0)

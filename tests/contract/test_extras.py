@@ -1,0 +1,70 @@
+"""The library alone works without what the extras bring, and says what is missing where it is."""
+
+import subprocess
+import sys
+
+import pytest
+
+from tools.project import REPOSITORY
+
+OPTIONAL = ("matplotlib", "seaborn", "PIL", "joblib", "tqdm", "sklearn", "pandas", "IPython")
+
+SETTING = """
+import numpy as np
+import sheaflib
+from sheaflib import Network, NeuralSheaf, report
+network = Network.he([2, 3, 1], np.random.default_rng(0))
+sheaf, x, y = NeuralSheaf(network), np.array([[1.0, 2.0], [0.0, 1.0]]), np.array([1.0, 2.0])
+"""
+
+
+def run(code, missing=OPTIONAL):
+    """Run code in a process where the packages `missing` cannot be imported."""
+    block = "import sys\n" + "".join(f"sys.modules[{name!r}] = None\n" for name in missing)
+    return subprocess.run([sys.executable, "-c", block + SETTING + code], cwd=REPOSITORY,
+                          capture_output=True, text=True)
+
+
+def test_the_verbs_work_without_the_extras():
+    done = run("""
+from sheaflib import equilibrium, exact_flow, gradient_descent, hard, joint_flow, relax
+solution = relax(sheaf, x, np.zeros((2, sheaf.N)), tol=1e-12)
+assert np.allclose(solution.output, network(x)), solution
+assert equilibrium(sheaf, x, hard("z2", 1.0)).converged.all()
+assert exact_flow(sheaf, x[:1], np.zeros((1, sheaf.N))).at(50.0).shape == (1, sheaf.N)
+assert next(joint_flow(sheaf, x, y[:, None])) and next(gradient_descent(network, x, y[:, None], 0.1))
+found = report(network, x, y)
+print(found)
+assert "<table>" in found._repr_html_()
+assert 'No picture: sheaflib.gallery needs matplotlib: pip install' in found._repr_html_()
+""")
+    assert done.returncode == 0, done.stderr
+    assert "total" in done.stdout and done.stderr == ""
+
+
+@pytest.mark.parametrize("code, line", [
+    ("report(network, x, y).figure()", 'sheaflib.plots needs matplotlib: pip install "sheaflib[plots]"'),
+    ("import sheaflib.plots.spectra", 'sheaflib.plots needs matplotlib: pip install "sheaflib[plots]"'),
+    ("import sheaflib.gallery", 'sheaflib.gallery needs matplotlib: pip install "sheaflib[plots]"'),
+    ("import sheaflib.sweep", 'sheaflib.sweep needs joblib: pip install "sheaflib[notebooks]"'),
+    ("report(network, x, y, progress=True)", 'a progress bar needs tqdm: pip install "sheaflib[notebooks]"'),
+    ("import sheaflib.estimators", 'pip install "sheaflib[sklearn]"'),
+])
+def test_one_line_says_what_is_missing_and_what_brings_it(code, line):
+    done = run(code)
+    assert done.returncode == 1 and line in done.stderr.splitlines()[-1], done.stderr
+
+
+@pytest.mark.parametrize("module", ["matrices", "spectra", "training"])
+def test_the_pictures_that_need_seaborn_say_so(module):
+    done = run(f"import sheaflib.plots.{module}", missing=("seaborn",))
+    said = f'sheaflib.plots.{module} needs seaborn: pip install "sheaflib[plots]"'
+    assert done.returncode == 1 and said in done.stderr.splitlines()[-1], done.stderr
+
+
+def test_the_estimators_need_scikit_learn_alone():
+    done = run("""
+from sheaflib.estimators import SheafRegressor
+print(SheafRegressor((3,), max_iter=2, random_state=0).fit(x, y).predict(x).shape)
+""", missing=("matplotlib", "seaborn", "PIL", "tqdm", "IPython"))
+    assert done.stdout.strip() == "(2,)", done.stderr
