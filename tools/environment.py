@@ -99,7 +99,7 @@ def lock(root=ROOT):
     if not shutil.which("uv"):
         raise SystemExit("the lock is made by uv, which is not on PATH")
     low = "%d.%d" % versions_admitted(root)[0]
-    extras = [word for extra in (*TESTS, "build") for word in ("--extra", extra)]
+    extras = [word for extra in TESTS for word in ("--extra", extra)]
     command = ["uv", "pip", "compile", "pyproject.toml", *extras, "--universal", "--generate-hashes",
                "--python-version", low, "--no-emit-index-url", "--no-emit-find-links", "--quiet",
                "--custom-compile-command", "python -m tools env --lock", "--output-file", "requirements.lock"]
