@@ -17,7 +17,7 @@ from tools.project import REPOSITORY
 
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
 CONDA = {"matplotlib-base": "matplotlib", "seaborn-base": "seaborn", "flit-core": "flit_core"}
-PYTHONS = ("3.11", "3.12", "3.13")
+PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 
 
 def extra(name):
@@ -104,7 +104,7 @@ def test_the_lock_names_no_place_and_no_pytorch():
 
 def test_the_tests_run_on_an_admitted_python_with_what_is_required():
     assert environment.python_problem() == "" and environment.shortcomings(extras=environment.TESTS) == []
-    assert environment.versions_admitted() == ((3, 11), (3, 14))
+    assert environment.versions_admitted() == ((3, 11), (3, 15))
 
 
 @pytest.mark.parametrize("command, needed", [("figures", {"notebooks"}), ("quick", {"notebooks"}),
@@ -116,9 +116,9 @@ def test_a_command_asks_for_the_extras_it_needs(command, needed, monkeypatch):
     assert commands.main([command]) == 0 and asked == [needed]
 
 
-@pytest.mark.parametrize("version", [(3, 10), (3, 14)])
+@pytest.mark.parametrize("version", [(3, 10), (3, 15)])
 def test_another_python_is_named(version):
-    assert f"Python 3.11 to 3.13, and this is {version[0]}.{version[1]}" in environment.python_problem(version)
+    assert f"Python 3.11 to 3.14, and this is {version[0]}.{version[1]}" in environment.python_problem(version)
 
 
 def test_shortcomings_name_what_is_missing_or_old():
