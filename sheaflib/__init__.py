@@ -3,7 +3,8 @@
 A companion of "Neural Networks as Local-to-Global Computations" (Bosca & Ghrist, arXiv:2603.14831).
 
 Importing it takes little longer than importing NumPy: `import scipy as sp` loads a part of SciPy
-when it is first named, as in `sp.sparse.csr_array`, and numba comes with the first flow or training.
+when it is first named, as in `sp.sparse.csr_array`, and numba is loaded by the first flow or
+training.
 
 >>> import numpy as np
 >>> from sheaflib import Network, NeuralSheaf, harmonic_extension, relax

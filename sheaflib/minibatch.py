@@ -96,6 +96,6 @@ class MiniBatches:
 
 
 def rates(lr: float, updates: int, constant: bool) -> np.ndarray:
-    """The learning rate of every update: constant, or falling linearly to 0 after `HOLD` of them."""
+    """The learning rate of every update: constant, or linear to 0 after `HOLD` of them."""
     left = 1 - np.arange(updates) / updates
     return np.full(updates, lr) if constant else lr * np.minimum(1, left / (1 - HOLD))

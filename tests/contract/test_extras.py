@@ -32,7 +32,8 @@ solution = relax(sheaf, x, np.zeros((2, sheaf.N)), tol=1e-12)
 assert np.allclose(solution.output, network(x)), solution
 assert equilibrium(sheaf, x, hard("z2", 1.0)).converged.all()
 assert exact_flow(sheaf, x[:1], np.zeros((1, sheaf.N))).at(50.0).shape == (1, sheaf.N)
-assert next(joint_flow(sheaf, x, y[:, None])) and next(gradient_descent(network, x, y[:, None], 0.1))
+assert next(joint_flow(sheaf, x, y[:, None]))
+assert next(gradient_descent(network, x, y[:, None], 0.1))
 found = report(network, x, y)
 print(found)
 assert "<table>" in found._repr_html_()
@@ -42,17 +43,20 @@ assert 'No picture: sheaflib.gallery needs matplotlib: pip install' in found._re
     assert "total" in done.stdout and done.stderr == ""
 
 
-@pytest.mark.parametrize("code, line", [
-    ("report(network, x, y).figure()", 'sheaflib.plots needs matplotlib: pip install "sheaflib[plots]"'),
-    ("import sheaflib.plots.spectra", 'sheaflib.plots needs matplotlib: pip install "sheaflib[plots]"'),
-    ("import sheaflib.gallery", 'sheaflib.gallery needs matplotlib: pip install "sheaflib[plots]"'),
-    ("import sheaflib.sweep", 'sheaflib.sweep needs joblib: pip install "sheaflib[notebooks]"'),
-    ("report(network, x, y, progress=True)", 'a progress bar needs tqdm: pip install "sheaflib[notebooks]"'),
-    ("import sheaflib.estimators", 'pip install "sheaflib[sklearn]"'),
+@pytest.mark.parametrize("code, line, extra", [
+    ("report(network, x, y).figure()", "sheaflib.plots needs matplotlib", "plots"),
+    ("import sheaflib.plots.spectra", "sheaflib.plots needs matplotlib", "plots"),
+    ("import sheaflib.gallery", "sheaflib.gallery needs matplotlib", "plots"),
+    ("import sheaflib.sweep", "sheaflib.sweep needs joblib", "notebooks"),
+    ("report(network, x, y, progress=True)", "a progress bar needs tqdm", "notebooks"),
+    ("import sheaflib.estimators", "needs scikit-learn 1.6 or later", "sklearn"),
+    ("from sheaflib.race import digits; digits()", "race.digits needs sklearn", "sklearn"),
 ])
-def test_one_line_says_what_is_missing_and_what_brings_it(code, line):
-    done = run(code)
-    assert done.returncode == 1 and line in done.stderr.splitlines()[-1], done.stderr
+def test_one_line_says_what_is_missing_and_what_brings_it(code, line, extra):
+    missing = [name for name in OPTIONAL if name != "joblib" or "race" not in code]
+    done = run(code, missing)
+    last = done.stderr.splitlines()[-1]
+    assert done.returncode == 1 and f'{line}: pip install "sheaflib[{extra}]"' in last, done.stderr
 
 
 @pytest.mark.parametrize("module", ["matrices", "spectra", "training"])

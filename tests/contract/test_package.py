@@ -135,14 +135,15 @@ def alone(wheel, tmp_path_factory):
     the versions of the lock."""
     folder = tmp_path_factory.mktemp("installed")
     python, uv = interpreter(folder / "environment"), shutil.which("uv")
-    call(sys.executable, "-m", "venv", *(["--without-pip"] if uv else []), python.parents[1], cwd=folder)
+    pipless = ["--without-pip"] if uv else []
+    call(sys.executable, "-m", "venv", *pipless, python.parents[1], cwd=folder)
     lock = (REPOSITORY / "requirements.lock").read_text(encoding="utf-8")
     pins = re.findall(r"^[a-z0-9-]+==[^\\\n]+", lock, flags=re.MULTILINE)
     (folder / "pins.txt").write_text("\n".join(pins) + "\n")
     pip = [uv, "pip", "install", "--python", python] if uv else [
         python, "-m", "pip", "install", "--no-compile", "--retries", "1"]
-    command = [*pip, "--quiet", "--only-binary", ":all:", "--constraint", "pins.txt", wheel]
-    done = subprocess.run([str(word) for word in command], cwd=folder, capture_output=True, text=True)
+    words = [*pip, "--quiet", "--only-binary", ":all:", "--constraint", "pins.txt", wheel]
+    done = subprocess.run(list(map(str, words)), cwd=folder, capture_output=True, text=True)
     if re.search(UNREACHED, done.stderr) and not os.environ.get("CI"):
         pytest.skip("there is no network to install from")
     assert done.returncode == 0, done.stderr

@@ -187,7 +187,8 @@ def test_a_lighter_protocol_is_smaller_and_the_full_one_is_itself():
 
 
 def test_what_the_protocol_says_is_what_the_code_does():
-    assert PROTOCOL["budget"]["schedule"] == f"constant for {100 * HOLD:.0f} % of the updates, then linear to 0"
+    constant = f"constant for {100 * HOLD:.0f} % of the updates, then linear to 0"
+    assert PROTOCOL["budget"]["schedule"] == constant
     assert PROTOCOL["data"]["digits"]["widths"] == race.DIGITS and PROTOCOL["data"]["rows"] == list(PROTOCOL["data"]["rows"])
     given, scale = race.digits(), PROTOCOL["data"]["digits"]["scale"]
     assert len(given.X_test) == PROTOCOL["data"]["digits"]["test"] and given.X_train.max() == 16 / scale
