@@ -13,6 +13,9 @@ TARGET = {
     "NUMBA_CPU_NAME": "haswell",
     "NUMBA_CPU_FEATURES": ",".join(f"+{name}" for name in INSTRUCTIONS),  # else all there are here
     "OPENBLAS_CORETYPE": "Haswell",          # for the OpenBLAS of NumPy and for that of SciPy
+    "OPENBLAS_L2_SIZE": "256",               # kB, of a Haswell: by the size of 1024 that a Zen 4
+                                             # has, OpenBLAS 0.3.34 cuts matrices for another core
+                                             # than the one named, and crashes (its issue 6021)
     "NPY_ENABLE_CPU_FEATURES": "X86_V3",     # NumPy's name for the same, and none beyond them
     "NPY_DISABLE_CPU_FEATURES": "",          # NumPy refuses to start when it is told both
 }

@@ -13,8 +13,9 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 from tools import __main__ as commands
-from tools import environment, venv
+from tools import environment, surroundings, venv
 from tools.project import REPOSITORY
+from tools.surroundings import process_environment
 
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
 CONDA = {"matplotlib-base": "matplotlib", "seaborn-base": "seaborn", "flit-core": "flit_core"}
@@ -168,3 +169,11 @@ def test_what_runs_before_the_environment_needs_the_standard_library_only():
     command = [sys.executable, "-S", "-c", f"import {modules}; m.main(['help'])"]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
     assert done.returncode == 0 and "make figures" in done.stdout, done.stderr
+
+
+def test_large_matrices_are_multiplied_with_the_instructions_of_all_runs():
+    """OpenBLAS 0.3.34, of the NumPy for Python 3.12 on, crashed here on a Zen 4 from 400 rows on."""
+    code = "import numpy as np; A = np.ones((600, 600)); print((A @ A).min(), (A @ A).max())"
+    changed = process_environment(surroundings.target())
+    done = subprocess.run([sys.executable, "-c", code], env=changed, capture_output=True, text=True)
+    assert done.stdout.split() == ["600.0", "600.0"], done.stderr
