@@ -78,13 +78,15 @@ def clean(root, everything):
     return 0
 
 
-def perform(options, arguments):
+def perform(options, arguments, held):
     """Run a command in its environment; returns the exit status."""
     project = Project(options.root.resolve())
     if options.command == "clean":
         return clean(project.root, options.all)
     extras = environment.TESTS if options.command in WITH_TESTS else environment.NOTEBOOKS
     python = environment.ensure(extras=extras)
+    if options.command == "lab":
+        held.close()  # other commands may run while it is open
     if python != sys.executable and os.name == "nt":
         return subprocess.call([python, "-m", "tools", *arguments])
     if python != sys.executable:
@@ -93,7 +95,7 @@ def perform(options, arguments):
         return 0
     module = importlib.import_module(f"tools.{COMMANDS[options.command][0]}")
     if options.command in ("bench", "mutants"):
-        return module.main(options.arguments) or 0
+        return module.main([options.command, *options.arguments]) or 0
     return getattr(module, options.command)(project, options)
 
 
@@ -106,15 +108,15 @@ def main(arguments):
         problem = environment.python_problem()
         if problem:
             raise Refusal(problem)
-        with alone(options.root, options.command):
-            return perform(options, arguments)
+        with alone(options.root, options.command) as held:
+            return perform(options, arguments, held)
     except Refusal as refusal:
         print(refusal, file=sys.stderr)
     except OSError as error:
         if error.errno not in UNWRITABLE:
             raise
-        print(f"{options.command} needs to write {error.filename}, and cannot ({error.strerror}): "
-              "copy the repository to a folder that you may write", file=sys.stderr)
+        print(f"{options.command} cannot write {error.filename} ({error.strerror}): copy the "
+              "repository to a folder that you may write, and run it there", file=sys.stderr)
     except KeyboardInterrupt:
         print(f"{options.command} was interrupted", file=sys.stderr)
         return 130

@@ -60,10 +60,10 @@ def write_whole(path, content):
 
 @contextmanager
 def alone(root, command):
-    """Hold the checkout for one command; Refusal names the command that holds it.
+    """Hold the checkout for one command, until the file that this yields is closed.
 
-    The operating system frees the lock when the process ends, however it ends. What a command
-    starts (pytest, itself under another Python) is part of it.
+    Refusal names the command that holds it. The operating system frees it when the process ends,
+    however it ends. What a command starts (pytest, itself under another Python) is part of it.
     """
     with open(root / ".command.lock", "a+", encoding="utf-8") as file:
         if not locked(file):
@@ -71,14 +71,14 @@ def alone(root, command):
             holder, _, process = file.read().partition(" ")
             if process != os.environ.get(INSIDE):
                 raise Refusal(f"{command} did not start: {holder or 'another command'} runs in "
-                              f"this checkout (process {process or 'not known yet'})")
+                              f"this checkout (process {process or 'just started'})")
         else:
             file.truncate(0)
             file.write(f"{command} {os.getpid()}")
             file.flush()
             os.environ[INSIDE] = str(os.getpid())
         os.set_inheritable(file.fileno(), True)  # the command goes on in another Python
-        yield
+        yield file
 
 
 def locked(file):

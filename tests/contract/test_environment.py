@@ -70,7 +70,7 @@ def test_a_command_asks_for_the_extras_it_needs(command, needed, monkeypatch):
     asked = []
     monkeypatch.setattr(environment, "ensure", lambda extras: asked.append(set(extras)) or sys.executable)
     monkeypatch.setattr(commands.importlib, "import_module", lambda name: Mock())
-    assert commands.perform(commands.parsed([command]), [command]) is not None
+    assert commands.perform(commands.parsed([command]), [command], Mock())
     assert asked == [needed]
 
 
