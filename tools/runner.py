@@ -119,6 +119,7 @@ def execute(job, share, clients, lost):
         resources={"metadata": {"path": str(job.notebook.path.parent)}},
         on_cell_execute=lambda cell, cell_index: begun.insert(0, cell))
     clients.append(client)
+    job.folder.mkdir(parents=True, exist_ok=True)
     try:  # a cell that leaves by sys.exit(0) is an error too
         client.execute(env=process_environment({**job.variables, "SHEAFLIB_JOBS": str(share)}))
     except Exception as error:  # is reported with its cell, and the other notebooks go on
