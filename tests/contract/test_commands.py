@@ -59,7 +59,6 @@ def light(root, *sizes):
         toy.write(project, name, f"size = {size}", FIGURE.format(name=figure), check)
         entries.append({"file": f"{name}.ipynb", "figures": [figure]})
         claims.append(toy.CLAIM.format(id=f"toy.{name[:2]}", nb=name[:2], value=size))
-    entries[-1]["needs"] = [entries[0]["file"][:2]]
     toy.index(project, *entries)
     (project.notebooks / "claims.toml").write_text("".join(claims))
     return project
@@ -172,9 +171,9 @@ def test_a_run_needs_no_home_and_finds_no_settings_of_its_user(tmp_path):
 
 
 def test_a_run_killed_at_any_moment_damages_nothing_and_the_next_goes_on(tmp_path):
-    old = light(tmp_path / "old", 3, 4, 5)
+    old = light(tmp_path / "old", 3, 4)
     assert finish(start(old, "figures"))[0] == 0
-    changed = light(tmp_path / "changed", 4, 5, 6)
+    changed = light(tmp_path / "changed", 4, 5)
     fresh = Project(shutil.copytree(old.root, tmp_path / "fresh"))
     shutil.copytree(changed.notebooks, fresh.notebooks, dirs_exist_ok=True)
     undisturbed = Project(shutil.copytree(fresh.root, tmp_path / "undisturbed"))
