@@ -94,7 +94,7 @@ def perform(options, arguments, held):
     if options.command == "env":
         return 0
     module = importlib.import_module(f"tools.{COMMANDS[options.command][0]}")
-    if options.command in ("bench", "mutants"):
+    if hasattr(module, "main"):  # a command with a module of its own
         return module.main([options.command, *options.arguments]) or 0
     return getattr(module, options.command)(project, options)
 

@@ -6,6 +6,7 @@ Needs the standard library only: this runs before the environment exists.
 import hashlib
 import json
 import os
+import sys
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -84,7 +85,7 @@ def alone(root, command):
 def locked(file):
     """Lock an open file for this process without waiting; returns False when another has it."""
     try:
-        if os.name == "nt":
+        if sys.platform == "win32":
             import msvcrt
 
             file.seek(1 << 20)  # beyond the text, which others read

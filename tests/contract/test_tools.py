@@ -1,6 +1,5 @@
 """The tools on a toy repository: what is stale, what a failure says, what an interrupt leaves."""
 
-import asyncio
 import json
 import os
 import shutil
@@ -9,7 +8,6 @@ import subprocess
 import sys
 import time
 from argparse import Namespace
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import nbformat
