@@ -10,7 +10,10 @@ from tools.surroundings import cores, process_environment, python_path, target, 
 NBVAL = ["--nbval", "--nbval-current-env", "--nbval-sanitize-with", "tests/sanitize.cfg",
          "--nbval-cell-timeout", str(CELL_SECONDS),
          "--nbval-kernel-startup-timeout", str(KERNEL_SECONDS)]
-KINDS = ["tests/dense/test_affine.py"]
+LINT = (["ruff", "check", "--quiet", "--cache-dir", "build/ruff"], ["mypy"])
+KINDS = [f"tests/{name}.py" for name in (
+    "theorems/test_energy", "dense/test_blocks", "known/test_one_neuron", "order/test_step_limit",
+    "parity/test_gradients", "contract/test_bad_input", "range/test_limits")]
 
 
 def test(project, options):
@@ -33,8 +36,9 @@ def pytest(project, arguments):
 
 
 def check(project, options):
-    """Lint, check types and run one file of each kind of tests; returns the worst status."""
-    return pytest(project, KINDS)
+    """Lint, check types, and run one file of each kind of tests; returns the worst status."""
+    said = [subprocess.call([sys.executable, "-m", *words], cwd=project.root) for words in LINT]
+    return max(*said, pytest(project, KINDS))
 
 
 def lab(project, options):

@@ -274,7 +274,8 @@ def test_notebooks_share_the_cores_and_keep_their_sweeps(project, monkeypatch):
 def called(monkeypatch, command, project, *arguments):
     """Return what a command that starts another program starts, and its options."""
     given = {}
-    monkeypatch.setattr(subprocess, "call", lambda words, **more: given.update(more, words=words))
+    monkeypatch.setattr(subprocess, "call",
+                        lambda words, **more: given.update(more, words=words) or 0)
     command(project, Namespace(arguments=list(arguments)))
     return given
 
@@ -367,18 +368,41 @@ def test_whole_results_are_handed_on_and_take_the_place_of_others_of_their_key(t
 
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="the script is for bash")
-@pytest.mark.parametrize("verified, tested, worse",
-                         [(0, 0, 0), (2, 0, 2), (0, 2, 2), (1, 2, 2), (3, 2, 3)])
-def test_the_script_runs_both_commands_and_ends_as_the_worse(tmp_path, verified, tested, worse):
+@pytest.mark.parametrize("checked, verified, tested, worst", [
+    (0, 0, 0, 0), (0, 2, 0, 2), (0, 0, 2, 2), (2, 0, 0, 2), (1, 1, 2, 2), (1, 3, 2, 3)])
+def test_the_script_runs_all_commands_and_ends_as_the_worst(tmp_path, checked, verified, tested,
+                                                            worst):
     make = tmp_path / "make"
-    make.write_text(f'#!/bin/sh\necho "$(pwd) $*"\ncase $1 in\n'
+    make.write_text(f'#!/bin/sh\necho "$(pwd) $*"\ncase $1 in\ncheck) exit {checked};;\n'
                     f"verify) exit {verified};;\ntest) exit {tested};;\n*) exit 9;;\nesac\n")
     make.chmod(0o755)
     path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(["bash", str(REPOSITORY / ".ci" / "run")], cwd=tmp_path,
                           env={**os.environ, "PATH": path}, capture_output=True, text=True)
-    assert done.stdout.splitlines() == [f"{REPOSITORY} verify", f"{REPOSITORY} test"]
-    assert done.returncode == worse
+    assert done.stdout.splitlines() == [
+        f"{REPOSITORY} {command}" for command in ("check", "verify", "test")]
+    assert done.returncode == worst
+
+
+@pytest.mark.parametrize("given, paths, more", [
+    ([], ["tests", "notebooks"], []), (["-x", "-k", "dense"], ["tests", "notebooks"], []),
+    (["tests/dense"], [], ["tests/dense"]),
+    (["tests/dense/test_pins.py::test_a", "-x"], [], ["tests/dense/test_pins.py::test_a"])])
+def test_paths_take_the_place_of_all_tests_and_flags_add_to_them(monkeypatch, given, paths, more):
+    words = called(monkeypatch, commands.test, Project(), *given)["words"]
+    standing = [w for w in words if w in ("tests", "notebooks") or w.startswith("tests/dense")]
+    assert standing == paths + more and words[len(words) - len(given):] == given
+
+
+def test_the_check_lints_and_takes_a_file_of_each_kind(monkeypatch):
+    asked = []
+    monkeypatch.setattr(subprocess, "call",
+                        lambda words, **_: asked.append(words[2]) or int("mypy" in words))
+    assert commands.check(Project(), None) == 1 and asked == ["ruff", "mypy", "pytest"]
+    kinds = {path.name for path in (REPOSITORY / "tests").iterdir()
+             if any(path.glob("test_*.py"))}
+    assert {name.split("/")[1] for name in commands.KINDS} == kinds
+    assert all((REPOSITORY / name).is_file() for name in commands.KINDS)
 
 
 def test_one_limit_guards_every_cell_in_runs_and_in_tests(project, monkeypatch):
