@@ -9,7 +9,7 @@ force := $(if $(findstring B,$(firstword -$(MAKEFLAGS))), --force)
 quoted = '$(subst ','\'',$(1))'
 
 .DEFAULT_GOAL := help
-.PHONY: help env figures quick batch test verify lab bench mutants clean
+.PHONY: help env figures quick batch check test verify lab bench mutants clean
 
 help:
 	@$(PYTHON) -m tools help
@@ -21,10 +21,13 @@ figures:
 	@$(PYTHON) -m tools figures --notebook $(call quoted,$(NB)) --parameters $(call quoted,$(P))$(force)
 
 quick:
-	@$(PYTHON) -m tools quick
+	@$(PYTHON) -m tools quick --notebook $(call quoted,$(NB))
 
 batch:
 	@$(PYTHON) -m tools batch --notebook $(call quoted,$(NB))
+
+check:
+	@$(PYTHON) -m tools check
 
 test:
 	@$(PYTHON) -m tools test $(ARGS)

@@ -134,7 +134,7 @@ def sparse_matrix(name: str, value) -> sp.sparse.csr_array:
         indices(f"{name}.{part}", place if len(place) else np.zeros(0, int), size)
         for part, place, size in zip(("row", "col"), (rows, columns), value.shape)
     ]
-    if any(place.shape != data.shape for place in places):
+    if any(place.shape != np.shape(data) for place in places):
         raise ValueError(
             f"{name} has {len(places[0])} row and {len(places[1])} column indices, expected "
             f"one of each for every of its {len(data)} entries"

@@ -110,7 +110,8 @@ def snapshots(task: str, widths: str, at: list, **which) -> list[Snapshot]:
         if state.record.step in at:
             kept.append(Snapshot(state.record.step, state.network, state.stalks))
         if state.record.step >= at[-1]:
-            return kept
+            break
+    return kept
 
 
 def states(task: str, widths: str, every: int, *, method: str = "sheaf", seed: int = 42, stalk_seed: int = 42, fresh: bool = False,
@@ -167,4 +168,5 @@ def time_to_half(widths: str, seed: int, *, edge_weight: float = 1.0, alpha: flo
         if state.record.loss < 0.5 * y.var():
             return state.record.time
         if state.record.time >= T:
-            return np.inf
+            break
+    return np.inf

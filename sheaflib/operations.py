@@ -7,6 +7,7 @@ multiplies by a matrix that depends on the sign or the order of what it reads, w
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,6 +23,10 @@ class Operation:
     n_in: int
     n_out: int
     n_pattern: int = 0
+
+    if TYPE_CHECKING:  # each kind has attributes of its own, like weight, bias and slope
+
+        def __getattr__(self, name: str) -> Any: ...
 
     def pattern(self, a: np.ndarray) -> np.ndarray:
         """The pattern s at the input a: (B, n_in) -> (B, n_pattern)."""

@@ -66,7 +66,8 @@ class Resistance:
         rows = np.concatenate([self._root, give], axis=2)
         size = np.linalg.norm(rows, axis=2, keepdims=True)    # the gains may differ much
         R = np.linalg.qr((rows / size).swapaxes(1, 2), mode="r")    # ρ + I/γ = diag(size) RᵀR diag(size)
-        current = np.linalg.solve(R, np.linalg.solve(R.swapaxes(1, 2), error[:, :, None] / size))
+        turned = R.swapaxes(1, 2)  # type: ignore[attr-defined]  # with mode="r" it is an array
+        current = np.linalg.solve(R, np.linalg.solve(turned, error[:, :, None] / size))
         stress = (self._root.swapaxes(1, 2) @ (current / size))[:, :, 0]
         return stress / np.sqrt(self.sheaf.row_weights[:self.sheaf.N])
 

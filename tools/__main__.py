@@ -1,73 +1,128 @@
-"""Command line: make sure the environment exists, then run `python -m tools COMMAND` inside it (standard library only)."""
+"""Command line: hold the checkout, make sure of the environment, then run the command inside it.
 
+Needs the standard library only, until the environment is there.
+"""
+
+import argparse
+import errno
 import importlib
 import os
+import shutil
+import signal
 import subprocess
 import sys
+from pathlib import Path
 
-COMMANDS = {
-    "help": (None, "list the commands"),
-    "env": (None, "make or bring up to date the environment, nothing else"),
-    "figures": ("tools.figures", "run the notebooks that changed: all figures and the ledger (NB=04 P='dt=0.02' for one)"),
-    "quick": ("tools.trial", "run every notebook at small size into build/quick"),
-    "batch": ("tools.trial", "run the parameter sets of notebooks/index.toml into build/batch"),
-    "test": ("tools.suite", "unit tests and strict nbval over the notebooks, in one pytest call"),
-    "verify": ("tools.verify", "run everything again from empty caches and compare with what is committed"),
-    "lab": ("tools.lab", "open the notebooks in JupyterLab"),
-    "bench": ("tools.bench", "measure speed and memory"),
-    "mutants": ("tools.mutants", "plant one-line defects and see the tests catch each"),
-    "clean": ("tools.clean", "remove build/ and caches (ARGS=--all: .venv too)"),
+from tools import environment
+from tools.project import REPOSITORY, Project, Refusal, alone
+
+COMMANDS = {  # name: (the module that holds it, what it does)
+    "help": ("", "list the commands"),
+    "env": ("", "make or bring up to date the environment, nothing else"),
+    "figures": ("runs", "run the notebooks that changed: all figures and the ledger "
+                "(NB=04 P='dt=0.02' for one)"),
+    "quick": ("runs", "run every notebook at small size into build/quick"),
+    "batch": ("runs", "run the parameter sets of notebooks/index.toml into build/batch"),
+    "check": ("commands", "lint, types and one test of each kind: a minute, at every save"),
+    "test": ("commands", "unit tests and every notebook again, in one pytest call "
+             "(ARGS=tests for the unit tests alone)"),
+    "verify": ("runs", "run everything again from empty caches and compare with what is "
+               "committed"),
+    "lab": ("commands", "open the notebooks in JupyterLab"),
+    "bench": ("bench", "measure speed and memory"),
+    "mutants": ("mutants", "plant one-line defects and see the tests catch each"),
+    "clean": ("", "remove build/ and caches (ARGS=--all: .venv too)"),
 }
+WITH_TESTS = ("check", "test", "bench", "mutants")
+PASSING_ON = ("test", "lab", "bench", "mutants")  # their further arguments are for what they start
+CACHES = ("__pycache__", ".pytest_cache", ".hypothesis", ".ipynb_checkpoints")
+UNWRITABLE = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 
-def usage():
-    """Return the list of commands, one per line."""
-    lines = [f"  make {name:<8} {text}" for name, (_, text) in COMMANDS.items()]
-    return "\n".join(["sheaflib: `make COMMAND`, or `python -m tools COMMAND` where there is no make", *lines])
+def parsed(arguments):
+    """Return the parsed command line; SystemExit when it holds what no command knows."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tools", allow_abbrev=False,
+        description="sheaflib: `make COMMAND`, or `python -m tools COMMAND` where there is no make")
+    parser.add_argument("--root", type=Path, default=REPOSITORY, help=argparse.SUPPRESS)
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    made = {name: commands.add_parser(name, help=text, description=text, allow_abbrev=False,
+                                      add_help=name not in PASSING_ON)
+            for name, (_, text) in COMMANDS.items()}
+    for name in ("figures", "quick", "batch"):
+        made[name].add_argument("--notebook", default="", help="one notebook, by number")
+    made["figures"].add_argument("--parameters", default="",
+                                 help="its parameters, as 'dt=0.02 tol=1e-10'; into build/runs")
+    made["figures"].add_argument("--force", action="store_true", help="run also what is not stale")
+    made["clean"].add_argument("--all", action="store_true", help="remove .venv too")
+    options, options.arguments = parser.parse_known_args(arguments or ["help"])
+    if options.arguments and options.command not in PASSING_ON:
+        made[options.command].error(f"unrecognized arguments: {' '.join(options.arguments)}")
+    if options.command == "help":
+        parser.print_help()
+    return options
 
 
-def rerun(python, arguments):
-    """Replace this process by the same command under another interpreter; returns its exit status on Windows."""
-    command = [python, "-m", "tools"] + arguments
-    if os.name == "nt":
-        return subprocess.call(command)
-    sys.stdout.flush()
-    os.execv(python, command)
+def clean(root, everything):
+    """Remove build/ and the caches, with `everything` the environment `.venv` too.
+
+    The inside of .git and of .venv is left alone, and so is figures/.
+    """
+    kept = {".git", ".venv", "build"}
+    caches = [path for name in CACHES for path in root.rglob(name)
+              if not kept & set(path.relative_to(root).parts)]
+    for folder in [root / "build", *[root / ".venv"][:everything], *caches]:
+        if folder.is_dir():
+            print(f"removing {folder.relative_to(root).as_posix()}/")
+            shutil.rmtree(folder)
+    return 0
 
 
-def dispatch(command, arguments):
-    """Call the command's module, which needs the environment."""
-    module = importlib.import_module(COMMANDS[command][0])
-    if command in ("bench", "mutants"):
-        return module.main() or 0
-    return module.main([command] + arguments) or 0
+def perform(options, arguments, held):
+    """Run a command in its environment; returns the exit status."""
+    project = Project(options.root.resolve())
+    if options.command == "clean":
+        return clean(project.root, options.all)
+    extras = environment.TESTS if options.command in WITH_TESTS else environment.NOTEBOOKS
+    python = environment.ensure(extras=extras)
+    if options.command == "lab":
+        held.close()  # other commands may run while it is open
+    if python != sys.executable and os.name == "nt":
+        return subprocess.call([python, "-m", "tools", *arguments])
+    if python != sys.executable:
+        os.execv(python, [python, "-m", "tools", *arguments])
+    if options.command == "env":
+        return 0
+    module = importlib.import_module(f"tools.{COMMANDS[options.command][0]}")
+    if hasattr(module, "main"):  # a command with a module of its own
+        return module.main([options.command, *options.arguments]) or 0
+    return getattr(module, options.command)(project, options)
 
 
 def main(arguments):
-    """Run one command; returns the exit status (2: unknown command)."""
-    command = arguments[0] if arguments else "help"
-    if command in ("help", "-h", "--help"):
-        print(usage())
+    """Run one command; returns the exit status (2: it was refused, 130: it was interrupted)."""
+    options = parsed(arguments)
+    if options.command == "help":
         return 0
-    if command not in COMMANDS:
-        print("unknown command %r\n%s" % (command, usage()), file=sys.stderr)
-        return 2
-    from tools import environment
-
-    if environment.python_problem():
-        print(environment.python_problem(), file=sys.stderr)
-        return 2
-    if command == "env" and "--lock" in arguments:
-        return environment.lock()
-    if command != "clean":
-        python = environment.ensure(extras=environment.TESTS if command in ("test", "mutants") else environment.NOTEBOOKS)
-        if python != sys.executable:
-            return rerun(python, arguments)
-    return 0 if command == "env" else dispatch(command, arguments[1:])
+    try:
+        problem = environment.python_problem()
+        if problem:
+            raise Refusal(problem)
+        with alone(options.root, options.command) as held:
+            return perform(options, arguments, held)
+    except Refusal as refusal:
+        print(refusal, file=sys.stderr)
+    except OSError as error:
+        if error.errno not in UNWRITABLE:
+            raise
+        print(f"{options.command} cannot write {error.filename} ({error.strerror}): copy the "
+              "repository to a folder that you may write, and run it there", file=sys.stderr)
+    except KeyboardInterrupt:
+        print(f"{options.command} was interrupted", file=sys.stderr)
+        return 130
+    return 2
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main(sys.argv[1:]))
-    except KeyboardInterrupt:
-        sys.exit(130)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    sys.exit(main(sys.argv[1:]))

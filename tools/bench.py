@@ -18,7 +18,7 @@ from tools.project import REPOSITORY, Project, write_whole
 from tools.surroundings import process_environment, variables
 
 
-def main():
+def main(arguments=()):
     """Measure everything in a fresh process with one thread and write the two files; returns 0."""
     project = Project()
     if "--measure" not in sys.argv:

@@ -1,7 +1,10 @@
-"""The environment of every command: the active one where it will do, else `.venv` from the lock (standard library only)."""
+"""The environment of every command: the active one where it will do, else `.venv` from the lock.
+
+Needs the standard library only. `uv sync` would make it too, where uv is installed: a newcomer has
+Python alone, so it is `python -m venv` and pip, and uv where it is there in pip's place.
+"""
 
 import importlib.metadata
-import importlib.util
 import os
 import re
 import shutil
@@ -9,99 +12,101 @@ import subprocess
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-IMPORTS = {"pytest-xdist": "xdist", "pillow": "PIL", "scikit-learn": "sklearn", "pyyaml": "yaml"}
-NOTEBOOKS = ("notebooks",)         # the extras that running the notebooks needs,
-TESTS = ("test",)                  # and those of the tests, which run the notebooks too
+from tools.project import REPOSITORY, Refusal, file_digest
+
+# The extras of pyproject.toml that commands need: all of them, and those that run the tests.
+NOTEBOOKS = ("notebooks",)
+TESTS = ("test",)  # brings those too
+STAMP = "sheaflib.stamp"  # stands in a .venv made here, and holds the hash of its lock once whole
 
 
-def versions_admitted(root=ROOT):
-    """Return the lowest and the first excluded Python of pyproject.toml as pairs of integers."""
-    text = (root / "pyproject.toml").read_text(encoding="utf-8")
-    bounds = re.search(r'requires-python = ">=(\d+)\.(\d+),<(\d+)\.(\d+)"', text).groups()
-    low, high = bounds[:2], bounds[2:]
-    return tuple(map(int, low)), tuple(map(int, high))
-
-
-def python_problem(version=sys.version_info[:2], root=ROOT):
+def python_problem(version=sys.version_info[:2], root=REPOSITORY):
     """Return why this Python cannot be used, "" when it can."""
-    low, high = versions_admitted(root)
-    if low <= tuple(version) < high:
+    text = (root / "pyproject.toml").read_text(encoding="utf-8")
+    low, high = re.search(r'requires-python = ">=3\.(\d+),<3\.(\d+)"', text).groups()
+    if (3, int(low)) <= tuple(version) < (3, int(high)):
         return ""
-    return "sheaflib runs on Python %d.%d to %d.%d, and this is %d.%d; name another one, e.g. `make figures PYTHON=python%d.%d`" % (
-        *low, high[0], high[1] - 1, *version, *low)
+    return (f"sheaflib runs on Python 3.{low} to 3.{int(high) - 1}, and this is {version[0]}."
+            f"{version[1]}; name another one, e.g. `make figures PYTHON=python3.{low}`")
 
 
-def requirements(root=ROOT, extras=()):
-    """Return the requirements of pyproject.toml as pairs (name, {operator: version})."""
+def requirements(root=REPOSITORY, extras=()):
+    """Return what pyproject.toml requires with these extras, and those that they name in turn.
+
+    ImportError without packaging.
+    """
     import tomllib
 
+    from packaging.requirements import Requirement
+
     project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    lines = [*project["dependencies"], *lines_of(project, extras)]
-    split = (re.match(r"([A-Za-z0-9_.-]+?)\s*((?:[<>=]=?\s*[\d.]+,?\s*)*)$", line) for line in lines)
-    return [(m[1], dict(re.findall(r"([<>=]=?)\s*([\d.]+)", m[2]))) for m in split]
+    found, lines = [], [*project["dependencies"], f"{project['name']}[{','.join(extras)}]"]
+    for requirement in map(Requirement, lines):
+        if requirement.name == project["name"]:
+            for extra in sorted(requirement.extras):
+                lines += project["optional-dependencies"][extra]
+        else:
+            found.append(requirement)
+    return found
 
 
-def lines_of(project, extras):
-    """Return the requirement lines of extras, and of those that they name as `sheaflib[...]`."""
-    lines = []
-    for extra in extras:
-        for line in project["optional-dependencies"][extra]:
-            named = re.fullmatch(re.escape(project["name"]) + r"\[(.+)\]", line)
-            lines += lines_of(project, named[1].split(",")) if named else [line]
-    return lines
-
-
-def release(version):
-    """Return the leading numbers of a version as a tuple: "3.11.2rc1" -> (3, 11, 2)."""
-    return tuple(int(n) for n in re.match(r"\d+(?:\.\d+)*", version)[0].split("."))
-
-
-def shortcoming(name, bounds):
-    """Return why an installed package does not meet its bounds, "" when it does."""
-    if importlib.util.find_spec(IMPORTS.get(name, name.replace("-", "_"))) is None:
-        return f"{name} is missing"
-    try:
-        version = importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return f"{name} is missing"
-    low, high = bounds.get(">="), bounds.get("<")
-    if (low and release(version) < release(low)) or (high and release(version) >= release(high)):
-        return f"{name} {version} is not {','.join(op + v for op, v in bounds.items())}"
-    return ""
-
-
-def shortcomings(root=ROOT, extras=()):
+def shortcomings(root=REPOSITORY, extras=()):
     """Return every way in which the running environment does not meet the requirements."""
-    return [text for text in (shortcoming(*r) for r in requirements(root, extras)) if text]
+    try:
+        needed = requirements(root, extras)
+    except ImportError:
+        return ["packaging is missing"]
+    said = []
+    for requirement in needed:
+        found = [d.version for d in importlib.metadata.distributions(name=requirement.name)]
+        if not found:
+            said.append(f"{requirement.name} is missing")
+        elif not requirement.specifier.contains(found[0], prereleases=True):
+            said.append(f"{requirement.name} {found[0]} is not {requirement.specifier}")
+    return said
 
 
-def active():
-    """Return whether this interpreter belongs to a virtual or a conda environment."""
-    return sys.prefix != sys.base_prefix or (Path(sys.prefix) / "conda-meta").is_dir()
+def ensure(root=REPOSITORY, extras=()):
+    """Return the interpreter to use, making or finishing `.venv` when the active one will not do.
 
-
-def ensure(root=ROOT, extras=()):
-    """Return the interpreter to use, making or finishing `.venv` when the active environment will not do; SystemExit when it cannot."""
-    from tools import venv
-
-    reason = "there is no active environment"
-    if active() and not venv.running_in(root):
+    Refusal when there is a `.venv` that was not made here.
+    """
+    folder, reason = root / ".venv", "there is no active environment"
+    stamp = folder / STAMP
+    python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    inside = os.path.realpath(sys.prefix) == os.path.realpath(folder) and stamp.exists()
+    if (sys.prefix != sys.base_prefix or Path(sys.prefix, "conda-meta").is_dir()) and not inside:
         missing = shortcomings(root, extras)
         if not missing:
             return sys.executable
-        reason = "in the active environment " + "; ".join(missing[:3]) + (" and more" if len(missing) > 3 else "")
-    return venv.ensure(root, reason)
+        more = " and more" if len(missing) > 3 else ""
+        reason = f"in the active environment {'; '.join(missing[:3])}{more}"
+    if not stamp.exists() and (folder / "pyvenv.cfg").exists():
+        raise Refusal(f"{reason}, and .venv was not made by this command: activate it with the "
+                      "requirements installed, or delete it and run again")
+    made_from = stamp.read_text() if stamp.exists() and python.exists() else ""
+    if made_from != file_digest(root / "requirements.lock"):
+        build(root, folder, python, reason, fresh=not made_from)
+    return sys.executable if inside else str(python)
 
 
-def lock(root=ROOT):
-    """Resolve pyproject.toml again into requirements.lock with uv, for every admitted Python; returns the exit status."""
-    if not shutil.which("uv"):
-        raise SystemExit("the lock is made by uv, which is not on PATH")
-    low = "%d.%d" % versions_admitted(root)[0]
-    extras = [word for extra in TESTS for word in ("--extra", extra)]
-    command = ["uv", "pip", "compile", "pyproject.toml", *extras, "--universal", "--generate-hashes",
-               "--python-version", low, "--no-emit-index-url", "--no-emit-find-links", "--quiet",
-               "--custom-compile-command", "python -m tools env --lock", "--output-file", "requirements.lock"]
-    inherited = {k: v for k, v in os.environ.items() if not k.startswith(("UV_FIND", "UV_INDEX", "PIP_"))}
-    return subprocess.call(command, cwd=root, env=inherited)
+def build(root, folder, python, reason, fresh):
+    """Make or update `.venv`; its stamp is empty until all is installed."""
+    uv = shutil.which("uv")
+    print(f"{reason}: {'making' if fresh else 'updating'} .venv from requirements.lock with "
+          f"{'uv' if uv else 'pip (a minute or two)'} ...", file=sys.stderr, flush=True)
+    pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    if uv:
+        pip = [uv, "pip", "install", "--python", python, "--quiet", "--compile-bytecode"]
+    commands = [[*pip, "--require-hashes", "-r", "requirements.lock"],
+                [*pip, "--no-deps", "--no-build-isolation", "-e", "."]]
+    if fresh:
+        shutil.rmtree(folder, ignore_errors=True)
+        commands.insert(0, [sys.executable, "-m", "venv", *["--without-pip"][:bool(uv)], folder])
+    folder.mkdir(exist_ok=True)
+    (folder / STAMP).write_text("")
+    for command in commands:
+        if subprocess.call(command, cwd=root):
+            raise Refusal(f"failed: {' '.join(map(str, command))}\n"
+                          ".venv is unfinished; run again to finish it")
+    (folder / STAMP).write_text(file_digest(root / "requirements.lock"))

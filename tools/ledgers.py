@@ -1,83 +1,107 @@
-"""The notebooks' records merged into ledger.json and into LEDGER.md, the table for readers: refuted first."""
+"""What readers see of the records: ledger.json, LEDGER.md, and the generated parts of README.md.
+
+The texts stand in templates/, which Jinja2 fills: it comes with JupyterLab.
+"""
 
 import json
+import re
+import tomllib
+from pathlib import Path
 
-from tools.project import write_whole
+import jinja2
+
+from tools import notebooks
+from tools.project import Refusal, write_whole
 
 FIELDS = ("id", "notebook", "statement", "source", "expected", "measured", "tolerance", "verdict")
-ORDER = {"fails": 0, "refuted": 1, "holds": 2, "measured": 3}
+ORDER = ("fails", "refuted", "holds", "measured")
 MARKS = {"holds": "✓ holds", "refuted": "≠ refuted", "measured": "○ measured", "fails": "✗ fails"}
-SOURCES = {"paper": ("The paper says", "from the abstract, the authors' public code or recorded outputs"),
-           "reported": ("As reported", "told by readers of the paper"),
-           "derived": ("Derived", "ours, not known to be in the paper")}
+SIGNS = {"below": "<", "above": ">", "relative": "relative"}
+SOURCES = {
+    "paper": ("The paper says", "from the abstract, the authors' public code or recorded outputs"),
+    "reported": ("As reported", "told by readers of the paper"),
+    "derived": ("Derived", "ours, not known to be in the paper"),
+}
 
 
-def merge(folder, numbers):
-    """Return the records in a folder of the notebooks with these numbers in the order of their verdicts, each by notebook and id."""
-    parts = [folder / f"{number}.json" for number in numbers]
-    rows = [row for part in parts if part.is_file() for row in json.loads(part.read_text(encoding="utf-8"))]
-    return sorted(rows, key=lambda row: (ORDER[row["verdict"]], row["notebook"], row["id"]))
+def claims(project):
+    """Return the claims of notebooks/claims.toml as a dict id -> entry."""
+    return tomllib.loads((project.notebooks / "claims.toml").read_text(encoding="utf-8"))
 
 
-def unmeasured(claims, rows):
-    """Return the claims, as "id (notebook NN)", that no record measures."""
-    known = {row["id"] for row in rows}
-    return [f"{name} (notebook {entry.get('notebook')})" for name, entry in claims.items() if name not in known]
+def merge(folder, every):
+    """Return the records in a folder of these notebooks: by verdict, then notebook, then id."""
+    parts = [folder / f"{notebook.number}.json" for notebook in every]
+    rows = [row for part in parts if part.is_file()
+            for row in json.loads(part.read_text(encoding="utf-8"))]
+    return sorted(rows, key=lambda r: (ORDER.index(r["verdict"]), r["notebook"], r["id"]))
 
 
-def write(rows, folder, files):
-    """Write ledger.json and LEDGER.md into a folder; `files` maps a notebook's number to the link of its file."""
+def write(rows, folder, every, link):
+    """Write ledger.json and LEDGER.md into a folder; `link` leads from there to the notebooks."""
     kept = [{field: row[field] for field in FIELDS} for row in rows]
-    write_whole(folder / "ledger.json", json.dumps(kept, indent=1, ensure_ascii=False) + "\n")
-    write_whole(folder / "LEDGER.md", table(rows, files))
+    text = json.dumps(kept, indent=1, ensure_ascii=False)
+    write_whole(folder / "ledger.json", text + "\n")
+    write_whole(folder / "LEDGER.md", table(rows, {n.number: link + n.file for n in every}))
 
 
-def table(rows, files):
-    """Return the text of LEDGER.md."""
+def table(rows, links):
+    """Return the text of LEDGER.md; `links` maps a notebook's number to the link of its file."""
     first = [row for row in rows if row["verdict"] in ("fails", "refuted")]
-    sections = [section("What does not hold", "with the evidence", first, files)]
+    groups = [("What does not hold", "with the evidence", "claim", first)]
     for source, (title, origin) in SOURCES.items():
-        sections.append(section(title, origin, [row for row in rows if row["source"] == source and row not in first], files))
-    return "\n".join(["# Ledger", "", counts(rows), *sections]) + "\n"
-
-
-def section(title, origin, rows, files):
-    """Return one titled table, "" without rows."""
-    if not rows:
-        return ""
-    head = f"| {'claim' if title == 'What does not hold' else title.lower()} | expected | we get | tolerance | verdict | where |\n|---|---|---|---|---|---|"
-    return "\n".join(["", f"## {title}", "", f"*{origin}*", "", head, *(line(row, files) for row in rows)])
+        rest = [row for row in rows if row["source"] == source and row not in first]
+        groups.append((title, origin, title.lower(), rest))
+    return fill("whole-ledger.md", groups=groups, links=links, marks=MARKS, counts=counts(rows)) + "\n"
 
 
 def counts(rows):
     """Return one sentence that counts the verdicts."""
-    number = {verdict: sum(row["verdict"] == verdict for row in rows) for verdict in ORDER}
-    failed = f", {number['fails']} **fail**" if number["fails"] else ""
-    free = f", {number['measured']} without an expectation" if number["measured"] else ""
-    return f"{len(rows)} claims measured: {number['holds']} hold, {number['refuted']} refuted{free}{failed}."
+    verdicts = [row["verdict"] for row in rows]
+    fails, refuted, holds, measured = (verdicts.count(verdict) for verdict in ORDER)
+    text = f"{len(rows)} claims measured: {holds} hold, {refuted} refuted"
+    text += f", {measured} without an expectation" if measured else ""
+    return text + (f", {fails} **fail**." if fails else ".")
 
 
-def line(row, files):
-    """Return one row of the table."""
-    said = f"{row['statement']} *({row['where']})* `{row['id']}`"
-    got = row["text"] + (f" — {row['evidence']}" if row["verdict"] == "refuted" else "")
-    cells = [said, short(row["expected"]), got, short(row["tolerance"]), MARKS[row["verdict"]],
-             f"[{row['notebook']}]({files[row['notebook']]})"]
-    return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
+def fill(template, **values):
+    """Return the text of a template with these values in place, without a line end."""
+    folder = jinja2.FileSystemLoader(Path(__file__).with_name("templates"))
+    environment = jinja2.Environment(loader=folder, trim_blocks=True, undefined=jinja2.StrictUndefined)
+    environment.filters["short"] = short
+    environment.filters["cell"] = lambda text: text.replace("|", "\\|").replace("\n", " ")
+    return environment.get_template(template).render(values).rstrip("\n")
 
 
 def short(value, longest=60):
     """Return an expected value or a tolerance as a reader writes it."""
-    if value is None:
-        return "—"
-    if value is True:
-        return "yes"
-    if isinstance(value, dict) and set(value) <= {"below", "above", "relative"}:
-        return " ".join(f"{ {'below': '<', 'above': '>', 'relative': 'relative'}[k] } {short(v)}" for k, v in value.items())
-    if isinstance(value, list):
-        text = ", ".join(short(v) for v in value)
-    elif isinstance(value, dict):
-        text = ", ".join(f"{k}: {short(v)}" for k, v in value.items())
+    if isinstance(value, dict):
+        text = ", ".join(f"{SIGNS.get(k, f'{k}:')} {short(v)}" for k, v in value.items())
+    elif isinstance(value, list):
+        text = ", ".join(map(short, value))
     else:
-        text = str(value)
+        text = "—" if value is None else "yes" if value is True else str(value)
     return text if len(text) <= longest else text[: longest - 2].rstrip() + " …"
+
+
+def filled(text, project):
+    """Return README's text with each generated part renewed, as figures and ledger are.
+
+    A part stands between `<!-- begin: NAME -->` and `<!-- end: NAME -->`, and is a template.
+    Refusal when the text has not exactly one such pair of each name.
+    """
+    every = notebooks.load(project)
+    rows = json.loads((project.figures / "ledger.json").read_text(encoding="utf-8"))
+    captions = {}
+    for name in (name for notebook in every for name in notebook.figures):
+        numbers = json.loads((project.figures / f"{name}.json").read_text(encoding="utf-8"))
+        captions[name] = numbers["caption"].translate(str.maketrans("[]\n", "() "))
+    for name in ("figures", "gallery", "ledger"):
+        begin, end = f"<!-- begin: {name} -->", f"<!-- end: {name} -->"
+        if re.findall(f"{begin}|{end}", text) != [begin, end]:
+            raise Refusal(f"README.md needs exactly one pair {begin} ... {end}")
+        before, _, after = re.split(f"{begin}|{end}", text)
+        new = fill(f"{name}.md", every=every, rows=rows, captions=captions,
+                   counts=counts(rows), claims=claims(project))
+        text = f"{before}{begin}\n{new}\n{end}{after}"
+    return text

@@ -1,18 +1,122 @@
-"""Notebook files: what counts as their source, what a run left unfinished, and the cleaned form that is committed."""
+"""The notebooks: their index, notebooks/index.toml, their parameters, and the form committed.
 
+nbconvert's preprocessors would clean them too, for the price of importing all of nbconvert, which
+takes longer than many a notebook.
+"""
+
+import ast
+import functools
 import re
 import sys
+import tomllib
+from dataclasses import dataclass, field, fields
+from pathlib import Path
 
-sys.modules.setdefault("rfc3987_syntax", None)  # jsonschema's optional grammar of URLs: 2 s to load, and no notebook needs it
+# jsonschema's optional grammar of URLs takes 2 s to load, and no notebook needs it
+sys.modules.setdefault("rfc3987_syntax", None)
 
 import nbformat  # noqa: E402
 
-from tools.project import digest  # noqa: E402
+from tools.project import Refusal, digest  # noqa: E402
 
-WIDGET = "application/vnd.jupyter.widget-view+json"
-MADE_BY_RUNS = ("papermill", "execution", "widgets", "jupyter", "collapsed", "scrolled", "ExecuteTime")
-RUN_TAGS = ("injected-parameters", "papermill-error-cell-tag")
+KEPT = ("tags", "mystnb")  # of a cell's metadata: runs and editors add the rest
+KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
+
+
+@dataclass(frozen=True)
+class Notebook:
+    """One entry of the index; `seconds` is about how long it takes on one core.
+
+    `reads` holds paths from the repository's root.
+    """
+
+    path: Path
+    file: str
+    number: str
+    title: str
+    needs: list = field(default_factory=list)
+    figures: list = field(default_factory=list)
+    reads: list = field(default_factory=list)
+    seconds: float = 20
+    quick: dict = field(default_factory=dict)
+    batch: list = field(default_factory=list)
+
+    @property
+    def name(self):
+        """The file's name without its ending."""
+        return self.path.stem
+
+
+def load(project):
+    """Return the notebooks of the index; Refusal names an entry that is malformed."""
+    text = (project.notebooks / "index.toml").read_text(encoding="utf-8")
+    every, known = [], {f.name for f in fields(Notebook)} - {"path"}
+    for entry in tomllib.loads(text).get("notebook", []):
+        if not {"file", "number", "title"} <= set(entry) <= known:
+            raise Refusal(f"index.toml: an entry has the keys {sorted(entry)}; needed are file, "
+                          f"number and title, allowed {sorted(known)}")
+        notebook = Notebook(project.notebooks / entry["file"], **entry)
+        earlier = [other.number for other in every]
+        if notebook.number in earlier:
+            raise Refusal(f"index.toml: two notebooks have the number {notebook.number}")
+        unknown = sorted(set(notebook.needs) - set(earlier))
+        if unknown:
+            raise Refusal(f"index.toml: {notebook.file} needs {unknown}, not listed before it")
+        files = [f"notebooks/{notebook.file}", *notebook.reads]
+        missing = [file for file in files if not (project.root / file).is_file()]
+        if missing:
+            raise Refusal(f"index.toml: {notebook.file} reads {missing}, not in the repository")
+        every.append(notebook)
+    return every
+
+
+def choose(every, asked):
+    """Return the notebook with a number ("04", "4") or name, or all when none is asked for."""
+    chosen = [n for n in every if not asked or asked in (n.name, n.file)
+              or asked.zfill(len(n.number)) == n.number]
+    if asked and not chosen:
+        known = ", ".join(n.name for n in every) or "none"
+        raise Refusal(f"there is no notebook {asked!r}; there are: {known}")
+    return chosen
+
+
+def parse_parameters(text):
+    """Return {name: value} of text like `dt=0.02 dims=[2,4,1]`, the values in TOML or Python.
+
+    Refusal names what cannot be read and what is given twice.
+    """
+    first, *pieces = re.split(r"(?:^|[\s,;]+)([A-Za-z_]\w*)\s*=(?!=)", text.strip())
+    if first.strip():
+        raise Refusal(f"parameters are written name=value, and {first.strip()!r} is not")
+    names = pieces[::2]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise Refusal(f"given more than once: parameter {', '.join(twice)}")
+    return {name: literal(name, value.strip()) for name, value in zip(names, pieces[1::2])}
+
+
+def literal(name, text):
+    """Return the typed value of a TOML or Python literal; Refusal otherwise."""
+    for read in (lambda: tomllib.loads(f"value = {text}")["value"], lambda: ast.literal_eval(text)):
+        try:
+            return read()
+        except (ValueError, SyntaxError):
+            continue
+    raise Refusal(f"parameter {name}: {text!r} is no number, list, true, false or quoted text")
+
+
+def check_parameters(notebook, given):
+    """Raise Refusal, listing the notebook's parameters, when a given one is not among them."""
+    if not given:
+        return
+    from papermill import inspect_notebook
+
+    known = inspect_notebook(notebook.path)
+    unknown = sorted(set(given) - set(known))
+    if unknown:
+        listed = ", ".join(f"{name}={p['default']}" for name, p in known.items()) or "none"
+        raise Refusal(f"{notebook.file} has no parameter {', '.join(unknown)}; it has: {listed}")
 
 
 def read(path):
@@ -21,54 +125,9 @@ def read(path):
 
 
 def source_digest(path):
-    """Return a hash of what a person wrote in a notebook: ids, kinds, texts and tags of the cells, not the outputs."""
+    """Return a hash of what a person wrote: ids, kinds, texts and tags of the cells."""
     cells = read(path).cells
     return digest([[c.get("id"), c.cell_type, c.source, c.metadata.get("tags", [])] for c in cells])
-
-
-def clean(notebook):
-    """Return the text of the committed form: no metadata of runs, joined streams; cleaning it again changes nothing."""
-    notebook.metadata = {"kernelspec": kernel(notebook), "language_info": {"name": "python"}}
-    for cell in notebook.cells:
-        cell.metadata = kept_metadata(cell.metadata)
-        if cell.cell_type == "code":
-            cell.outputs = [clean_output(output) for output in joined(cell.outputs)]
-    notebook.nbformat, notebook.nbformat_minor = 4, 5
-    return nbformat.writes(nbformat.from_dict(notebook), version=nbformat.NO_CONVERT, indent=1).rstrip("\n") + "\n"
-
-
-def kernel(notebook):
-    """Return the one kernel name that every machine has."""
-    return {"display_name": "Python 3", "language": "python", "name": "python3"}
-
-
-def kept_metadata(metadata):
-    """Return a cell's metadata without what runs and editors add."""
-    kept = {key: value for key, value in metadata.items() if key not in MADE_BY_RUNS}
-    tags = [tag for tag in kept.pop("tags", []) if tag not in RUN_TAGS]
-    return {**kept, **({"tags": tags} if tags else {})}
-
-
-def joined(outputs):
-    """Return the outputs with consecutive pieces of one stream joined, since where a stream is cut is chance."""
-    result = []
-    for output in outputs:
-        last = result[-1] if result else {}
-        if output.output_type == "stream" and last.get("name") == output.name:
-            last["text"] += output.text
-        else:
-            result.append(output)
-    return result
-
-
-def clean_output(output):
-    """Return one output without metadata, widget views and colours of the terminal."""
-    if output.output_type in ("display_data", "execute_result"):
-        output.metadata = {}
-        output.data = {kind: value for kind, value in output.data.items() if kind != WIDGET}
-    if output.output_type == "stream":
-        output.text = ANSI.sub("", output.text)
-    return output
 
 
 def code_cells(notebook):
@@ -76,31 +135,29 @@ def code_cells(notebook):
     return [cell for cell in notebook.cells if cell.cell_type == "code" and cell.source.strip()]
 
 
-def status(cell):
-    """Return what papermill noted of a cell: "pending", "running", "completed", "failed" or ""."""
-    return cell.metadata.get("papermill", {}).get("status") or ""
+def clean(notebook):
+    """Return the text of the committed form; cleaning it again changes nothing.
+
+    It holds no metadata of runs and editors, no colours of a terminal, and one piece of each
+    stream, since where a stream is cut is chance.
+    """
+    notebook.metadata = {"kernelspec": KERNEL, "language_info": {"name": "python"}}
+    for cell in notebook.cells:
+        cell.metadata = {key: cell.metadata[key] for key in cell.metadata if key in KEPT}
+        if cell.cell_type == "code":
+            cell.outputs = functools.reduce(with_output, cell.outputs, [])
+    notebook.nbformat, notebook.nbformat_minor = 4, 5
+    text = nbformat.writes(nbformat.from_dict(notebook), version=nbformat.NO_CONVERT, indent=1)
+    return text.rstrip("\n") + "\n"
 
 
-def reached(notebook):
-    """Return the cell at which a run stopped: the failed one, else the last that was begun."""
-    begun = [cell for cell in code_cells(notebook) if status(cell) != "pending"]
-    failed = [cell for cell in begun if status(cell) == "failed" or has_error(cell)]
-    return (failed or begun or code_cells(notebook))[0 if failed else -1]
-
-
-def has_error(cell):
-    """Return whether a cell's outputs hold an error."""
-    return any(output.output_type == "error" for output in cell.get("outputs", ()))
-
-
-def unfinished(notebook):
-    """Return the first code cell that a run did not finish, None when all have run: `sys.exit(0)` passes for success."""
-    for cell in code_cells(notebook):
-        if cell.execution_count is None or has_error(cell):
-            return cell
-    return None
-
-
-def describe(cell):
-    """Return a cell's name for messages: its id and its first line."""
-    return f"cell `{cell.get('id', '?')}`: {cell.source.strip().splitlines()[0]}"
+def with_output(outputs, output):
+    """Return the cleaned outputs with one more, joined to the last when it continues a stream."""
+    if "metadata" in output:
+        output.metadata = {}
+    if output.output_type == "stream":
+        output.text = ANSI.sub("", output.text)
+        if outputs and outputs[-1].get("name") == output.name:
+            outputs[-1].text += output.text
+            return outputs
+    return [*outputs, output]

@@ -1,54 +1,36 @@
-"""Where things are in the repository, and how files are hashed and written whole (standard library only)."""
+"""Where things are in the repository, how files are written whole, and one command at a time.
+
+Needs the standard library only: this runs before the environment exists.
+"""
 
 import hashlib
 import json
 import os
-import tomllib
-from dataclasses import dataclass
+import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+INSIDE = "SHEAFLIB_COMMAND"  # names the process whose command started this one
 
 
-@dataclass(frozen=True)
+class Refusal(ValueError):
+    """A request that cannot be carried out; its text is one line for the person who asked."""
+
+
 class Project:
-    """The folders of one checkout; the tests point `root` at a toy one."""
+    """The folders of one checkout; the tests point `root` at a toy one.
 
-    root: Path = REPOSITORY
+    Committed are `notebooks`, with their index and the claims, and `figures`, with the ledger.
+    `build` is ignored, and all in it can be made again: `sweeps` are the results that sweeps keep,
+    `compiled` the code that numba keeps, each with what it follows from, for all runs.
+    """
 
-    @property
-    def notebooks(self):
-        """Folder of the notebooks, their index and the claims."""
-        return self.root / "notebooks"
-
-    @property
-    def figures(self):
-        """Folder of the committed figures and of the ledger."""
-        return self.root / "figures"
-
-    @property
-    def build(self):
-        """Ignored folder of everything that can be made again."""
-        return self.root / "build"
-
-    @property
-    def sweeps(self):
-        """Folder of the results that sweeps keep, each with what it follows from, for all runs."""
-        return self.build / "sweeps"
-
-    @property
-    def compiled(self):
-        """Folder of the code that numba keeps, each with its source and processor, for all runs."""
-        return self.build / "numba"
-
-    @property
-    def parts(self):
-        """Folder of the ledger's parts, one file for each notebook that ran here at full size."""
-        return self.build / "ledger"
-
-    def claims(self):
-        """Return the claims of notebooks/claims.toml as a dict id -> entry; FileNotFoundError when there is none."""
-        return tomllib.loads((self.notebooks / "claims.toml").read_text(encoding="utf-8"))
+    def __init__(self, root=REPOSITORY):
+        self.root = Path(root)
+        self.notebooks, self.figures = self.root / "notebooks", self.root / "figures"
+        self.build = self.root / "build"
+        self.sweeps, self.compiled = self.build / "sweeps", self.build / "numba"
 
 
 def digest(data):
@@ -64,7 +46,10 @@ def file_digest(path):
 
 
 def write_whole(path, content):
-    """Write text or bytes so that a reader sees the old file or the new, never a part; same content leaves it alone."""
+    """Write text or bytes so that a reader sees the old file or the new, never a part.
+
+    A file that has this content already is left alone.
+    """
     data = content.encode() if isinstance(content, str) else content
     if path.is_file() and path.read_bytes() == data:
         return
@@ -72,3 +57,43 @@ def write_whole(path, content):
     temporary = path.with_name(f".{path.name}.tmp")
     temporary.write_bytes(data)
     os.replace(temporary, path)
+
+
+@contextmanager
+def alone(root, command):
+    """Hold the checkout for one command, until the file that this yields is closed.
+
+    Refusal names the command that holds it. The operating system frees it when the process ends,
+    however it ends. What a command starts (pytest, itself under another Python) is part of it.
+    """
+    with open(root / ".command.lock", "a+", encoding="utf-8") as file:
+        if not locked(file):
+            file.seek(0)
+            holder, _, process = file.read().partition(" ")
+            if process != os.environ.get(INSIDE):
+                raise Refusal(f"{command} did not start: {holder or 'another command'} runs in "
+                              f"this checkout (process {process or 'just started'})")
+        else:
+            file.truncate(0)
+            file.write(f"{command} {os.getpid()}")
+            file.flush()
+            os.environ[INSIDE] = str(os.getpid())
+        os.set_inheritable(file.fileno(), True)  # the command goes on in another Python
+        yield file
+
+
+def locked(file):
+    """Lock an open file for this process without waiting; returns False when another has it."""
+    try:
+        if sys.platform == "win32":
+            import msvcrt
+
+            file.seek(1 << 20)  # beyond the text, which others read
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):
+        return False
+    return True

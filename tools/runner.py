@@ -1,129 +1,157 @@
-"""Many notebooks side by side: a spawned process pool, dependency order, the longest first, one bar, and a summary that names what failed."""
+"""Notebooks side by side, each into a folder: in dependency order, the longest first, on all cores.
 
-import multiprocessing
+Every command that runs notebooks hands its jobs to `run`. What a notebook computes with happens in
+its kernel, a process of its own; here threads wait for the kernels. nbclient, on which papermill
+stands, runs them: papermill's own call changes the folder and the environment of its whole process,
+so each notebook would need one more. doit, joblib and Dask know no order by length and no number of
+cores that changes while notebooks run.
+"""
+
+import asyncio
 import os
-import signal
+import subprocess
 import sys
-import tempfile
-import threading
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
-from dataclasses import replace
+import time
+import warnings
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from graphlib import TopologicalSorter
 from pathlib import Path
 
+from nbclient import NotebookClient
 from tqdm import tqdm
 
-from tools.execute import Outcome, execute
+from tools import notebooks
 from tools.project import write_whole
-from tools.surroundings import cores
+from tools.surroundings import at_home, cores, process_environment
 
+# Guards against a cell and a kernel that hang, the same for every notebook, in runs and in tests.
+# They expect nothing of how long a cell takes, which is many times longer on a busy machine.
+CELL_SECONDS = 3600
+KERNEL_SECONDS = 600
+LINES = 8  # of what a failed cell said are shown, the last ones
 BAR = "{l_bar}{bar:30}| {n_fmt} of {total_fmt} notebooks after {elapsed}{postfix}"
 
 
-def run(jobs, finished=lambda outcome: ""):
-    """Run the jobs, calling `finished` (which may return a problem) on each success as it comes; returns the outcomes."""
-    if not jobs:
-        return []
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    context, places = multiprocessing.get_context("spawn"), min(len(jobs), cores())
-    pool = ProcessPoolExecutor(places, mp_context=context, initializer=settle)
-    try:
-        with (tempfile.TemporaryDirectory() as folder,
-              tqdm(total=len(jobs), bar_format=BAR, disable=not sys.stderr.isatty(), leave=False) as bar):
-            share = Path(folder) / "jobs"
-            told = [replace(job, variables={**job.variables, "SHEAFLIB_JOBS": str(share)}) for job in jobs]
-            return schedule(pool, places, sorted(told, key=lambda job: -job.seconds), finished, bar, share)
-    except KeyboardInterrupt:
-        stop_workers()
-        raise
-    finally:
-        pool.shutdown(cancel_futures=True)
+@dataclass(frozen=True, eq=False)
+class Job:
+    """A notebook to run into a folder, with the variables of its kernel; `name` is for messages.
 
-
-def settle():
-    """Make a worker leave the interrupt to its parent and end when the parent is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=end_with_parent, daemon=True).start()
-
-
-def end_with_parent():
-    """Wait for the parent's end, then end at once."""
-    multiprocessing.parent_process().join()
-    os._exit(1)
-
-
-def stop_workers(seconds=3):
-    """End the worker processes: politely first, so that they take their kernels with them."""
-    workers = multiprocessing.active_children()
-    for worker in workers:
-        worker.terminate()
-    for worker in workers:
-        worker.join(seconds)
-        worker.kill()
-
-
-def schedule(pool, places, waiting, finished, bar, share):
-    """Submit the first job that waits and whose needs are done, whenever one of the places is free; jobs that need a failed one do not run.
-
-    The file `share` says at all times how many processes each may start: the cores over the notebooks that run.
+    The folder then looks like the repository: figures/, ledger/, and in notebooks/ the executed
+    notebook. `needs` are the numbers of notebooks that run before, where they run at all.
     """
-    running, outcomes = {}, []
-    while waiting or running:
-        for job in [job for job in waiting if not open_needs(job, waiting, running)]:
-            broken = [o.job.name for o in outcomes if o.problem and o.job.number in job.needs]
-            if broken:
-                waiting.remove(job)
-                outcomes.append(report(Outcome(job, f"not run: it needs {broken[0]}, which failed", 0.0), bar))
-            elif len(running) < places:
-                waiting.remove(job)
-                running[submit(pool, job)] = job
-        write_whole(share, str(max(1, cores() // max(1, len(running)))))
-        bar.set_postfix_str("running " + " and ".join(job.number for job in running.values()), refresh=False)
-        done, _ = wait(running, timeout=0.5, return_when=FIRST_COMPLETED)
-        bar.refresh()
-        for future in sorted(done, key=lambda future: running[future].number):
-            outcomes.append(report(conclude(future, running.pop(future), finished), bar))
-    return outcomes
+
+    name: str
+    notebook: notebooks.Notebook
+    folder: Path
+    variables: dict
+    parameters: dict = field(default_factory=dict)
+    needs: tuple = ()
 
 
-def submit(pool, job):
-    """Return the future of a job, a failed one when a worker process was killed and took the pool with it."""
-    try:
-        return pool.submit(execute, job)
-    except BrokenProcessPool as error:
-        future = Future()
-        future.set_exception(error)
-        return future
+def run(project, jobs, finished=lambda job: ""):
+    """Run the jobs; returns a dict from each to its problem, "" where every cell ran.
+
+    `finished` is called with each job that succeeded, as it ends, and may return a problem. A job
+    that needs a failed one does not run. Whatever stops the run stops its kernels.
+    """
+    needed = {job: [other for other in jobs if other.notebook.number in job.needs] for job in jobs}
+    order = TopologicalSorter(needed)
+    order.prepare()
+    ready, running, clients, problems = [], {}, [], {}
+    share, hidden = project.build / "jobs", not sys.stderr.isatty()
+    with (ThreadPoolExecutor(cores()) as pool,
+          tqdm(total=len(jobs), bar_format=BAR, disable=hidden, leave=False) as bar):
+        try:
+            prepare(project)
+            while order.is_active():
+                ready = sorted([*ready, *order.get_ready()], key=lambda job: -job.notebook.seconds)
+                while ready and len(running) < cores():
+                    job = ready.pop(0)
+                    lost = [other.name for other in needed[job] if problems[other]]
+                    running[pool.submit(execute, job, share, clients, lost)] = job
+                tell(running, share, bar)
+                done, _ = wait(running, timeout=0.5, return_when=FIRST_COMPLETED)
+                for future in sorted(done, key=lambda future: running[future].name):
+                    job, (problem, seconds) = running.pop(future), future.result()
+                    problems[job] = problem or finished(job)
+                    order.done(job)
+                    failed = f"FAILED at {problems[job].partition(chr(10))[0]}"
+                    bar.write(f"{job.name}: {failed if problems[job] else f'ran in {seconds:.1f} s'}",
+                              file=sys.stderr)
+                    bar.update()
+        finally:
+            stop(running, clients)
+    return problems
 
 
-def open_needs(job, waiting, running):
-    """Return whether a job needs one that has not ended."""
-    return any(other.number in job.needs for other in [*waiting, *running.values()])
+def prepare(project):
+    """Point Jupyter in this process below build/, and let matplotlib list the fonts there.
+
+    Else the first notebook that waits long for the list would keep a line that says so.
+    """
+    os.environ.update(at_home(project))
+    warnings.filterwarnings("ignore", module="(zmq|nbclient|jupyter_client).*")
+    if not list(Path(os.environ["MPLCONFIGDIR"]).glob("fontlist-*.json")):
+        subprocess.run([sys.executable, "-c", "import matplotlib.font_manager"], capture_output=True)
 
 
-def conclude(future, job, finished):
-    """Return a job's outcome after `finished` has seen it."""
-    error = future.exception()
-    if error:
-        return Outcome(job, f"{job.source.name}\n    its process ended: {error}", 0.0)
-    outcome = future.result()
-    problem = outcome.problem or finished(outcome)
-    return Outcome(job, problem or "", outcome.seconds)
+def execute(job, share, clients, lost):
+    """Run one job, unless jobs that it needs are lost; returns (problem, seconds).
+
+    Its client goes into `clients`. Whatever stops the notebook becomes the problem.
+    """
+    if lost:
+        return f"not run: it needs {lost[0]}, which failed", 0.0
+    start, begun, said = time.monotonic(), [], []
+    notebook = notebooks.read(job.notebook.path)
+    if job.parameters:
+        from papermill.iorw import load_notebook_node
+        from papermill.parameterize import parameterize_notebook
+
+        loaded = load_notebook_node(str(job.notebook.path))
+        notebook = parameterize_notebook(loaded, job.parameters)
+    for cell in notebooks.code_cells(notebook):
+        cell.execution_count, cell.outputs = None, []
+    client = NotebookClient(
+        notebook, kernel_name="python3", timeout=CELL_SECONDS, startup_timeout=KERNEL_SECONDS,
+        force_raise_errors=True, record_timing=False,
+        resources={"metadata": {"path": str(job.notebook.path.parent)}},
+        on_cell_execute=lambda cell, cell_index: begun.insert(0, cell))
+    clients.append(client)
+    job.folder.mkdir(parents=True, exist_ok=True)
+    try:  # a cell that leaves by sys.exit(0) is an error too
+        client.execute(env=process_environment({**job.variables, "SHEAFLIB_JOBS": str(share)}))
+    except Exception as error:  # is reported with its cell, and the other notebooks go on
+        said = notebooks.ANSI.sub("", f"{type(error).__name__}: {error}").strip().splitlines()
+    write_whole(job.folder / "notebooks" / job.notebook.file, notebooks.clean(notebook))
+    place = [f"cell `{cell.get('id')}`: {cell.source.strip().splitlines()[0]}"
+             for cell in begun[:1]]
+    problem = "\n    ".join([*place, *said[-LINES:]]) if said else ""
+    return problem, time.monotonic() - start
 
 
-def report(outcome, bar):
-    """Print one quiet line for an ended job and move the bar."""
-    state = f"FAILED at {outcome.problem.splitlines()[0]}" if outcome.problem else f"ran in {outcome.seconds:.1f} s"
-    bar.write(f"{outcome.job.name}: {state}", file=sys.stderr)
-    bar.update()
-    return outcome
+def stop(running, clients):
+    """Kill the kernels of what still runs, with the processes they started: its threads end."""
+    while not all(future.done() for future in running):
+        for manager in [client.km for client in clients]:
+            if manager and manager.provisioner:
+                asyncio.run(manager.provisioner.kill())
+        wait(running, timeout=0.2)
 
 
-def summary(outcomes):
+def tell(running, share, bar):
+    """Show which notebooks run, and tell them how many processes each may start."""
+    write_whole(share, str(max(1, cores() // max(1, len(running)))))
+    bar.set_postfix_str("running " + " and ".join(j.notebook.number for j in running.values()))
+
+
+def summary(problems):
     """Print what failed, notebook and cell and last lines; returns the exit status."""
-    failed = [outcome for outcome in outcomes if outcome.problem]
-    for outcome in failed:
-        print(f"\n{outcome.job.name} failed in {outcome.problem}", file=sys.stderr)
+    failed = {job.name: problem for job, problem in problems.items() if problem}
+    for name, problem in failed.items():
+        print(f"\n{name} failed in {problem}", file=sys.stderr)
     if failed:
-        print(f"\n{len(failed)} of {len(outcomes)} notebooks failed: {', '.join(o.job.name for o in failed)}", file=sys.stderr)
+        print(f"\n{len(failed)} of {len(problems)} notebooks failed: {', '.join(failed)}",
+              file=sys.stderr)
     return 1 if failed else 0

@@ -3,6 +3,8 @@
 import functools
 import os
 
+from tools.project import write_whole
+
 # The instructions that every run uses where the processor has them, whatever else it has. numba
 # compiles for the processor at hand, and NumPy and OpenBLAS choose among versions of their code by
 # it: another processor adds in another order, and a last digit can decide a comparison. The
@@ -24,7 +26,8 @@ KERNEL_PROFILE = """\
 c = get_config()
 c.IPKernelApp.log_level = 50
 c.HistoryManager.enabled = False
-c.IPKernelApp.exec_lines = ["__import__('numpy').random.seed(0)"]  # seaborn's jitter draws from NumPy's global generator
+# seaborn's jitter draws from NumPy's global generator
+c.IPKernelApp.exec_lines = ["__import__('numpy').random.seed(0)"]
 c.InlineBackend.print_figure_kwargs = {"bbox_inches": "tight", "metadata": {"Software": None}}
 """
 
@@ -65,7 +68,7 @@ def variables(project, profile, out, *, together=1, sweeps=None, numba=None):
     """
     return {
         **target(),
-        "JUPYTER_PREFER_ENV_PATH": "1",
+        **at_home(project),
         "PYTHONHASHSEED": "0",
         "SOURCE_DATE_EPOCH": "0",
         "OMP_NUM_THREADS": "1",
@@ -73,7 +76,6 @@ def variables(project, profile, out, *, together=1, sweeps=None, numba=None):
         "MKL_NUM_THREADS": "1",
         "NUMBA_NUM_THREADS": "1",
         "NUMBA_CACHE_DIR": str(numba or project.compiled),
-        "IPYTHONDIR": str(kernel_profile(project)),
         "PYTHONPATH": python_path(project),
         "SHEAFLIB_JOBS": str(max(1, cores() // max(1, together))),
         "SHEAFLIB_CACHE": str(sweeps or project.sweeps),
@@ -83,22 +85,29 @@ def variables(project, profile, out, *, together=1, sweeps=None, numba=None):
     }
 
 
+def at_home(project):
+    """Return the variables that keep Jupyter, IPython and matplotlib below build/.
+
+    So a run finds no settings of its user, and needs no home directory that can be written.
+    """
+    home = project.build / "home"
+    write_whole(home / "ipython/profile_default/ipython_kernel_config.py", KERNEL_PROFILE)
+    folders = {"IPYTHONDIR": "ipython", "MPLCONFIGDIR": "matplotlib", "JUPYTER_CONFIG_DIR": "config",
+               "JUPYTER_DATA_DIR": "data", "JUPYTER_RUNTIME_DIR": "runtime"}
+    return {"JUPYTER_PREFER_ENV_PATH": "1",
+            **{name: str(home / folder) for name, folder in folders.items()}}
+
+
 def python_path(project):
     """Return PYTHONPATH with this checkout first, so that no other sheaflib is imported."""
     inherited = os.environ.get("PYTHONPATH", "").split(os.pathsep)
-    return os.pathsep.join([str(project.root), *(p for p in inherited if p and p != str(project.root))])
-
-
-def kernel_profile(project):
-    """Write the kernel's settings below build/ and return the folder that IPYTHONDIR names."""
-    from tools.project import write_whole
-
-    folder = project.build / "ipython"
-    write_whole(folder / "profile_default" / "ipython_kernel_config.py", KERNEL_PROFILE)
-    return folder
+    return os.pathsep.join([str(project.root), *(p for p in inherited if p not in ("", str(project.root)))])
 
 
 def process_environment(changes):
-    """Return this process's environment with the changes, without MPLBACKEND (agg removes inline figures)."""
+    """Return this process's environment with the changes.
+
+    MPLBACKEND is left out, since agg removes the pictures from notebooks.
+    """
     inherited = {key: value for key, value in os.environ.items() if key != "MPLBACKEND"}
     return {**inherited, **changes}

@@ -58,8 +58,8 @@ def block_energies(energies: Mapping[str, Mapping[str, float]], ax=None, title: 
 def strips(values: Mapping[str, Sequence[float]], ax=None, label: str = "", title: str = ""):
     """One jittered row of points an edge or stalk on a log axis, a bar at the median; zeros are left out and counted."""
     ax = plt.gca() if ax is None else ax
-    for row, (name, points) in enumerate(values.items()):
-        points = np.asarray(points, dtype=float)
+    for row, (name, given) in enumerate(values.items()):
+        points = np.asarray(given, dtype=float)
         place = row + 0.6 * (np.arange(len(points)) * GOLDEN % 1 - 0.5)
         seen = points > 0
         ax.plot(points[seen], place[seen], ".", color=kind_colour(name), markersize=2.5 if len(points) > 50 else 8, markeredgewidth=0,

@@ -1,10 +1,12 @@
 """pyproject.toml, environment.yml and requirements.lock say the same; the step `env` says what it
 does."""
 
+import os
 import re
 import subprocess
 import sys
 import tomllib
+from unittest.mock import Mock
 
 import pytest
 import yaml
@@ -13,8 +15,8 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 from tools import __main__ as commands
-from tools import environment, surroundings, venv
-from tools.project import REPOSITORY
+from tools import environment, surroundings
+from tools.project import REPOSITORY, Refusal, file_digest
 from tools.surroundings import process_environment
 
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
@@ -67,8 +69,8 @@ def test_the_extras_bring_what_they_are_named_after():
 def test_the_tools_read_the_same_out_of_pyproject():
     core = {line.name: line.specifier for line in map(Requirement, PROJECT["dependencies"])}
     for extras in (("notebooks",), ("test", "torch")):
-        read = {name: SpecifierSet(",".join(op + version for op, version in bounds.items()))
-                for name, bounds in environment.requirements(extras=extras)}
+        found = environment.requirements(extras=extras)
+        read = {line.name: line.specifier for line in found}
         wanted = [extra(each) for each in extras]
         assert read == {name: bounds for found in (core, *wanted) for name, bounds in found.items()}
 
@@ -112,17 +114,16 @@ def test_the_lock_names_no_place_and_no_pytorch():
 def test_the_tests_run_on_an_admitted_python_with_what_is_required():
     assert environment.python_problem() == ""
     assert environment.shortcomings(extras=environment.TESTS) == []
-    assert environment.versions_admitted() == ((3, 11), (3, 15))
 
 
 @pytest.mark.parametrize("command, needed", [("figures", {"notebooks"}), ("quick", {"notebooks"}),
                                              ("test", {"test"}), ("mutants", {"test"})])
 def test_a_command_asks_for_the_extras_it_needs(command, needed, monkeypatch):
     asked = []
-    monkeypatch.setattr(environment, "ensure",
-                        lambda extras: asked.append(set(extras)) or sys.executable)
-    monkeypatch.setattr(commands, "dispatch", lambda *_: 0)
-    assert commands.main([command]) == 0 and asked == [needed]
+    monkeypatch.setattr(environment, "ensure", lambda extras: asked.append(set(extras)) or sys.executable)
+    monkeypatch.setattr(commands.importlib, "import_module", lambda name: Mock())
+    assert commands.perform(commands.parsed([command]), [command], Mock())
+    assert asked == [needed]
 
 
 @pytest.mark.parametrize("version", [(3, 10), (3, 15)])
@@ -131,44 +132,78 @@ def test_another_python_is_named(version):
     assert said in environment.python_problem(version)
 
 
-def test_shortcomings_name_what_is_missing_or_old():
-    assert environment.shortcoming("no-such-thing", {}) == "no-such-thing is missing"
-    assert "is not >=99" in environment.shortcoming("numpy", {">=": "99"})
-    assert "is not <1" in environment.shortcoming("numpy", {"<": "1"})
-    assert environment.release("3.11.2rc1") == (3, 11, 2)
+def wanting(folder, *requirements):
+    """Return a folder whose pyproject.toml requires these and, in an extra, packaging."""
+    lines = f"dependencies = {list(requirements)}\n[project.optional-dependencies]\n"
+    text = f'[project]\nname = "toy"\n{lines}all = ["toy[more]"]\nmore = ["packaging<1"]\n'
+    (folder / "pyproject.toml").write_text(text)
+    return folder
 
 
-def test_the_state_of_the_environment_is_told_apart(tmp_path):
+@pytest.mark.parametrize("requirement, said", [
+    ("no-such-thing>=1", "no-such-thing is missing"), ("numpy>=99", "is not >=99"),
+    ("numpy<1", "is not <1")])
+def test_shortcomings_name_what_is_missing_or_old(tmp_path, requirement, said):
+    found = environment.shortcomings(wanting(tmp_path, requirement, "numpy>=2"))
+    assert len(found) == 1 and said in found[0]
+
+
+def test_an_extra_brings_what_the_extras_it_names_bring(tmp_path):
+    root = wanting(tmp_path, "numpy>=2")
+    assert environment.shortcomings(root) == []
+    [found] = environment.shortcomings(root, ["all"])
+    assert found.startswith("packaging ") and found.endswith(" is not <1")
+
+
+@pytest.fixture
+def outside(tmp_path, monkeypatch):
+    """Return a folder with a lock, and the environments that get built in it, for no active one."""
     (tmp_path / "requirements.lock").write_text("a==1\n")
-    folder, python = tmp_path / ".venv", venv.interpreter(tmp_path / ".venv")
-    assert venv.state(tmp_path) == "missing"
+    monkeypatch.setattr(environment.sys, "base_prefix", sys.prefix)
+    built = []
+    monkeypatch.setattr(environment, "build",
+                        lambda *_, fresh: built.append("fresh" if fresh else "updated"))
+    return tmp_path, built
+
+
+def test_the_state_of_the_environment_is_told_apart(outside):
+    root, built = outside
+    python = root / ".venv" / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    stamp = root / ".venv" / environment.STAMP
+    assert environment.ensure(root) == str(python) and built == ["fresh"]
     python.parent.mkdir(parents=True)
-    assert venv.state(tmp_path) == "unfinished"
-    (folder / "pyvenv.cfg").touch()
-    assert venv.state(tmp_path) == "foreign"
-    (folder / venv.UNFINISHED).touch()
-    assert venv.state(tmp_path) == "unfinished"
-    (folder / venv.UNFINISHED).unlink()
-    (folder / venv.STAMP).write_text(venv.stamp(tmp_path))
     python.touch()
-    assert venv.state(tmp_path) == "ready"
-    (tmp_path / "requirements.lock").write_text("a==2\n")
-    assert venv.state(tmp_path) == "outdated"
+    stamp.write_text("")
+    assert environment.ensure(root) == str(python) and built == ["fresh", "fresh"], "unfinished"
+    stamp.write_text(file_digest(root / "requirements.lock"))
+    assert environment.ensure(root) == str(python) and len(built) == 2, "ready"
+    (root / "requirements.lock").write_text("a==2\n")
+    assert environment.ensure(root) == str(python) and built[2:] == ["updated"]
 
 
-def test_a_missing_venv_names_the_package(monkeypatch):
-    monkeypatch.setattr(venv.importlib.util, "find_spec",
-                        lambda name: None if name == "ensurepip" else object())
-    venv.check_tools(uv="uv")
-    with pytest.raises(SystemExit, match=f"python{sys.version_info[0]}.{sys.version_info[1]}-venv"):
-        venv.check_tools(uv=None)
+def test_an_environment_of_someone_else_is_left_alone(outside):
+    root, built = outside
+    (root / ".venv").mkdir()
+    (root / ".venv" / "pyvenv.cfg").touch()
+    with pytest.raises(Refusal, match="was not made by this command"):
+        environment.ensure(root)
+    assert built == []
+
+
+def test_an_environment_that_cannot_be_made_stays_unfinished(tmp_path, monkeypatch):
+    (tmp_path / "requirements.lock").write_text("a==1\n")
+    folder = tmp_path / ".venv"
+    monkeypatch.setattr(environment.subprocess, "call", lambda command, cwd: 1)
+    with pytest.raises(Refusal, match="failed: .* -m venv "):
+        environment.build(tmp_path, folder, folder / "bin" / "python", "reason", fresh=True)
+    assert (folder / environment.STAMP).read_text() == ""
 
 
 def test_what_runs_before_the_environment_needs_the_standard_library_only():
-    modules = "tools.__main__ as m, tools.environment, tools.venv, tools.project, tools.clean"
-    command = [sys.executable, "-S", "-c", f"import {modules}; m.main(['help'])"]
-    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
-    assert done.returncode == 0 and "make figures" in done.stdout, done.stderr
+    code = "import tools.__main__ as command_line; command_line.main(['help'])"
+    done = subprocess.run([sys.executable, "-S", "-c", code], cwd=REPOSITORY, capture_output=True,
+                          text=True)
+    assert done.returncode == 0 and "make COMMAND" in done.stdout, done.stderr
 
 
 def test_large_matrices_are_multiplied_with_the_instructions_of_all_runs():

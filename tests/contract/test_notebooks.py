@@ -8,11 +8,11 @@ import pytest
 
 from sheaflib import gallery
 from sheaflib.claims import read_claims
-from tools import figures, index, ledgers, notebooks, parameters, readme
+from tools import ledgers, notebooks, runs
 from tools.project import Project
 
 PROJECT = Project()
-EVERY = index.load(PROJECT)
+EVERY = notebooks.load(PROJECT)
 FIGURES = [name for notebook in EVERY for name in notebook.figures]
 CLAIMS = read_claims(PROJECT.notebooks / "claims.toml")
 LINE = re.compile(r"^[✓≠○✗·] ([^\s:]+): ", re.MULTILINE)
@@ -48,7 +48,7 @@ def test_the_index_lists_the_notebooks_there_are():
 def test_a_notebook_was_run_from_top_to_bottom(notebook):
     cells = notebooks.code_cells(notebooks.read(notebook.path))
     assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
-    assert not any(notebooks.has_error(cell) for cell in cells)
+    assert not any(o.output_type == "error" for cell in cells for o in cell.outputs)
 
 
 @each_notebook
@@ -70,8 +70,8 @@ def test_a_notebook_has_a_title_ids_parameters_and_a_picture(notebook):
 
 @each_notebook
 def test_the_parameter_sets_of_the_index_are_the_notebooks(notebook):
-    for given in (notebook.quick, *(given for _, given in notebook.batch)):
-        parameters.check(notebook, given)
+    for given in (notebook.quick, *(entry["parameters"] for entry in notebook.batch)):
+        notebooks.check_parameters(notebook, given)
 
 
 @each_notebook
@@ -103,7 +103,7 @@ def test_the_ledger_says_what_the_claims_say():
 
 @each_figure
 def test_a_figure_has_its_three_files_and_they_are_small(name):
-    files = [PROJECT.figures / (name + ending) for ending in figures.ENDINGS]
+    files = [PROJECT.figures / (name + ending) for ending in runs.ENDINGS]
     assert all(path.is_file() for path in files) and sum(path.stat().st_size for path in files) <= gallery.LIMIT
 
 
@@ -116,10 +116,10 @@ def test_a_figures_numbers_have_the_hash_that_all_three_files_hold(name):
 
 
 def test_no_figure_is_left_over():
-    expected = {name + ending for name in FIGURES for ending in figures.ENDINGS} 
-    assert {path.name for path in PROJECT.figures.iterdir()} - figures.NOT_FIGURES == expected
+    expected = {name + ending for name in FIGURES for ending in runs.ENDINGS} 
+    assert {path.name for path in PROJECT.figures.iterdir()} - runs.NOT_FIGURES == expected
 
 
 def test_the_readme_is_current():
     text = (PROJECT.root / "README.md").read_text(encoding="utf-8")
-    assert readme.filled(text, PROJECT) == text
+    assert ledgers.filled(text, PROJECT) == text

@@ -1,4 +1,4 @@
-"""The tools on a toy repository: what is stale, what a failure says, what an interrupt leaves, what cleaning keeps."""
+"""The tools on a toy repository: what is stale, what a failure says, what an interrupt leaves."""
 
 import json
 import os
@@ -7,9 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from dataclasses import replace
+from argparse import Namespace
 from pathlib import Path
 
 import nbformat
@@ -17,11 +15,19 @@ import pytest
 
 import toy
 from tools import __main__ as command_line
-from tools import clean, drift, execute, figures, index, lab, ledgers, notebooks, parameters, readme
-from tools import runner, state, suite, surroundings, trial, verify
-from tools.execute import Job, Outcome
+from tools import commands, drift, ledgers, notebooks, runner, runs, surroundings
 from tools.project import REPOSITORY, Project
 from tools.surroundings import process_environment
+
+
+@pytest.fixture(autouse=True)
+def own_environment(monkeypatch):
+    """Leave this process's environment as it was, for runs point Jupyter below their build/."""
+    monkeypatch.setattr(command_line.environment, "ensure", lambda extras: sys.executable)
+    before = dict(os.environ)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
 
 
 @pytest.fixture(scope="module")
@@ -38,31 +44,46 @@ def project(finished, tmp_path):
     return Project(shutil.copytree(finished.root, tmp_path / "copy"))
 
 
+def perform(command, project, *arguments):
+    """Run a command of the tools on a toy repository and return its exit status."""
+    return command_line.main(["--root", str(project.root), command, *arguments])
+
+
 def run(project, *arguments):
     """Run `figures` on a toy repository and return its exit status."""
-    return figures.main(["figures", "--root", str(project.root), *arguments])
+    return perform("figures", project, *arguments)
+
+
+def every_kind_of_job(project, notebook, given=None):
+    """Return the jobs that figures, a trial and verify make of a notebook."""
+    return [runs.stage(project, notebook),
+            runs.trial(project, notebook, given or {}, project.build / "x"),
+            runs.again(project, notebook, project.build / "verify")]
 
 
 def tree(project):
     """Return the bytes of everything that is committed."""
     folders = (project.figures, project.notebooks)
-    return {p.name: p.read_bytes() for f in folders for p in sorted(f.iterdir())} | {"README": (project.root / "README.md").read_bytes()}
+    files = [path for folder in folders for path in sorted(folder.iterdir())]
+    return {path.name: path.read_bytes() for path in [*files, project.root / "README.md"]}
 
 
 def stale(project):
     """Return the numbers of the stale notebooks with the reasons."""
-    every = index.load(project)
-    reasons = {n.number: state.stale(project, n, state.fingerprint(project, n, every)) for n in every}
+    every = notebooks.load(project)
+    reasons = {n.number: runs.stale(project, n, runs.fingerprint(project, n, every)) for n in every}
     return {number: reason for number, reason in reasons.items() if reason}
 
 
 def test_a_first_run_leaves_figures_ledger_and_readme(finished):
-    names = {f"{n}{e}" for n in ("first", "second") for e in figures.ENDINGS} | {"ledger.json", "LEDGER.md"}
-    assert {p.name for p in finished.figures.iterdir()} == names
+    names = {f"{name}{end}" for name in ("first", "second") for end in runs.ENDINGS}
+    assert {p.name for p in finished.figures.iterdir()} == names | {"ledger.json", "LEDGER.md"}
     rows = json.loads((finished.figures / "ledger.json").read_text())
-    assert [(row["id"], row["verdict"]) for row in rows] == [("toy.00", "holds"), ("toy.01", "holds")]
+    verdicts = {row["id"]: row["verdict"] for row in rows}
+    assert verdicts == {"toy.00": "holds", "toy.01": "holds"}
     text = (finished.root / "README.md").read_text()
-    assert "![a (line)](figures/first.png)" in text and "`toy.01`" in text and readme.filled(text, finished) == text
+    assert "![a (line)](figures/first.png)" in text and "`toy.01`" in text
+    assert ledgers.filled(text, finished) == text
 
 
 def test_a_second_run_runs_nothing_whatever_the_times(project, capsys):
@@ -84,7 +105,10 @@ def test_a_changed_source_makes_a_notebook_and_those_that_need_it_stale(project)
     assert stale(project) == {"00": "changed: notebook", "01": "changed: notebooks it needs"}
 
 
-@pytest.mark.parametrize("file", ["sheaflib/gallery.py", "sheaflib/sheaflib.mplstyle", "requirements.lock"])
+LIBRARY = ["sheaflib/gallery.py", "sheaflib/sheaflib.mplstyle", "requirements.lock"]
+
+
+@pytest.mark.parametrize("file", LIBRARY)
 def test_a_changed_library_style_or_lock_makes_all_stale(project, file):
     path = project.root / file
     path.write_text(path.read_text() + "\n# changed\n")
@@ -97,13 +121,17 @@ def test_a_changed_claim_makes_its_notebook_stale(project):
     assert stale(project) == {"01": "changed: claims"}
 
 
-@pytest.mark.parametrize("file, change", [("figures/second.png", None), ("figures/second.json", b"{}"), ("notebooks/01-second.ipynb", "output")])
+@pytest.mark.parametrize("file, change", [
+    ("figures/second.png", None), ("figures/second.json", b"{}"),
+    ("notebooks/01-second.ipynb", "output")])
 def test_a_lost_or_changed_result_makes_its_notebook_stale(project, file, change):
     path = project.root / file
     if change is None:
         path.unlink()
+    elif change == "output":
+        path.write_bytes(path.read_bytes().replace(b"size is 4", b"size is 5"))
     else:
-        path.write_bytes(path.read_bytes().replace(b"size is 4", b"size is 5") if change == "output" else change)
+        path.write_bytes(change)
     assert stale(project) == {"01": f"{file} is not as it was left"}
 
 
@@ -120,13 +148,13 @@ def test_a_claim_that_no_notebook_measures_fails_the_run(project, capsys):
 
 
 def test_failures_are_named_with_their_cell_and_stop_no_other(project, capsys, monkeypatch):
-    before, stage = tree(project), figures.stage
+    before, client = tree(project), runner.NotebookClient
 
-    def hasty(project, notebook):
-        job = stage(project, notebook)
-        return replace(job, timeout=2) if job.number == "04" else job
+    def hasty(notebook, **options):
+        slow = notebook.cells[0].source == "# 04-slow"
+        return client(notebook, **{**options, "timeout": 2} if slow else options)
 
-    monkeypatch.setattr(figures, "stage", hasty)
+    monkeypatch.setattr(runner, "NotebookClient", hasty)
     toy.write(project, "02-error", "a = 1", "# divide\n1 / 0")
     toy.write(project, "03-exit", "a = 1", "import sys; sys.exit(0)", "a")
     toy.write(project, "04-slow", "a = 1", "import time; time.sleep(60)")
@@ -137,31 +165,36 @@ def test_failures_are_named_with_their_cell_and_stop_no_other(project, capsys, m
               {"file": "06-good.ipynb"})
     assert run(project) == 1
     said = capsys.readouterr().err
-    assert "02-error failed in cell `02-cell-1`: # divide" in said and "ZeroDivisionError: division by zero" in said
-    assert "03-exit failed in cell `03-cell-1`" in said and "without an error (sys.exit?)" in said
+    assert "02-error failed in cell `02-cell-1`: # divide" in said
+    assert "ZeroDivisionError: division by zero" in said
+    assert "03-exit failed in cell `03-cell-1`" in said and "SystemExit: 0" in said
     assert "04-slow failed in cell `04-cell-1`" in said and "not run: it needs 02-error" in said
     assert "4 of 5 notebooks failed: " in said and set(stale(project)) == {"02", "03", "04", "05"}
-    assert [c.execution_count for c in notebooks.code_cells(notebooks.read(project.notebooks / "06-good.ipynb"))] == [1, 2]
+    good = notebooks.read(project.notebooks / "06-good.ipynb")
+    assert [cell.execution_count for cell in notebooks.code_cells(good)] == [1, 2]
     after = tree(project)
-    assert {k: v for k, v in after.items() if k in before and k != "index.toml"} == {k: v for k, v in before.items() if k != "index.toml"}
+    assert {name for name in before if after[name] != before[name]} == {"index.toml"}
 
 
-def test_a_figure_that_the_index_does_not_list_is_a_problem(project):
-    notebook = index.find(index.load(project), "1")
-    folder = project.build / "stage" / "01" / "figures"
-    assert figures.figure_problem(notebook, folder) == ""
-    (folder / "other.png").write_bytes(b"")
-    (folder / "second.pdf").unlink()
-    assert figures.figure_problem(notebook, folder) == (
-        "01-second.ipynb makes the figures other, which its entry in index.toml does not list"
-        " and does not make second, which its entry in index.toml lists")
+def test_a_figure_that_the_index_does_not_list_is_a_problem(project, capsys):
+    before = tree(project)
+    extra = toy.good("01", "other", 4)[1]
+    toy.write(project, "01-second", "size = 4", extra)
+    assert run(project) == 1
+    said = capsys.readouterr().err
+    assert "figures/other.png" in said and "figures/second.pdf" in said and "index.toml" in said
+    after = tree(project)
+    assert {name for name in before if after[name] != before[name]} == {"01-second.ipynb"}
+    assert set(after) == set(before)
 
 
 @pytest.mark.parametrize("arguments, said", [
-    (["--notebook", "01", "--parameters", "sice=3"], "01-second.ipynb has no parameter sice; it has: size=4"),
+    (["--notebook", "01", "--parameters", "sice=3"],
+     "01-second.ipynb has no parameter sice; it has: size=4"),
     (["--notebook", "9"], "there is no notebook '9'; there are: 00-first, 01-second"),
     (["--parameters", "size=3"], "parameters are for one notebook"),
     (["--notebook", "1", "--parameters", "size"], "parameters are written name=value"),
+    (["--notebook", "1", "--parameters", "size=3 k=1 size=4"], "more than once: parameter size"),
     (["--notebook", "1", "--parameters", "size=three"], "parameter size: 'three' is no number"),
 ])
 def test_requests_that_make_no_sense_are_answered(project, capsys, arguments, said):
@@ -170,39 +203,47 @@ def test_requests_that_make_no_sense_are_answered(project, capsys, arguments, sa
 
 
 def test_parameters_are_typed():
-    given = parameters.parse("dt=0.02, tol=1e-10 dims=[2, 4, 1] name=\"a b\" on=true off=False k = 3")
-    assert given == {"dt": 0.02, "tol": 1e-10, "dims": [2, 4, 1], "name": "a b", "on": True, "off": False, "k": 3}
-    assert type(given["k"]) is int and parameters.parse("") == {}
+    text = "dt=0.02, tol=1e-10 dims=[2, 4, 1] name=\"a b\" on=true off=False k = 3"
+    given = notebooks.parse_parameters(text)
+    assert given == {"dt": 0.02, "tol": 1e-10, "dims": [2, 4, 1], "name": "a b", "on": True,
+                     "off": False, "k": 3}
+    assert type(given["k"]) is int and notebooks.parse_parameters("") == {}
 
 
 def test_runs_with_parameters_quick_and_batch_touch_nothing_committed(project, capsys):
-    toy.write(project, "01-second", "size: int = 3\ndims = [\n    2,\n    4]", toy.good("01", "second")[2])
-    assert parameters.defaults(index.find(index.load(project), "01")) == {"size": "3", "dims": "[ 2, 4]"}
+    check = toy.good("01", "second")[2]
+    toy.write(project, "01-second", "size: int = 3\ndims = [\n    2,\n    4]", check)
     toy.index(project, {"file": "01-second.ipynb", "quick": {"size": 4}})
     with open(project.notebooks / "index.toml", "a") as file:
         file.write('[[notebook.batch]]\nname = "b"\nparameters = { size = 5 }\n')
     before = tree(project)
     assert run(project, "--notebook", "01", "--parameters", "size=4") == 0
-    assert trial.main(["batch", "--root", str(project.root)]) == 1
-    assert "toy.01: expected 4 within 0, measured 5" in capsys.readouterr().err and tree(project) == before
-    assert (project.build / "runs" / "01-size=4" / "LEDGER.md").is_file() and (project.build / "batch" / "01-b" / "ledger.json").is_file()
-    assert trial.main(["quick", "--notebook", "1", "--root", str(project.root)]) == 0
+    assert perform("batch", project) == 1
+    assert "toy.01: expected 4 within 0, measured 5" in capsys.readouterr().err
+    assert tree(project) == before
+    assert (project.build / "runs" / "01-size=4" / "LEDGER.md").is_file()
+    assert (project.build / "batch" / "01-b" / "ledger.json").is_file()
+    assert perform("quick", project, "--notebook", "1") == 0
     assert (project.build / "quick" / "LEDGER.md").is_file() and tree(project) == before
+    assert run(project, "--notebook", "01", "--parameters", "dims=[1,2] width=3") == 2
+    said = capsys.readouterr().err
+    assert "01-second.ipynb has no parameter width; it has: size=3, dims=" in said
 
 
 def test_an_interrupted_run_keeps_what_is_finished(project):
     flag = project.root / "slow"
     flag.touch()
-    toy.write(project, "01-second", "size = 4", f"import os, time\nwhile os.path.exists({str(flag)!r}): time.sleep(0.1)", *toy.good("01", "second", 4)[1:])
+    waits = f"import os, time\nwhile os.path.exists({str(flag)!r}): time.sleep(0.1)"
+    toy.write(project, "01-second", "size = 4", waits, *toy.good("01", "second", 4)[1:])
     toy.write(project, "00-first", *toy.good("00", "first"), "1 + 1")
     before = {p.name: p.read_bytes() for p in project.figures.iterdir()}
-    process = subprocess.Popen([sys.executable, "-m", "tools.figures", "--root", str(project.root)], cwd=REPOSITORY,
-                               env=process_environment({}), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                               preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler))   # ignored under nohup
+    command = [sys.executable, "-m", "tools", "--root", str(project.root), "figures"]
+    process = subprocess.Popen(command, cwd=REPOSITORY, env=process_environment({}),
+                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 60
     while set(stale(project)) != {"01"} and time.monotonic() < deadline:
         time.sleep(0.2)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGTERM)  # an interrupt is ignored under nohup
     assert process.wait(30) == 130
     flag.unlink()
     assert {p.name: p.read_bytes() for p in project.figures.iterdir()} == before
@@ -211,21 +252,32 @@ def test_an_interrupted_run_keeps_what_is_finished(project):
 
 SEEN = """import json, os, pathlib
 share = pathlib.Path(os.environ["SHEAFLIB_JOBS"]).read_text()
-pathlib.Path(os.environ["SHEAFLIB_OUT"], "seen").write_text(json.dumps({**os.environ, "SHARE": share}))"""
+seen = json.dumps({**os.environ, "SHARE": share})
+pathlib.Path(os.environ["SHEAFLIB_OUT"], "seen").write_text(seen)"""
 
 
 def test_notebooks_share_the_cores_and_keep_their_sweeps(project, monkeypatch):
     monkeypatch.setattr(runner, "cores", lambda: 7)
     toy.write(project, "00-first", *toy.good("00", "first"), SEEN)
-    toy.index(project, {"file": "00-first.ipynb", "quick": {"size": 3}}, {"file": "01-second.ipynb"})
-    every, size = index.load(project), {"size": 3}
+    toy.index(project, {"file": "00-first.ipynb", "quick": {"size": 3}},
+              {"file": "01-second.ipynb"})
+    every = notebooks.load(project)
     assert [n.seconds for n in every] == [20, 20]
-    assert trial.main(["quick", "--root", str(project.root), "--notebook", "0"]) == 0
+    assert perform("quick", project, "--notebook", "0") == 0
     seen = json.loads((project.build / "quick" / "seen").read_text())
     assert (seen["SHARE"], seen["SHEAFLIB_CACHE"]) == ("7", str(project.build / "sweeps"))
-    jobs = [figures.stage(project, every[0]), trial.job(project, every[0], size, project.build / "x", "custom"),
-            verify.job(project, every[0], project.build / "verify")]
-    assert [Path(job.variables["SHEAFLIB_CACHE"]).relative_to(project.build).as_posix() for job in jobs] == ["sweeps", "sweeps", "verify/sweeps"]
+    caches = [Path(job.variables["SHEAFLIB_CACHE"]).relative_to(project.build).as_posix()
+              for job in every_kind_of_job(project, every[0], {"size": 3})]
+    assert caches == ["sweeps", "sweeps", "verify/sweeps"]
+
+
+def called(monkeypatch, command, project, *arguments):
+    """Return what a command that starts another program starts, and its options."""
+    given = {}
+    monkeypatch.setattr(subprocess, "call",
+                        lambda words, **more: given.update(more, words=words) or 0)
+    command(project, Namespace(arguments=list(arguments)))
+    return given
 
 
 def test_the_tests_use_and_keep_the_sweeps_of_figures(project, monkeypatch):
@@ -233,11 +285,11 @@ def test_the_tests_use_and_keep_the_sweeps_of_figures(project, monkeypatch):
     kept = project.build / "sweeps" / "a" / "b.pickle"
     kept.parent.mkdir(parents=True)
     kept.touch()
-    given = suite.surroundings(project, 2)
-    figure = figures.stage(project, index.load(project)[0]).variables
+    given = called(monkeypatch, commands.test, project)["env"]
+    figure = runs.stage(project, notebooks.load(project)[0]).variables
     assert given["SHEAFLIB_JOBS"] == "2" and given["SHEAFLIB_OUT"] != figure["SHEAFLIB_OUT"]
     assert given["SHEAFLIB_CACHE"] == figure["SHEAFLIB_CACHE"] == str(project.build / "sweeps")
-    assert kept.exists() and project.build in clean.targets(project.root, everything=False)
+    assert kept.exists()
 
 
 SQUARE = """\
@@ -271,12 +323,12 @@ def sweeping(project, tmp_path, monkeypatch):
 
 def test_what_verify_computes_from_empty_caches_is_computed_no_second_time(sweeping):
     project, count = sweeping
-    verify.main(["verify", "--root", str(project.root)])
+    perform("verify", project)
     assert sorted(count.read_text().split()) == ["2", "3"]
     assert list((project.build / "verify" / "sweeps").rglob("*.pickle")) == []
     shutil.rmtree(project.build / "verify")
     assert run(project, "--notebook", "0") == 0 and sorted(count.read_text().split()) == ["2", "3"]
-    verify.main(["verify", "--root", str(project.root)])
+    perform("verify", project)
     assert sorted(count.read_text().split()) == ["2", "2", "3", "3"], "verify takes nothing kept"
 
 
@@ -290,8 +342,7 @@ def test_a_verify_that_is_stopped_hands_nothing_on(sweeping, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(runner, "run", stopped)
-    with pytest.raises(KeyboardInterrupt):
-        verify.main(["verify", "--root", str(project.root)])
+    assert perform("verify", project) == 130
     assert started.exists() and not project.sweeps.exists()
 
 
@@ -305,50 +356,72 @@ def test_whole_results_are_handed_on_and_take_the_place_of_others_of_their_key(t
             (folder / name).write_bytes(content)
     (out / "numba").mkdir()
     (out / "numba" / "f.nbi").write_bytes(b"compiled")
-    verify.hand_on(project, out)
+    runs.hand_on(project, out)
     files = [path for path in project.sweeps.rglob("*") if path.is_file()]
     assert {file.relative_to(project.sweeps).as_posix(): file.read_bytes() for file in files} == {
         "a/f/one.pickle": b"new", "a/g/two.pickle": b"two", "b/f/one.pickle": b"another source's"}
     assert (project.compiled / "f.nbi").read_bytes() == b"compiled"
     (out / "numba").mkdir()
     (out / "numba" / "f.nbi").write_bytes(b"other")
-    verify.hand_on(project, out)
+    runs.hand_on(project, out)
     assert (project.compiled / "f.nbi").read_bytes() == b"compiled", "index and code stay together"
 
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="the script is for bash")
-@pytest.mark.parametrize("verified, tested, worse",
-                         [(0, 0, 0), (2, 0, 2), (0, 2, 2), (1, 2, 2), (3, 2, 3)])
-def test_the_script_runs_both_commands_and_ends_as_the_worse(tmp_path, verified, tested, worse):
+@pytest.mark.parametrize("checked, verified, tested, worst", [
+    (0, 0, 0, 0), (0, 2, 0, 2), (0, 0, 2, 2), (2, 0, 0, 2), (1, 1, 2, 2), (1, 3, 2, 3)])
+def test_the_script_runs_all_commands_and_ends_as_the_worst(tmp_path, checked, verified, tested,
+                                                            worst):
     make = tmp_path / "make"
-    make.write_text(f'#!/bin/sh\necho "$(pwd) $*"\ncase $1 in\n'
+    make.write_text(f'#!/bin/sh\necho "$(pwd) $*"\ncase $1 in\ncheck) exit {checked};;\n'
                     f"verify) exit {verified};;\ntest) exit {tested};;\n*) exit 9;;\nesac\n")
     make.chmod(0o755)
     path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(["bash", str(REPOSITORY / ".ci" / "run")], cwd=tmp_path,
                           env={**os.environ, "PATH": path}, capture_output=True, text=True)
-    assert done.stdout.splitlines() == [f"{REPOSITORY} verify", f"{REPOSITORY} test"]
-    assert done.returncode == worse
+    assert done.stdout.splitlines() == [
+        f"{REPOSITORY} {command}" for command in ("check", "verify", "test")]
+    assert done.returncode == worst
+
+
+@pytest.mark.parametrize("given, paths, more", [
+    ([], ["tests", "notebooks"], []), (["-x", "-k", "dense"], ["tests", "notebooks"], []),
+    (["tests/dense"], [], ["tests/dense"]),
+    (["tests/dense/test_pins.py::test_a", "-x"], [], ["tests/dense/test_pins.py::test_a"])])
+def test_paths_take_the_place_of_all_tests_and_flags_add_to_them(monkeypatch, given, paths, more):
+    words = called(monkeypatch, commands.test, Project(), *given)["words"]
+    standing = [w for w in words if w in ("tests", "notebooks") or w.startswith("tests/dense")]
+    assert standing == paths + more and words[len(words) - len(given):] == given
+
+
+def test_the_check_lints_and_takes_a_file_of_each_kind(monkeypatch):
+    asked = []
+    monkeypatch.setattr(subprocess, "call",
+                        lambda words, **_: asked.append(words[2]) or int("mypy" in words))
+    assert commands.check(Project(), None) == 1 and asked == ["ruff", "mypy", "pytest"]
+    kinds = {path.name for path in (REPOSITORY / "tests").iterdir()
+             if any(path.glob("test_*.py"))}
+    assert {name.split("/")[1] for name in commands.KINDS} == kinds
+    assert all((REPOSITORY / name).is_file() for name in commands.KINDS)
 
 
 def test_one_limit_guards_every_cell_in_runs_and_in_tests(project, monkeypatch):
-    notebook = index.load(project)[0]
-    jobs = [figures.stage(project, notebook),
-            trial.job(project, notebook, {}, project.build / "x", "custom"),
-            verify.job(project, notebook, project.build / "verify")]
-    assert {job.timeout for job in jobs} == {execute.CELL_SECONDS}
-    following = dict(zip(suite.pytest_arguments(), suite.pytest_arguments()[1:]))
-    assert following["--nbval-cell-timeout"] == str(execute.CELL_SECONDS)
-    assert following["--nbval-kernel-startup-timeout"] == str(execute.KERNEL_SECONDS)
-    given = {}
-    monkeypatch.setattr("papermill.execute_notebook", lambda *_, **options: given.update(options))
-    monkeypatch.setattr(execute.notebooks, "read", lambda path: nbformat.v4.new_notebook())
-    for job in jobs:
-        assert execute.run(job) == "" and given["execution_timeout"] == execute.CELL_SECONDS
-        assert given.pop("start_timeout") == execute.KERNEL_SECONDS
+    words = called(monkeypatch, commands.test, project)["words"]
+    following = dict(zip(words, words[1:]))
+    assert following["--nbval-cell-timeout"] == str(runner.CELL_SECONDS)
+    assert following["--nbval-kernel-startup-timeout"] == str(runner.KERNEL_SECONDS)
+    given = []
+    client = runner.NotebookClient
+    monkeypatch.setattr(runner, "NotebookClient",
+                        lambda *a, **options: given.append(options) or client(*a, **options))
+    monkeypatch.setattr(client, "execute", lambda *_, **__: None)
+    for job in every_kind_of_job(project, notebooks.load(project)[0]):
+        runner.execute(job, project.build / "jobs", [], [])
+    assert [options["timeout"] for options in given] == 3 * [runner.CELL_SECONDS]
+    assert [options["startup_timeout"] for options in given] == 3 * [runner.KERNEL_SECONDS]
     toy.index(project, {"file": "00-first.ipynb", "timeout": 2})
     with pytest.raises(ValueError, match="an entry has the keys .*'timeout'"):
-        index.load(project)
+        notebooks.load(project)
 
 
 INSTRUCTION_VARIABLES = {"NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES", "OPENBLAS_CORETYPE",
@@ -375,10 +448,9 @@ def test_a_processor_without_these_instructions_is_left_as_it_is(project, monkey
 def test_the_tests_and_live_notebooks_use_them_too(project, monkeypatch):
     monkeypatch.setattr(surroundings, "processor_instructions", lambda: frozenset(HASWELL))
     monkeypatch.setenv("OPENBLAS_CORETYPE", "SkylakeX")
-    given = []
-    monkeypatch.setattr(lab.subprocess, "call", lambda command, cwd, env: given.append(env) or 0)
-    assert lab.main(["lab"]) == suite.main(["test"]) == 0
-    assert len(given) == 2 and all(surroundings.TARGET.items() <= env.items() for env in given)
+    for command in (commands.lab, commands.test, commands.check):
+        environment = called(monkeypatch, command, project)["env"]
+        assert surroundings.TARGET.items() <= environment.items()
 
 
 def test_other_instructions_make_every_notebook_stale(project, monkeypatch):
@@ -419,47 +491,60 @@ def test_the_libraries_use_these_whatever_the_environment_said(project, monkeypa
     assert set(blas) <= {"Haswell"} and set(simd) <= {"X86_V3"}
 
 
-def scheduled(monkeypatch, jobs, places=1, broken=()):
-    """Return the names of jobs in the order in which they are begun, and the outcomes; jobs named in `broken` fail."""
+def scheduled(monkeypatch, project, jobs, places=1, broken=()):
+    """Return the names of jobs in the order in which they begin, and their problems."""
     begun = []
 
-    def execute(job):
+    def execute(job, share, clients, lost):
+        if lost:
+            return runner_execute(job, share, clients, lost)
         begun.append(job.name)
-        return Outcome(job, "broken" if job.name in broken else "", 0.0)
+        return "broken" if job.name in broken else "", 0.0
 
+    runner_execute = runner.execute
     monkeypatch.setattr(runner, "execute", execute)
-    monkeypatch.setattr(runner, "ProcessPoolExecutor", lambda *_, **__: ThreadPoolExecutor(places))
     monkeypatch.setattr(runner, "cores", lambda: places)
-    return begun, runner.run(jobs)
+    problems = runner.run(project, jobs)
+    monkeypatch.setattr(runner, "execute", runner_execute)
+    return begun, {job.name: problem for job, problem in problems.items()}
 
 
 def awaiting(name, seconds=20, needs=()):
     """Return a job that nothing runs."""
-    return Job(name, name, Path(f"{name}.ipynb"), Path("out.ipynb"), {}, needs=needs, seconds=seconds)
+    notebook = notebooks.Notebook(Path(name), name, name, name, needs=needs, seconds=seconds)
+    return runner.Job(name, notebook, Path("nowhere"), {}, needs=needs)
 
 
-def test_the_longest_that_can_run_is_begun_first(monkeypatch):
-    jobs = [awaiting("00"), awaiting("01", 5), awaiting("02", 300), awaiting("03"), awaiting("04", 900, needs=("01",)), awaiting("05", 40)]
-    begun, outcomes = scheduled(monkeypatch, jobs)
-    assert begun == ["02", "05", "00", "03", "01", "04"] and not any(o.problem for o in outcomes)
-    begun, outcomes = scheduled(monkeypatch, [awaiting("00", 1), awaiting("01", 9, needs=("00",)), awaiting("02", 5)], broken=["00"])
-    assert begun == ["02", "00"] and [o.problem for o in outcomes] == ["", "broken", "not run: it needs 00, which failed"]
+def test_the_longest_that_can_run_is_begun_first(monkeypatch, project):
+    jobs = [awaiting("00"), awaiting("01", 5), awaiting("02", 300), awaiting("03"),
+            awaiting("04", 900, needs=("01",)), awaiting("05", 40)]
+    begun, problems = scheduled(monkeypatch, project, jobs)
+    assert begun == ["02", "05", "00", "03", "01", "04"] and not any(problems.values())
 
 
-def test_a_job_that_becomes_ready_goes_before_shorter_ones_that_wait(monkeypatch):
-    begun, _ = scheduled(monkeypatch, [awaiting("00", 50), awaiting("01", 30), awaiting("02", 40, needs=("00",)), awaiting("03", 20)])
+def test_what_needs_a_failed_notebook_does_not_run(monkeypatch, project):
+    jobs = [awaiting("00", 1), awaiting("01", 9, needs=("00",)), awaiting("02", 5),
+            awaiting("03", needs=("01",))]
+    begun, problems = scheduled(monkeypatch, project, jobs, broken=["00"])
+    assert begun == ["02", "00"]
+    assert problems == {"02": "", "00": "broken", "01": "not run: it needs 00, which failed",
+                        "03": "not run: it needs 01, which failed"}
+
+
+def test_a_job_that_becomes_ready_goes_before_shorter_ones_that_wait(monkeypatch, project):
+    jobs = [awaiting("00", 50), awaiting("01", 30), awaiting("02", 40, needs=("00",)),
+            awaiting("03", 20)]
+    begun, _ = scheduled(monkeypatch, project, jobs)
     assert begun == ["00", "02", "01", "03"]
 
 
-def test_a_lost_pool_is_a_problem_of_each_notebook_left(monkeypatch, capsys):
-    class Lost(ThreadPoolExecutor):
-        def submit(self, *_):
-            raise BrokenProcessPool("a process was terminated abruptly")
-
-    monkeypatch.setattr(runner, "ProcessPoolExecutor", lambda *_, **__: Lost(1))
-    outcomes = runner.run([awaiting("00"), awaiting("01")])
-    assert runner.summary(outcomes) == 1
-    assert "2 of 2 notebooks failed: 00, 01" in capsys.readouterr().err and "terminated abruptly" in outcomes[0].problem
+def test_a_kernel_that_dies_is_a_problem_of_its_notebook_alone(project, capsys):
+    toy.write(project, "02-dies", "a = 1", "# die\nimport os; os.kill(os.getpid(), 9)", "a")
+    toy.index(project, {"file": "02-dies.ipynb"}, {"file": "01-second.ipynb"})
+    assert perform("quick", project) == 1
+    said = capsys.readouterr().err
+    assert "02-dies failed in cell `02-cell-1`: # die" in said and "Kernel died" in said
+    assert "1 of 2 notebooks failed: 02-dies" in said
 
 
 def test_verify_finds_drift_and_reports_bytes_without_failing(project, capsys):
@@ -468,89 +553,133 @@ def test_verify_finds_drift_and_reports_bytes_without_failing(project, capsys):
     (project.figures / "gone.json").write_text("{}")
     ledger = project.figures / "ledger.json"
     ledger.write_text(ledger.read_text().replace('"measured": 4', '"measured": 5'))
-    assert verify.main(["verify", "--root", str(project.root)]) == 1
+    assert perform("verify", project) == 1
     said = capsys.readouterr()
-    for text in ("drift: first y[1]: 3, committed 3.1", "drift: gone is committed and no longer made", "claim toy.01 measured: 4, committed 5"):
-        assert text in said.err
-    assert "8 of 10 committed files are byte-identical; not: figures/first.json, figures/ledger.json" in said.out
+    for text in ("first numbers.y[1]: 3, committed 3.1", "gone is committed and no longer made",
+                 "claim toy.01 measured: 4, committed 5"):
+        assert f"drift: {text}\n" in said.err
+    assert ("8 of 10 committed files are byte-identical; "
+            "not: figures/first.json, figures/ledger.json") in said.out
+
+
+def figure_drift(new, old, rtol=0.0, atol=0.0):
+    """Return the drifts of a figure's numbers."""
+    committed = {"numbers": old, "rtol": rtol, "atol": atol}
+    return list(drift.differences({"numbers": new}, committed))
 
 
 def test_drift_allows_what_the_tolerances_allow():
-    assert list(drift.differences({"a": [1.0, 2.0]}, {"a": [1.0 + 1e-9, 2.0]}, 1e-6, 0)) == []
-    assert list(drift.differences({"a": [1.0]}, {"a": [1.0, 2.0]}, 1, 1)) == ["a: list of 1, committed list of 2"]
-    assert list(drift.differences(True, 1, 1, 1)) and list(drift.differences("x", "y", 1, 1)) and not list(drift.differences(None, None, 0, 0))
+    assert figure_drift({"a": [1.0, 2.0]}, {"a": [1.0 + 1e-9, 2.0]}, 1e-6) == []
+    assert figure_drift({"a": [1.0, 2.1]}, {"a": [1.0, 2.0]}, 1e-6) == [
+        "numbers.a[1]: 2.1, committed 2.0"]
+    assert figure_drift({"a": [1.0]}, {"a": [1.0, 2.0]}, 1, 1) == [
+        "numbers.a[1]: 'missing', committed 2.0"]
+    assert figure_drift({"a": 1.0, "b": 2}, {"a": 1.0}, 1, 1) == [
+        "numbers.b: 2, committed 'missing'"]
+    for new, old in ((True, 1), ("x", "y"), (None, 0), ([1], {"a": 1}), (1.0, [1.0])):
+        assert figure_drift({"a": new}, {"a": old}, 1, 1)
+    for same in (True, "x", None, 2.5, [], {}):
+        assert figure_drift({"a": same}, {"a": same}) == []
+
+
+def test_a_record_may_move_on_its_side_of_a_bound_and_keeps_its_verdict():
     row = {"expected": {"below": 1e-9}, "tolerance": None, "verdict": "holds", "measured": 0.0}
-    assert drift.record({**row, "measured": 3e-10}, row) == []
-    assert drift.record({**row, "verdict": "refuted"}, row) == ["verdict: refuted, committed holds"]
-    assert drift.allowed({"expected": 2.0, "tolerance": {"relative": 0.1}}) == (0.1, 0.0)
+    assert list(drift.differences({**row, "measured": 3e-10}, row)) == []
+    assert list(drift.differences({**row, "verdict": "refuted"}, row)) == [
+        "verdict: 'refuted', committed 'holds'"]
+    near = {**row, "expected": 2.0, "tolerance": {"relative": 0.1}, "measured": 2.0}
+    assert list(drift.differences({**near, "measured": 2.19}, near)) == []
+    assert list(drift.differences({**near, "measured": 2.3}, near))
 
 
 def test_drift_of_what_stands_without_an_expectation_is_a_thousandth():
-    free = {"expected": None, "tolerance": None, "verdict": "measured", "measured": {"c": 1.234, "d": [2, 1e-17]}}
-    assert drift.record({**free, "measured": {"c": 1.235, "d": [2, 3e-16]}}, free) == []
-    assert drift.record({**free, "measured": {"c": 1.237, "d": [3, 0.0]}}, free) == [
+    free = {"expected": None, "tolerance": None, "verdict": "measured",
+            "measured": {"c": 1.234, "d": [2, 1e-17]}}
+
+    def drifts(row, measured):
+        return list(drift.differences({**row, "measured": measured}, row))
+
+    assert drifts(free, {"c": 1.235, "d": [2, 3e-16]}) == []
+    assert drifts(free, {"c": 1.237, "d": [3, 0.0]}) == [
         "measured.c: 1.237, committed 1.234", "measured.d[0]: 3, committed 2"]
-    assert drift.record({**free, "measured": {"c": 1.234}}, free) == ["measured: dict of 1, committed dict of 2"]
+    assert drifts(free, {"c": 1.234}) == ["measured.d[0]: 'missing', committed 2",
+                                          "measured.d[1]: 'missing', committed 1e-17"]
     fine = {**free, "tolerance": {"relative": 1e-6}, "measured": {"c": 1.234}}
-    assert drift.record({**fine, "measured": {"c": 1.23401}}, fine) == ["measured.c: 1.23401, committed 1.234"]
-    mixed = {"expected": {"a": 1.0}, "tolerance": 0.1, "verdict": "holds", "measured": {"a": 1.0, "c": 1000.0}}
-    assert drift.record({**mixed, "measured": {"a": 1.05, "c": 1000.9}}, mixed) == []
-    assert drift.record({**mixed, "measured": {"a": 1.2, "c": 1002.0}}, mixed) == [
+    assert drifts(fine, {"c": 1.23401}) == ["measured.c: 1.23401, committed 1.234"]
+    mixed = {"expected": {"a": 1.0}, "tolerance": 0.1, "verdict": "holds",
+             "measured": {"a": 1.0, "c": 1000.0}}
+    assert drifts(mixed, {"a": 1.05, "c": 1000.9}) == []
+    assert drifts(mixed, {"a": 1.2, "c": 1002.0}) == [
         "measured.a: 1.2, committed 1.0", "measured.c: 1002.0, committed 1000.0"]
 
 
 def test_the_ledger_counts_what_stands_without_an_expectation_apart(tmp_path):
-    row = {"notebook": "00", "statement": "s", "source": "paper", "where": "w", "expected": 1, "measured": 1, "tolerance": 0,
-           "text": "one", "evidence": "e"}
+    row = {"notebook": "00", "statement": "s", "source": "paper", "where": "w", "expected": 1,
+           "measured": 1, "tolerance": 0, "text": "one", "evidence": "e"}
     verdicts = ["measured", "holds", "refuted", "holds"]
-    (tmp_path / "00.json").write_text(json.dumps([{**row, "id": f"c{k}", "verdict": v} for k, v in enumerate(verdicts)]))
-    rows = ledgers.merge(tmp_path, ["00"])
+    written = [{**row, "id": f"c{k}", "verdict": v} for k, v in enumerate(verdicts)]
+    (tmp_path / "00.json").write_text(json.dumps(written))
+    rows = ledgers.merge(tmp_path, [notebooks.Notebook(Path("00"), "00", "00", "first")])
     assert [r["id"] for r in rows] == ["c2", "c1", "c3", "c0"]
     assert ledgers.counts(rows) == "4 claims measured: 2 hold, 1 refuted, 1 without an expectation."
     assert ledgers.counts(rows[:3]) == "3 claims measured: 2 hold, 1 refuted."
-    table = ledgers.table([{**r, "expected": None, "tolerance": None} if r["verdict"] == "measured" else r for r in rows], {"00": "00.ipynb"})
+    rows[-1].update(expected=None, tolerance=None)
+    table = ledgers.table(rows, {"00": "00.ipynb"})
     before, after = table.split("## The paper says")
-    assert "`c2`" in before and "`c0`" not in before and "`c0` | — | one | — | ○ measured | [00](00.ipynb) |" in after
+    assert "`c2`" in before and "`c0`" not in before
+    assert "`c0` | — | one | — | ○ measured | [00](00.ipynb) |" in after
 
 
 def test_cleaning_removes_what_runs_leave_and_is_idempotent():
     cell = nbformat.v4.new_code_cell("print(1)", id="00-print", execution_count=1)
-    cell.metadata = {"tags": ["parameters", "injected-parameters"], "papermill": {"status": "completed"}, "execution": {}, "keep": 1}
-    cell.outputs = [nbformat.v4.new_output("stream", name="stdout", text=t) for t in ("\x1b[1m1\x1b[0m", "\n2\n")]
-    cell.outputs += [nbformat.v4.new_output("display_data", {"text/plain": "x", notebooks.WIDGET: {}}, metadata={"a": 1})]
-    metadata = {"papermill": {}, "widgets": {}, "language_info": {"name": "python", "version": "3.11.7"}}
-    text = notebooks.clean(nbformat.v4.new_notebook(cells=[cell], metadata=metadata))
-    assert notebooks.clean(nbformat.reads(text, 4)) == text and text.endswith("}\n") and '\n "cells"' in text
+    cell.metadata = {"tags": ["parameters"], "papermill": {"status": "completed"}, "execution": {},
+                     "collapsed": True, "mystnb": {"image": {"alt": "a line"}}}
+    cell.outputs = [nbformat.v4.new_output("stream", name=name, text=text) for name, text in (
+        ("stdout", "\x1b[1m1\x1b[0m"), ("stdout", "\n2\n"), ("stderr", "e"), ("stdout", "3"))]
+    cell.outputs += [nbformat.v4.new_output("display_data", {"text/plain": "x"}, metadata={"a": 1})]
+    title = nbformat.v4.new_markdown_cell("# A", id="00-a", metadata={"editable": True})
+    metadata = {"papermill": {}, "widgets": {}, "language_info": {"name": "python", "version": "3"}}
+    whole = nbformat.v4.new_notebook(cells=[title, cell], metadata=metadata)
+    text = notebooks.clean(whole)
+    assert notebooks.clean(nbformat.reads(text, 4)) == text
+    assert text.endswith("}\n") and '\n "cells"' in text
     kept = nbformat.reads(text, 4)
-    assert kept.cells[0].metadata == {"tags": ["parameters"], "keep": 1} and kept.cells[0].execution_count == 1
-    assert [o.get("text") for o in kept.cells[0].outputs] == ["1\n2\n", None] and kept.cells[0].outputs[1].data == {"text/plain": "x"}
+    title, cell = kept.cells
+    assert title.metadata == {} and title.source == "# A"
+    assert cell.metadata == {"tags": ["parameters"], "mystnb": {"image": {"alt": "a line"}}}
+    assert cell.execution_count == 1
+    assert [o.get("text") for o in cell.outputs] == ["1\n2\n", "e", "3", None]
+    assert cell.outputs[-1].data == {"text/plain": "x"} and cell.outputs[-1].metadata == {}
     assert kept.metadata.language_info == {"name": "python"} and "widgets" not in kept.metadata
 
 
 def test_a_readme_without_markers_is_an_error(project):
     with pytest.raises(ValueError, match="exactly one pair <!-- begin: figures -->"):
-        readme.filled("no markers", project)
+        ledgers.filled("no markers", project)
 
 
 def test_an_index_is_checked(project):
     toy.index(project, {"file": "00-first.ipynb", "needs": ["01"]}, {"file": "01-second.ipynb"})
     with pytest.raises(ValueError, match="needs \\['01'\\], not listed before it"):
-        index.load(project)
+        notebooks.load(project)
     toy.index(project, {"file": "00-first.ipynb", "figurs": []})
     with pytest.raises(ValueError, match="an entry has the keys"):
-        index.load(project)
+        notebooks.load(project)
 
 
 def test_a_file_that_a_notebook_reads_is_there(project):
-    toy.index(project, {"file": "00-first.ipynb", "reads": ["figures/first.json", "figures/gone.json"]})
-    with pytest.raises(ValueError, match="00-first.ipynb reads \\['figures/gone.json'\\], not in the repository"):
-        index.load(project)
+    reads = ["figures/first.json", "figures/gone.json"]
+    toy.index(project, {"file": "00-first.ipynb", "reads": reads})
+    said = "00-first.ipynb reads \\['figures/gone.json'\\], not in the repository"
+    with pytest.raises(ValueError, match=said):
+        notebooks.load(project)
 
 
 def test_a_changed_file_that_a_notebook_reads_makes_it_stale(project):
     bench = project.figures / "bench.json"
     bench.write_text('[{"name": "a", "ratio": 2.5}]')
-    toy.index(project, {"file": "00-first.ipynb", "figures": ["first"], "reads": ["figures/bench.json"]},
+    reads = ["figures/bench.json"]
+    toy.index(project, {"file": "00-first.ipynb", "figures": ["first"], "reads": reads},
               {"file": "01-second.ipynb", "figures": ["second"], "needs": ["00"]})
     assert stale(project) == {"00": "changed: files it reads", "01": "changed: notebooks it needs"}
     assert run(project) == 0 and stale(project) == {}
@@ -562,21 +691,28 @@ def test_measured_times_are_the_committed_ones_wherever_results_go(project):
     toy.write(project, "00-first", *toy.good("00", "first"), "print(gallery.bench())")
     toy.index(project, {"file": "00-first.ipynb", "figures": ["first"], "quick": {"size": 3}})
     (project.figures / "bench.json").write_text('[{"name": "a", "ratio": 2.5}]')
-    notebook = index.load(project)[0]
-    jobs = [figures.stage(project, notebook), trial.job(project, notebook, {}, project.build / "x", "quick"),
-            verify.job(project, notebook, project.build / "verify")]
-    assert runner.summary(runner.run(jobs)) == 0
+    jobs = every_kind_of_job(project, notebooks.load(project)[0])
+    assert runner.summary(runner.run(project, jobs)) == 0
     for job in jobs:
-        assert notebooks.code_cells(notebooks.read(job.output))[-1].outputs[0].text == "{'a': {'name': 'a', 'ratio': 2.5}}\n"
+        last = notebooks.read(job.folder / "notebooks" / "00-first.ipynb").cells[-1]
+        assert last.outputs[0].text == "{'a': {'name': 'a', 'ratio': 2.5}}\n"
 
 
 def test_make_types_one_python_line_each():
+    inherited = {name: value for name, value in os.environ.items()
+                 if not name.startswith(("MAKE", "MFLAGS", "PYTHON"))}
+
     def recipe(*arguments):
-        return subprocess.run(["make", "-n", "--no-print-directory", *arguments], cwd=REPOSITORY, capture_output=True, text=True, check=True,
-                              env={k: v for k, v in os.environ.items() if not k.startswith(("MAKE", "MFLAGS", "PYTHON"))}).stdout.strip()
+        command = ["make", "-n", "--no-print-directory", *arguments]
+        return subprocess.run(command, cwd=REPOSITORY, env=inherited, capture_output=True,
+                              text=True, check=True).stdout.strip()
+
     assert recipe("figures") == "python3 -m tools figures --notebook '' --parameters ''"
     assert recipe("-B", "figures").endswith("--force")
-    assert recipe("figures", "NB=04", "P=a='B'") == "python3 -m tools figures --notebook '04' --parameters 'a='\\''B'\\'''"
+    quoted = r"'a='\''B'\'''"
+    assert recipe("figures", "NB=04", "P=a='B'") == (
+        f"python3 -m tools figures --notebook '04' --parameters {quoted}")
     for target in command_line.COMMANDS:
-        assert recipe(target).startswith(f"python3 -m tools {target}") and "\n" not in recipe(target)
-    assert recipe() == recipe("help") and all(f"make {target} " in command_line.usage() for target in command_line.COMMANDS)
+        said = recipe(target)
+        assert said.startswith(f"python3 -m tools {target}") and "\n" not in said
+    assert recipe() == recipe("help") == "python3 -m tools help"

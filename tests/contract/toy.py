@@ -1,4 +1,4 @@
-"""A toy repository for the tests of the tools: tiny notebooks, two claims, a copy of ledger and gallery."""
+"""A toy repository for the tests of the tools: tiny notebooks, two claims, ledger and gallery."""
 
 import json
 import shutil
@@ -9,8 +9,26 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from tools.project import REPOSITORY, Project
 
-CLAIM = '["{id}"]\nnotebook = "{nb}"\nstatement = "a sum"\nsource = "derived"\nwhere = "here"\nexpected = {value}\n'
-README = "\n".join(f"<!-- begin: {n} -->\n<!-- end: {n} -->" for n in ("figures", "gallery", "ledger"))
+CLAIM = """\
+["{id}"]
+notebook = "{nb}"
+statement = "a sum"
+source = "derived"
+where = "here"
+expected = {value}
+"""
+PYPROJECT = """\
+[project]
+name = "toy"
+dependencies = ["numpy>=1", "toy[plots]"]
+[project.optional-dependencies]
+plots = ["matplotlib"]
+notebooks = []
+sklearn = []
+"""
+KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
+PARTS = ("figures", "gallery", "ledger")
+README = "\n".join(f"<!-- begin: {name} -->\n<!-- end: {name} -->" for name in PARTS)
 CURVE = """\
 import matplotlib.pyplot as plt
 from sheaflib import gallery
@@ -26,12 +44,15 @@ def write(project, name, *codes):
     cells = [new_markdown_cell(f"# {name}", id=f"{number}-title")]
     cells += [new_code_cell(code, id=f"{number}-cell-{k}") for k, code in enumerate(codes)]
     cells[1].metadata["tags"] = ["parameters"]
-    nbformat.write(new_notebook(cells=cells), project.notebooks / f"{name}.ipynb")
+    metadata = {"kernelspec": KERNEL, "language_info": {"name": "python"}}
+    notebook = new_notebook(cells=cells, metadata=metadata)
+    nbformat.write(notebook, project.notebooks / f"{name}.ipynb")
 
 
 def good(number, name, value=3):
     """Return the code cells of a notebook that draws one figure and checks one claim."""
-    check = f'from sheaflib.ledger import Ledger\nLedger("{number}").check("toy.{number}", size, f"size is {{size}}")'
+    check = ("from sheaflib.ledger import Ledger\n"
+             f'Ledger("{number}").check("toy.{number}", size, f"size is {{size}}")')
     return f"size = {value}", CURVE.format(name=name), check
 
 
@@ -40,8 +61,9 @@ def index(project, *entries):
     lines = []
     for entry in entries:
         entry = {"number": entry["file"][:2], "title": entry["file"], **entry}
-        lines += ["[[notebook]]", *(f"{key} = {json.dumps(value)}" for key, value in entry.items() if not isinstance(value, dict))]
-        lines += [f"quick = {{ {', '.join(f'{k} = {v}' for k, v in entry['quick'].items())} }}"] if "quick" in entry else []
+        quick = ", ".join(f"{k} = {v}" for k, v in entry.pop("quick", {}).items())
+        lines += ["[[notebook]]", *(f"{key} = {json.dumps(v)}" for key, v in entry.items())]
+        lines += [f"quick = {{ {quick} }}"] if quick else []
     (project.notebooks / "index.toml").write_text("\n".join(lines) + "\n")
 
 
@@ -54,10 +76,11 @@ def make(root):
     (library / "__init__.py").write_text('"""Toy."""\n')
     for name in ("ledger.py", "claims.py", "gallery.py", "sheaflib.mplstyle"):
         shutil.copy(REPOSITORY / "sheaflib" / name, library / name)
-    (project.root / "pyproject.toml").write_text('[project]\ndependencies = ["numpy>=1"]\n')
+    (project.root / "pyproject.toml").write_text(PYPROJECT)
     (project.root / "requirements.lock").write_text("")
     (project.root / "README.md").write_text(README)
-    (project.notebooks / "claims.toml").write_text(CLAIM.format(id="toy.00", nb="00", value=3) + CLAIM.format(id="toy.01", nb="01", value=4))
+    claims = [CLAIM.format(id=f"toy.{nb}", nb=nb, value=v) for nb, v in (("00", 3), ("01", 4))]
+    (project.notebooks / "claims.toml").write_text("".join(claims))
     write(project, "00-first", *good("00", "first"))
     write(project, "01-second", *good("01", "second", 4))
     index(project, {"file": "00-first.ipynb", "figures": ["first"]},

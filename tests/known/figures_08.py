@@ -229,7 +229,7 @@ def _(figure):
     time, unit, kind = zip(*events)
     assert figure["unit"] == list(unit) and figure["kind"] == list(kind)
     close(figure["time"], time, rtol=0, atol=1e-5)                         # the last one falls flat on its kink
-    run, (start, stop, solution, side, slide) = Run(), pieces[-1]
+    run, (_, stop, solution, side, slide) = Run(), pieces[-1]
     delta, c = run.pieces(side)
     values, modes = np.linalg.eigh(delta.T @ delta)
     rest = np.linalg.solve(delta, c)

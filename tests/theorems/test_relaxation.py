@@ -13,7 +13,6 @@ from scipy.special import eval_chebyt
 
 from oracles import dense_system, row_weights
 from sheaflib import Affine, MaxPool, Network, NeuralSheaf, ReLU, Stack, add, convolution, harmonic_extension, soft
-from sheaflib import vertices as vertex_module
 from sheaflib.currents import currents, ohm
 from sheaflib.joint import output_weight, with_weights
 from sheaflib.messages import exact_after, messages, send_up, vector_messages
@@ -442,8 +441,8 @@ def test_what_is_changed_spreads_one_vertex_a_round(scheme, output):
         if node.name in sheaf.pattern_layout:
             flipped[:, sheaf.pattern_layout[node.name]] ^= True
         other[node.name] = (max(edge - 1, 0), edge, NeuralSheaf(with_weights(network, maps), weights), x, y, flipped)
-    for low, high, there, *given in other.values():
-        runs = zip(scheme(sheaf, x, y, start, pattern), scheme(there, *given[:2], start, given[2]))
+    for low, high, there, *inputs in other.values():
+        runs = zip(scheme(sheaf, x, y, start, pattern), scheme(there, *inputs[:2], start, inputs[2]))
         for s, (a, b) in enumerate(islice(runs, 3 * K)):
             off = [i for i, name in enumerate(names) if (a != b)[:, sheaf.layout[name]].any()]
             assert not off if s == 0 else set(off) <= set(range(low - s + 1, high + s))

@@ -1,0 +1,217 @@
+"""The command line: what it refuses, one command at a time, and what outlives a kill."""
+
+import errno
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import toy
+from tools import __main__ as command_line
+from tools import project as projects
+from tools.project import REPOSITORY, Project, Refusal, alone
+from tools.surroundings import process_environment
+
+FIGURE = """\
+import json, os
+from pathlib import Path
+folder = Path(os.environ["SHEAFLIB_OUT"]) / "figures"
+folder.mkdir()
+numbers = [size + k for k in range(1000)]
+written = {{"caption": f"a{{size}}", "numbers": numbers, "rtol": 0, "atol": 0}}
+for ending in (".json", ".pdf", ".png"):
+    (folder / ("{name}" + ending)).write_text(json.dumps(written))"""
+
+
+def start(project, *arguments, **options):
+    """Start a command on a toy repository, as a shell would: in a process group of its own."""
+    command = [sys.executable, "-m", "tools", "--root", str(project.root), *arguments]
+    return subprocess.Popen(command, cwd=REPOSITORY, start_new_session=True, text=True,
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                            env=process_environment({projects.INSIDE: "", **options}))
+
+
+def finish(process, seconds=120):
+    """Return the exit status of a command and what it printed on the error stream."""
+    _, said = process.communicate(timeout=seconds)
+    return process.returncode, said
+
+
+def tree(project):
+    """Return the bytes of everything that is committed."""
+    files = [*project.figures.rglob("*"), *project.notebooks.rglob("*"), project.root / "README.md"]
+    return {path.name: path.read_bytes() for path in files if path.is_file()}
+
+
+def light(root, *sizes):
+    """Return a toy repository whose notebooks draw nothing and so run fast."""
+    project = toy.make(root)
+    entries, claims = [], []
+    for number, size in enumerate(sizes):
+        name, figure = f"0{number}-light", f"light-{number}"
+        check = toy.good(name[:2], figure)[2]
+        toy.write(project, name, f"size = {size}", FIGURE.format(name=figure), check)
+        entries.append({"file": f"{name}.ipynb", "figures": [figure]})
+        claims.append(toy.CLAIM.format(id=f"toy.{name[:2]}", nb=name[:2], value=size))
+    toy.index(project, *entries)
+    (project.notebooks / "claims.toml").write_text("".join(claims))
+    return project
+
+
+@pytest.mark.parametrize("arguments", [
+    ["clean", "--nonsense"], ["clean", "--al"],
+    ["env", "extra"], ["quick", "extra"], ["batch", "--parameters", "a=1"], ["verify", "now"],
+    ["check", "tests"], ["figures", "04"], ["figures", "--forc"], ["help", "me"], ["nonsense"]])
+def test_what_a_command_does_not_know_is_refused(tmp_path, arguments):
+    (tmp_path / "build").mkdir()
+    status, said = finish(start(Project(tmp_path), *arguments))
+    assert status == 2 and arguments[-1] in said and "Traceback" not in said
+    assert (tmp_path / "build").is_dir()
+
+
+@pytest.mark.parametrize("everything", [False, True])
+def test_cleaning_leaves_what_is_committed(tmp_path, everything):
+    gone = ["build/a/b", "sheaflib/__pycache__/c", "notebooks/.ipynb_checkpoints/d"]
+    kept = ["figures/e", ".git/__pycache__/f"]
+    (gone if everything else kept).append(".venv/lib/__pycache__/g")
+    for name in gone + kept:
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).touch()
+    assert finish(start(Project(tmp_path), "clean", *["--all"][:everything]))[0] == 0
+    assert [name for name in gone if (tmp_path / name).exists()] == []
+    assert [name for name in kept if not (tmp_path / name).exists()] == []
+
+
+def test_a_second_command_is_refused_while_one_runs_and_not_after_a_kill(tmp_path):
+    project = light(tmp_path / "toy", 1, 2)
+    waits = "import os, time\nopen(os.environ['SHEAFLIB_OUT'] + '/on', 'w')\ntime.sleep(99)"
+    toy.write(project, "00-light", "size = 1", waits)
+    first = start(project, "figures")
+    deadline = time.monotonic() + 60
+    while not list(project.build.glob("stage/*/00/on")) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    before = {path: path.read_bytes() for path in project.root.rglob("*") if path.is_file()}
+    for command in ("figures", "quick", "clean", "verify", "test"):
+        status, said = finish(start(project, command))
+        assert status == 2 and said.count("\n") == 1
+        assert said.startswith(f"{command} did not start: figures runs in this checkout")
+        assert str(first.pid) in said
+    assert {path: path.read_bytes() for path in before} == before
+    os.killpg(first.pid, signal.SIGKILL)
+    first.communicate()
+    assert finish(start(project, "clean"))[0] == 0 and not project.build.exists()
+
+
+def test_what_a_command_starts_belongs_to_it(tmp_path, monkeypatch):
+    monkeypatch.delenv(projects.INSIDE, raising=False)
+    with alone(tmp_path, "test"):
+        with alone(tmp_path, "figures"):
+            pass
+        monkeypatch.delenv(projects.INSIDE)
+        with pytest.raises(Refusal, match=f"test runs in this checkout .process {os.getpid()}"):
+            with alone(tmp_path, "figures"):
+                pass
+    with alone(tmp_path, "figures"):
+        assert (tmp_path / ".command.lock").read_text() == f"figures {os.getpid()}"
+
+
+def test_other_commands_may_run_while_jupyterlab_is_open(tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(command_line.environment, "ensure", lambda extras: sys.executable)
+    monkeypatch.setattr(command_line.importlib, "import_module", lambda name: Lab(tmp_path, seen))
+    monkeypatch.setenv(projects.INSIDE, "")
+    assert command_line.main(["--root", str(tmp_path), "lab"]) == 0 and seen == ["taken"]
+
+
+class Lab:
+    """A stand-in for the module of the command `lab`."""
+
+    def __init__(self, root, seen):
+        self.root, self.seen = root, seen
+
+    def lab(self, project, options):
+        """Take the checkout for another command while the lab is open."""
+        with alone(self.root, "figures"):
+            self.seen.append("taken")
+        return 0
+
+
+def test_a_checkout_that_cannot_be_written_is_answered_in_one_line(tmp_path, monkeypatch, capsys):
+    def refuse(path, *_, **__):
+        raise OSError(errno.EROFS, "Read-only file system", str(path))
+
+    monkeypatch.setattr(projects, "open", refuse, raising=False)
+    assert command_line.main(["--root", str(tmp_path), "figures"]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and str(tmp_path) in said and "Read-only file system" in said
+    assert "copy the repository to a folder that you may write" in said
+    monkeypatch.setattr(projects, "open", lambda *_, **__: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        command_line.main(["--root", str(tmp_path), "figures"])
+
+
+def test_a_run_needs_no_home_and_finds_no_settings_of_its_user(tmp_path):
+    project, home = toy.make(tmp_path / "toy"), tmp_path / "home"
+    for path in (".config/matplotlib/matplotlibrc", ".jupyter/jupyter_config.py"):
+        (home / path).parent.mkdir(parents=True)
+        (home / path).write_text("no such setting: 1\n")
+    found = []
+    for folder in (home, Path("/dev/null/home")):
+        own = {"HOME": str(folder), "USERPROFILE": str(folder)}
+        assert finish(start(project, "figures", "--force", **own))[0] == 0
+        found.append(tree(project))
+    assert found[0] == found[1] and b"stderr" not in found[0]["00-first.ipynb"]
+    assert sorted(path.name for path in home.iterdir()) == [".config", ".jupyter"]
+
+
+def test_a_run_killed_at_any_moment_damages_nothing_and_the_next_goes_on(tmp_path):
+    old = light(tmp_path / "old", 3, 4)
+    assert finish(start(old, "figures"))[0] == 0
+    changed = light(tmp_path / "changed", 4, 5)
+    fresh = Project(shutil.copytree(old.root, tmp_path / "fresh"))
+    shutil.copytree(changed.notebooks, fresh.notebooks, dirs_exist_ok=True)
+    undisturbed = Project(shutil.copytree(fresh.root, tmp_path / "undisturbed"))
+    begin = time.monotonic()
+    assert finish(start(undisturbed, "figures"))[0] == 0
+    whole, before, after = time.monotonic() - begin, tree(fresh), tree(undisturbed)
+    assert {name for name in before if before[name] != after[name]} > {"light-0.png", "README.md"}
+
+    draw, killed, ended = random.Random(0), 0, 0
+    work = Project(shutil.copytree(fresh.root, tmp_path / "work-0"))
+    while killed < 20:
+        process = start(work, "figures")
+        try:
+            process.wait(draw.uniform(0, whole))
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            killed += 1
+        process.communicate()
+        now = tree(work)
+        visible = {name for name in now if not name.startswith(".")}
+        assert visible == set(after) and all(now[n] in (before[n], after[n]) for n in visible)
+        if process.returncode == 0:
+            ended += 1
+            assert now == after
+            work = Project(shutil.copytree(fresh.root, tmp_path / f"work-{ended}"))
+    assert finish(start(work, "figures"))[0] == 0
+    assert {name: tree(work)[name] for name in after} == after
+
+
+def test_a_clone_with_other_line_ends_has_the_same_bytes(tmp_path):
+    clone = tmp_path / "clone"
+    git = ["git", "-c", "core.autocrlf=true", "-c", "core.eol=crlf"]
+    subprocess.run([*git, "clone", "--quiet", REPOSITORY, clone], check=True)
+    files = subprocess.run([*git, "ls-files", "-z"], cwd=clone, check=True, capture_output=True,
+                           text=True).stdout.strip("\0").split("\0")
+    endings = {Path(name).suffix for name in files if b"\r\n" in (clone / name).read_bytes()}
+    assert len(files) > 100 and endings <= {".pdf", ".png", ".npz"}
+    for name in files:
+        os.utime(clone / name)
+    status = [*git, "status", "--porcelain"]
+    assert subprocess.run(status, cwd=clone, check=True, capture_output=True).stdout == b""

@@ -1,0 +1,48 @@
+"""The commands around the notebooks: test, check and lab."""
+
+import subprocess
+import sys
+
+from tools import notebooks
+from tools.runner import CELL_SECONDS, KERNEL_SECONDS
+from tools.surroundings import cores, process_environment, python_path, target, variables
+
+NBVAL = ["--nbval", "--nbval-current-env", "--nbval-sanitize-with", "tests/sanitize.cfg",
+         "--nbval-cell-timeout", str(CELL_SECONDS),
+         "--nbval-kernel-startup-timeout", str(KERNEL_SECONDS)]
+LINT = (["ruff", "check", "--quiet", "--cache-dir", "build/ruff"], ["mypy"])
+KINDS = [f"tests/{name}.py" for name in (
+    "theorems/test_energy", "dense/test_blocks", "known/test_one_neuron", "order/test_step_limit",
+    "parity/test_gradients", "contract/test_bad_input", "range/test_limits")]
+
+
+def test(project, options):
+    """Run unit tests and strict nbval in one pytest call; returns its exit status.
+
+    Paths among the arguments take the place of all tests and notebooks.
+    """
+    paths = [a for a in options.arguments if not a.startswith("-")
+             and (project.root / a.partition("::")[0]).exists()]
+    everything = [] if paths else ["tests", "notebooks"]
+    return pytest(project, [*everything, *NBVAL, "-n", str(cores()), *options.arguments])
+
+
+def pytest(project, arguments):
+    """Run pytest in the environment of all runs; returns its exit status."""
+    environment = process_environment(variables(
+        project, "full", project.build / "test", together=len(notebooks.load(project))))
+    command = [sys.executable, "-m", "pytest", "-q", "--dist", "loadfile", *arguments]
+    return subprocess.call(command, cwd=project.root, env=environment)
+
+
+def check(project, options):
+    """Lint, check types, and run one file of each kind of tests; returns the worst status."""
+    said = [subprocess.call([sys.executable, "-m", *words], cwd=project.root) for words in LINT]
+    return max(*said, pytest(project, KINDS))
+
+
+def lab(project, options):
+    """Open notebooks/ in JupyterLab, with this checkout's sheaflib; returns its exit status."""
+    changes = {**target(), "JUPYTER_PREFER_ENV_PATH": "1", "PYTHONPATH": python_path(project)}
+    command = [sys.executable, "-m", "jupyterlab", *options.arguments]
+    return subprocess.call(command, cwd=project.notebooks, env=process_environment(changes))

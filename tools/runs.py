@@ -1,0 +1,243 @@
+"""The commands that run notebooks: figures, quick, batch and verify.
+
+What is stale is judged by content: build/state.json holds hashes of all that a notebook's results
+follow from. doit would compare files too, but neither parts of files (a notebook without its
+outputs, the claims of one notebook) nor what is installed.
+"""
+
+import json
+import os
+import re
+import shutil
+import sys
+from importlib.metadata import version
+
+from tools import drift, environment, ledgers, notebooks, runner
+from tools.project import Project, Refusal, digest, file_digest, write_whole
+from tools.surroundings import target, variables
+
+NOT_FIGURES = {"ledger.json", "LEDGER.md", "bench.json", "bench.md"}  # what else is in figures/
+ENDINGS = (".json", ".pdf", ".png")
+
+
+def figures(project, options):
+    """Run the stale ones of the asked notebooks, then merge the ledger; returns the exit status."""
+    every = notebooks.load(project)
+    asked = notebooks.choose(every, options.notebook)
+    given = notebooks.parse_parameters(options.parameters)
+    if given and not options.notebook:
+        raise Refusal("parameters are for one notebook: name it, as in NB=04 P='dt=0.02'")
+    if given:
+        return one(project, asked[0], given)
+    prints = {n.number: fingerprint(project, n, every) for n in every}
+    forced, jobs = options.force or options.notebook, []
+    shutil.rmtree(project.build / "stage", ignore_errors=True)
+    for notebook in asked:
+        reason = stale(project, notebook, prints[notebook.number]) or forced and "asked for"
+        if reason:
+            print(f"{notebook.name}: to run ({reason})", flush=True)
+            jobs.append(stage(project, notebook))
+    if not jobs:
+        print(f"nothing to run: the results of {len(every)} notebooks are up to date "
+              "(make -B figures runs them all)")
+    try:
+        problems = runner.run(project, jobs,
+                              lambda job: promote(project, job, prints[job.notebook.number]))
+    except KeyboardInterrupt:
+        print("\nwhat is finished is kept, and the same command goes on with the rest",
+              file=sys.stderr)
+        raise
+    return runner.summary(problems) or conclude(project, every)
+
+
+def stage(project, notebook):
+    """Return the job that runs a notebook into a folder that no earlier command's kernel knows."""
+    folder = project.build / "stage" / str(os.getpid()) / notebook.number
+    return runner.Job(notebook.name, notebook, folder, variables(project, "full", folder),
+                      needs=notebook.needs)
+
+
+def promote(project, job, print_):
+    """Move a finished notebook's results where they belong; returns a problem or ""."""
+    listed = {f"figures/{name}{end}" for name in job.notebook.figures for end in ENDINGS}
+    made = {f"figures/{path.name}" for path in (job.folder / "figures").glob("*")}
+    if made != listed:
+        return (f"the figures it makes: index.toml lists {sorted(listed - made) or 'no file'} that "
+                f"it does not make, and it makes {sorted(made - listed) or 'no file'} not listed")
+    if notebooks.source_digest(job.notebook.path) != print_["notebook"]:
+        return "the notebook was edited while it ran, and is left alone; run again"
+    part = f"ledger/{job.notebook.number}.json"
+    recorded = job.folder / part
+    files = {project.build / part: recorded.read_bytes() if recorded.is_file() else b"[]\n"}
+    for name in sorted(made) + [f"notebooks/{job.notebook.file}"]:
+        files[project.root / name] = (job.folder / name).read_bytes()
+    for path, content in files.items():
+        write_whole(path, content)
+    left = {path.relative_to(project.root).as_posix(): file_digest(path) for path in files}
+    now = {**remembered(project), job.notebook.number: {"fingerprint": print_, "outputs": left}}
+    write_whole(project.build / "state.json", json.dumps(now, indent=1, sort_keys=True) + "\n")
+    return ""
+
+
+def conclude(project, every):
+    """Renew ledger and README when all results stand; returns 1 when a claim is not measured."""
+    waiting = [n.name for n in every if stale(project, n, fingerprint(project, n, every))]
+    if waiting:
+        print(f"figures/ledger.json waits for {', '.join(waiting)}: `make figures` runs them")
+        return 0
+    rows = ledgers.merge(project.build / "ledger", every)
+    ledgers.write(rows, project.figures, every, "../notebooks/")
+    print(ledgers.counts(rows))
+    readme = project.root / "README.md"
+    write_whole(readme, ledgers.filled(readme.read_text(encoding="utf-8"), project))
+    measured = {row["id"] for row in rows}
+    forgotten = {name: claim for name, claim in ledgers.claims(project).items()
+                 if name not in measured}
+    for name, claim in forgotten.items():
+        print(f"no notebook measures {name} (notebook {claim['notebook']})", file=sys.stderr)
+    return 1 if forgotten else 0
+
+
+def quick(project, options):
+    """Run notebooks with the index's quick parameters into build/quick; returns the status."""
+    asked = notebooks.choose(notebooks.load(project), options.notebook)
+    folder = project.build / "quick"
+    return trials(project, [trial(project, n, n.quick, folder, "quick", n.needs) for n in asked])
+
+
+def batch(project, options):
+    """Run the parameter sets of the index into folders of build/batch; returns the status."""
+    asked = notebooks.choose(notebooks.load(project), options.notebook)
+    sets = [(n, s, project.build / "batch" / f"{n.number}-{s['name']}")
+            for n in asked for s in n.batch]
+    return trials(project, [trial(project, n, s["parameters"], folder) for n, s, folder in sets])
+
+
+def one(project, notebook, given):
+    """Run one notebook with parameters into a folder of build/runs; returns the status."""
+    said = "-".join(f"{name}={value}" for name, value in given.items())
+    name = re.sub(r"[^A-Za-z0-9=.+-]+", "_", said).strip("_")
+    if len(name) > 80:
+        name = f"{name[:60]}-{digest(given)[:8]}"
+    folder = project.build / "runs" / f"{notebook.number}-{name}"
+    return trials(project, [trial(project, notebook, given, folder)])
+
+
+def trial(project, notebook, given, folder, profile="custom", needs=()):
+    """Return the job of a notebook with parameters; Refusal when it does not have them."""
+    notebooks.check_parameters(notebook, given)
+    name = notebook.name if profile == "quick" else f"{notebook.name} ({folder.name})"
+    return runner.Job(name, notebook, folder, variables(project, profile, folder), given, needs)
+
+
+def trials(project, jobs):
+    """Run jobs in folders that are emptied before, and write the ledger of each folder.
+
+    Nothing that is committed changes.
+    """
+    folders = {job.folder: [j.notebook for j in jobs if j.folder == job.folder] for job in jobs}
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)
+    problems = runner.run(project, jobs)
+    for folder, here in folders.items():
+        rows = ledgers.merge(folder / "ledger", here)
+        ledgers.write(rows, folder, here, "notebooks/")
+        print(f"{folder.relative_to(project.root).as_posix()}/: {ledgers.counts(rows)}")
+    return runner.summary(problems)
+
+
+def verify(project, options):
+    """Run everything again from empty caches and compare; returns 1 when anything differs.
+
+    What was computed at length is then as good as any of the same source, and goes where other
+    runs look for it.
+    """
+    every, made = notebooks.load(project), Project(project.build / "verify")
+    shutil.rmtree(made.root, ignore_errors=True)
+    problems = runner.run(project, [again(project, notebook, made.root) for notebook in every])
+    hand_on(project, made.root)
+    status = runner.summary(problems)
+    ledgers.write(ledgers.merge(made.root / "ledger", every), made.figures, every, "../notebooks/")
+    found = list(drift.between(made.figures, project.figures))
+    for line in found:
+        print(f"drift: {line}", file=sys.stderr)
+    names = [f"figures/{name}{end}" for n in every for name in n.figures for end in ENDINGS]
+    names += [f"notebooks/{n.file}" for n in every] + ["figures/ledger.json", "figures/LEDGER.md"]
+    other = [name for name in names
+             if file_digest(project.root / name) != file_digest(made.root / name)]
+    print(f"{len(names) - len(other)} of {len(names)} committed files are byte-identical"
+          + (f"; not: {', '.join(other)}" if other else ""))
+    print(f"verify: {len(every)} notebooks run again, {len(found)} drifts, "
+          f"{sum(map(bool, problems.values()))} failures")
+    return 1 if status or found else 0
+
+
+def again(project, notebook, folder):
+    """Return the job of a notebook that finds no kept result and no compiled code."""
+    surroundings = variables(project, "full", folder, sweeps=folder / "sweeps",
+                             numba=folder / "numba")
+    return runner.Job(notebook.name, notebook, folder, surroundings, needs=notebook.needs)
+
+
+def hand_on(project, folder):
+    """Move the results of sweeps to the folder of all runs, and compiled code where there is none.
+
+    A result moves whole and takes the place of one of the same key; what a killed worker left
+    unfinished stays behind. A run that is stopped before its notebooks end hands nothing on.
+    """
+    for file in sorted((folder / "sweeps").rglob("*.pickle")):
+        kept = project.sweeps / file.relative_to(folder / "sweeps")
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        os.replace(file, kept)
+    if (folder / "numba").is_dir() and not project.compiled.exists():
+        os.replace(folder / "numba", project.compiled)
+
+
+def fingerprint(project, notebook, every):
+    """Return the hashes of what a notebook's results follow from, by kind."""
+    claims = {k: v for k, v in ledgers.claims(project).items() if v["notebook"] == notebook.number}
+    needed = [fingerprint(project, n, every) for n in every if n.number in notebook.needs]
+    return {
+        "notebook": notebooks.source_digest(notebook.path),
+        "library": library_digest(project),
+        "claims": digest(claims),
+        "environment": environment_digest(project),
+        "files it reads": digest([[f, file_digest(project.root / f)] for f in notebook.reads]),
+        "notebooks it needs": digest(needed),
+    }
+
+
+def library_digest(project):
+    """Return a hash of sheaflib: sources, data and style."""
+    files = sorted(p for p in (project.root / "sheaflib").rglob("*") if p.is_file()
+                   and "__pycache__" not in p.parts and p.suffix not in (".nbi", ".nbc", ".tmp"))
+    return digest([[p.relative_to(project.root).as_posix(), file_digest(p)] for p in files])
+
+
+def environment_digest(project):
+    """Return a hash of Python's version, the lock, what is installed, and the instructions used."""
+    required = environment.requirements(project.root, environment.NOTEBOOKS)
+    return digest([sys.version_info[:2], file_digest(project.root / "requirements.lock"),
+                   [[r.name, version(r.name)] for r in required], target()])
+
+
+def remembered(project):
+    """Return the state of the last runs here, {} in a fresh clone or when it cannot be read."""
+    try:
+        return json.loads((project.build / "state.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+
+
+def stale(project, notebook, now):
+    """Return why a notebook with this fingerprint must run, "" when its results stand."""
+    last = remembered(project).get(notebook.number)
+    if not last:
+        return "not yet run here"
+    changed = [kind for kind in now if last["fingerprint"].get(kind) != now[kind]]
+    if changed:
+        return f"changed: {', '.join(changed)}"
+    for file, known in last["outputs"].items():
+        if file_digest(project.root / file) != known:
+            return f"{file} is not as it was left"
+    return ""
