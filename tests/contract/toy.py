@@ -10,6 +10,14 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from tools.project import REPOSITORY, Project
 
 CLAIM = '["{id}"]\nnotebook = "{nb}"\nstatement = "a sum"\nsource = "derived"\nwhere = "here"\nexpected = {value}\n'
+PYPROJECT = """\
+[project]
+name = "toy"
+dependencies = ["numpy>=1"]
+[project.optional-dependencies]
+plots = ["matplotlib"]
+notebooks = ["toy[plots]"]
+"""
 README = "\n".join(f"<!-- begin: {n} -->\n<!-- end: {n} -->" for n in ("figures", "gallery", "ledger"))
 CURVE = """\
 import matplotlib.pyplot as plt
@@ -52,9 +60,10 @@ def make(root):
     library = project.root / "sheaflib"
     library.mkdir()
     (library / "__init__.py").write_text('"""Toy."""\n')
-    for name in ("ledger.py", "claims.py", "gallery.py", "sheaflib.mplstyle"):
+    for name in ("ledger.py", "claims.py", "gallery.py", "repository.py", "extras.py",
+                 "sheaflib.mplstyle"):
         shutil.copy(REPOSITORY / "sheaflib" / name, library / name)
-    (project.root / "pyproject.toml").write_text('[project]\ndependencies = ["numpy>=1"]\n')
+    (project.root / "pyproject.toml").write_text(PYPROJECT)
     (project.root / "requirements.lock").write_text("")
     (project.root / "README.md").write_text(README)
     (project.notebooks / "claims.toml").write_text(CLAIM.format(id="toy.00", nb="00", value=3) + CLAIM.format(id="toy.01", nb="01", value=4))
