@@ -133,8 +133,8 @@ def alone(wheel, tmp_path_factory):
     """The interpreter of an empty environment into which pip put the wheel and what it needs, in
     the versions of the lock."""
     folder = tmp_path_factory.mktemp("installed")
-    binaries = "Scripts/python.exe" if os.name == "nt" else "bin/python"
-    python, uv = folder / "environment" / binaries, shutil.which("uv")
+    place = "Scripts/python.exe" if os.name == "nt" else "bin/python"
+    python, uv = folder / "environment" / place, shutil.which("uv")
     pipless = ["--without-pip"] if uv else []
     call(sys.executable, "-m", "venv", *pipless, python.parents[1], cwd=folder)
     lock = (REPOSITORY / "requirements.lock").read_text(encoding="utf-8")

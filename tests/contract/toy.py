@@ -20,11 +20,10 @@ expected = {value}
 PYPROJECT = """\
 [project]
 name = "toy"
-dependencies = ["numpy>=1", "toy[plots]"]
+dependencies = ["numpy>=1"]
 [project.optional-dependencies]
 plots = ["matplotlib"]
-notebooks = []
-sklearn = []
+notebooks = ["toy[plots]"]
 """
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 PARTS = ("figures", "gallery", "ledger")
