@@ -93,15 +93,19 @@ def placed(points, transform):
 def rounded(path, transform):
     """Return a path where a transform puts it, on the grid, without lines from a place to itself.
 
-    A contour through a corner of its mesh has one vertex there or several, as noise decides.
+    A contour through a corner of its mesh has one vertex there, several or none, as noise decides.
     """
     moved = transform.transform_path(path)
     vertices, codes = on_grid(moved.vertices), moved.codes
-    kept = np.ones(len(vertices), bool)
-    kept[1:] = (vertices[1:] != vertices[:-1]).any(axis=1)
-    if codes is not None:
-        kept |= codes != Path.LINETO
-    result = Path(vertices[kept], None if codes is None else codes[kept])
+    if codes is None:
+        codes = np.full(len(vertices), Path.LINETO)
+        codes[:1] = Path.MOVETO
+    kept = np.append(True, (vertices[1:] != vertices[:-1]).any(axis=1)) | (codes != Path.LINETO)
+    vertices, codes = vertices[kept], codes[kept]
+    ends = np.isin(np.append(codes, Path.MOVETO)[1:], (Path.MOVETO, Path.CLOSEPOLY, Path.STOP))
+    alone = (codes == Path.MOVETO) & ends
+    alone[1:] |= alone[:-1] & (codes[1:] == Path.CLOSEPOLY)
+    result = Path(vertices[~alone], codes[~alone])
     result.should_simplify = moved.should_simplify
     result.simplify_threshold = moved.simplify_threshold
     return result
