@@ -44,7 +44,7 @@ def save(fig, name, numbers, *, caption, parameters=None, seed=None, rtol=1e-6, 
 
     `numbers` maps names to the plotted numbers, texts, lists or arrays (no side longer than 1000);
     `rtol` and `atol` are how far another machine's numbers may be from these, and nothing finer
-    than a thousandth of `atol` is written. The files carry parameters, seed and a hash of the
+    than a millionth of `atol` is written. The files carry parameters, seed and a hash of the
     numbers.
     ValueError: a bad name, NaN or infinite numbers, a curve too long, or the three files over 300 kB together.
     """
@@ -118,8 +118,8 @@ def spread(kept, length, n):
 
 
 def decimals(atol):
-    """Return how many decimals a thousandth of a positive atol has, None for all that there are."""
-    return 3 - math.floor(math.log10(atol)) if atol else None
+    """Return how many decimals a millionth of a positive atol has, at least ten; None for all."""
+    return max(DIGITS, 6 - math.floor(math.log10(atol))) if atol else None
 
 
 def storable(value, where, places=None):
