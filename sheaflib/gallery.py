@@ -27,6 +27,7 @@ COLOURS = 128
 LIMIT = 300_000
 LONGEST = 1000
 DIGITS = 10
+DECIMALS = 400                                  # more than a number has
 BOXES = WeakKeyDictionary()                     # what each figure shows, as long as it is the same
 
 
@@ -118,11 +119,11 @@ def spread(kept, length, n):
 
 
 def decimals(atol):
-    """Return how many decimals a millionth of a positive atol has, at least ten; None for all."""
-    return max(DIGITS, 6 - math.floor(math.log10(atol))) if atol else None
+    """Return how many decimals a millionth of an atol has, at least ten."""
+    return max(DIGITS, 6 - math.floor(math.log10(atol))) if atol else DECIMALS
 
 
-def storable(value, where, places=None):
+def storable(value, where, places=DECIMALS):
     """Return a value as JSON holds it, floats at ten digits and at most `places` decimals.
 
     Without a limit to the decimals, what should be 0 and is 1e-17 would have ten digits of noise.
@@ -139,8 +140,8 @@ def storable(value, where, places=None):
     if isinstance(value, float):
         if not math.isfinite(value):
             raise ValueError(f"{where} holds {value}, which JSON cannot: leave the point out or use None")
-        value = value if places is None else round(value, places)
-        return float(f"{value:.{DIGITS}g}") + 0.0
+        small = abs(value) < 10.0 ** (DIGITS - places)
+        return (round(value, places) if small else float(f"{value:.{DIGITS}g}")) + 0.0
     if value is None or isinstance(value, (bool, int, str)):
         return value
     raise ValueError(f"{where} holds a {type(value).__name__}; numbers, texts, lists, arrays and dicts only")
