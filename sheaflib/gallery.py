@@ -9,6 +9,7 @@ import re
 import sys
 from contextlib import contextmanager
 from pathlib import Path
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -20,13 +21,18 @@ with needs("sheaflib.gallery", "plots"):
     import matplotlib.pyplot as pyplot
     import matplotlib.style
     from matplotlib.figure import Figure
+    from matplotlib.transforms import Bbox
     from PIL import Image
     from PIL.PngImagePlugin import PngInfo
+
+    from sheaflib.drawing import on_grid, on_the_grid
 
 COLOURS = 128
 LIMIT = 300_000
 LONGEST = 1000
 DIGITS = 10
+DECIMALS = 400                                  # more than a number has
+BOXES = WeakKeyDictionary()                     # what each figure shows, as long as it is the same
 
 
 def style():
@@ -42,13 +48,16 @@ def save(fig, name, numbers, *, caption, parameters=None, seed=None, rtol=1e-6, 
     """Write name.pdf, name.png and name.json to SHEAFLIB_OUT/figures, else build/lab/figures of the
     repository, else sheaflib-results/figures in the working directory.
 
-    `numbers` maps names to the plotted numbers, texts, lists or arrays (no side longer than 1000); `rtol` and `atol` are
-    how far another machine's numbers may be from these. The files carry parameters, seed and a hash of the numbers.
+    `numbers` maps names to the plotted numbers, texts, lists or arrays (no side longer than 1000);
+    `rtol` and `atol` are how far another machine's numbers may be from these, and nothing finer
+    than a millionth of `atol` is written. The files carry parameters, seed and a hash of the
+    numbers.
     ValueError: a bad name, NaN or infinite numbers, a curve too long, or the three files over 300 kB together.
     """
     if not re.fullmatch(r"[a-z0-9][a-z0-9.-]*", name):
         raise ValueError(f"figure name {name!r}: lower-case letters, digits, dots and hyphens only")
-    kept = {key: storable(value, f"{name}: {key}") for key, value in numbers.items()}
+    places = decimals(atol)
+    kept = {key: storable(value, f"{name}: {key}", places) for key, value in numbers.items()}
     noted = {"parameters": storable(parameters or {}, f"{name}: parameters"), "seed": seed, "sha256": numbers_hash(kept)}
     with laid_out(fig) as box:
         files = {
@@ -116,20 +125,30 @@ def spread(kept, length, n):
     return sorted({*kept, *map(int, others)})
 
 
-def storable(value, where):
-    """Return a value as JSON holds it, floats at ten digits; ValueError names what is NaN, infinite, too long or of no use."""
+def decimals(atol):
+    """Return how many decimals a millionth of an atol has, at least ten."""
+    return max(DIGITS, 6 - math.floor(math.log10(atol))) if atol else DECIMALS
+
+
+def storable(value, where, places=DECIMALS):
+    """Return a value as JSON holds it, floats at ten digits and at most `places` decimals.
+
+    Without a limit to the decimals, what should be 0 and is 1e-17 would have ten digits of noise.
+    ValueError names what is NaN, infinite, too long or of no use.
+    """
     if isinstance(value, (np.ndarray, np.generic)):
         value = value.tolist()
     if isinstance(value, dict):
-        return {str(key): storable(v, f"{where}.{key}") for key, v in value.items()}
+        return {str(key): storable(v, f"{where}.{key}", places) for key, v in value.items()}
     if isinstance(value, (list, tuple, range)):
         if len(value) > LONGEST:
             raise ValueError(f"{where} has {len(value)} entries, more than {LONGEST}: use thin")
-        return [storable(v, where) for v in value]
+        return [storable(v, where, places) for v in value]
     if isinstance(value, float):
         if not math.isfinite(value):
             raise ValueError(f"{where} holds {value}, which JSON cannot: leave the point out or use None")
-        return float(f"{value:.{DIGITS}g}") + 0.0
+        small = abs(value) < 10.0 ** (DIGITS - places)
+        return (round(value, places) if small else float(f"{value:.{DIGITS}g}")) + 0.0
     if value is None or isinstance(value, (bool, int, str)):
         return value
     raise ValueError(f"{where} holds a {type(value).__name__}; numbers, texts, lists, arrays and dicts only")
@@ -160,22 +179,35 @@ def shown(fig):
 
 @contextmanager
 def laid_out(fig):
-    """Find the layout and the box of all that a figure shows, in inches, once for every file made inside (it takes longer than they do)."""
+    """Find the layout and the box of all that a figure shows, in inches, for the files made inside.
+
+    It takes longer than a file does, so it holds until the figure changes: what `save` found serves
+    the notebook's page.
+    """
     engine = fig.get_layout_engine()
-    fig.draw_without_rendering()
-    with matplotlib.rc_context({"figure.constrained_layout.use": False}):
-        fig.set_layout_engine(None)                                                   # "none" would draw everything once more for each file
-    try:
-        yield fig.get_tightbbox().padded(matplotlib.rcParams["savefig.pad_inches"])
-    finally:
-        fig.set_layout_engine(engine)
+    if fig.stale or fig not in BOXES:
+        fig.draw_without_rendering()
+        box = fig.get_tightbbox().padded(matplotlib.rcParams["savefig.pad_inches"])
+        BOXES[fig] = Bbox(on_grid(box.get_points()))
+    with matplotlib.rc_context({"figure.constrained_layout.use": False}):    # else once more a file
+        fig.set_layout_engine(None)
+        try:
+            yield BOXES[fig]
+        finally:
+            fig.set_layout_engine(engine)
+            fig.stale = False                # its page was moved and put back, nothing else
 
 
 def drawn(fig, kind, box, metadata, **options):
     """Return what lies in a box of the figure as bytes of a PDF or of a PNG with a palette, without dates and versions of software."""
-    undated = {"pdf": {"CreationDate": None, "ModDate": None, "Creator": None, "Producer": None}, "png": {"Software": None}}
     buffer = io.BytesIO()
-    fig.savefig(buffer, format=kind, bbox_inches=box, metadata={**undated[kind], **metadata}, **options)
+    if kind == "pdf":
+        undated = dict.fromkeys(("CreationDate", "ModDate", "Creator", "Producer"))
+        options["metadata"] = {**undated, **metadata}
+    else:
+        options["pil_kwargs"] = {"compress_level": 0}        # `palette` reads it and packs its own
+    with on_the_grid(fig):
+        fig.savefig(buffer, format=kind, bbox_inches=box, **options)
     return palette(buffer, metadata) if kind == "png" else buffer.getvalue()
 
 

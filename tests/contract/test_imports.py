@@ -17,7 +17,7 @@ FOLDER = Path(sheaflib.__file__).parent
 MODULES = {".".join(path.relative_to(FOLDER.parent).with_suffix("").parts).removesuffix(".__init__"): path for path in FOLDER.rglob("*.py")}
 LEAVES = {"sheaflib.tasks", "sheaflib.ledger", "sheaflib.claims", "sheaflib.gallery", "sheaflib.plots", "sheaflib.sweep",
           "sheaflib.experiments", "sheaflib.ladder", "sheaflib.faults", "sheaflib.race", "sheaflib.regimes", "sheaflib.report",
-          "sheaflib.report_text", "sheaflib.estimators", "sheaflib.progress", "sheaflib.repository"}
+          "sheaflib.report_text", "sheaflib.estimators", "sheaflib.progress", "sheaflib.repository", "sheaflib.drawing"}
 
 
 def inside_a_leaf(module):
