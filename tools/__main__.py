@@ -38,8 +38,6 @@ def rerun(python, arguments):
 def dispatch(command, arguments):
     """Call the command's module, which needs the environment."""
     module = importlib.import_module(COMMANDS[command][0])
-    if command in ("bench", "mutants"):
-        return module.main() or 0
     return module.main([command] + arguments) or 0
 
 
@@ -60,7 +58,7 @@ def main(arguments):
     if command == "env" and "--lock" in arguments:
         return environment.lock()
     if command != "clean":
-        python = environment.ensure(extras=environment.TESTS if command in ("test", "mutants") else environment.NOTEBOOKS)
+        python = environment.ensure(extras=environment.TESTS if command in ("test", "mutants", "bench") else environment.NOTEBOOKS)
         if python != sys.executable:
             return rerun(python, arguments)
     return 0 if command == "env" else dispatch(command, arguments[1:])
