@@ -15,19 +15,19 @@ import tomllib
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from subprocess import PIPE, STDOUT, TimeoutExpired
+from subprocess import PIPE, STDOUT
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 from tools.project import REPOSITORY, Project
 from tools.surroundings import cores, process_environment, variables
 
-LATE = "late"
-LIMIT = 120  # seconds for the tests of one defect; one that makes them run longer counts as caught
+LIMIT = 120  # seconds for a test; a defect that makes it run longer counts as caught
 FOLDERS = ("sheaflib", "tests", "tools", "benchmarks", "notebooks")
 PYTEST = [
     sys.executable, "-m", "pytest", "-q", "--no-header", "--tb=short",
     "-p", "no:cacheprovider", "-p", "no:nbval", "-p", "no:benchmark",
+    "-o", f"faulthandler_timeout={LIMIT}", "-o", "faulthandler_exit_on_timeout=true",
 ]  # fmt: skip
 PROFILE = """from hypothesis import Phase, settings
 phases = [Phase.explicit, Phase.generate]
@@ -74,9 +74,9 @@ def main(arguments):
     with TemporaryDirectory(prefix="mutants-") as folder, ThreadPoolExecutor(cores()) as pool:
         base = unchanged(Path(folder))
         every = sorted({test for mutant in chosen for test in mutant.tests.split()})
-        status, said = run(base, [*every, "-n", str(cores())], LIMIT * len(every))
-        if status:
-            print(f"the tests do not pass without any change (status {status}):\n{said}")
+        done = run(base, *every, "-n", str(cores()))
+        if done.returncode:
+            print(f"the tests do not pass without any change\n{done.stdout}")
             return 1
         well = list(pool.map(partial(caught, base), chosen))
     print(f"{sum(well)} of {len(chosen)} mutants caught")
@@ -100,23 +100,20 @@ def caught(base, mutant):
         path = copy / mutant.file
         text = path.read_text(encoding="utf-8").replace(mutant.old, mutant.new)
         path.write_text(text, encoding="utf-8")
-        status, said = run(copy, [*mutant.tests.split(), "-x", "-p", "no:xdist"], LIMIT)
-    failed = re.search(r"^FAILED (.+?)(?: - .*)?$", said, re.MULTILINE)
-    well = status == LATE or bool(status == 1 and failed)
-    found = failed[1] if failed else f"{mutant.tests} (status {status})\n{said}"
-    word = "✓ caught" if well else "✗ SURVIVED"
-    print(f"{word} {mutant.file}: {mutant.reason}: {found}", flush=True)
+        done = run(copy, *mutant.tests.split(), "-x", "-p", "no:xdist")
+    failed = re.search(r"^(?:FAILED|Timeout) (.+?)(?: - .*)?$", done.stdout, re.MULTILINE)
+    well = done.returncode == 1 and failed is not None
+    told = f"caught by {failed[1]}" if well else f"SURVIVED {mutant.tests}\n{done.stdout}"
+    print(f"{'✓' if well else '✗'} {mutant.file}: {mutant.reason}: {told}", flush=True)
     return well
 
 
-def run(copy, arguments, limit):
-    """Return the exit status of pytest in a copy, LATE after `limit` seconds, and what it said."""
+def run(copy, *arguments):
+    """Run pytest in a copy and return what subprocess.run does."""
     changes = variables(Project(copy), "full", copy / "build" / "test")
     environment = process_environment({**changes, "HYPOTHESIS_PROFILE": "mutants"})
-    del environment["NUMBA_CACHE_DIR"]  # compiled code lies beside its source, and is copied with it
-    options = {"cwd": copy, "env": environment, "timeout": limit, "stdout": PIPE, "stderr": STDOUT}
-    try:
-        done = subprocess.run([*PYTEST, *arguments], encoding="utf-8", check=False, **options)
-    except TimeoutExpired:
-        return LATE, f"no end within {limit} s"
-    return done.returncode, done.stdout
+    del environment["NUMBA_CACHE_DIR"]  # compiled code lies beside its source, to be copied with it
+    return subprocess.run(
+        [*PYTEST, *arguments], cwd=copy, env=environment, encoding="utf-8", check=False,
+        stdout=PIPE, stderr=STDOUT,
+    )  # fmt: skip

@@ -35,9 +35,9 @@ def base(tmp_path):
 
 
 @pytest.mark.parametrize("new, well, said", [
-    ("n / 3", True, "✓ caught half.py: why: test_half.py::test_half"),
-    ("n // 2", False, "✗ SURVIVED half.py: why: test_half.py (status 0)"),
-    ("n /", False, "✗ SURVIVED half.py: why: test_half.py (status 2)"),
+    ("n / 3", True, "✓ half.py: why: caught by test_half.py::test_half\n"),
+    ("n // 2", False, "✗ half.py: why: SURVIVED test_half.py\n"),
+    ("n /", False, "✗ half.py: why: SURVIVED test_half.py\n"),
 ])
 def test_a_mutant_is_caught_by_a_test_that_fails_and_by_nothing_else(base, capsys, new, well, said):
     mutant = Mutant("half.py", "why", "n / 2", new, "test_half.py")
@@ -47,7 +47,8 @@ def test_a_mutant_is_caught_by_a_test_that_fails_and_by_nothing_else(base, capsy
 
 
 def test_a_mutant_that_never_ends_is_caught(base, monkeypatch):
-    monkeypatch.setattr(mutants, "LIMIT", 3)
+    sooner = [option.replace(f"={mutants.LIMIT}", "=2") for option in mutants.PYTEST]
+    monkeypatch.setattr(mutants, "PYTEST", sooner)
     endless = "next(iter(lambda: 0, 1)) or [0 for _ in iter(int, 1)]"
     assert mutants.caught(base, Mutant("half.py", "why", "n / 2", endless, "test_half.py"))
 
@@ -62,5 +63,6 @@ def test_a_text_that_is_not_there_once_is_named_and_nothing_runs(monkeypatch, ca
     assert "tools/mutants.py: gone: 0 times: no such text\n" in said and "2 out of place" in said
     assert mutants.main(["mutants", "--dry", "often"]) == 1
     assert mutants.main(["mutants", "neither"]) == 1
-    monkeypatch.setattr(mutants, "load", lambda: [Mutant("tools/mutants.py", "", "def unchanged(", "", "")])
+    placed = Mutant("tools/mutants.py", "once", "def unchanged(", "", "tests")
+    monkeypatch.setattr(mutants, "load", lambda: [placed])
     assert mutants.main(["mutants", "--dry"]) == 0
