@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks import minibatches
 from sheaflib import Network, circuit, race, regimes
 from sheaflib.experiments import TABLE_E1
 from sheaflib.minibatch import HOLD, MiniBatches
 from sheaflib.race import Ratio, ratio, verdict
 from sheaflib.tasks import task
-from tools import bench_race
 
 PROTOCOL = tomllib.loads((Path(__file__).parents[2] / "notebooks" / "11-protocol.toml").read_text(encoding="utf-8"))
 ROWS = [*PROTOCOL["data"]["rows"], "digits"]
@@ -194,6 +194,8 @@ def test_what_the_protocol_says_is_what_the_code_does():
     assert len(given.X_test) == PROTOCOL["data"]["digits"]["test"] and given.X_train.max() == 16 / scale
     adam, defaults = PROTOCOL["budget"]["adam"], inspect.signature(MiniBatches).parameters
     assert (adam["beta1"], adam["beta2"], adam["epsilon"]) == (defaults["beta1"].default, defaults["beta2"].default, circuit.TINY)
-    assert PROTOCOL["budget"]["updates"] | {"digits": 0} == {kind: round(bench_race.SHARE * TABLE_E1[f"saddle-{kind}"]["steps"]) for kind in ("1h", "2h")} | {"digits": 0}
-    assert [list(c.values()) for c in bench_race.CANDIDATES.values()] == PROTOCOL["methods"]["primary"]["kappa_and_stiffness"]
+    updates = {kind: minibatches.budget(f"saddle-{kind}") for kind in ("1h", "2h")}
+    assert PROTOCOL["budget"]["updates"] | {"digits": 0} == updates | {"digits": 0}
+    candidates = [list(which.values()) for which in minibatches.CANDIDATES.values()]
+    assert candidates == PROTOCOL["methods"]["primary"]["kappa_and_stiffness"]
     assert "score" in PROTOCOL["tuning"] and PROTOCOL["second-round"]["tuned_by_one_sweep"]
