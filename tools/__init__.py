@@ -1,1 +1,1 @@
-"""What only make and CI call: the environment, the runs, the ledger and the README's tables; sheaflib never imports it."""
+"""What only make and CI call: the environment, the runs, the ledger; sheaflib never imports it."""

@@ -19,15 +19,14 @@ from tools.project import REPOSITORY, Project, Refusal, alone
 COMMANDS = {  # name: (the module that holds it, what it does)
     "help": ("", "list the commands"),
     "env": ("", "make or bring up to date the environment, nothing else"),
-    "figures": ("runs", "run the notebooks that changed: all figures and the ledger "
-                "(NB=04 P='dt=0.02' for one)"),
+    "figures": ("runs", ("run the notebooks that changed: all figures and the ledger "
+                         "(NB=04 P='dt=0.02' for one)")),
     "quick": ("runs", "run every notebook at small size into build/quick"),
     "batch": ("runs", "run the parameter sets of notebooks/index.toml into build/batch"),
     "check": ("commands", "lint, types and one test of each kind: a minute, at every save"),
-    "test": ("commands", "unit tests and every notebook again, in one pytest call "
-             "(ARGS=tests for the unit tests alone)"),
-    "verify": ("runs", "run everything again from empty caches and compare with what is "
-               "committed"),
+    "test": ("commands", ("unit tests and every notebook again, in one pytest call "
+                          "(ARGS=tests for the unit tests alone)")),
+    "verify": ("runs", "run everything from empty caches and compare with what is committed"),
     "lab": ("commands", "open the notebooks in JupyterLab"),
     "bench": ("bench", "measure speed and memory"),
     "mutants": ("mutants", "plant one-line defects and see the tests catch each"),
@@ -59,7 +58,7 @@ def parsed(arguments):
     if options.arguments and options.command not in PASSING_ON:
         made[options.command].error(f"unrecognized arguments: {' '.join(options.arguments)}")
     if options.command == "help":
-        parser.print_help()
+        parser.parse_args(["--help"])  # prints and ends
     return options
 
 
@@ -87,10 +86,9 @@ def perform(options, arguments, held):
     python = environment.ensure(extras=extras)
     if options.command == "lab":
         held.close()  # other commands may run while it is open
-    if python != sys.executable and os.name == "nt":
-        return subprocess.call([python, "-m", "tools", *arguments])
     if python != sys.executable:
-        os.execv(python, [python, "-m", "tools", *arguments])
+        again = [python, "-m", "tools", *arguments]
+        return subprocess.call(again) if os.name == "nt" else os.execv(python, again)
     if options.command == "env":
         return 0
     module = importlib.import_module(f"tools.{COMMANDS[options.command][0]}")
@@ -102,8 +100,6 @@ def perform(options, arguments, held):
 def main(arguments):
     """Run one command; returns the exit status (2: it was refused, 130: it was interrupted)."""
     options = parsed(arguments)
-    if options.command == "help":
-        return 0
     try:
         problem = environment.python_problem()
         if problem:
@@ -118,7 +114,7 @@ def main(arguments):
         print(f"{options.command} cannot write {error.filename} ({error.strerror}): copy the "
               "repository to a folder that you may write, and run it there", file=sys.stderr)
     except KeyboardInterrupt:
-        print(f"{options.command} was interrupted", file=sys.stderr)
+        print(f"\n{options.command} was interrupted: what is finished is kept", file=sys.stderr)
         return 130
     return 2
 

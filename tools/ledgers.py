@@ -15,8 +15,10 @@ from tools.project import Refusal, write_whole
 
 FIELDS = ("id", "notebook", "statement", "source", "expected", "measured", "tolerance", "verdict")
 ORDER = ("fails", "refuted", "holds", "measured")
-MARKS = {"holds": "✓ holds", "refuted": "≠ refuted", "measured": "○ measured", "fails": "✗ fails"}
+MARKS = {"holds": "✓ holds", "refuted": "≠ refuted", "measured": "○ measured",
+         "fails": "✗ fails"}
 SIGNS = {"below": "<", "above": ">", "relative": "relative"}
+IN_A_CELL = str.maketrans({"|": "\\|", "\n": " "})  # of a table
 SOURCES = {
     "paper": ("The paper says", "from the abstract, the authors' public code or recorded outputs"),
     "reported": ("As reported", "told by readers of the paper"),
@@ -31,9 +33,9 @@ def claims(project):
 
 def merge(folder, every):
     """Return the records in a folder of these notebooks: by verdict, then notebook, then id."""
-    parts = [folder / f"{notebook.number}.json" for notebook in every]
-    rows = [row for part in parts if part.is_file()
-            for row in json.loads(part.read_text(encoding="utf-8"))]
+    rows = []
+    for part in [folder / f"{notebook.number}.json" for notebook in every]:
+        rows += json.loads(part.read_text(encoding="utf-8")) if part.is_file() else []
     return sorted(rows, key=lambda r: (ORDER.index(r["verdict"]), r["notebook"], r["id"]))
 
 
@@ -52,7 +54,8 @@ def table(rows, links):
     for source, (title, origin) in SOURCES.items():
         rest = [row for row in rows if row["source"] == source and row not in first]
         groups.append((title, origin, title.lower(), rest))
-    return fill("whole-ledger.md", groups=groups, links=links, marks=MARKS, counts=counts(rows)) + "\n"
+    return fill("whole-ledger.md", groups=groups, links=links, marks=MARKS,
+                counts=counts(rows)) + "\n"
 
 
 def counts(rows):
@@ -67,9 +70,9 @@ def counts(rows):
 def fill(template, **values):
     """Return the text of a template with these values in place, without a line end."""
     folder = jinja2.FileSystemLoader(Path(__file__).with_name("templates"))
-    environment = jinja2.Environment(loader=folder, trim_blocks=True, undefined=jinja2.StrictUndefined)
-    environment.filters["short"] = short
-    environment.filters["cell"] = lambda text: text.replace("|", "\\|").replace("\n", " ")
+    environment = jinja2.Environment(loader=folder, trim_blocks=True,
+                                     undefined=jinja2.StrictUndefined)
+    environment.filters.update(short=short, cell=lambda text: text.translate(IN_A_CELL))
     return environment.get_template(template).render(values).rstrip("\n")
 
 

@@ -51,24 +51,24 @@ class Notebook:
 def load(project):
     """Return the notebooks of the index; Refusal names an entry that is malformed."""
     text = (project.notebooks / "index.toml").read_text(encoding="utf-8")
-    every, known = [], {f.name for f in fields(Notebook)} - {"path"}
+    every, known = {}, {f.name for f in fields(Notebook)} - {"path"}
     for entry in tomllib.loads(text).get("notebook", []):
         if not {"file", "number", "title"} <= set(entry) <= known:
             raise Refusal(f"index.toml: an entry has the keys {sorted(entry)}; needed are file, "
                           f"number and title, allowed {sorted(known)}")
-        notebook = Notebook(project.notebooks / entry["file"], **entry)
-        earlier = [other.number for other in every]
-        if notebook.number in earlier:
-            raise Refusal(f"index.toml: two notebooks have the number {notebook.number}")
-        unknown = sorted(set(notebook.needs) - set(earlier))
-        if unknown:
-            raise Refusal(f"index.toml: {notebook.file} needs {unknown}, not listed before it")
-        files = [f"notebooks/{notebook.file}", *notebook.reads]
-        missing = [file for file in files if not (project.root / file).is_file()]
-        if missing:
-            raise Refusal(f"index.toml: {notebook.file} reads {missing}, not in the repository")
-        every.append(notebook)
-    return every
+        new = Notebook(project.notebooks / entry["file"], **entry)
+        faults = {
+            "has a number that another has": {new.number} & set(every),
+            "needs what is not listed before it": set(new.needs) - set(every),
+            "reads what is not in the repository": {
+                file for file in [f"notebooks/{new.file}", *new.reads]
+                if not (project.root / file).is_file()},
+        }
+        for fault, found in faults.items():
+            if found:
+                raise Refusal(f"index.toml: {new.file} {fault}: {', '.join(sorted(found))}")
+        every[new.number] = new
+    return list(every.values())
 
 
 def choose(every, asked):
@@ -82,7 +82,7 @@ def choose(every, asked):
 
 
 def parse_parameters(text):
-    """Return {name: value} of text like `dt=0.02 dims=[2,4,1]`, the values in TOML or Python.
+    """Return {name: value} of text like `dt=0.02 dims=[2,4,1] on=true`.
 
     Refusal names what cannot be read and what is given twice.
     """
@@ -97,13 +97,12 @@ def parse_parameters(text):
 
 
 def literal(name, text):
-    """Return the typed value of a TOML or Python literal; Refusal otherwise."""
-    for read in (lambda: tomllib.loads(f"value = {text}")["value"], lambda: ast.literal_eval(text)):
-        try:
-            return read()
-        except (ValueError, SyntaxError):
-            continue
-    raise Refusal(f"parameter {name}: {text!r} is no number, list, true, false or quoted text")
+    """Return the typed value of a Python literal, or of true or false; Refusal otherwise."""
+    try:
+        return ast.literal_eval({"true": "True", "false": "False"}.get(text, text))
+    except (ValueError, SyntaxError):
+        raise Refusal(f"parameter {name}: {text!r} is no number, list, true, false or "
+                      "quoted text") from None
 
 
 def check_parameters(notebook, given):

@@ -76,9 +76,10 @@ def run(project, jobs, finished=lambda job: ""):
                     job, (problem, seconds) = running.pop(future), future.result()
                     problems[job] = problem or finished(job)
                     order.done(job)
-                    failed = f"FAILED at {problems[job].partition(chr(10))[0]}"
-                    bar.write(f"{job.name}: {failed if problems[job] else f'ran in {seconds:.1f} s'}",
-                              file=sys.stderr)
+                    said = f"ran in {seconds:.1f} s"
+                    if problems[job]:
+                        said = f"FAILED at {problems[job].splitlines()[0]}"
+                    bar.write(f"{job.name}: {said}", file=sys.stderr)
                     bar.update()
         finally:
             stop(running, clients)
@@ -93,7 +94,8 @@ def prepare(project):
     os.environ.update(at_home(project))
     warnings.filterwarnings("ignore", module="(zmq|nbclient|jupyter_client).*")
     if not list(Path(os.environ["MPLCONFIGDIR"]).glob("fontlist-*.json")):
-        subprocess.run([sys.executable, "-c", "import matplotlib.font_manager"], capture_output=True)
+        listing = [sys.executable, "-c", "import matplotlib.font_manager"]
+        subprocess.run(listing, capture_output=True, check=False)
 
 
 def execute(job, share, clients, lost):

@@ -24,11 +24,8 @@ def figures(project, options):
     """Run the stale ones of the asked notebooks, then merge the ledger; returns the exit status."""
     every = notebooks.load(project)
     asked = notebooks.choose(every, options.notebook)
-    given = notebooks.parse_parameters(options.parameters)
-    if given and not options.notebook:
-        raise Refusal("parameters are for one notebook: name it, as in NB=04 P='dt=0.02'")
-    if given:
-        return one(project, asked[0], given)
+    if options.parameters.strip():
+        return one(project, asked, notebooks.parse_parameters(options.parameters))
     prints = {n.number: fingerprint(project, n, every) for n in every}
     forced, jobs = options.force or options.notebook, []
     shutil.rmtree(project.build / "stage", ignore_errors=True)
@@ -40,13 +37,8 @@ def figures(project, options):
     if not jobs:
         print(f"nothing to run: the results of {len(every)} notebooks are up to date "
               "(make -B figures runs them all)")
-    try:
-        problems = runner.run(project, jobs,
-                              lambda job: promote(project, job, prints[job.notebook.number]))
-    except KeyboardInterrupt:
-        print("\nwhat is finished is kept, and the same command goes on with the rest",
-              file=sys.stderr)
-        raise
+    problems = runner.run(project, jobs,
+                          lambda job: promote(project, job, prints[job.notebook.number]))
     return runner.summary(problems) or conclude(project, every)
 
 
@@ -90,11 +82,11 @@ def conclude(project, every):
     print(ledgers.counts(rows))
     readme = project.root / "README.md"
     write_whole(readme, ledgers.filled(readme.read_text(encoding="utf-8"), project))
-    measured = {row["id"] for row in rows}
-    forgotten = {name: claim for name, claim in ledgers.claims(project).items()
-                 if name not in measured}
-    for name, claim in forgotten.items():
-        print(f"no notebook measures {name} (notebook {claim['notebook']})", file=sys.stderr)
+    claims = ledgers.claims(project)
+    forgotten = sorted(claims.keys() - {row["id"] for row in rows})
+    for name in forgotten:
+        print(f"no notebook measures {name} (notebook {claims[name]['notebook']})",
+              file=sys.stderr)
     return 1 if forgotten else 0
 
 
@@ -113,14 +105,16 @@ def batch(project, options):
     return trials(project, [trial(project, n, s["parameters"], folder) for n, s, folder in sets])
 
 
-def one(project, notebook, given):
+def one(project, asked, given):
     """Run one notebook with parameters into a folder of build/runs; returns the status."""
+    if len(asked) != 1:
+        raise Refusal("parameters are for one notebook: name it, as in NB=04 P='dt=0.02'")
     said = "-".join(f"{name}={value}" for name, value in given.items())
     name = re.sub(r"[^A-Za-z0-9=.+-]+", "_", said).strip("_")
     if len(name) > 80:
         name = f"{name[:60]}-{digest(given)[:8]}"
-    folder = project.build / "runs" / f"{notebook.number}-{name}"
-    return trials(project, [trial(project, notebook, given, folder)])
+    folder = project.build / "runs" / f"{asked[0].number}-{name}"
+    return trials(project, [trial(project, asked[0], given, folder)])
 
 
 def trial(project, notebook, given, folder, profile="custom", needs=()):

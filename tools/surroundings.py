@@ -92,16 +92,17 @@ def at_home(project):
     """
     home = project.build / "home"
     write_whole(home / "ipython/profile_default/ipython_kernel_config.py", KERNEL_PROFILE)
-    folders = {"IPYTHONDIR": "ipython", "MPLCONFIGDIR": "matplotlib", "JUPYTER_CONFIG_DIR": "config",
-               "JUPYTER_DATA_DIR": "data", "JUPYTER_RUNTIME_DIR": "runtime"}
+    folders = {"IPYTHONDIR": "ipython", "MPLCONFIGDIR": "matplotlib",
+               "JUPYTER_CONFIG_DIR": "config", "JUPYTER_DATA_DIR": "data",
+               "JUPYTER_RUNTIME_DIR": "runtime"}
     return {"JUPYTER_PREFER_ENV_PATH": "1",
             **{name: str(home / folder) for name, folder in folders.items()}}
 
 
 def python_path(project):
     """Return PYTHONPATH with this checkout first, so that no other sheaflib is imported."""
-    inherited = os.environ.get("PYTHONPATH", "").split(os.pathsep)
-    return os.pathsep.join([str(project.root), *(p for p in inherited if p not in ("", str(project.root)))])
+    root, inherited = str(project.root), os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    return os.pathsep.join([root, *(path for path in inherited if path not in ("", root))])
 
 
 def process_environment(changes):

@@ -89,7 +89,7 @@ def test_cleaning_leaves_what_is_committed(tmp_path, everything):
 
 
 def test_a_second_command_is_refused_while_one_runs_and_not_after_a_kill(tmp_path):
-    project = light(tmp_path / "toy", 1, 2)
+    project = light(tmp_path / "toy", 1)
     waits = "import os, time\nopen(os.environ['SHEAFLIB_OUT'] + '/on', 'w')\ntime.sleep(99)"
     toy.write(project, "00-light", "size = 1", waits)
     first = start(project, "figures")
