@@ -134,6 +134,13 @@ def code_cells(notebook):
     return [cell for cell in notebook.cells if cell.cell_type == "code" and cell.source.strip()]
 
 
+def unfinished(notebook):
+    """Return whether a code cell did not run to its end; papermill lets `sys.exit(0)` pass."""
+    return any(cell.execution_count is None
+               or any(output.output_type == "error" for output in cell.outputs)
+               for cell in code_cells(notebook))
+
+
 def clean(notebook):
     """Return the text of the committed form; cleaning it again changes nothing.
 

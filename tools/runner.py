@@ -1,13 +1,14 @@
 """Notebooks side by side, each into a folder: in dependency order, the longest first, on all cores.
 
 Every command that runs notebooks hands its jobs to `run`. What a notebook computes with happens in
-its kernel, a process of its own; here threads wait for the kernels. nbclient, on which papermill
-stands, runs them: papermill's own call changes the folder and the environment of its whole process,
-so each notebook would need one more. doit, joblib and Dask know no order by length and no number of
-cores that changes while notebooks run.
+its kernel, a process of its own; here threads wait for the kernels. papermill runs each, with an
+engine that gives the kernel its own folder and environment: papermill's takes those of the process,
+which all notebooks share here. doit, joblib and Dask know no order by length and no number of cores
+that changes while notebooks run.
 """
 
 import asyncio
+import logging
 import os
 import subprocess
 import sys
@@ -18,7 +19,9 @@ from dataclasses import dataclass, field
 from graphlib import TopologicalSorter
 from pathlib import Path
 
-from nbclient import NotebookClient
+import papermill
+from papermill.clientwrap import PapermillNotebookClient
+from papermill.engines import NBClientEngine, papermill_engines
 from tqdm import tqdm
 
 from tools import notebooks
@@ -92,7 +95,8 @@ def prepare(project):
     Else the first notebook that waits long for the list would keep a line that says so.
     """
     os.environ.update(at_home(project))
-    warnings.filterwarnings("ignore", module="(zmq|nbclient|jupyter_client).*")
+    warnings.filterwarnings("ignore", module="(papermill|zmq|nbclient|jupyter_client).*")
+    logging.getLogger("papermill").setLevel(logging.ERROR)
     if not list(Path(os.environ["MPLCONFIGDIR"]).glob("fontlist-*.json")):
         listing = [sys.executable, "-c", "import matplotlib.font_manager"]
         subprocess.run(listing, capture_output=True, check=False)
@@ -106,31 +110,45 @@ def execute(job, share, clients, lost):
     if lost:
         return f"not run: it needs {lost[0]}, which failed", 0.0
     start, begun, said = time.monotonic(), [], []
-    notebook = notebooks.read(job.notebook.path)
-    if job.parameters:
-        from papermill.iorw import load_notebook_node
-        from papermill.parameterize import parameterize_notebook
-
-        loaded = load_notebook_node(str(job.notebook.path))
-        notebook = parameterize_notebook(loaded, job.parameters)
-    for cell in notebooks.code_cells(notebook):
-        cell.execution_count, cell.outputs = None, []
-    client = NotebookClient(
-        notebook, kernel_name="python3", timeout=CELL_SECONDS, startup_timeout=KERNEL_SECONDS,
-        force_raise_errors=True, record_timing=False,
-        resources={"metadata": {"path": str(job.notebook.path.parent)}},
-        on_cell_execute=lambda cell, cell_index: begun.insert(0, cell))
-    clients.append(client)
-    job.folder.mkdir(parents=True, exist_ok=True)
-    try:  # a cell that leaves by sys.exit(0) is an error too
-        client.execute(env=process_environment({**job.variables, "SHEAFLIB_JOBS": str(share)}))
+    written = job.folder / "notebooks" / job.notebook.file
+    written.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        ran = papermill.execute_notebook(
+            str(job.notebook.path), str(written), job.parameters, engine_name="own-kernel",
+            kernel_name="python3", language="python", progress_bar=False,
+            variables={**job.variables, "SHEAFLIB_JOBS": str(share)},
+            folder=str(job.notebook.path.parent), clients=clients, begun=begun)
+        if notebooks.unfinished(ran):
+            said = ["the run stopped here without an error (sys.exit?)"]
     except Exception as error:  # is reported with its cell, and the other notebooks go on
         said = notebooks.ANSI.sub("", f"{type(error).__name__}: {error}").strip().splitlines()
-    write_whole(job.folder / "notebooks" / job.notebook.file, notebooks.clean(notebook))
+    if written.is_file():
+        write_whole(written, notebooks.clean(notebooks.read(written)))
     place = [f"cell `{cell.get('id')}`: {cell.source.strip().splitlines()[0]}"
-             for cell in begun[:1]]
+             for cell in begun[-1:]]
     problem = "\n    ".join([*place, *said[-LINES:]]) if said else ""
     return problem, time.monotonic() - start
+
+
+class OwnKernel(NBClientEngine):
+    """papermill's engine for a kernel in a folder and an environment of its own.
+
+    The client goes into `clients`, and each cell into `begun` as it begins.
+    """
+
+    @classmethod
+    def execute_managed_notebook(cls, nb_man, kernel_name, *, variables, folder, clients, begun,
+                                 **options):
+        """Run the notebook that `nb_man` holds."""
+        client = PapermillNotebookClient(
+            nb_man, kernel_name=kernel_name, timeout=CELL_SECONDS, startup_timeout=KERNEL_SECONDS,
+            record_timing=False, resources={"metadata": {"path": folder}},
+            on_cell_execute=lambda cell, cell_index: begun.append(cell))
+        clients.append(client)
+        client.execute(env=process_environment(variables))
+
+
+papermill_engines.register("own-kernel", OwnKernel)
 
 
 def stop(running, clients):

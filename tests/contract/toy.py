@@ -73,7 +73,8 @@ def make(root):
     library = project.root / "sheaflib"
     library.mkdir()
     (library / "__init__.py").write_text('"""Toy."""\n')
-    for name in ("ledger.py", "claims.py", "gallery.py", "drawing.py", "sheaflib.mplstyle"):
+    for name in ("ledger.py", "claims.py", "gallery.py", "drawing.py", "repository.py", "extras.py",
+                 "sheaflib.mplstyle"):
         shutil.copy(REPOSITORY / "sheaflib" / name, library / name)
     (project.root / "pyproject.toml").write_text(PYPROJECT)
     (project.root / "requirements.lock").write_text("")
