@@ -63,7 +63,10 @@ def test_the_tests_run_on_an_admitted_python_with_what_is_required():
     assert environment.versions_admitted() == ((3, 11), (3, 14))
 
 
-@pytest.mark.parametrize("command, needed", [("figures", {"sklearn"}), ("quick", {"sklearn"}), ("test", {"test", "sklearn"}), ("mutants", {"test", "sklearn"})])
+@pytest.mark.parametrize("command, needed", [
+    ("figures", {"sklearn"}), ("quick", {"sklearn"}), ("test", {"test", "sklearn"}),
+    ("bench", {"test", "sklearn"}), ("mutants", {"test", "sklearn"}),
+])  # fmt: skip
 def test_a_command_asks_for_the_extras_it_needs(command, needed, monkeypatch):
     asked = []
     monkeypatch.setattr(environment, "ensure", lambda extras: asked.append(set(extras)) or sys.executable)
