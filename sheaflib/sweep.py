@@ -25,7 +25,10 @@ with needs("sheaflib.sweep", "notebooks"):
 
 FOLDER = Path(__file__).resolve().parent
 COMPUTED_WITH = ("numpy", "scipy", "numba")
-INSTRUCTIONS = ("NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES", "OPENBLAS_CORETYPE", "NPY_ENABLE_CPU_FEATURES")
+INSTRUCTIONS = (
+    "NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES", "NUMBA_DISABLE_INTEL_SVML", "OPENBLAS_CORETYPE",
+    "OPENBLAS_L2_SIZE", "NPY_ENABLE_CPU_FEATURES",
+)
 ABSENT = object()
 
 

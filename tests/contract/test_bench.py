@@ -68,6 +68,7 @@ def project(tmp_path, monkeypatch):
     text = text.replace("from tools.project import REPOSITORY", here)
     (tmp_path / "benchmarks" / "conftest.py").write_text(text, encoding="utf-8")
     monkeypatch.setattr(bench, "Project", lambda: Project(tmp_path))
+    monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)  # with it nothing would be timed
     return Project(tmp_path)
 
 

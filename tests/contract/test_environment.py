@@ -116,8 +116,10 @@ def test_the_tests_run_on_an_admitted_python_with_what_is_required():
     assert environment.shortcomings(extras=environment.TESTS) == []
 
 
-@pytest.mark.parametrize("command, needed", [("figures", {"notebooks"}), ("quick", {"notebooks"}),
-                                             ("test", {"test"}), ("mutants", {"test"})])
+@pytest.mark.parametrize("command, needed", [
+    ("figures", {"notebooks"}), ("quick", {"notebooks"}), ("test", {"test"}), ("bench", {"test"}),
+    ("mutants", {"test"}),
+])
 def test_a_command_asks_for_the_extras_it_needs(command, needed, monkeypatch):
     asked = []
     monkeypatch.setattr(environment, "ensure", lambda extras: asked.append(set(extras)) or sys.executable)
