@@ -92,7 +92,8 @@ def a_part_that_is_text():
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as new:
         for name, content in parts.items():
-            new.writestr(name, b"not an array" if name == "z1.bias.npy" else content)
+            text = b"not an array" if name == "z1.bias.npy" else content
+            new.writestr(zipfile.ZipInfo(name), text)     # of 1980: zip knows no year before
     file.seek(0)
     return file
 
@@ -107,7 +108,8 @@ def of_size(shape):
     file = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(BYTES)) as old, zipfile.ZipFile(file, "w") as new:
         for name in old.namelist():
-            new.writestr(name, promise if name == "z1.weight.npy" else old.read(name))
+            part = promise if name == "z1.weight.npy" else old.read(name)
+            new.writestr(zipfile.ZipInfo(name), part)
     file.seek(0)
     return file
 
