@@ -39,10 +39,10 @@ lab:
 	@$(PYTHON) -m tools lab
 
 bench:
-	@$(PYTHON) -m tools bench
+	@$(PYTHON) -m tools bench $(ARGS)
 
 mutants:
-	@$(PYTHON) -m tools mutants
+	@$(PYTHON) -m tools mutants $(ARGS)
 
 clean:
 	@$(PYTHON) -m tools clean $(ARGS)
