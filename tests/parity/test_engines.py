@@ -4,9 +4,10 @@ import re
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from effort import examples
 from sheaflib import Affine, HeatUnstable, MaxPool, Network, NeuralSheaf, ReLU, Stack, add, hard, heat, max_pool, relax, soft
 from sheaflib.compiled import CompiledProxStepper, CompiledStepper, can_compile
 from sheaflib.euler import EulerStepper, ProxEulerStepper
@@ -32,13 +33,11 @@ def assert_same(oracle, engine):
     assert engine.reason.split(" is ")[0] == oracle.reason.split(" is ")[0]
 
 
-@settings(max_examples=80)
 @given(cases(scales=MODERATE, kinds=COMPILED))
 def test_free_flow_on_any_dag(case):
     assert_same(*both(case.sheaf, case.x, case.w))
 
 
-@settings(max_examples=40)
 @given(case=cases(scales=MODERATE, kinds=COMPILED, outputs=("identity", "sigmoid", "softmax")),
        output_force=st.sampled_from(["jacobian", "identity"]), augmented=st.booleans(), seed=st.integers(0, 2**32 - 1))
 def test_every_output_force_and_pin(case, output_force, augmented, seed):
@@ -58,7 +57,7 @@ def test_every_output_force_and_pin(case, output_force, augmented, seed):
 
 @pytest.mark.parametrize("rest", ["velocity", "step"])
 @pytest.mark.parametrize("prox", [False, True])
-@settings(max_examples=12)
+@examples(10)
 @given(case=cases(scales=MODERATE, kinds=COMPILED, most=6, outputs=("identity", "softmax")),
        seed=st.integers(0, 2**32 - 1))
 def test_both_engines_arrive_at_the_same_step(rest, prox, case, seed):

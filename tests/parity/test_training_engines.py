@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import scipy.sparse as sparse
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sheaflib import Affine, Network, NeuralSheaf, ReLU, Stack, add, hard, soft, tasks
@@ -48,7 +48,6 @@ def test_gradient_descent_on_every_network_of_table_e1(name):
     assert abs(theta(fused.network) - theta(sheaf.network)).max() > 1e-3
 
 
-@settings(max_examples=20)
 @given(problem=problems(batches=(1, 2, 7, 16, 17)), cold=st.sampled_from([0, 0, 30]), alpha=st.sampled_from([0.5, 1.0, 2.0]),
        speed=st.sampled_from([0.0, 1.0, 5.0]), seed=st.integers(0, 2**32 - 1))
 def test_any_chain_with_edge_weights_slopes_and_pins(problem, cold, alpha, speed, seed):
@@ -58,7 +57,6 @@ def test_any_chain_with_edge_weights_slopes_and_pins(problem, cold, alpha, speed
     assert gap(fused, numpy) < TIGHT * (1 + abs(numpy.stalks).max())
 
 
-@settings(max_examples=20)
 @given(problems(batches=(1, 2, 7, 16, 17), weighted=False))
 def test_gradient_descent_on_any_chain(problem):
     fused, numpy = (nth(gradient_descent(problem.sheaf.network, problem.x, problem.y, 0.01, every=60, stepper=stepper), 1)

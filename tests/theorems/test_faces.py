@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from equilibrium_cases import DAGS, SLOPES, nearest, small, toy
@@ -21,7 +21,6 @@ def test_index_identity(dims, nets):
     assert max(len(f.minima) for f in found) > 1 and max(f.concave.max() for f in found) > 1
 
 
-@settings(max_examples=40)
 @given(st.sampled_from(DAGS), SEEDS)
 def test_minima_are_minima_and_the_others_are_not(kind, seed):
     """V rises in random directions from a minimum; at any other point it falls when a unit leaves its concave corner to one side."""
@@ -74,7 +73,6 @@ def test_a_convex_corner_by_hand():
     assert found.cochains.tolist() == [[0, -1, -1]] and found.sides.tolist() == [[0]] and found.concave.tolist() == [0]
 
 
-@settings(max_examples=20)
 @given(st.sampled_from(DAGS), SEEDS)
 def test_without_pins_only_the_forward_pass(kind, seed):
     p = small(kind, np.random.default_rng(seed))
@@ -82,7 +80,6 @@ def test_without_pins_only_the_forward_pass(kind, seed):
     assert nearest(found.minima, p.sheaf.forward(p.x)[0]) < 1e-12 and found.energies[0] < 1e-24
 
 
-@settings(max_examples=20)
 @given(st.sampled_from(SLOPES), SEEDS)
 def test_clamped_kinks_are_no_faces_and_all_may_be_clamped(slope, seed):
     rng = np.random.default_rng(seed)

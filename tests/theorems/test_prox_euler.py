@@ -4,7 +4,7 @@ from functools import cache
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.linalg import expm
 
@@ -99,7 +99,6 @@ def test_both_steppers_end_in_the_same_point_where_nothing_slides():
     np.testing.assert_allclose(run.cochain[both], euler.cochain[both], rtol=0, atol=1e-8)
 
 
-@settings(max_examples=25)
 @given(cases(scales=MODERATE, most=6, batch=2))
 def test_without_pins_it_finds_the_forward_pass(case):
     """From near it, every operation included: matrix-free maps and max-pool too."""
@@ -201,7 +200,6 @@ def test_first_order_against_a_much_finer_euler_on_a_pinned_network_that_slides(
 
 # energy and step ------------------------------------------------------------------------------------------------------------
 
-@settings(max_examples=60)
 @given(case=cases(scales=MODERATE, kinds=tuple(kind for kind in KINDS if kind != "pool")), seed=st.integers(0, 2**32 - 1))
 def test_the_energy_never_grows_at_the_default_step_across_kinks_too(case, seed):
     """Each leg of a crossing, to the kink and from it, goes down a convex parabola at least as steep as 1/h."""

@@ -6,7 +6,7 @@ from itertools import islice
 import numpy as np
 import pytest
 import scipy.sparse as sparse
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy.linalg import block_diag
 from scipy.special import eval_chebyt
@@ -96,7 +96,6 @@ def test_every_scheme_ends_at_the_equilibrium(output, depth):
         np.testing.assert_allclose(after(by_bounds(sheaf, x, y, start=off), sweeps // 2), exact, **tolerance)
 
 
-@settings(max_examples=60)
 @given(cases(scales=MODERATE))
 def test_the_equilibrium_and_nothing_else_stays_where_it_is(case):
     """Any network: every vertex is at rest there. L being positive definite, that is so of no other point."""
@@ -144,7 +143,6 @@ def test_skips_pools_and_convolutions_too(output):
 
 # steps -----------------------------------------------------------------------------------------------------------------------
 
-@settings(max_examples=60)
 @given(cases(scales=MODERATE), st.randoms(use_true_random=False))
 def test_gauss_seidel_is_the_textbook_iteration(case, random):
     sheaf, names = case.sheaf, list(case.sheaf.layout.names)
@@ -164,7 +162,6 @@ def test_gauss_seidel_is_the_textbook_iteration(case, random):
             np.testing.assert_allclose(second[i], textbook_sweep(sheaf, L, b, order, expected), rtol=0, atol=1e-8 * scale)
 
 
-@settings(max_examples=60)
 @given(cases(scales=MODERATE, outputs=tuple(OUTPUTS), cube=True))
 def test_the_energy_never_rises(case):
     sheaf, rng = case.sheaf, NEW(0)
@@ -195,7 +192,6 @@ def test_a_vertex_solve_is_a_minimum_over_its_stalk():
 
 # Chebyshev -------------------------------------------------------------------------------------------------------------------
 
-@settings(max_examples=40)
 @given(cases(scales=MODERATE))
 def test_chebyshev_is_its_polynomial_and_keeps_its_bound(case):
     """ω_s − ω* = T_s((mean − D⁻¹L)/half)/T_s(mean/half) (ω_0 − ω*), and ‖·‖ ≤ 2 q^s ‖ω_0 − ω*‖ in the norms of L and D."""
@@ -355,7 +351,6 @@ def test_the_first_current_is_backpropagations(scheme):
 
 # locality --------------------------------------------------------------------------------------------------------------------
 
-@settings(max_examples=60)
 @given(cases(scales=MODERATE, outputs=tuple(OUTPUTS)))
 def test_a_vertex_reads_nothing_but_what_its_edges_join(case):
     """NaN in every other stalk, in x and y where they are not joined, other maps, edge weights and patterns elsewhere: the same update."""
@@ -395,7 +390,6 @@ def test_a_label_is_felt_one_edge_further_a_round(scheme, depth):
     np.testing.assert_array_equal(felt, np.arange(n + 1)[:, None] + np.arange(n)[None] >= n)
 
 
-@settings(max_examples=40)
 @given(cases(scales=MODERATE, outputs=tuple(OUTPUTS)))
 def test_around_skips_too(case):
     """After s rounds every edge both of whose ends are s or more edges below the output has its old current, bit for bit."""

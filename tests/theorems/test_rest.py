@@ -4,7 +4,7 @@ numbers, in every stepper.
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from equilibrium_cases import nearest, toy
@@ -71,7 +71,6 @@ def test_where_no_coordinate_moves_it_ends_and_says_so(stepper):
     assert [state.step for state, _ in zip(forever, range(5))] == [0, 1, 2, 3, 4]
 
 
-@settings(max_examples=40)
 @given(exponent=st.floats(-18, 0), seed=st.integers(0, 1000), name=st.sampled_from(ALL[:2]))
 def test_whatever_dt_it_arrives_near_the_forward_pass_or_not_at_all(exponent, seed, name):
     sheaf, x, start = net(seed, (2, 4, 3, 1))
@@ -85,7 +84,6 @@ def test_whatever_dt_it_arrives_near_the_forward_pass_or_not_at_all(exponent, se
         assert not run.history.arrived.any()
 
 
-@settings(max_examples=30)
 @given(exponent=st.floats(-12, 0), seed=st.integers(0, 500), name=st.sampled_from(ALL[:2]))
 def test_with_pins_it_arrives_at_an_enumerated_minimum_or_not_at_all(exponent, seed, name):
     p = toy(seed)
@@ -276,7 +274,6 @@ def test_inputs_of_another_scale_than_the_biases(scale):
     assert (off(sheaf, scale * x, run.cochain) <= allowed).all()
 
 
-@settings(max_examples=25)
 @given(k=st.integers(-60, 60), j=st.integers(-40, 40), seed=st.integers(0, 1000),
        pinned=st.booleans(), stepper=st.sampled_from(ALL[:2]))
 def test_powers_of_two_change_neither_the_steps_nor_the_digits(k, j, seed, pinned, stepper):
@@ -370,7 +367,6 @@ def test_the_papers_rule_is_still_there():
 
 # the energy that stops a flow ---------------------------------------------------------------------
 
-@settings(max_examples=60)
 @given(seed=st.integers(0, 1000), x_scale=st.integers(-8, 8), weight=st.integers(-8, 8),
        name=st.sampled_from(ALL[:2]), share=st.sampled_from([0.01, 0.5, 0.95]), ulps=st.sampled_from([0, 4]))
 def test_a_flow_from_rest_never_runs_away(seed, x_scale, weight, name, share, ulps):
