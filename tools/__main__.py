@@ -16,6 +16,7 @@ COMMANDS = {
     "lab": ("tools.lab", "open the notebooks in JupyterLab"),
     "bench": ("tools.bench", "measure speed and memory"),
     "mutants": ("tools.mutants", "plant one-line defects and see the tests catch each"),
+    "torch": ("tools.pytorch", "put PyTorch into build/torch, for tests and bench (CUDA: some GB)"),
     "clean": ("tools.clean", "remove build/ and caches (ARGS=--all: .venv too)"),
 }
 

@@ -1,5 +1,5 @@
 """Networks, their gradients, layers and training against PyTorch, which runs in an environment of
-its own: .ci/run makes it, and so does `python -m tools torch`.
+its own: `python -m tools torch` makes it, and .ci/run calls that.
 """
 
 import os
