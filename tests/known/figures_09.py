@@ -7,38 +7,19 @@ import numpy as np
 import pytest
 from figure_oracles import close, oracle
 from oracles import constrained_minimum, dense_laplacian, dense_system
+from paraboloid_runs import APPENDIX, DATA, MAIN_TEXT, SIZES, TRAIN, run
 from scipy.special import expit
 
 from sheaflib import NeuralSheaf, experiments, gradient_descent, hard, joint_flow
 from sheaflib.equilibrium import equilibrium
-from sheaflib.tasks import paper_inputs, paper_network, task
+from sheaflib.tasks import paper_inputs, task
 
 METHODS = ("sheaf", "gradient descent")
-SIZES = {"1H": ("2x30x1", 0.005, [1000, 20_000, 100_000]), "3H": ("2x12x8x6x1", 0.05, [1000, 20_000, 200_000])}
-MAIN_TEXT, APPENDIX = 0, 42                               # seeds of the weights; of the stalks: 42
 EDGES = ("affine_1", "activation_1", "affine_2")          # of 1H
-DATA = task("paraboloid")
-TRAIN, TEST = (DATA.X_train, DATA.Y_train), (DATA.X_test, DATA.Y_test)
+TEST = DATA.X_test, DATA.Y_test
 
 
 # the runs, and plain forward and backward passes ------------------------------------------------------------------------------
-
-@cache
-def run(size, method, seed=MAIN_TEXT):
-    """Step -> (network, stalks) of a run from a seed's weights, every 1000 steps to 5000 apart."""
-    widths, dt, moments = SIZES[size]
-    network = paper_network(widths, seed)
-    if method == "sheaf":
-        sheaf = NeuralSheaf(network)
-        flow = joint_flow(sheaf, *TRAIN, experiments.stalks(sheaf, widths, 42, False, 300), beta=1 / 300, dt=dt, every=1000)
-    else:
-        flow = gradient_descent(network, *TRAIN, 0.005, every=1000)
-    kept = {}
-    for state in islice(flow, moments[-1] // 1000 + 1):
-        if state.record.step % 5000 == 0 or state.record.step in moments:
-            kept[state.record.step] = state.network, state.stalks
-    return kept
-
 
 def said(step):
     """A number of steps as the figures write it."""

@@ -148,7 +148,7 @@ def gradients(case, pins):
     """Back-propagation of a one at every output."""
     p = case.problem()
     w = p.forward()
-    pattern, delta = p.pattern(w), p.delta(p.pattern(w))
+    pattern = p.pattern(w)
     G, paths = p.inverse_rows(pattern, _last(case))
     e, e_terms = [sum(column) for column in zip(*G)], [sum(column) for column in zip(*paths)]
     moves, found, worst = (
@@ -319,7 +319,7 @@ def square(case, pins):
     pattern = p.pattern(p.forward())
     p.soft = {i: (Fraction(1), Fraction(float(v))) for i, v in zip(_last(case), case.label[0])}
     w = p.minimum(pattern)
-    r, (moves, bends) = p.discrepancy(w, pattern), p.condition(w, pattern)
+    r, bends = p.discrepancy(w, pattern), p.condition(w, pattern)[1]
     flow, flow_moves = [a * b for a, b in zip(p.weights, r)], [
         a * b for a, b in zip(p.weights, bends)
     ]

@@ -13,7 +13,6 @@ from scipy.special import eval_chebyt
 
 from oracles import dense_system, row_weights
 from sheaflib import Affine, MaxPool, Network, NeuralSheaf, ReLU, Stack, add, convolution, harmonic_extension, soft
-from sheaflib import vertices as vertex_module
 from sheaflib.currents import currents, ohm
 from sheaflib.joint import output_weight, with_weights
 from sheaflib.messages import exact_after, messages, send_up, vector_messages
