@@ -153,8 +153,7 @@ def test_a_chain_of_two_edges_in_closed_form(gain, dense):
 
 
 @pytest.mark.parametrize("dense", [0, 400])
-@pytest.mark.parametrize("depth, gain", [(3, 1e2), (3, 1e3), (3, 1e5), (6, 30.0), (6, 1e2),
-                                         (6, 1e3), (9, 30.0), (9, 1e3), (9, 1e5)])
+@pytest.mark.parametrize("depth, gain", [(3, 1e2), (3, 1e5), (6, 30.0), (6, 1e3), (9, 1e3)])
 @pytest.mark.parametrize("pins", ["none", "hard", "soft", "stiff", "activities"])
 def test_chains_whose_condition_number_is_scaled_up(depth, gain, pins, dense):
     """κ(L) is 1e12 to 1e90 without pins, and pins leave 1e0 to 1e10 of it: λ₁ is known to 1e-4."""

@@ -118,7 +118,9 @@ def residual_squares(network, w, x):
 @cache
 def pinned(size, method, step, which, count, order=None, start=None, seed=MAIN_TEXT):
     """Pinned squared residuals of some samples, edge -> (B, n_e): dense solves from the forward pattern, and where those do not
-    settle, or from random stalks (start is a seed), Newton's cochain, tested to be a strict minimum."""
+    settle, or from random stalks (start is a seed), Newton's cochain, tested to be a strict
+    minimum; of those from random stalks every tenth is.
+    """
     network = run(size, method, seed)[step][0]
     x, y = (array[:count] for array in {"train": TRAIN, "test": TEST}[which])
     y = y if order is None else y[list(order)]
@@ -128,7 +130,7 @@ def pinned(size, method, step, which, count, order=None, start=None, seed=MAIN_T
     for i in range(count):
         dense = dense_pinned(sheaf, x[i], y[i]) if start is None else None
         if dense is None:
-            assert stationary(sheaf, found[i], x[i])
+            assert (start is not None and i % 10) or stationary(sheaf, found[i], x[i])
         else:
             close(found[i], dense, rtol=0, atol=1e-8 * (1 + abs(dense).max()))
             found[i] = dense

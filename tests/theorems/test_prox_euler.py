@@ -25,7 +25,7 @@ STEPPERS = [ProxEulerStepper, pytest.param(CompiledProxStepper, marks=NUMBA)]
 # sliding --------------------------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("stepper", STEPPERS)
-@pytest.mark.parametrize("dt", [0.01, 0.1, 0.4])
+@pytest.mark.parametrize("dt", [0.05, 0.4])
 @pytest.mark.parametrize("start", [-2.0, -0.01, 0.0, 0.01, 2.0])
 def test_a_flow_that_slides_at_rest_converges_to_the_kink(stepper, dt, start):
     """The equilibrium is z¹ = 0 exactly, and z² = a¹ = −1 follows; at most two changes of sign on the way."""
@@ -103,7 +103,7 @@ def test_both_steppers_end_in_the_same_point_where_nothing_slides():
 def test_without_pins_it_finds_the_forward_pass(case):
     """From near it, every operation included: matrix-free maps and max-pool too."""
     exact = case.sheaf.forward(case.x)
-    run = relax(case.sheaf, case.x, exact + 0.1 * case.w, stepper="prox-euler", tol=1e-12, max_steps=3000, every=3000)
+    run = relax(case.sheaf, case.x, exact + 0.1 * case.w, stepper="prox-euler", tol=1e-12, max_steps=1000, every=1000)
     if run.history.arrived.all():
         slow = np.linalg.eigvalsh(dense_laplacian(case.sheaf, run.pattern[0]))[0]
         assert discord.total(case.sheaf, run.cochain, case.x).max() < 1e-12 / min(slow, 1.0)**2

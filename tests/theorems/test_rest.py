@@ -139,9 +139,9 @@ def test_minimising_movements_outgrow_a_tiny_dt():
 
 # the rule -----------------------------------------------------------------------------------------
 
-def dense_unrest(sheaf, x, w, hard_at=(), springs=(), corners=False):
-    """max |g_i|/T_i of one sample by dense matrices, g = δᵀW(δw − c) + γ(w − v), T of the absolute
-    values; corners by both slopes.
+def dense_unrest(sheaf, x, path, hard_at=(), springs=(), corners=False):
+    """max |g_i|/T_i of every cochain of a path by dense matrices, g = δᵀW(δw − c) + γ(w − v), T of
+    the absolute values; corners by both slopes.
     """
     constants = np.zeros(sheaf.N)
     for node in sheaf.network.nodes:
@@ -150,30 +150,37 @@ def dense_unrest(sheaf, x, w, hard_at=(), springs=(), corners=False):
         if isinstance(node.operation, Affine):
             constants[sheaf.layout[node.name]] += abs(node.operation.bias)
 
-    def both(pattern):
-        delta, c = dense_system(sheaf.network, pattern, x)
-        W = np.diag(row_weights(sheaf))
-        g, T = delta.T @ W @ (delta @ w - c), abs(delta).T @ W @ (abs(delta) @ abs(w) + constants)
+    weights, systems = row_weights(sheaf), {}
+
+    def both(pattern, w):
+        key = pattern.tobytes()
+        if key not in systems:
+            systems[key] = dense_system(sheaf.network, pattern, x)
+        delta, c = systems[key]
+        g = delta.T @ (weights * (delta @ w - c))
+        T = abs(delta).T @ (weights * (abs(delta) @ abs(w) + constants))
         for i, gamma, value in springs:
             g[i] += gamma * (w[i] - value)
             T[i] += gamma * (abs(w[i]) + abs(value))
         return g, T
 
-    own = sheaf.pattern(w[None], x[None])[0]
-    (g, T), zero = both(own), w == 0
-    ratio = np.divide(abs(g), T, out=np.zeros_like(g), where=T > 0)
-    if corners and zero.any():
-        relus = [n for n in sheaf.network.nodes if isinstance(n.operation, ReLU)]
-        reads = np.concatenate([np.arange(sheaf.N)[sheaf.layout[n.inputs[0]]] for n in relus])
-        left, T_left = both(own & ~zero[reads])
-        sides = np.maximum(np.maximum(-g, 0) / T, np.maximum(left, 0) / T_left)
-        ratio = np.where(zero, sides, ratio)
-    ratio[list(hard_at)] = 0
-    return ratio.max()
+    relus = [n for n in sheaf.network.nodes if isinstance(n.operation, ReLU)]
+    reads = np.concatenate([np.arange(sheaf.N)[sheaf.layout[n.inputs[0]]] for n in relus])
+    found = []
+    for w, own in zip(path, sheaf.pattern(path, np.repeat(x[None], len(path), axis=0))):
+        (g, T), zero = both(own, w), w == 0
+        ratio = np.divide(abs(g), T, out=np.zeros_like(g), where=T > 0)
+        if corners and zero.any():
+            left, T_left = both(own & ~zero[reads], w)
+            sides = np.maximum(np.maximum(-g, 0) / T, np.maximum(left, 0) / T_left)
+            ratio = np.where(zero, sides, ratio)
+        ratio[list(hard_at)] = 0
+        found.append(ratio.max())
+    return found
 
 
 @pytest.mark.parametrize("stepper", EXPLICIT)
-@pytest.mark.parametrize("tol", [1e-2, 1e-5, 1e-8])
+@pytest.mark.parametrize("tol", [1e-2, 1e-6])
 @pytest.mark.parametrize("case", ["free", "soft", "hard", "corner"])
 def test_a_flow_ends_at_its_first_state_that_is_at_rest(stepper, tol, case):
     """By dense matrices, state by state: every state before the last one moves, and the last does
@@ -193,13 +200,13 @@ def test_a_flow_ends_at_its_first_state_that_is_at_rest(stepper, tol, case):
     }[case]
     prox = stepper in (ProxEulerStepper, CompiledProxStepper)
     flow = heat(sheaf, x, start, pins=pins, tol=tol, stepper=stepper)
-    states = [state for state, _ in zip(flow, range(4000))]
-    unrest = [dense_unrest(sheaf, x[0], state.cochain[0], corners=prox, **options)
-              for state in states]
+    states = [state for state, _ in zip(flow, range(2000))]
+    path = np.array([state.cochain[0] for state in states])
+    unrest = dense_unrest(sheaf, x[0], path, corners=prox, **options)
     if states[-1].arrived[0]:
         assert unrest[-1] <= tol * (1 + 1e-6)
     else:                                                  # Euler chatters at a corner for ever
-        assert not prox and len(states) == 4000
+        assert not prox and len(states) == 2000
     assert len(states) > 3 and min(unrest[:-1]) > tol * (1 - 1e-6)
     assert not any(state.arrived[0] for state in states[:-1])
     if case == "corner":
@@ -254,7 +261,7 @@ def test_what_tends_to_zero_with_all_its_terms_arrives(stepper, x):
 
 # scales -------------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("scale", [1e-8, 1e-4, 1.0, 1e4, 1e8])
+@pytest.mark.parametrize("scale", [1e-8, 1.0, 1e8])
 @pytest.mark.parametrize("name", ALL)
 @pytest.mark.parametrize("bias", [False, True])
 def test_every_scale_arrives_with_the_same_relative_error(scale, name, bias):

@@ -105,12 +105,12 @@ def test_minimising_movements_double_their_step():
 
 @pytest.mark.parametrize("widths", ladder.SIZES)
 def test_minimising_movements_end_where_the_flow_does(widths):
-    """On all but 5 % of 200 samples: on all but 10 of any 40 of them."""
-    exact, moved = (f(widths, ladder.SIZES[widths], samples=40) for f in (ladder.exact_limits, ladder.movements))
+    """On all but 5 % of 200 samples: on all but 5 of any 20 of them."""
+    exact, moved = (f(widths, ladder.SIZES[widths], samples=20) for f in (ladder.exact_limits, ladder.movements))
     assert exact.settled.all() and moved.reached.all() and exact.end.shape == moved.end.shape
     agree = abs(exact.end - moved.end).max(axis=1) < 1e-6
-    assert agree.sum() >= 30
-    sheaf, x, pin, _, problem = ladder.problem(widths, ladder.SIZES[widths], samples=40)
+    assert agree.sum() >= 15
+    sheaf, x, pin, _, problem = ladder.problem(widths, ladder.SIZES[widths], samples=20)
     assert certify(problem, np.where(abs(exact.end) < 1e-13, 0, exact.end)).minimum().all()
     np.testing.assert_array_equal(moved.end[:, -1:], pin.value)
 
