@@ -7,7 +7,7 @@ as many as tell the defects of `tools.mutants` from sound code. `HYPOTHESIS_PROF
 
 import os
 
-from hypothesis import settings
+from hypothesis import Phase, settings
 
 EXAMPLES = 25
 TIMES = 40 if os.environ.get("HYPOTHESIS_PROFILE") == "explore" else 1
@@ -19,6 +19,10 @@ settings.register_profile(
     deadline=None,
     database=None,
     print_blob=False,
+)
+# of the defects in tools.mutants: as by default, and without a search for the simplest example
+settings.register_profile(
+    "mutants", settings.get_profile("ci"), phases=[Phase.explicit, Phase.generate]
 )
 settings.register_profile("explore", max_examples=EXAMPLES * TIMES, deadline=None)
 
