@@ -129,7 +129,7 @@ def test_a_network_read_by_the_recipe_of_the_readme(ask, output):
     """Output, loss and gradients, of a sum of 64 terms or of 300 samples at most."""
     given, found = ask(f"network-{output}")
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    (recipe,) = (c for c in re.findall(r"```python\n(.*?)```", readme, re.S) if "state_dict" in c)
+    (recipe,) = (c for c in re.findall(r"```python\n(.*?)```", readme, re.DOTALL) if "state_dict" in c)
     state = {
         name: SimpleNamespace(numpy=lambda value=value: value)
         for name, value in below(found, "state/").items()

@@ -31,7 +31,9 @@ def setting(name, n=100):
     return sheaf, data.X_train[:n], data.Y_train[:n], start, dt
 
 
-@pytest.mark.parametrize("name, cold", [(name, 0) for name in ROWS] + [(name, 90) for name in CLASSES])
+@pytest.mark.parametrize(
+    "name, cold", [(name, 0) for name in ROWS] + [(name, 90) for name in CLASSES]
+)
 def test_every_network_of_table_e1(name, cold):
     """300 steps of the paper's runs, with a third of the samples; "cold" passes three resets and 30
     steps after the last.

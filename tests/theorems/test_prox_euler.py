@@ -103,7 +103,8 @@ def test_both_steppers_end_in_the_same_point_where_nothing_slides():
 def test_without_pins_it_finds_the_forward_pass(case):
     """From near it, every operation included: matrix-free maps and max-pool too."""
     exact = case.sheaf.forward(case.x)
-    run = relax(case.sheaf, case.x, exact + 0.1 * case.w, stepper="prox-euler", tol=1e-12, max_steps=1000, every=1000)
+    options = {"stepper": "prox-euler", "tol": 1e-12, "max_steps": 1000, "every": 1000}
+    run = relax(case.sheaf, case.x, exact + 0.1 * case.w, **options)
     if run.history.arrived.all():
         slow = np.linalg.eigvalsh(dense_laplacian(case.sheaf, run.pattern[0]))[0]
         assert discord.total(case.sheaf, run.cochain, case.x).max() < 1e-12 / min(slow, 1.0)**2
