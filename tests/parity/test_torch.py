@@ -129,7 +129,8 @@ def test_a_network_read_by_the_recipe_of_the_readme(ask, output):
     """Output, loss and gradients, of a sum of 64 terms or of 300 samples at most."""
     given, found = ask(f"network-{output}")
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    (recipe,) = (c for c in re.findall(r"```python\n(.*?)```", readme, re.DOTALL) if "state_dict" in c)
+    blocks = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
+    (recipe,) = (code for code in blocks if "state_dict" in code)
     state = {
         name: SimpleNamespace(numpy=lambda value=value: value)
         for name, value in below(found, "state/").items()
