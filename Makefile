@@ -9,7 +9,7 @@ force := $(if $(findstring B,$(firstword -$(MAKEFLAGS))), --force)
 quoted = '$(subst ','\'',$(1))'
 
 .DEFAULT_GOAL := help
-.PHONY: help env figures quick batch check test verify lab bench mutants clean
+.PHONY: help env figures quick batch check test verify lab bench mutants torch clean
 
 help:
 	@$(PYTHON) -m tools help
@@ -43,6 +43,9 @@ bench:
 
 mutants:
 	@$(PYTHON) -m tools mutants $(ARGS)
+
+torch:
+	@$(PYTHON) -m tools torch
 
 clean:
 	@$(PYTHON) -m tools clean $(ARGS)

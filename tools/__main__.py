@@ -30,6 +30,7 @@ COMMANDS = {  # name: (the module that holds it, what it does)
     "lab": ("commands", "open the notebooks in JupyterLab"),
     "bench": ("bench", "measure speed and memory"),
     "mutants": ("mutants", "plant one-line defects and see the tests catch each"),
+    "torch": ("pytorch", "put PyTorch into build/torch, for tests and bench (CUDA: some GB)"),
     "clean": ("", "remove build/ and caches (ARGS=--all: .venv too)"),
 }
 WITH_TESTS = ("check", "test", "bench", "mutants")

@@ -7,7 +7,7 @@ from dataclasses import FrozenInstanceError
 import numpy as np
 import pytest
 import scipy.sparse as sparse
-from hypothesis import given, settings
+from hypothesis import given
 
 from sheaflib import (Affine, MaxPool, Network, NeuralSheaf, ReLU, Stack, backpropagate, backward_substitution, batch_norm, convolution,
                       discord, forward_substitution, hard, harmonic_extension, heat, relax, soft, spectrum)
@@ -61,7 +61,6 @@ def test_arguments_are_left_alone(call):
         np.testing.assert_array_equal(array, before[name], err_msg=name)
 
 
-@settings(max_examples=60)
 @given(cases())
 def test_no_operation_writes_into_what_it_reads(case):
     for node in case.sheaf.network.nodes:
@@ -129,7 +128,6 @@ def roundtrip(network):
     return Network.load(file), file
 
 
-@settings(max_examples=60)
 @given(networks(outputs=("identity", "sigmoid", "softmax"), kinds=tuple(k for k in KINDS if k != "matrix-free")))
 def test_save_and_load_every_operation(network):
     again, file = roundtrip(network)

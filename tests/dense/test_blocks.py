@@ -4,7 +4,7 @@ from itertools import product
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.sparse.linalg import LinearOperator
 
@@ -95,7 +95,6 @@ def test_harmonic_extension_of_the_cellular_sheaf_is_the_forward_pass():
         np.testing.assert_allclose(extension[name][:n], w[0, sheaf.layout[name]], rtol=0, atol=1e-12)
 
 
-@settings(max_examples=80)
 @given(cases(), st.sampled_from((1e-8, 1.0, 1e8)))
 def test_terms_are_those_of_the_absolute_matrices(case, scale):
     """|δ||w| + |c| and |δ|ᵀ diag(w_e)(|δ||w| + |c|), entry by entry; a matrix-free map may only be over-estimated."""

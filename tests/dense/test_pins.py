@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from effort import examples
 from oracles import constrained_minimum, dense_laplacian, dense_system, row_weights
 from sheaflib import Network, NeuralSheaf, hard, harmonic_extension, relax, soft
 from strategies import MODERATE, cases
@@ -36,7 +37,6 @@ def pinned_cases(draw):
     return case, pins, clamped, springs
 
 
-@settings(max_examples=120)
 @given(pinned_cases())
 def test_direct_pinned_solve(drawn):
     case, pins, clamped, springs = drawn
@@ -54,7 +54,6 @@ def test_direct_pinned_solve(drawn):
             assert solution.cochain[i, k] == v
 
 
-@settings(max_examples=40)
 @given(pinned_cases())
 def test_residual_is_the_largest_gradient_off_the_clamped_coordinates(drawn):
     case, pins, clamped, springs = drawn
@@ -73,7 +72,6 @@ def test_residual_is_the_largest_gradient_off_the_clamped_coordinates(drawn):
     assert solution.residual <= 1e-8 * (1 + largest)
 
 
-@settings(max_examples=40)
 @given(pinned_cases())
 def test_error_of_a_pinned_solution_measures_the_distance(drawn):
     """Move the answer by a known amount on the free coordinates: `error` finds that amount."""
@@ -112,7 +110,7 @@ def test_hard_wins_over_soft():
     np.testing.assert_array_equal(pinned.cochain, harmonic_extension(sheaf, x, hard("a1", 3.0)).cochain)
 
 
-@settings(max_examples=15)
+@examples(10)
 @given(st.integers(0, 10**6))
 def test_flow_and_direct_solve_agree_when_the_pattern_does(seed):
     """Pins near the forward pass leave the pattern alone: then the flow ends at the frozen pattern's answer."""

@@ -4,7 +4,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
 from oracles import dense_laplacian
 from sheaflib import Network, NeuralSheaf, hard, relax, soft, spectrum
@@ -31,7 +31,6 @@ def dense_augmented(sheaf, pattern, z, output_force):
     return L
 
 
-@settings(max_examples=60)
 @given(cases(scales=MODERATE, cube=True))
 def test_all_and_extreme_eigenvalues(case):
     expected = np.linalg.eigvalsh(dense_laplacian(case.sheaf, case.pattern[0]))
@@ -139,7 +138,6 @@ def test_no_product_is_formed_for_a_wide_network():
 
 # a batch at once, without a matrix --------------------------------------------------------------------------------------------
 
-@settings(max_examples=60)
 @given(cases(scales=MODERATE, cube=True))
 def test_lanczos_agrees_with_the_dense_solver_on_every_sample(case):
     found = spectrum.extremes(case.sheaf, case.pattern, dense=0)

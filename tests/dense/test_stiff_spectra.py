@@ -4,7 +4,7 @@ from decimal import Decimal, localcontext
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from oracles import dense_laplacian, dense_system, row_weights
@@ -80,7 +80,6 @@ def stiff_cases(draw):
     return sheaf, any_pattern(sheaf, rng), pins
 
 
-@settings(max_examples=150, deadline=None)
 @given(stiff_cases())
 def test_the_errors_of_a_dense_solver_are_no_larger_than_stated(drawn):
     """And what is stated is worth something: rounding of a singular value of A at most."""
@@ -100,7 +99,6 @@ def test_the_errors_of_a_dense_solver_are_no_larger_than_stated(drawn):
         assert found.error_low[0] <= 1e-11
 
 
-@settings(max_examples=150, deadline=None)
 @given(stiff_cases())
 def test_an_eigenvalue_lies_within_the_errors_that_lanczos_states(drawn):
     """Which one, the random start decides; λ₁ is not above, λ_max not below, and `lower` holds."""
@@ -119,7 +117,6 @@ def test_an_eigenvalue_lies_within_the_errors_that_lanczos_states(drawn):
     assert Decimal(found.lower()[0]) <= exact[0]
 
 
-@settings(max_examples=60, deadline=None)
 @given(cases(cube=True, most=4), st.sampled_from([0, 400]), st.integers(0, 3))
 def test_the_errors_hold_for_every_kind_of_network(case, dense, held):
     """Maps from 1e-6 to 1e6, often of low rank, stacks and pooling; some coordinates clamped."""
@@ -156,8 +153,7 @@ def test_a_chain_of_two_edges_in_closed_form(gain, dense):
 
 
 @pytest.mark.parametrize("dense", [0, 400])
-@pytest.mark.parametrize("depth, gain", [(3, 1e2), (3, 1e3), (3, 1e5), (6, 30.0), (6, 1e2),
-                                         (6, 1e3), (9, 30.0), (9, 1e3), (9, 1e5)])
+@pytest.mark.parametrize("depth, gain", [(3, 1e2), (3, 1e5), (6, 30.0), (6, 1e3), (9, 1e3)])
 @pytest.mark.parametrize("pins", ["none", "hard", "soft", "stiff", "activities"])
 def test_chains_whose_condition_number_is_scaled_up(depth, gain, pins, dense):
     """κ(L) is 1e12 to 1e90 without pins, and pins leave 1e0 to 1e10 of it: λ₁ is known to 1e-4."""
@@ -263,7 +259,6 @@ def test_the_bound_squares_nothing_that_it_need_not():
     assert spectrum.bound(sheaf) == pytest.approx(1e100, rel=1e-14)
 
 
-@settings(max_examples=100, deadline=None)
 @given(stiff_cases())
 def test_every_eigenvalue_has_digits(drawn):
     """Without pins to rounding times κ^¼, with pins at least to that of singular values of A.

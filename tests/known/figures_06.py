@@ -5,6 +5,7 @@ from itertools import islice
 
 import numpy as np
 from figure_oracles import close, numbers, oracle
+from paraboloid_runs import TRAIN, run, stalks
 
 from sheaflib import Network, NeuralSheaf, experiments, gradient_descent, joint_flow
 from sheaflib.descent import DescentStepper
@@ -16,11 +17,11 @@ from sheaflib.training import loss
 
 @cache
 def paraboloid_run():
-    """Fig. 7's problem (sheaf, x, y, random stalks), and its sheaf run after 100 000 steps."""
-    data, sheaf = task("paraboloid"), NeuralSheaf(paper_network("2x30x1", 0))
-    start = experiments.stalks(sheaf, "2x30x1", 42, False, 300)
-    last = list(islice(joint_flow(sheaf, data.X_train, data.Y_train, start, beta=1 / 300, dt=0.005, every=100_000), 2))[1]
-    return sheaf, data.X_train, data.Y_train, start, last
+    """Fig. 7's problem (sheaf, x, y, random stalks), and the network and the stalks of its sheaf
+    run after 100 000 steps.
+    """
+    network = paper_network("2x30x1", 0)
+    return NeuralSheaf(network), *TRAIN, stalks(network, "2x30x1"), run("1H", "sheaf")[100_000]
 
 
 def one_layer(network):
@@ -87,13 +88,13 @@ def _(n):
     axis = np.array(n["axis"])
     grid = np.array([(p, q) for q in axis for p in axis])
     close(n["target"], ((grid**2).sum(axis=1) - 2 / 3).reshape(20, 20))
-    sheaf, x, y, _, last = paraboloid_run()
-    close(loss(last.network, x, y), 0.063092, rtol=0, atol=5.1e-7)
-    close(n["sheaf"], one_layer_output(last.network, grid).reshape(20, 20), rtol=1e-6, atol=1e-6)
+    sheaf, x, y, _, (network, _) = paraboloid_run()
+    close(loss(network, x, y), 0.063092, rtol=0, atol=5.1e-7)
+    close(n["sheaf"], one_layer_output(network, grid).reshape(20, 20), rtol=1e-6, atol=1e-6)
     for name, steps, recorded in (("gd-main", 10_000, 0.029372), ("gd-equal", 100_000, 0.003293)):
-        state = list(islice(gradient_descent(sheaf.network, x, y, 0.005, every=steps), 2))[1]
-        close(state.record.loss, recorded, rtol=0, atol=5.1e-7)
-        close(n[name], one_layer_output(state.network, grid).reshape(20, 20), rtol=1e-6, atol=1e-6)
+        network, _ = run("1H", "gradient descent")[steps]
+        close(loss(network, x, y), recorded, rtol=0, atol=5.1e-7)
+        close(n[name], one_layer_output(network, grid).reshape(20, 20), rtol=1e-6, atol=1e-6)
 
 
 @oracle("06-fig-9")
@@ -123,10 +124,10 @@ def _(n):
 
 @oracle("06-resistance")
 def _(n):
-    _, x, y, _, last = paraboloid_run()
-    W1, b1, W2, b2 = one_layer(last.network)
+    _, x, y, _, (network, stalks) = paraboloid_run()
+    W1, b1, W2, b2 = one_layer(network)
     m = x @ W1.T + b1 >= 0
-    e, a = y[:, 0] - one_layer_output(last.network, x), np.where(m, x @ W1.T + b1, 0)
+    e, a = y[:, 0] - one_layer_output(network, x), np.where(m, x @ W1.T + b1, 0)
 
     def weight_change(on_output, on_rho):
         """−Σ_i (on_output ∂ŷ + on_rho ∂ρ) by W¹, b¹, W², b², by hand: ŷ = W² M (W¹x + b¹) + b², ρ = 1 + ‖W²‖² + ‖W² M‖²."""
@@ -139,7 +140,7 @@ def _(n):
     descent = weight_change(-2 * e / 300, np.zeros(300))
     equilibrium = weight_change(-e / (1 + rho) / 300, -e**2 / (1 + rho)**2 / 2 / 300)
     close(n["equilibrium"][-1], descent @ descent / (descent @ equilibrium), rtol=1e-6)
-    z1, a1, z2 = last.stalks[:, :30], last.stalks[:, 30:60], last.stalks[:, 60]
+    z1, a1, z2 = stalks[:, :30], stalks[:, 30:60], stalks[:, 60]
     r1, r2 = z1 - x @ W1.T - b1, z2 - a1 @ W2 - b2
     actual = np.concatenate([(r1.T @ x).ravel(), r1.sum(axis=0), r2 @ a1, [r2.sum()]]) / 300
     close(n["actual"][-1], descent @ descent / (descent @ actual), rtol=1e-5)

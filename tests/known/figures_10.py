@@ -1,40 +1,27 @@
 """The oracles of notebook 10's figures: dense inverses and least squares, closed forms, recorded digits, NumPy's steps."""
 
-from functools import cache
 from itertools import islice
 
 import numpy as np
 from figure_oracles import close, oracle
 from oracles import constrained_minimum, dense_laplacian, dense_system, row_weights
+from paraboloid_runs import DATA, TRAIN, run, stalks
 
-from sheaflib import Affine, Network, NeuralSheaf, ReLU, Stack, add, equilibrium, experiments, gradient_descent, hard, joint_flow
+from sheaflib import Affine, Network, NeuralSheaf, ReLU, Stack, add, equilibrium, hard, joint_flow
 from sheaflib.joint import JointStepper
 from sheaflib.pins import resolve
 from sheaflib.random_networks import random_network, random_patterns, random_widths
-from sheaflib.tasks import paper_network, task
+from sheaflib.tasks import paper_network
 
-DATA = task("paraboloid")
-X, Y = DATA.X_train, DATA.Y_train
+X, Y = TRAIN
 TENTHS = range(0, 100_001, 10_000)
 SPEEDS = ("as training has them", "settled in their own pattern", "settled in the forward pass's")
 
 
-def random_stalks(network, widths):
-    return experiments.stalks(NeuralSheaf(network), widths, 42, False, 300)
-
-
-def sheaf_training(network, widths, dt, every):
-    """The run of the main text from the recorded random stalks."""
-    return joint_flow(NeuralSheaf(network), X, Y, random_stalks(network, widths), beta=1 / 300, dt=dt, every=every)
-
-
-@cache
 def networks(method, seed=0):
     """The networks of a paraboloid run from a seed every 10 000 steps, and its last stalks."""
-    network = paper_network("2x30x1", seed)
-    descent = gradient_descent(network, X, Y, 0.005, every=10_000)
-    states = list(islice(descent if method == "gd" else sheaf_training(network, "2x30x1", 0.005, 10_000), 11))
-    return [state.network for state in states], states[-1].stalks
+    states = run("1H", {"gd": "gradient descent"}.get(method, method), seed)
+    return [states[step][0] for step in TENTHS], states[TENTHS[-1]][1]
 
 
 def forward_pattern(network, x):
@@ -267,7 +254,7 @@ def stepped(network, x, y, start, steps, dt, edge_weight=1.0, alpha=1.0, beta_n=
 @oracle("10-slow-down")
 def _(n):
     deep = paper_network("2x12x8x6x1", 0)
-    last = list(islice(sheaf_training(deep, "2x12x8x6x1", 0.05, 200_000), 2))[1].network
+    last, _ = run("3H", "sheaf")[200_000]
     blocks = stepped(residual(), X[:100], Y[:100], None, 200, 0.02).state()[0].network
     assert n["3h"]["step"] == [0, 1000, 20_000, 200_000] and n["residual"]["step"] == list(range(0, 1001, 200))
     cases = [("1h", networks("sheaf")[0][i], n["1h"]["step"].index(10_000 * i), X, Y) for i in (0, 5, 10)]
@@ -285,20 +272,20 @@ def _(n):
 @oracle("10-transient")
 def _(n):
     network = paper_network("2x30x1", 0)
-    flow, done = stepped(network, X, Y, random_stalks(network, "2x30x1"), 0, 0.005), 0
+    flow, done = stepped(network, X, Y, stalks(network, "2x30x1"), 0, 0.005), 0
     trained = {}
     for step in (1, 20, 100, 500):
         flow.advance(step - done)
         done = step
         trained[step] = flow.state()[0].network, flow.state()[1]
     trained[100_000] = networks("sheaf")[0][-1], networks("sheaf")[1]
-    for step, (later, stalks) in trained.items():
+    for step, (later, w) in trained.items():
         i, dense = n["step"].index(step), Dense(later, X, Y)
-        close([n["speeds"][name][i] for name in SPEEDS], dense.speeds(stalks), rtol=1e-5)
-        close(n["foreign"][i], ((stalks[:, :30] >= 0) != (dense.forward[:, :30] >= 0)).mean())
-    run = list(islice(sheaf_training(network, "2x30x1", 0.005, 20_000), 2))[1]
+        close([n["speeds"][name][i] for name in SPEEDS], dense.speeds(w), rtol=1e-5)
+        close(n["foreign"][i], ((w[:, :30] >= 0) != (dense.forward[:, :30] >= 0)).mean())
+    network, w = run("1H", "sheaf")[20_000]
     for beta_n, lag in zip(n["beta_n"], n["lag"]):
-        flow = joint_flow(NeuralSheaf(run.network), X, Y, run.stalks, beta=beta_n / 300, dt=0.005, every=20_000)
+        flow = joint_flow(NeuralSheaf(network), X, Y, w, beta=beta_n / 300, dt=0.005, every=20_000)
         state = list(islice(flow, 2))[1]
         actual, own, _ = Dense(state.network, X, Y).speeds(state.stalks)
         close(lag, own / actual - 1, rtol=1e-4)

@@ -3,6 +3,7 @@
 from functools import cache
 
 import numpy as np
+from effort import TIMES
 from figure_oracles import close, numbers, oracle
 from oracles import dense_system
 
@@ -14,20 +15,31 @@ from sheaflib.race import batches, data, place, rates, start
 from sheaflib.tasks import task
 
 REGRESSION = ("paraboloid-1h", "paraboloid-2h", "saddle-1h", "saddle-2h")
+SIDES = ("primary", "backprop")
 SEEDS, LATER_SEEDS = range(1000, 1020), range(2200, 2220)
 
 
 def bootstrap(ours, theirs, floor):
-    """Median of paired ratios and the 5th and 95th percentile of resampled medians, loop by loop; two that diverged count as 1."""
+    """Median of paired ratios and the 5th and 95th percentile of resampled medians; two that
+    diverged count as 1.
+    """
     ours, theirs = (np.array([np.inf if v is None else v for v in side], float) for side in (ours, theirs))
     paired = np.array([1.0 if np.isinf(a) and np.isinf(b) else max(a, floor) / max(b, floor) for a, b in zip(ours, theirs)])
     rows = np.random.default_rng(0).integers(0, len(paired), (10_000, len(paired)))
-    medians = np.sort([np.median(paired[row]) for row in rows])
+    medians = np.sort(np.median(paired[rows], axis=1))
     return [np.median(paired), medians[int(0.05 * 9999)], medians[int(np.ceil(0.95 * 9999))]]
 
 
-def train(network, x, y, order, lr, compliance=0.0, kappa=0.0, adam=True, prox=False):
-    """(W, b) after plain NumPy updates for one output and the square loss: e/(1+ρ) back-propagated, activity a + κ(a* − a)."""
+def train(network, x, y, order, lr, *options, **named):
+    """(W, b) after all updates of `updates`."""
+    *_, last = updates(network, x, y, order, lr, *options, **named)
+    return last
+
+
+def updates(network, x, y, order, lr, compliance=0.0, kappa=0.0, adam=True, prox=False):
+    """Yield (W, b), changed in place, after every plain NumPy update for one output and the square
+    loss: e/(1+ρ) back-propagated, activity a + κ(a* − a).
+    """
     W = [node.operation.weight.copy() for node in network.nodes[::2]]
     b = [node.operation.bias.copy() for node in network.nodes[::2]]
     m, v = [0.0] * (2 * len(W)), [0.0] * (2 * len(W))
@@ -57,7 +69,7 @@ def train(network, x, y, order, lr, compliance=0.0, kappa=0.0, adam=True, prox=F
             m[k], v[k] = 0.9 * m[k] + 0.1 * force, 0.99 * v[k] + 0.01 * force**2
             change = (m[k] / (1 - 0.9**step)) / (np.sqrt(v[k] / (1 - 0.99**step)) + 1e-8) if adam else force
             (b if k % 2 else W)[k // 2] += rate * change
-    return W, b
+        yield W, b
 
 
 def mse(W, b, x, y):
@@ -79,16 +91,21 @@ def _(n):
         close(n["over null"][row], bootstrap(losses["primary"], losses["null"], n["floor"]), rtol=1e-6)
         for series, name in (("sheaf, by currents", "primary"), ("backpropagation", "backprop")):
             close(n["losses"][series][row], losses[name])
-    for row in REGRESSION:                                 # two runs each, update by update; rounding grows over thousands of them
+    # one run each, update by update, in turn of the two sides; rounding grows over the updates
+    for row, name in zip(REGRESSION, ("primary", "backprop", "backprop", "primary")):
         given, seed = task(place(row)[0]), SEEDS[0]
-        for name in ("primary", "backprop"):
+        for name in SIDES if TIMES > 1 else [name]:
             c = n["chosen"][row][name]
             compliance = 0.0 if c["rule"] == "backprop" else 1 / c["stiffness"]
             order, lr = batches(seed, 0, 300, c["updates"], 32), rates(c["lr"], c["updates"], False)
             W, b = train(start(row, seed), given.X_train, given.Y_train, order, lr, compliance, c["kappa"])
             close(mse(W, b, given.X_test, given.Y_test), n["all"][row][name][0], rtol=0.05)
-    for row, seed in (("circular-1h", 1000), ("blobs-1h", 1100), ("digits", 1100)):
-        for name in ("primary", "backprop"):
+    for row, seed, name in (
+        ("circular-1h", 1000, "primary"),
+        ("blobs-1h", 1100, "primary"),
+        ("digits", 1100, "backprop"),
+    ):
+        for name in SIDES if TIMES > 1 else [name]:
             found = max(by_currents(row, seed, n["chosen"][row][name]), n["floor"])
             close(found, max(n["all"][row][name][0], n["floor"]), rtol=0.05)
 
@@ -253,8 +270,11 @@ def _(n):
     given, seed = task("saddle"), LATER_SEEDS[0]           # online: one run a side by plain NumPy, the loss at ten moments
     for key, prox in (("saddle 1h sgd backprop", False), ("saddle 1h sgd prox", True)):
         lr, seen = n["chosen"]["online"][key]["lr"], []
-        for upto in range(1650, 3001, 150):
-            W, b = train(start("saddle-1h", seed), given.X_train, given.Y_train, batches(seed, 0, 300, 3000, 1)[:upto],
-                         np.full(upto, lr), adam=False, prox=prox)
-            seen.append(mse(W, b, given.X_test, given.Y_test))
+        run = updates(
+            start("saddle-1h", seed), given.X_train, given.Y_train,
+            batches(seed, 0, 300, 3000, 1), np.full(3000, lr), adam=False, prox=prox,
+        )  # fmt: skip
+        for step, (W, b) in enumerate(run, start=1):
+            if step >= 1650 and step % 150 == 0:
+                seen.append(mse(W, b, given.X_test, given.Y_test))
         close(np.mean(seen), n["losses"]["online"][key][0], rtol=1e-3)

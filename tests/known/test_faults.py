@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sheaflib import Network, NeuralSheaf, discord, faults
@@ -24,7 +24,6 @@ def counted(faulty, healthy):
     return ((faulty > healthy) + 0.5 * (faulty == healthy)).mean()
 
 
-@settings(max_examples=60)
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=8), st.lists(st.integers(0, 5), min_size=1, max_size=8))
 def test_auroc_counts_pairs(faulty, healthy):
     assert faults.auroc(faulty, healthy) == pytest.approx(counted(faulty, healthy), abs=1e-14)

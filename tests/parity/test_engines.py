@@ -4,15 +4,16 @@ import re
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from effort import examples
 from sheaflib import Affine, HeatUnstable, MaxPool, Network, NeuralSheaf, ReLU, Stack, add, hard, heat, max_pool, relax, soft
 from sheaflib.compiled import CompiledProxStepper, CompiledStepper, can_compile
 from sheaflib.euler import EulerStepper, ProxEulerStepper
 from strategies import KINDS, MODERATE, cases
 
-STEPS = 300
+STEPS = 100
 COMPILED = tuple(kind for kind in KINDS if kind != "matrix-free")
 pytestmark = pytest.mark.skipif(not can_compile(NeuralSheaf(Network.mlp([[[1.0]]]))), reason="numba is not there")
 
@@ -32,13 +33,11 @@ def assert_same(oracle, engine):
     assert engine.reason.split(" is ")[0] == oracle.reason.split(" is ")[0]
 
 
-@settings(max_examples=80)
 @given(cases(scales=MODERATE, kinds=COMPILED))
 def test_free_flow_on_any_dag(case):
     assert_same(*both(case.sheaf, case.x, case.w))
 
 
-@settings(max_examples=40)
 @given(case=cases(scales=MODERATE, kinds=COMPILED, outputs=("identity", "sigmoid", "softmax")),
        output_force=st.sampled_from(["jacobian", "identity"]), augmented=st.booleans(), seed=st.integers(0, 2**32 - 1))
 def test_every_output_force_and_pin(case, output_force, augmented, seed):
@@ -51,14 +50,14 @@ def test_every_output_force_and_pin(case, output_force, augmented, seed):
         s = sheaf.augmented_layout[name]
         value = rng.random((len(case.x), s.stop - s.start))
         pins += [hard(name, value) if rng.random() < 0.4 else soft(name, value, gamma=rng.choice([0.1, 2.0]))]
-        if rng.random() < 0.3:
+        if rng.random() < 0.3 and name != "a_out":         # where uneven pins may be refused
             pins += [soft(name, 1.0, gamma=0.5, at=0)]
     assert_same(*both(sheaf, case.x, start, pins=pins, output_force=output_force, alpha=rng.choice([0.5, 1.0, 2.0])))
 
 
 @pytest.mark.parametrize("rest", ["velocity", "step"])
 @pytest.mark.parametrize("prox", [False, True])
-@settings(max_examples=12)
+@examples(10)
 @given(case=cases(scales=MODERATE, kinds=COMPILED, most=6, outputs=("identity", "softmax")),
        seed=st.integers(0, 2**32 - 1))
 def test_both_engines_arrive_at_the_same_step(rest, prox, case, seed):
@@ -70,8 +69,8 @@ def test_both_engines_arrive_at_the_same_step(rest, prox, case, seed):
     name = rng.choice(sheaf.layout.names)
     pins = [[], [soft(name, rng.standard_normal(), 0.5)], [hard(name, rng.standard_normal())]]
     steppers = (ProxEulerStepper, CompiledProxStepper) if prox else (EulerStepper, CompiledStepper)
-    options = {"pins": pins[rng.integers(3)], "tol": 1e-5, "rest": rest, "max_steps": 1500}
-    oracle, engine = (relax(sheaf, case.x, start, every=1500, stepper=stepper, **options)
+    options = {"pins": pins[rng.integers(3)], "tol": 1e-3, "rest": rest, "max_steps": 300}
+    oracle, engine = (relax(sheaf, case.x, start, every=300, stepper=stepper, **options)
                       for stepper in steppers)
     assert_same(oracle, engine)
 

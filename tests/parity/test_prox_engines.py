@@ -2,16 +2,17 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import minimize_scalar
 
+from effort import examples
 from sheaflib import Affine, Network, NeuralSheaf, ReLU, Stack, add, hard, heat, relax, soft
 from sheaflib.compiled import CompiledProxStepper, CompiledStepper, can_compile
 from sheaflib.euler import EulerStepper, ProxEulerStepper, prox
 from strategies import KINDS, MODERATE, cases
 
-STEPS = 1000
+STEPS = 200
 COMPILED = tuple(kind for kind in KINDS if kind != "matrix-free")
 SMALL = NeuralSheaf(Network.mlp([[[1.0]], [[1.0]]], [[0.5], [0.0]]))
 numba = pytest.mark.skipif(not can_compile(SMALL), reason="numba is not there")
@@ -41,7 +42,6 @@ def random_pins(sheaf, rng, n_batch, augmented=False):
 # NumPy = compiled -----------------------------------------------------------------------------------------------------------
 
 @numba
-@settings(max_examples=60)
 @given(case=cases(scales=MODERATE, kinds=COMPILED, outputs=("identity", "sigmoid", "softmax")), augmented=st.booleans(),
        output_force=st.sampled_from(["jacobian", "identity"]), seed=st.integers(0, 2**32 - 1))
 def test_engines_agree_on_any_dag_with_edge_weights_and_pins(case, augmented, output_force, seed):
@@ -98,7 +98,7 @@ def lowest(side, value):
     return found if value(found) < value(0.0) - 1e-13 else 0.0
 
 
-@settings(max_examples=300)
+@examples(60)
 @given(z=numbers(2), free=numbers(3), h=st.sampled_from([1e-2, 0.1, 0.5]), relus=READERS)
 def test_the_update_minimises_and_prefers_its_own_side(z, free, h, relus):
     slope, weight, a = map(np.array, zip(*relus))
@@ -116,7 +116,7 @@ def test_the_update_minimises_and_prefers_its_own_side(z, free, h, relus):
         assert free + h * pull[0] <= 0 <= free + h * pull[1]
 
 
-@settings(max_examples=200)
+@examples(60)
 @given(z=st.floats(-2, 2), free=st.floats(-3, 3), h=st.sampled_from([1e-2, 0.1, 0.5, 2.0]), a=st.floats(-3, 3))
 def test_the_update_of_one_relu_in_closed_form(z, free, h, a):
     """Slope 0, weight 1: (ẑ + ha)/(1 + h) on the plus side, min(ẑ, 0) else."""

@@ -333,4 +333,5 @@ class Problem:
             [abs(v) if i == j else -abs(v) for j, v in enumerate(row)]
             for i, row in enumerate(delta)
         ]
-        return [inverse(delta)[i] for i in index], [inverse(clash)[i] for i in index]
+        rows, paths = inverse(delta), inverse(clash)
+        return [rows[i] for i in index], [paths[i] for i in index]

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from equilibrium_cases import toy
@@ -22,7 +22,6 @@ def rim(basin, w, direction):
     raise AssertionError("the basin is empty")
 
 
-@settings(max_examples=60)
 @given(SEEDS, st.sampled_from([(2, 6, 1), (2, 4, 4, 1), (3, 5, 4, 3, 2)]))
 def test_every_start_inside_flows_to_its_equilibrium(seed, dims):
     p, rng = toy(seed, dims), np.random.default_rng(seed)
@@ -36,7 +35,6 @@ def test_every_start_inside_flows_to_its_equilibrium(seed, dims):
         assert abs(exact_flow(p.sheaf, p.x, start, p.pins).limit - found.cochain[0]).max() < 1e-7 * (1 + abs(found.cochain).max())
 
 
-@settings(max_examples=40)
 @given(SEEDS)
 def test_no_other_equilibrium_lies_inside(seed):
     """A saddle may lie on the rim itself, where V = V* + r: there the cheapest facet is touched."""

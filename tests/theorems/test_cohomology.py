@@ -1,19 +1,17 @@
 """Relative cohomology vanishes: H⁰(G, U; F) = H¹(G, U; F) = 0 with the paper's extended stalks, for every pattern."""
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 
 from strategies import MODERATE, cases
 
 
-@settings(max_examples=60)
 @given(cases(scales=MODERATE, most=6))
 def test_relative_cohomology_vanishes(case):
     cellular = case.sheaf.cellular(case.pattern[0])
     assert cellular.relative_dims(case.sheaf.boundary_index) == (0, 0)
 
 
-@settings(max_examples=60)
 @given(cases(integer=True))
 def test_cellular_sheaf_splits_into_the_free_and_the_boundary_part(case):
     sheaf, s = case.sheaf, case.pattern[0]
@@ -26,7 +24,6 @@ def test_cellular_sheaf_splits_into_the_free_and_the_boundary_part(case):
     np.testing.assert_array_equal(cellular.laplacian[free][:, boundary].toarray(), sheaf.boundary_laplacian(s).toarray())
 
 
-@settings(max_examples=60)
 @given(cases(integer=True))
 def test_forward_pass_with_its_boundary_data_is_a_global_section(case):
     """δ(ω, u) = 0 with u = (x, 1, …, 1): the forward pass is a global section of the whole sheaf."""
@@ -40,7 +37,6 @@ def test_forward_pass_with_its_boundary_data_is_a_global_section(case):
     assert section[sheaf.extended_layout["x"]][:sheaf.network.n_in].tolist() == x[0].tolist()
 
 
-@settings(max_examples=60)
 @given(cases(integer=True))
 def test_stalk_and_edge_dimensions(case):
     """dim C¹ = dim Ω = N; an affine edge's tail carries one ones-block as wide as its head."""

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
 from oracles import dense_system, row_weights
 from sheaflib import Network, NeuralSheaf, backpropagate, harmonic_extension, soft
@@ -31,7 +31,6 @@ def setting(output, widths=(3, 7, 6), seed=0, w=1.0, n_batch=9):
     return sheaf, x, labels(output, n_batch, OUTPUTS[output], rng)
 
 
-@settings(max_examples=50)
 @given(cases(scales=MODERATE))
 def test_square_loss_is_a_soft_pin_of_one(case):
     """Any network and edge weights: relaxed stalks are the linear solve with the forward pattern, currents its weighted discrepancies."""

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from oracles import EPS
@@ -11,7 +11,6 @@ from sheaflib.pins import resolve
 from strategies import MODERATE, any_pattern, cases
 
 
-@settings(max_examples=60)
 @given(cases(scales=MODERATE, weighted=False, most=6))
 def test_eigenvalues_multiply_to_one_and_straddle_it(case):
     values = spectrum.eigenvalues(case.sheaf, case.pattern[0])
@@ -26,7 +25,6 @@ def test_bound_holds_for_every_dag_pattern_weight_and_edge_weight(case):
     assert np.linalg.eigvalsh(L)[-1] <= spectrum.bound(case.sheaf) * (1 + 1e-12)
 
 
-@settings(max_examples=60)
 @given(case=cases(outputs=("sigmoid", "softmax"), scales=MODERATE), gamma=st.sampled_from([0.1, 10.0, 1e4]),
        output_force=st.sampled_from(["jacobian", "identity"]))
 def test_bound_holds_with_output_edge_and_springs(case, gamma, output_force):
@@ -56,7 +54,6 @@ def pins_at(sheaf, indices, make):
     return [make(*sheaf.layout.locate(i)) for i in indices]
 
 
-@settings(max_examples=60)
 @given(pinned_cases())
 def test_hard_pins_interlace(drawn):
     """λ_i(L) ≤ λ_i(pinned) ≤ λ_{i+k}(L) (Cauchy); in particular λ₁ never decreases."""
@@ -70,7 +67,6 @@ def test_hard_pins_interlace(drawn):
     assert (pinned <= free[len(indices):] + slack).all()
 
 
-@settings(max_examples=60)
 @given(pinned_cases(), st.sampled_from([0.01, 1.0, 100.0]))
 def test_soft_pins_raise_every_eigenvalue_by_at_most_gamma(drawn, gamma):
     case, indices = drawn
@@ -83,7 +79,6 @@ def test_soft_pins_raise_every_eigenvalue_by_at_most_gamma(drawn, gamma):
     assert pinned.sum() == pytest.approx(free.sum() + gamma * len(indices), rel=1e-10)
 
 
-@settings(max_examples=60)
 @given(pinned_cases())
 def test_pinned_determinant_is_the_complementary_minor_of_the_inverse(drawn):
     """det L_FF = det L · det (L⁻¹)_PP (Jacobi), det L = Π w_e^{dim e}."""
@@ -98,7 +93,6 @@ def test_pinned_determinant_is_the_complementary_minor_of_the_inverse(drawn):
     assert log_pinned == pytest.approx(np.log(sheaf.row_weights).sum() + log_minor, abs=1e-5)
 
 
-@settings(max_examples=40)
 @given(cases(scales=MODERATE, outputs=("sigmoid", "softmax"), weighted=False, most=6))
 def test_augmented_coboundary_has_determinant_one(case):
     """Thm 4.2's linearisation: one more identity block, so Π λ = 1 again."""

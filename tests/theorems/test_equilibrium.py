@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import minimize
 
+from effort import examples, seeds
 from equilibrium_cases import DAGS, MODES, dense_piece, nearest, residual_scale, small, stress, toy
 from oracles import dense_system
 from sheaflib import Network, NeuralSheaf, hard, joint_flow, relax, soft
@@ -29,10 +30,11 @@ def check_answer(found, minima, tol=1e-9):
 # enumeration -----------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("first", range(0, 1000, 250))
-def test_toy_nets_against_enumeration(first):
-    """1000 nets [2,6,1], output clamped: from the forward pass and from random stalks, in both modes, always one of the minima."""
-    for seed in range(first, first + 250):
+def test_toy_nets_against_enumeration():
+    """Nets [2,6,1], output clamped: from the forward pass and from random stalks, in both modes,
+    always one of the minima.
+    """
+    for seed in seeds(40):
         p = toy(seed)
         minima = enumerate_equilibria(p.sheaf, p.x, p.pins).minima
         for mode in MODES:
@@ -40,7 +42,6 @@ def test_toy_nets_against_enumeration(first):
                 check_answer(equilibrium(p.sheaf, p.x, p.pins, start, mode=mode), minima)
 
 
-@settings(max_examples=100)
 @given(st.sampled_from(DAGS), st.sampled_from(MODES), st.booleans(), SEEDS)
 def test_small_nets_against_enumeration(kind, mode, from_start, seed):
     """Merges, several readers, leaky ReLUs and |·|, edge weights, soft and hard pins anywhere."""
@@ -48,7 +49,7 @@ def test_small_nets_against_enumeration(kind, mode, from_start, seed):
     check_answer(equilibrium(p.sheaf, p.x, p.pins, p.start if from_start else None, mode=mode), enumerate_equilibria(p.sheaf, p.x, p.pins).minima)
 
 
-@settings(max_examples=15)
+@examples(10)
 @given(st.sampled_from(DAGS), SEEDS)
 def test_other_starts_find_minima_only(kind, seed):
     p = small(kind, np.random.default_rng(seed))
@@ -67,10 +68,11 @@ def test_a_start_at_an_equilibrium_stays(kind):
             assert abs(found.cochain - w).max() < 1e-9 and found.iterations[0] <= 1
 
 
-@pytest.mark.parametrize("first", range(0, 500, 125))
-def test_stress(first):
-    """All converge to a certified minimum; the residual relative to the terms that it is the sum of: below 1e-12."""
-    for seed in range(first, first + 125):
+def test_stress():
+    """All converge to a certified minimum; the residual relative to the terms that it is the sum
+    of: below 1e-12.
+    """
+    for seed in seeds(24):
         p = stress(seed)
         found = equilibrium(p.sheaf, p.x, p.pins, p.start if seed % 2 else None, mode=MODES[seed // 2 % 2])
         certificate, problem = found.certificate, found.problem
@@ -82,7 +84,6 @@ def test_stress(first):
 # dense matrices and finite differences ---------------------------------------------------------------------------------------
 
 
-@settings(max_examples=60)
 @given(st.sampled_from(DAGS), SEEDS)
 def test_gradient_and_hessian_against_dense_matrices(kind, seed):
     """δ_FFᵀ of the gradient is ∂V/∂w; the Hessian in ε is δ_FF⁻ᵀ H_FF δ_FF⁻¹; the step and its image are δ_FF⁻¹ε and F_σ of it."""
@@ -104,7 +105,6 @@ def test_gradient_and_hessian_against_dense_matrices(kind, seed):
         assert not (gradient[i, held].any() or bent[i, held].any() or v[i, held].any())
 
 
-@settings(max_examples=40)
 @given(st.sampled_from(("identity", "sigmoid", "softmax")), SEEDS)
 def test_gradient_against_differences_of_the_energy(output, seed):
     """Central differences of V with springs and cross-entropy, on every coordinate that is neither clamped nor near its kink."""
@@ -134,7 +134,6 @@ def test_gradient_against_differences_of_the_energy(output, seed):
         assert slope[k] == pytest.approx((energy(at.w + step) - energy(at.w - step)) / (2 * h), rel=1e-6, abs=1e-6)
 
 
-@settings(max_examples=60)
 @given(st.sampled_from(DAGS), SEEDS)
 def test_held_substitutions_against_dense_inverses(kind, seed):
     """Any pattern, any set C of held coordinates: δ_FF⁻¹ f, −δ_CF v, δ_FF⁻ᵀ (g_F − δ_CFᵀ g_C)."""
@@ -267,7 +266,6 @@ def disturbed(p, w, rng):
     return problem, w + step
 
 
-@settings(max_examples=60)
 @given(st.sampled_from(DAGS), SEEDS)
 def test_bounds_of_a_disturbed_cochain_hold(kind, seed):
     """V − V* and |w − w*|, both known here, are at most what the certificate of the disturbed cochain says, up to rounding."""
@@ -284,7 +282,6 @@ def test_bounds_of_a_disturbed_cochain_hold(kind, seed):
         assert true or not certificate.pattern_certified[0]
 
 
-@settings(max_examples=60)
 @given(st.sampled_from(DAGS), SEEDS)
 def test_a_certified_pattern_belongs_to_a_minimum(kind, seed):
     """Whatever cochain is asked about, near an equilibrium or not: if its pattern is certified, one of the minima has it."""
@@ -302,7 +299,6 @@ def test_a_certified_pattern_belongs_to_a_minimum(kind, seed):
             assert (sides == np.sign(w[0, found.units])).all(axis=1).any()
 
 
-@settings(max_examples=60)
 @given(st.sampled_from(DAGS), SEEDS)
 def test_no_other_equilibrium_lies_in_the_charts(kind, seed):
     """And where no unit divides it is the lowest of all."""
@@ -334,9 +330,8 @@ def test_a_global_minimum_need_not_be_the_only_one():
     assert found.certificate.dividing.tolist() == [0] and abs(found.cochain[0] - minima.minima[0]).max() < 1e-9
 
 
-@pytest.mark.parametrize("first", range(0, 300, 100))
-def test_edge_weights_over_seven_decades(first):
-    for seed in range(first, first + 100):
+def test_edge_weights_over_seven_decades():
+    for seed in seeds(30):
         rng = np.random.default_rng(seed)
         network = Network.he([2, 6, 6, 1], rng)
         sheaf = NeuralSheaf(network, {edge.name: 10**rng.uniform(-5, 2) for edge in NeuralSheaf(network).edges})
@@ -364,7 +359,6 @@ def test_stiff_springs_are_certified(gamma):
     assert found.converged.all() and found.certificate.minimum().all()
 
 
-@settings(max_examples=40)
 @given(st.sampled_from(DAGS), SEEDS)
 def test_saddles_and_other_points_are_not_certified(kind, seed):
     """A point with a concave corner is stationary in Clarke's sense: residual 0, and still no minimum."""

@@ -4,6 +4,7 @@ numbers vanish; labels that saturate."""
 import numpy as np
 import pytest
 
+from effort import seeds
 from exact_equilibrium import face
 from sheaflib import Affine, Network, NeuralSheaf, ReLU, hard, soft
 from sheaflib.certificate import MINIMUM, NO_MINIMUM, certify
@@ -31,11 +32,10 @@ def test_nor_with_a_large_bystander():
     np.testing.assert_allclose(found.cochain, [[1, 1, 1e13, 0]], rtol=1e-9, atol=0)
 
 
-@pytest.mark.parametrize("first", range(0, 400, 200))
-def test_minima_with_exact_zeros_are_reached(first):
+def test_minima_with_exact_zeros_are_reached():
     """Whole weights and inputs: many z and a are 0 exactly at the minimum, which random starts
     reach in a few iterations."""
-    for seed in range(first, first + 200):
+    for seed in seeds(60):
         rng = np.random.default_rng(seed)
         weights = [np.round(rng.standard_normal((n, m))) for m, n in ((2, 3), (3, 3), (3, 1))]
         sheaf, x = NeuralSheaf(Network.mlp(weights)), np.round(rng.standard_normal((1, 2)))
@@ -45,7 +45,7 @@ def test_minima_with_exact_zeros_are_reached(first):
         assert found.converged.all() and found.iterations[0] < 30, seed
 
 
-@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("seed", seeds(10))
 def test_a_network_without_biases_at_zero(seed):
     rng = np.random.default_rng(seed)
     sheaf = NeuralSheaf(Network.he([2, 5, 5, 1], rng))

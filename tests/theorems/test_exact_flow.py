@@ -3,9 +3,10 @@
 from typing import NamedTuple
 
 import numpy as np
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from effort import examples
 from sheaflib import NeuralSheaf, hard, heat, soft
 from sheaflib.certificate import certify
 from sheaflib.equilibrium import equilibrium
@@ -51,7 +52,6 @@ def grid(flow):
     return np.unique(np.concatenate([at, (at[1:] + at[:-1]) / 2, at[-1] + np.linspace(0, 20, 20)]))
 
 
-@settings(max_examples=40)
 @given(cases())
 def test_energy_never_rises_and_the_path_is_continuous(case):
     flow = exact_flow(*case)
@@ -63,7 +63,6 @@ def test_energy_never_rises_and_the_path_is_continuous(case):
         np.testing.assert_allclose(ends, after.w, rtol=0, atol=1e-11 * (1 + np.abs(after.w).max()))
 
 
-@settings(max_examples=40)
 @given(cases())
 def test_sides_are_kept_and_sliders_stay_at_zero(case):
     """Between events no z_j changes its sign, and during a slide z_j = 0 exactly."""
@@ -81,7 +80,7 @@ def test_sides_are_kept_and_sliders_stay_at_zero(case):
             assert (states[(times >= begin) & (times < end)][:, label.index(unit)] == 0).all()
 
 
-@settings(max_examples=12)
+@examples(10)
 @given(cases())
 def test_euler_tends_to_it_with_the_first_power_of_dt(case):
     """The largest error at 30 times up to t = 1.5: ten times smaller steps leave a tenth, or, where a slide chatters, less than a third."""
@@ -95,7 +94,6 @@ def test_euler_tends_to_it_with_the_first_power_of_dt(case):
     assert errors[1] < errors[0] / (3 if flow.slides else 8)
 
 
-@settings(max_examples=30)
 @given(case=cases(), where=st.floats(0.05, 0.95))
 def test_taken_up_again_it_goes_on_alike(case, where):
     """The semigroup law, from a time inside any piece."""
@@ -112,7 +110,6 @@ def test_taken_up_again_it_goes_on_alike(case, where):
         np.testing.assert_allclose(again.limit, flow.limit, rtol=0, atol=1e-11 * (1 + np.abs(flow.limit).max()))
 
 
-@settings(max_examples=60)
 @given(cases(pinned=st.just(True)))
 def test_the_limit_is_a_strict_local_minimum_and_newton_stays_there(case):
     flow = exact_flow(*case)
@@ -122,7 +119,6 @@ def test_the_limit_is_a_strict_local_minimum_and_newton_stays_there(case):
     np.testing.assert_allclose(newton.cochain[0], flow.limit, rtol=0, atol=1e-11 * (1 + np.abs(flow.limit).max()))
 
 
-@settings(max_examples=40)
 @given(cases(pinned=st.just(False)))
 def test_without_pins_the_limit_is_the_forward_pass(case):
     flow, expected = exact_flow(*case), case.sheaf.forward(case.x)[0]
@@ -130,7 +126,6 @@ def test_without_pins_the_limit_is_the_forward_pass(case):
     np.testing.assert_allclose(flow.at([1e6])[0], expected, rtol=0, atol=1e-10 * (1 + np.abs(expected).max()))
 
 
-@settings(max_examples=20)
 @given(st.integers(0, 2**32 - 1))
 def test_starts_on_the_kinks_end_as_well(seed):
     """Zero biases, x = 0 or not, starts of zeros and whole numbers: kinks at which every derivative may vanish."""

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy.linalg import expm
 
@@ -18,7 +18,6 @@ SEEDS = st.integers(0, 2**32 - 1)
 ENGINES = [None, JointStepper]
 
 
-@settings(max_examples=25)
 @given(problem=problems(batches=(1, 4), widest=5, deepest=3), speed=st.sampled_from([0.0, 0.1, 1.0]), alpha=st.sampled_from([0.5, 1.0]))
 def test_energy_falls_at_the_rate_of_gradient_flow(problem, speed, alpha):
     """While no unit switches, a small step lowers E by |Δω|²/(α dt) + |Δθ|²/(β dt), up to a part of order dt: dE/dt = −α|∂E/∂ω|² − β|∂E/∂θ|²."""
@@ -50,7 +49,6 @@ def test_where_a_unit_slides_the_energy_chatters_by_an_amount_of_order_dt():
         assert np.diff(energies).max() == pytest.approx(7 / 3 * dt, rel=0.02)
 
 
-@settings(max_examples=20)
 @given(problem=problems(batches=(3,)), seed=SEEDS)
 def test_without_motion_of_the_weights_it_is_the_heat_equation_with_a_spring_to_the_label(problem, seed):
     """Identity: a soft pin of stiffness 1. Sigmoid, softmax: a_out clamped to the label, in the cross-entropy form of the force."""
@@ -90,7 +88,6 @@ def test_linear_network_by_the_matrix_exponential(dims, stepper):
 
 # sums over the batch -------------------------------------------------------------------------------------------------------
 
-@settings(max_examples=25)
 @given(problems(batches=(1, 5, 9)))
 def test_twice_the_samples_at_half_beta_is_the_same_training(problem):
     sheaf, x, y, start = problem
@@ -102,7 +99,6 @@ def test_twice_the_samples_at_half_beta_is_the_same_training(problem):
     np.testing.assert_array_equal(theta(mean.network), theta(nth(joint_flow(sheaf, x, y, start, beta=1 / len(x), dt=0.01, every=100), 1).network))
 
 
-@settings(max_examples=25)
 @given(problem=problems(batches=(5, 17)), seed=SEEDS)
 def test_the_order_of_the_samples_does_not_matter(problem, seed):
     sheaf, x, y, start = problem
@@ -162,7 +158,6 @@ def test_cold_states_are_forward_passes_at_multiples_and_at_no_other_step(output
             assert abs(state.stalks - forward).max() > 1e-6
 
 
-@settings(max_examples=25)
 @given(problem=problems(batches=(1, 4)), cold=st.sampled_from([0, 4]), seed=SEEDS)
 def test_hard_pins_hold_exactly(problem, cold, seed):
     """At the start, after every step, through resets."""

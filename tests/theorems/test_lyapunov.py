@@ -29,7 +29,7 @@ def test_energy_stays_below_the_exponential(dims, seed, alpha):
     first = sheaf.energy(start, x)
     for state in heat(sheaf, x, start, dt=0.002 / alpha, alpha=alpha, every=200):
         assert (sheaf.energy(state.cochain, x) <= first * np.exp(-2 * alpha * mu * state.time) * (1 + 1e-12)).all()
-        if state.step >= 8000:
+        if state.step >= 4000:
             break
 
 

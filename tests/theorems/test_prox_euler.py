@@ -4,7 +4,7 @@ from functools import cache
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.linalg import expm
 
@@ -25,7 +25,7 @@ STEPPERS = [ProxEulerStepper, pytest.param(CompiledProxStepper, marks=NUMBA)]
 # sliding --------------------------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("stepper", STEPPERS)
-@pytest.mark.parametrize("dt", [0.01, 0.1, 0.4])
+@pytest.mark.parametrize("dt", [0.05, 0.4])
 @pytest.mark.parametrize("start", [-2.0, -0.01, 0.0, 0.01, 2.0])
 def test_a_flow_that_slides_at_rest_converges_to_the_kink(stepper, dt, start):
     """The equilibrium is z¹ = 0 exactly, and z² = a¹ = −1 follows; at most two changes of sign on the way."""
@@ -99,12 +99,12 @@ def test_both_steppers_end_in_the_same_point_where_nothing_slides():
     np.testing.assert_allclose(run.cochain[both], euler.cochain[both], rtol=0, atol=1e-8)
 
 
-@settings(max_examples=25)
 @given(cases(scales=MODERATE, most=6, batch=2))
 def test_without_pins_it_finds_the_forward_pass(case):
     """From near it, every operation included: matrix-free maps and max-pool too."""
     exact = case.sheaf.forward(case.x)
-    run = relax(case.sheaf, case.x, exact + 0.1 * case.w, stepper="prox-euler", tol=1e-12, max_steps=3000, every=3000)
+    options = {"stepper": "prox-euler", "tol": 1e-12, "max_steps": 1000, "every": 1000}
+    run = relax(case.sheaf, case.x, exact + 0.1 * case.w, **options)
     if run.history.arrived.all():
         slow = np.linalg.eigvalsh(dense_laplacian(case.sheaf, run.pattern[0]))[0]
         assert discord.total(case.sheaf, run.cochain, case.x).max() < 1e-12 / min(slow, 1.0)**2
@@ -201,7 +201,6 @@ def test_first_order_against_a_much_finer_euler_on_a_pinned_network_that_slides(
 
 # energy and step ------------------------------------------------------------------------------------------------------------
 
-@settings(max_examples=60)
 @given(case=cases(scales=MODERATE, kinds=tuple(kind for kind in KINDS if kind != "pool")), seed=st.integers(0, 2**32 - 1))
 def test_the_energy_never_grows_at_the_default_step_across_kinks_too(case, seed):
     """Each leg of a crossing, to the kink and from it, goes down a convex parabola at least as steep as 1/h."""

@@ -6,7 +6,7 @@ from itertools import islice
 import numpy as np
 import pytest
 import scipy.sparse as sparse
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy.linalg import block_diag
 from scipy.special import eval_chebyt
@@ -81,13 +81,13 @@ def textbook_sweep(sheaf, L, b, order, w):
 # limits ----------------------------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("output", OUTPUTS)
-@pytest.mark.parametrize("depth", [1, 2, 4])
+@pytest.mark.parametrize("depth", [1, 2])
 def test_every_scheme_ends_at_the_equilibrium(output, depth):
     sheaf, x, y = setting(output, depth, width=3, seed=11)
     exact = currents(sheaf, x, y).relaxed
     off = sheaf.forward(x) + NEW(1).standard_normal((len(x), sheaf.N)) / 10
     tolerance = {"rtol": 0, "atol": 1e-8 * np.abs(exact).max()}
-    sweeps = {1: 200, 2: 400, 4: 800}[depth]
+    sweeps = 200 * depth
     for scheme in (gauss_seidel, red_black):
         np.testing.assert_allclose(after(scheme(sheaf, x, y), sweeps), exact, **tolerance)
     if output == "identity":
@@ -95,7 +95,6 @@ def test_every_scheme_ends_at_the_equilibrium(output, depth):
         np.testing.assert_allclose(after(by_bounds(sheaf, x, y, start=off), sweeps // 2), exact, **tolerance)
 
 
-@settings(max_examples=60)
 @given(cases(scales=MODERATE))
 def test_the_equilibrium_and_nothing_else_stays_where_it_is(case):
     """Any network: every vertex is at rest there. L being positive definite, that is so of no other point."""
@@ -126,7 +125,7 @@ def residual_network(rng, output="identity"):
     return Network(3, nodes, output)
 
 
-@pytest.mark.parametrize("output", OUTPUTS)
+@pytest.mark.parametrize("output", ["identity", "softmax"])
 def test_skips_pools_and_convolutions_too(output):
     rng = NEW(0)
     sheaf = unequal(residual_network(rng, output), rng)
@@ -143,7 +142,6 @@ def test_skips_pools_and_convolutions_too(output):
 
 # steps -----------------------------------------------------------------------------------------------------------------------
 
-@settings(max_examples=60)
 @given(cases(scales=MODERATE), st.randoms(use_true_random=False))
 def test_gauss_seidel_is_the_textbook_iteration(case, random):
     sheaf, names = case.sheaf, list(case.sheaf.layout.names)
@@ -163,7 +161,6 @@ def test_gauss_seidel_is_the_textbook_iteration(case, random):
             np.testing.assert_allclose(second[i], textbook_sweep(sheaf, L, b, order, expected), rtol=0, atol=1e-8 * scale)
 
 
-@settings(max_examples=60)
 @given(cases(scales=MODERATE, outputs=tuple(OUTPUTS), cube=True))
 def test_the_energy_never_rises(case):
     sheaf, rng = case.sheaf, NEW(0)
@@ -194,7 +191,6 @@ def test_a_vertex_solve_is_a_minimum_over_its_stalk():
 
 # Chebyshev -------------------------------------------------------------------------------------------------------------------
 
-@settings(max_examples=40)
 @given(cases(scales=MODERATE))
 def test_chebyshev_is_its_polynomial_and_keeps_its_bound(case):
     """ω_s − ω* = T_s((mean − D⁻¹L)/half)/T_s(mean/half) (ω_0 − ω*), and ‖·‖ ≤ 2 q^s ‖ω_0 − ω*‖ in the norms of L and D."""
@@ -262,7 +258,7 @@ def steady(output, depth):
 
 
 @pytest.mark.parametrize("output", OUTPUTS)
-@pytest.mark.parametrize("depth", [0, 1, 2, 3, 5, 8, 16, 32])
+@pytest.mark.parametrize("depth", [0, 1, 2, 3, 16])
 @pytest.mark.parametrize("vectors", [False, True])
 def test_messages_are_exact_after_4k_plus_1_rounds_of_vectors_after_6k_and_no_sooner(output, depth, vectors):
     sheaf, x, y = steady(output, depth)
@@ -354,7 +350,6 @@ def test_the_first_current_is_backpropagations(scheme):
 
 # locality --------------------------------------------------------------------------------------------------------------------
 
-@settings(max_examples=60)
 @given(cases(scales=MODERATE, outputs=tuple(OUTPUTS)))
 def test_a_vertex_reads_nothing_but_what_its_edges_join(case):
     """NaN in every other stalk, in x and y where they are not joined, other maps, edge weights and patterns elsewhere: the same update."""
@@ -394,7 +389,6 @@ def test_a_label_is_felt_one_edge_further_a_round(scheme, depth):
     np.testing.assert_array_equal(felt, np.arange(n + 1)[:, None] + np.arange(n)[None] >= n)
 
 
-@settings(max_examples=40)
 @given(cases(scales=MODERATE, outputs=tuple(OUTPUTS)))
 def test_around_skips_too(case):
     """After s rounds every edge both of whose ends are s or more edges below the output has its old current, bit for bit."""

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 
 from oracles import constrained_minimum, dense_laplacian, dense_system, row_weights
 from sheaflib import Network, NeuralSheaf, discord, hard, harmonic_extension, soft
@@ -21,7 +21,6 @@ def test_it_is_a_block_of_the_inverse_laplacian_and_a_sum_over_edges(case):
         np.testing.assert_allclose(sum(found.edges.values()), found.total, rtol=1e-12, atol=1e-12)
 
 
-@settings(max_examples=60)
 @given(cases(scales=MODERATE))
 def test_the_law_is_the_pinned_problem(case):
     """Discord of every edge and total energy, output pinned and behind a spring, against least squares on dense matrices."""

@@ -4,7 +4,7 @@ numbers, in every stepper.
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from equilibrium_cases import nearest, toy
@@ -71,7 +71,6 @@ def test_where_no_coordinate_moves_it_ends_and_says_so(stepper):
     assert [state.step for state, _ in zip(forever, range(5))] == [0, 1, 2, 3, 4]
 
 
-@settings(max_examples=40)
 @given(exponent=st.floats(-18, 0), seed=st.integers(0, 1000), name=st.sampled_from(ALL[:2]))
 def test_whatever_dt_it_arrives_near_the_forward_pass_or_not_at_all(exponent, seed, name):
     sheaf, x, start = net(seed, (2, 4, 3, 1))
@@ -85,7 +84,6 @@ def test_whatever_dt_it_arrives_near_the_forward_pass_or_not_at_all(exponent, se
         assert not run.history.arrived.any()
 
 
-@settings(max_examples=30)
 @given(exponent=st.floats(-12, 0), seed=st.integers(0, 500), name=st.sampled_from(ALL[:2]))
 def test_with_pins_it_arrives_at_an_enumerated_minimum_or_not_at_all(exponent, seed, name):
     p = toy(seed)
@@ -141,9 +139,9 @@ def test_minimising_movements_outgrow_a_tiny_dt():
 
 # the rule -----------------------------------------------------------------------------------------
 
-def dense_unrest(sheaf, x, w, hard_at=(), springs=(), corners=False):
-    """max |g_i|/T_i of one sample by dense matrices, g = δᵀW(δw − c) + γ(w − v), T of the absolute
-    values; corners by both slopes.
+def dense_unrest(sheaf, x, path, hard_at=(), springs=(), corners=False):
+    """max |g_i|/T_i of every cochain of a path by dense matrices, g = δᵀW(δw − c) + γ(w − v), T of
+    the absolute values; corners by both slopes.
     """
     constants = np.zeros(sheaf.N)
     for node in sheaf.network.nodes:
@@ -152,30 +150,37 @@ def dense_unrest(sheaf, x, w, hard_at=(), springs=(), corners=False):
         if isinstance(node.operation, Affine):
             constants[sheaf.layout[node.name]] += abs(node.operation.bias)
 
-    def both(pattern):
-        delta, c = dense_system(sheaf.network, pattern, x)
-        W = np.diag(row_weights(sheaf))
-        g, T = delta.T @ W @ (delta @ w - c), abs(delta).T @ W @ (abs(delta) @ abs(w) + constants)
+    weights, systems = row_weights(sheaf), {}
+
+    def both(pattern, w):
+        key = pattern.tobytes()
+        if key not in systems:
+            systems[key] = dense_system(sheaf.network, pattern, x)
+        delta, c = systems[key]
+        g = delta.T @ (weights * (delta @ w - c))
+        T = abs(delta).T @ (weights * (abs(delta) @ abs(w) + constants))
         for i, gamma, value in springs:
             g[i] += gamma * (w[i] - value)
             T[i] += gamma * (abs(w[i]) + abs(value))
         return g, T
 
-    own = sheaf.pattern(w[None], x[None])[0]
-    (g, T), zero = both(own), w == 0
-    ratio = np.divide(abs(g), T, out=np.zeros_like(g), where=T > 0)
-    if corners and zero.any():
-        relus = [n for n in sheaf.network.nodes if isinstance(n.operation, ReLU)]
-        reads = np.concatenate([np.arange(sheaf.N)[sheaf.layout[n.inputs[0]]] for n in relus])
-        left, T_left = both(own & ~zero[reads])
-        sides = np.maximum(np.maximum(-g, 0) / T, np.maximum(left, 0) / T_left)
-        ratio = np.where(zero, sides, ratio)
-    ratio[list(hard_at)] = 0
-    return ratio.max()
+    relus = [n for n in sheaf.network.nodes if isinstance(n.operation, ReLU)]
+    reads = np.concatenate([np.arange(sheaf.N)[sheaf.layout[n.inputs[0]]] for n in relus])
+    found = []
+    for w, own in zip(path, sheaf.pattern(path, np.repeat(x[None], len(path), axis=0))):
+        (g, T), zero = both(own, w), w == 0
+        ratio = np.divide(abs(g), T, out=np.zeros_like(g), where=T > 0)
+        if corners and zero.any():
+            left, T_left = both(own & ~zero[reads], w)
+            sides = np.maximum(np.maximum(-g, 0) / T, np.maximum(left, 0) / T_left)
+            ratio = np.where(zero, sides, ratio)
+        ratio[list(hard_at)] = 0
+        found.append(ratio.max())
+    return found
 
 
 @pytest.mark.parametrize("stepper", EXPLICIT)
-@pytest.mark.parametrize("tol", [1e-2, 1e-5, 1e-8])
+@pytest.mark.parametrize("tol", [1e-2, 1e-6])
 @pytest.mark.parametrize("case", ["free", "soft", "hard", "corner"])
 def test_a_flow_ends_at_its_first_state_that_is_at_rest(stepper, tol, case):
     """By dense matrices, state by state: every state before the last one moves, and the last does
@@ -195,13 +200,13 @@ def test_a_flow_ends_at_its_first_state_that_is_at_rest(stepper, tol, case):
     }[case]
     prox = stepper in (ProxEulerStepper, CompiledProxStepper)
     flow = heat(sheaf, x, start, pins=pins, tol=tol, stepper=stepper)
-    states = [state for state, _ in zip(flow, range(4000))]
-    unrest = [dense_unrest(sheaf, x[0], state.cochain[0], corners=prox, **options)
-              for state in states]
+    states = [state for state, _ in zip(flow, range(2000))]
+    path = np.array([state.cochain[0] for state in states])
+    unrest = dense_unrest(sheaf, x[0], path, corners=prox, **options)
     if states[-1].arrived[0]:
         assert unrest[-1] <= tol * (1 + 1e-6)
     else:                                                  # Euler chatters at a corner for ever
-        assert not prox and len(states) == 4000
+        assert not prox and len(states) == 2000
     assert len(states) > 3 and min(unrest[:-1]) > tol * (1 - 1e-6)
     assert not any(state.arrived[0] for state in states[:-1])
     if case == "corner":
@@ -256,7 +261,7 @@ def test_what_tends_to_zero_with_all_its_terms_arrives(stepper, x):
 
 # scales -------------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("scale", [1e-8, 1e-4, 1.0, 1e4, 1e8])
+@pytest.mark.parametrize("scale", [1e-8, 1.0, 1e8])
 @pytest.mark.parametrize("name", ALL)
 @pytest.mark.parametrize("bias", [False, True])
 def test_every_scale_arrives_with_the_same_relative_error(scale, name, bias):
@@ -276,7 +281,6 @@ def test_inputs_of_another_scale_than_the_biases(scale):
     assert (off(sheaf, scale * x, run.cochain) <= allowed).all()
 
 
-@settings(max_examples=25)
 @given(k=st.integers(-60, 60), j=st.integers(-40, 40), seed=st.integers(0, 1000),
        pinned=st.booleans(), stepper=st.sampled_from(ALL[:2]))
 def test_powers_of_two_change_neither_the_steps_nor_the_digits(k, j, seed, pinned, stepper):
@@ -370,7 +374,6 @@ def test_the_papers_rule_is_still_there():
 
 # the energy that stops a flow ---------------------------------------------------------------------
 
-@settings(max_examples=60)
 @given(seed=st.integers(0, 1000), x_scale=st.integers(-8, 8), weight=st.integers(-8, 8),
        name=st.sampled_from(ALL[:2]), share=st.sampled_from([0.01, 0.5, 0.95]), ulps=st.sampled_from([0, 4]))
 def test_a_flow_from_rest_never_runs_away(seed, x_scale, weight, name, share, ulps):

@@ -6,7 +6,7 @@ from math import prod
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
 from sheaflib import Affine, Network, NeuralSheaf, ReLU, add, Stack
 from sheaflib.exact import determinant, gram, pivots, rational
@@ -20,13 +20,11 @@ def test_unit_lower_triangular_for_every_dag_and_every_point_of_the_cube(case):
     assert not np.triu(delta, 1).any()
 
 
-@settings(max_examples=40)
 @given(cases(cube=True, most=5))
 def test_determinant_of_delta_is_exactly_one(case):
     assert determinant(rational(case.sheaf.coboundary(case.pattern[0]))) == 1
 
 
-@settings(max_examples=40)
 @given(cases(weighted=False, most=5))
 def test_laplacian_is_positive_definite_with_determinant_one_in_rational_arithmetic(case):
     found = pivots(gram(rational(case.sheaf.coboundary(case.pattern[0]))))
@@ -34,7 +32,6 @@ def test_laplacian_is_positive_definite_with_determinant_one_in_rational_arithme
     assert prod(found) == 1
 
 
-@settings(max_examples=40)
 @given(cases(integer=True, most=5))
 def test_determinant_of_weighted_laplacian_is_the_product_of_edge_weights(case):
     sheaf = case.sheaf
