@@ -27,64 +27,92 @@ ROUNDING = 1e-28       # of the square of a pull
 
 
 @fused
+def combine(out, l, j, base, theta, at, step, v, q, n, size):
+    """out[l, j] = base + Σ_{k<n} θ[at + k step] v[q, k]: one to four rows of v first, then four at a time."""
+    i, w0 = (n - 1) % 4 + 1, theta[at]
+    if i == 1:
+        for s in range(size):
+            out[l, j, s] = base + w0 * v[q, 0, s]
+    elif i == 2:
+        w1 = theta[at + step]
+        for s in range(size):
+            out[l, j, s] = base + w0 * v[q, 0, s] + w1 * v[q, 1, s]
+    elif i == 3:
+        w1, w2 = theta[at + step], theta[at + 2 * step]
+        for s in range(size):
+            out[l, j, s] = base + w0 * v[q, 0, s] + w1 * v[q, 1, s] + w2 * v[q, 2, s]
+    else:
+        w1, w2, w3 = theta[at + step], theta[at + 2 * step], theta[at + 3 * step]
+        for s in range(size):
+            first = base + w0 * v[q, 0, s] + w1 * v[q, 1, s]
+            out[l, j, s] = first + w2 * v[q, 2, s] + w3 * v[q, 3, s]
+    while i < n:
+        k = at + i * step
+        w0, w1, w2, w3 = theta[k], theta[k + step], theta[k + 2 * step], theta[k + 3 * step]
+        for s in range(size):
+            first = w0 * v[q, i, s] + w1 * v[q, i + 1, s]
+            out[l, j, s] += first + w2 * v[q, i + 2, s] + w3 * v[q, i + 3, s]
+        i += 4
+
+
+@fused
 def forward(theta, dims, a, z, size):
     """z[l], a[l] of a batch whose input is a[0]; a and z are (layers + 1, widest, batch)."""
     at, last = 0, len(dims) - 1
     for l in range(1, last + 1):
         n, m = dims[l - 1], dims[l]
         for j in range(m):
-            row, bias, i = at + j * n, theta[at + m * n + j], n % 4
-            for s in range(size):
-                z[l, j, s] = bias
-            for k in range(i):
-                weight = theta[row + k]
+            row, bias = at + j * n, theta[at + m * n + j]
+            if n == 2 and l < last:
+                w0, w1 = theta[row], theta[row + 1]
                 for s in range(size):
-                    z[l, j, s] += weight * a[l - 1, k, s]
-            while i < n:
-                w0, w1, w2, w3 = theta[row + i], theta[row + i + 1], theta[row + i + 2], theta[row + i + 3]
-                for s in range(size):
-                    z[l, j, s] += w0 * a[l - 1, i, s] + w1 * a[l - 1, i + 1, s] + w2 * a[l - 1, i + 2, s] + w3 * a[l - 1, i + 3, s]
-                i += 4
-            if l < last:
-                for s in range(size):
-                    a[l, j, s] = max(z[l, j, s], 0.0)
+                    value = bias + w0 * a[l - 1, 0, s] + w1 * a[l - 1, 1, s]
+                    z[l, j, s] = value
+                    a[l, j, s] = max(value, 0.0)
+            else:
+                combine(z, l, j, bias, theta, row, 1, a, l - 1, n, size)
+                if l < last:
+                    for s in range(size):
+                        a[l, j, s] = max(z[l, j, s], 0.0)
         at += m * n + m
 
 
 @fused
-def sweep_down(theta, dims, z, g, up, size, unit):
+def sweep_down(theta, dims, z, g, up, power, size, unit):
     """From g[last]: the current on every affine edge, g[l] (width, batch), and on every activation edge, up[l] = W^{l+1}ᵀ g[l+1].
 
-    unit ≥ 0: g[last] is that unit vector, set here.
+    unit ≥ 0: g[last] is that unit vector, set here. power (batch,) becomes Σ_e |g_e|² of each sample.
     """
     last, at = len(dims) - 1, len(theta)
     if unit >= 0:
         for j in range(dims[last]):
             for s in range(size):
                 g[last, j, s] = 1.0 if j == unit else 0.0
+    for s in range(size):
+        power[s] = 0.0
+    for j in range(dims[last]):
+        for s in range(size):
+            power[s] += g[last, j, s] * g[last, j, s]
     for l in range(last, 1, -1):
         n, m = dims[l - 1], dims[l]
         at -= m * n + m
         for i in range(n):
-            if unit >= 0 and l == last:
-                weight = theta[at + unit * n + i]
+            if m == 1 or l == last and unit >= 0:            # one current alone comes from above
+                one = max(unit, 0) if l == last else 0
+                weight = theta[at + one * n + i]
                 for s in range(size):
-                    up[l - 1, i, s] = weight
+                    upward = weight * g[l, one, s]
+                    current = upward if z[l - 1, i, s] >= 0 else 0.0
+                    up[l - 1, i, s] = upward
+                    g[l - 1, i, s] = current
+                    power[s] += current * current + upward * upward
             else:
-                j = m % 4
+                combine(up, l - 1, i, 0.0, theta, at + i, n, g, l, m, size)
                 for s in range(size):
-                    up[l - 1, i, s] = 0.0
-                for k in range(j):
-                    weight = theta[at + k * n + i]
-                    for s in range(size):
-                        up[l - 1, i, s] += weight * g[l, k, s]
-                while j < m:
-                    w0, w1, w2, w3 = theta[at + j * n + i], theta[at + (j + 1) * n + i], theta[at + (j + 2) * n + i], theta[at + (j + 3) * n + i]
-                    for s in range(size):
-                        up[l - 1, i, s] += w0 * g[l, j, s] + w1 * g[l, j + 1, s] + w2 * g[l, j + 2, s] + w3 * g[l, j + 3, s]
-                    j += 4
-            for s in range(size):
-                g[l - 1, i, s] = up[l - 1, i, s] if z[l - 1, i, s] >= 0 else 0.0
+                    upward = up[l - 1, i, s]
+                    current = upward if z[l - 1, i, s] >= 0 else 0.0
+                    g[l - 1, i, s] = current
+                    power[s] += current * current + upward * upward
 
 
 @fused
@@ -124,24 +152,27 @@ def tangent_power(dims, a, g, lr, power, room, size):
 
 
 @fused
-def relax_up(theta, dims, a, z, g, up, b, kappa, stiff, size):
-    """b[l] = a + κ(a* − a), a* the relaxed stalk: a* = m ⊙ z* + (current)/w, z* = W a* + b + (current)/w; deviations alone are swept."""
-    last, at = len(dims) - 1, 0
+def relax_up(theta, dims, a, z, g, up, t, b, kappa, stiff, size):
+    """b[l] = a + κ(a* − a), a* the relaxed stalk: a* = m ⊙ z* + (current)/w, z* = W a* + b + (current)/w; deviations alone are swept.
+
+    The currents are t g and t up.
+    """
+    last, at, soft = len(dims) - 1, 0, 1.0 / stiff
     for i in range(dims[0]):
         for s in range(size):
             b[0, i, s] = 0.0
     for l in range(1, last):
         n, m = dims[l - 1], dims[l]
         for j in range(m):
-            for s in range(size):
-                b[l, j, s] = g[l, j, s] / stiff
-            if l > 1:
-                for i in range(n):
-                    weight = theta[at + j * n + i]
-                    for s in range(size):
-                        b[l, j, s] += weight * b[l - 1, i, s]
-            for s in range(size):
-                b[l, j, s] = (b[l, j, s] if z[l, j, s] >= 0 else 0.0) + up[l, j, s] / stiff
+            if l == 1:
+                for s in range(size):
+                    through = g[l, j, s] if z[l, j, s] >= 0 else 0.0
+                    b[l, j, s] = soft * t[s] * (through + up[l, j, s])
+            else:
+                combine(b, l, j, 0.0, theta, at + j * n, 1, b, l - 1, n, size)
+                for s in range(size):
+                    moved = b[l, j, s] + soft * t[s] * g[l, j, s]
+                    b[l, j, s] = (moved if z[l, j, s] >= 0 else 0.0) + soft * t[s] * up[l, j, s]
         at += m * n + m
     for l in range(last):
         for i in range(dims[l]):
@@ -416,58 +447,93 @@ def ohm_exact(output, z, y, rho, c, tables, w, m, size):
 # updates ----------------------------------------------------------------------------------------------------------------------
 
 @fused
-def flow(theta, dims, output, a, z, y, g, up, units, uppers, rho, tables, room, power, t, rule, stiff, lr, size):
-    """The currents of a batch into g and up, by the rule, after `forward`; lr is what PROX takes compliances from."""
-    last = len(dims) - 1
-    m = dims[last]
-    exact = rule == EXACT and m > 1
-    if exact:
-        for k in range(m):
-            sweep_down(theta, dims, z, units[k], uppers[k], size, k)
-            for j in range(k + 1):
-                power_of(dims, units[k], uppers[k], units[j], uppers[j], stiff, power, size)
+def flow(theta, dims, output, a, z, y, gs, ups, rho, tables, room, power, t, rule, stiff, lr, size):
+    """The currents t g and t up of a batch by the rule, after `forward`; g and up are the last of gs and ups.
+
+    Before them stand the sweeps of a unit current into each output, where the rule asks for them.
+    lr is what PROX takes compliances from.
+    """
+    last, units = len(dims) - 1, len(gs) - 1
+    m, g = dims[last], gs[units]
+    for k in range(units + 1):
+        if k == units and units > 0:
+            ohm_exact(output, z[last], y, rho, g[last], tables, room, m, size)
+        elif k == units:
+            activation(output, z[last], room[0], room[5], m, size)
+            for j in range(m):
                 for s in range(size):
-                    rho[k, j, s] = power[s]
-        ohm_exact(output, z[last], y, rho, g[last], tables, room, m, size)
-    else:
-        activation(output, z[last], room[0], room[5], m, size)
-        for j in range(m):
+                    g[last, j, s] = y[j, s] - room[0, j, s]
+        sweep_down(theta, dims, z, gs[k], ups[k], power, size, k if k < units else -1)
+        for j in range(k + 1 if k < units else 0):
+            power_of(dims, gs[k], ups[k], gs[j], ups[j], stiff, power, size)
             for s in range(size):
-                g[last, j, s] = y[j, s] - room[0, j, s]
-    sweep_down(theta, dims, z, g, up, size, -1)
-    if exact or rule == BACKPROP:
+                rho[k, j, s] = power[s]
+    if units > 0 or rule == BACKPROP:
+        for s in range(size):
+            t[s] = 1.0
         return
     if rule == PROX:
         tangent_power(dims, a, g, lr, power, t, size)
     else:
-        power_of(dims, g, up, g, up, stiff, power, size)
+        for s in range(size):
+            power[s] = power[s] / stiff
     ohm_along(output, z[last], y, g[last], power, t, room, m, size)
-    for l in range(1, last + 1):
-        for j in range(dims[l]):
-            for s in range(size):
-                g[l, j, s] *= t[s]
-        if l < last:
-            for j in range(dims[l]):
-                for s in range(size):
-                    up[l, j, s] *= t[s]
 
 
 @fused
-def force_of(dims, g, b, force, size):
-    """The mean over the batch of (current)(b)ᵀ and (current), flat like θ."""
-    at = 0
+def force_of(dims, g, t, b, force, size):
+    """The mean over the batch of (current)(b)ᵀ and (current), flat like θ; the currents are t g."""
+    at, share = 0, 1.0 / size
     for l in range(1, len(dims)):
         n, m = dims[l - 1], dims[l]
         for j in range(m):
-            total = 0.0
-            for s in range(size):
-                total += g[l, j, s]
-            force[at + m * n + j] = total / size
-            for i in range(n):
-                total = 0.0
+            row, i = at + j * n, (n - 1) % 4 + 1
+            total, f0, f1, f2, f3 = 0.0, 0.0, 0.0, 0.0, 0.0
+            if i == 1:
                 for s in range(size):
-                    total += g[l, j, s] * b[l - 1, i, s]
-                force[at + j * n + i] = total / size
+                    current = t[s] * g[l, j, s]
+                    total += current
+                    f0 += current * b[l - 1, 0, s]
+            elif i == 2:
+                for s in range(size):
+                    current = t[s] * g[l, j, s]
+                    total += current
+                    f0 += current * b[l - 1, 0, s]
+                    f1 += current * b[l - 1, 1, s]
+            elif i == 3:
+                for s in range(size):
+                    current = t[s] * g[l, j, s]
+                    total += current
+                    f0 += current * b[l - 1, 0, s]
+                    f1 += current * b[l - 1, 1, s]
+                    f2 += current * b[l - 1, 2, s]
+            else:
+                for s in range(size):
+                    current = t[s] * g[l, j, s]
+                    total += current
+                    f0 += current * b[l - 1, 0, s]
+                    f1 += current * b[l - 1, 1, s]
+                    f2 += current * b[l - 1, 2, s]
+                    f3 += current * b[l - 1, 3, s]
+            force[at + m * n + j] = share * total
+            force[row] = share * f0
+            if i > 1:
+                force[row + 1] = share * f1
+            if i > 2:
+                force[row + 2] = share * f2
+            if i > 3:
+                force[row + 3] = share * f3
+            while i < n:
+                f0, f1, f2, f3 = 0.0, 0.0, 0.0, 0.0
+                for s in range(size):
+                    current = t[s] * g[l, j, s]
+                    f0 += current * b[l - 1, i, s]
+                    f1 += current * b[l - 1, i + 1, s]
+                    f2 += current * b[l - 1, i + 2, s]
+                    f3 += current * b[l - 1, i + 3, s]
+                force[row + i], force[row + i + 1] = share * f0, share * f1
+                force[row + i + 2], force[row + i + 3] = share * f2, share * f3
+                i += 4
         at += m * n + m
 
 
@@ -501,10 +567,11 @@ def steps(theta, moment, square, second, dims, output, x, y, order, lr, rule, ka
     """Take len(order) updates in place; order (updates, batch) names the samples, lr (updates,); `first` counts updates before these."""
     size, last, widest = order.shape[1], len(dims) - 1, dims.max()
     a, z = np.zeros((last + 1, widest, size)), np.zeros((last + 1, widest, size))
-    g, up, b = np.zeros((last + 1, widest, size)), np.zeros((last + 1, widest, size)), np.zeros((last + 1, widest, size))
-    m = dims[last]
+    m, b = dims[last], np.zeros((last + 1, widest, size))
     many = m if rule == EXACT and m > 1 else 0
-    units, uppers = np.zeros((many, last + 1, widest, size)), np.zeros((many, last + 1, widest, size))
+    gs = np.zeros((many + 1, last + 1, widest, size))
+    ups = np.zeros_like(gs)
+    g, up = gs[many], ups[many]
     rho, tables = np.zeros((many, many, size)), np.zeros((2, many, many, size))
     room, power, t, target = np.zeros((6, m + 2, size)), np.zeros(size), np.zeros(size), np.zeros((m, size))
     force, edge = np.zeros(len(theta)), widest + 1 if optimiser == REGRESSION else 0
@@ -516,11 +583,13 @@ def steps(theta, moment, square, second, dims, output, x, y, order, lr, rule, ka
             for j in range(m):
                 target[j, s] = y[order[step, s], j]
         forward(theta, dims, a, z, size)
-        flow(theta, dims, output, a, z, target, g, up, units, uppers, rho, tables, room, power, t, rule, stiff, lr[step] / size, size)
+        share = lr[step] / size
+        flow(theta, dims, output, a, z, target, gs, ups, rho, tables, room, power, t, rule, stiff,
+             share, size)
         if kappa != 0.0:
-            relax_up(theta, dims, a, z, g, up, b, kappa, stiff, size)
+            relax_up(theta, dims, a, z, g, up, t, b, kappa, stiff, size)
         feels = b if kappa != 0.0 else a
-        force_of(dims, g, feels, force, size)
+        force_of(dims, g, t, feels, force, size)
         now, rate = first + step + 1, lr[step]
         if optimiser == REGRESSION:
             regress(dims, feels, force, moment, second, A, row, beta1, beta2, now, damping, size)

@@ -21,7 +21,7 @@ try:
 except ImportError:                                       # numba is optional: EulerStepper does the same, slower
     njit = None
 
-compiled = njit(cache=True) if njit is not None else lambda function: function
+compiled = njit(cache=True, error_model="numpy") if njit is not None else lambda function: function
 LINEAR, RELU, MAXIMUM = 0, 1, 2
 OUTPUTS = {"identity": 0, "sigmoid": 1, "softmax": 2}
 MAX_ENTRIES = 2_000_000                                   # beyond this BLAS beats the row-by-row loop
@@ -207,8 +207,8 @@ def _advance(w, c, kind, slope, indptr, indices, entries, weight, last, output, 
                 before = w[i]
                 delta = step_size * (f[i] - gamma[i] * (before - target[i]))
                 if implicit and stiffness[0, i] > 0:
-                    there = _prox(before, before + delta, step_size, pull[:, i], stiffness[:, i])
-                    delta = there - before
+                    delta = _prox(before, before + delta, step_size, pull[0, i], pull[1, i],
+                                  stiffness[0, i], stiffness[1, i]) - before
                 w[i] = before + delta
                 moved |= w[i] != before
                 change = max(change, abs(delta))
@@ -279,10 +279,10 @@ def _kink_pull(w, kind, slope, indptr, indices, weight, pull):
 
 
 @compiled
-def _prox(z, free, h, pull, stiffness):
+def _prox(z, free, h, pull_plus, pull_minus, stiff_plus, stiff_minus):
     """`euler.prox` for one coordinate."""
-    plus = max((free + h * pull[0]) / (1 + h * stiffness[0]), 0.0)
-    minus = min((free + h * pull[1]) / (1 + h * stiffness[1]), 0.0)
+    plus = max((free + h * pull_plus) / (1 + h * stiff_plus), 0.0)
+    minus = min((free + h * pull_minus) / (1 + h * stiff_minus), 0.0)
     if z >= 0:
         return plus if plus != 0 else minus
     return minus if minus != 0 else plus

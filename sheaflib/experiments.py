@@ -7,10 +7,11 @@ from typing import Iterator, NamedTuple
 
 import numpy as np
 
-from sheaflib import tasks
+from sheaflib import spectrum, tasks
 from sheaflib.checks import whole
 from sheaflib.network import Network
 from sheaflib.objective import loss
+from sheaflib.resistance import effective_resistance
 from sheaflib.sheaf import NeuralSheaf
 from sheaflib.training import TrainingDiverged, TrainingState, gradient_descent, joint_flow
 
@@ -170,3 +171,19 @@ def time_to_half(widths: str, seed: int, *, edge_weight: float = 1.0, alpha: flo
         if state.record.time >= T:
             break
     return np.inf
+
+
+class Birth(NamedTuple):
+    """Of a network at initialisation: λ₁ and the output's resistance ρ, medians over some inputs."""
+
+    gap: float
+    resistance: float
+
+
+def at_birth(widths: str, seed: int, samples: int = 50) -> Birth:
+    """λ₁ and ρ of a fresh network over the first training inputs of the paraboloid."""
+    sheaf = NeuralSheaf(initial("paraboloid", widths, seed, True))
+    x = tasks.task("paraboloid").X_train[:samples]
+    pattern = sheaf.pattern(sheaf.forward(x), x)
+    gaps = spectrum.extremes(sheaf, pattern).smallest
+    return Birth(float(np.median(gaps)), float(np.median(effective_resistance(sheaf, pattern).norm)))

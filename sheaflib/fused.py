@@ -36,8 +36,16 @@ IDENTITY, SIGMOID, SOFTMAX = OUTPUTS.values()
 
 # forceinline: else numba runs one machine code of an inner function where it compiled it and another where it read the cache, and the
 # two sum in different orders
-fused = njit(cache=True, fastmath=FAST, forceinline=True) if njit is not None else lambda function: function
-contracted = njit(cache=True, fastmath={"contract"}, forceinline=True) if njit is not None else lambda function: function
+# error_model: else each division looks for a zero first, and no loop with a branch in it vectorises
+OPTIONS = {"cache": True, "forceinline": True, "error_model": "numpy"}
+
+
+def compiled_with(fastmath):
+    """Return a decorator that compiles a function with these liberties in its arithmetic."""
+    return njit(fastmath=fastmath, **OPTIONS) if njit is not None else lambda function: function
+
+
+fused, contracted = compiled_with(FAST), compiled_with({"contract"})
 
 
 def can_fuse(network: Network) -> bool:

@@ -8,7 +8,7 @@ import numpy as np
 
 from sheaflib import spectrum, tasks
 from sheaflib.certificate import ROUNDING
-from sheaflib.equilibrium import Equilibrium, equilibrium, newton
+from sheaflib.equilibrium import Equilibrium, Others, equilibrium, newton
 from sheaflib.events import exact_flows
 from sheaflib.experiments import initial, stalks
 from sheaflib.heat import choose_stepper
@@ -78,6 +78,12 @@ def follow(flow, pinned: Pinned, accuracy: float, most: int) -> Climb:
     first = np.where(far.any(axis=0), first, 0)
     reached = first < len(far)
     return Climb(np.array(passes)[np.minimum(first, len(far) - 1), np.arange(far.shape[1])], reached, end)
+
+
+def others(widths: str, seed: int = 0, samples: int = 300, starts: int = 50, drawn: int = 0) -> Others:
+    """The distinct equilibria that Newton finds from other starts, drawn with the seed `drawn`."""
+    sheaf, x, pin, w, _ = problem(widths, seed, samples=samples)
+    return equilibrium(sheaf, x, pin, w).others(starts, drawn)
 
 
 class Limits(NamedTuple):

@@ -87,7 +87,8 @@ def _(figure):
         sheaf, rates, fall = ends(size)
         bound, paid = largest(sheaf), {name: row[size] for name, row in passes.items()}
         for name, dt in ((PAPER, 0.01), (BEST, 1.9 / bound)):              # the slowest mode falls by 1 − dt λ₁ a step of two passes
-            assert 0.95 < paid[name] / np.mean(-2 * fall / np.log1p(-dt * rates)) < 1.3
+            some = slice(100 if name == PAPER else None)                   # the authors' step: the first samples alone
+            assert 0.95 < paid[name] / np.mean(-2 * fall[some] / np.log1p(-dt * rates[some])) < 1.3
         assert 1 < paid["Chebyshev"] / np.mean(np.sqrt(bound / rates) * (np.log(2) + fall)) < 2
         assert 4 < paid["implicit Euler"] / np.mean(fall / np.log1p(10 * rates)) < 2 * (sheaf.N + 10)      # by 1 + dt λ₁ a step
         some = ladder.climb(size, "implicit-euler", ladder.SIZES[size], samples=30).passes.mean()
