@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from benchmarks import minibatches
 from sheaflib import Network, circuit, race, regimes
-from sheaflib.experiments import TABLE_E1
 from sheaflib.minibatch import HOLD, MiniBatches
 from sheaflib.race import Ratio, ratio, verdict
 from sheaflib.tasks import task

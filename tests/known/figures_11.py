@@ -92,20 +92,20 @@ def _(n):
         for series, name in (("sheaf, by currents", "primary"), ("backpropagation", "backprop")):
             close(n["losses"][series][row], losses[name])
     # one run each, update by update, in turn of the two sides; rounding grows over the updates
-    for row, name in zip(REGRESSION, ("primary", "backprop", "backprop", "primary")):
+    for row, usual in zip(REGRESSION, ("primary", "backprop", "backprop", "primary")):
         given, seed = task(place(row)[0]), SEEDS[0]
-        for name in SIDES if TIMES > 1 else [name]:
+        for name in SIDES if TIMES > 1 else [usual]:
             c = n["chosen"][row][name]
             compliance = 0.0 if c["rule"] == "backprop" else 1 / c["stiffness"]
             order, lr = batches(seed, 0, 300, c["updates"], 32), rates(c["lr"], c["updates"], False)
             W, b = train(start(row, seed), given.X_train, given.Y_train, order, lr, compliance, c["kappa"])
             close(mse(W, b, given.X_test, given.Y_test), n["all"][row][name][0], rtol=0.05)
-    for row, seed, name in (
+    for row, seed, usual in (
         ("circular-1h", 1000, "primary"),
         ("blobs-1h", 1100, "primary"),
         ("digits", 1100, "backprop"),
     ):
-        for name in SIDES if TIMES > 1 else [name]:
+        for name in SIDES if TIMES > 1 else [usual]:
             found = max(by_currents(row, seed, n["chosen"][row][name]), n["floor"])
             close(found, max(n["all"][row][name][0], n["floor"]), rtol=0.05)
 
