@@ -1,8 +1,8 @@
 """How long the tests look: briefly by default, and at length with HYPOTHESIS_PROFILE=explore.
 
 By default a property is tried on a few examples and a sweep on a few seeds, always the same ones:
-as many as tell the defects of `tools.mutants` from sound code. `HYPOTHESIS_PROFILE=explore python
--m tools test tests` tries both forty times as often, and draws other examples every time.
+as many as tell the defects of `tools.mutants` from sound code. `HYPOTHESIS_PROFILE=explore make
+test ARGS=tests` tries both forty times as often, and draws other examples every time.
 """
 
 import os
