@@ -30,14 +30,19 @@ MODULE = "import pytest; pytest.importorskip('no_such_package')"
 
 @pytest.fixture
 def run(pytester):
-    """A run of some modules beside copies of this folder's conftest, in this process."""
+    """A run of some modules beside copies of this folder's conftest; with workers in a process of
+    its own, since the one here may itself be a worker.
+    """
     for name in ("conftest", "effort"):
         source = (HERE / f"{name}.py").read_text(encoding="utf-8")
         (pytester.path / f"{name}.py").write_text(source, encoding="utf-8")
 
     def run(*options, **modules):
         pytester.makepyfile(**modules)
-        return pytester.runpytest_inprocess("-p", "no:cacheprovider", *options)
+        options = ("-p", "no:cacheprovider", *options)
+        if "-n" in options:
+            return pytester.runpytest_subprocess(*options, timeout=120)
+        return pytester.runpytest_inprocess(*options)
 
     return run
 
