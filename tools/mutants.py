@@ -29,10 +29,6 @@ PYTEST = [
     "-p", "no:cacheprovider", "-p", "no:nbval", "-p", "no:benchmark",
     "-o", f"faulthandler_timeout={LIMIT}", "-o", "faulthandler_exit_on_timeout=true",
 ]  # fmt: skip
-PROFILE = """from hypothesis import Phase, settings
-phases = [Phase.explicit, Phase.generate]
-settings.register_profile("mutants", derandomize=True, deadline=None, database=None, phases=phases)
-"""
 
 
 class Mutant(NamedTuple):
@@ -89,7 +85,6 @@ def unchanged(folder):
     for name in FOLDERS:
         shutil.copytree(REPOSITORY / name, base / name)
     shutil.copy(REPOSITORY / "pyproject.toml", base)
-    (base / "conftest.py").write_text(PROFILE, encoding="utf-8")
     return base
 
 
