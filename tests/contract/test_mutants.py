@@ -1,6 +1,8 @@
 """The defects of `make mutants`, and that one which no test notices is not taken for a caught one.
 """
 
+import shutil
+
 import pytest
 
 from tools import mutants
@@ -27,7 +29,7 @@ def base(tmp_path):
     """An unchanged copy: a function and its test."""
     folder = tmp_path / "unchanged"
     folder.mkdir()
-    (folder / "conftest.py").write_text(mutants.PROFILE, encoding="utf-8")
+    shutil.copy(REPOSITORY / "tests" / "effort.py", folder / "conftest.py")
     (folder / "half.py").write_text("def half(n):\n    return n / 2\n", encoding="utf-8")
     test = "from half import half\n\ndef test_half():\n    assert half(4) == 2\n"
     (folder / "test_half.py").write_text(test, encoding="utf-8")
