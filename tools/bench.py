@@ -2,8 +2,8 @@
 
 One process and one thread; all but PyTorch, which chooses its own, use the instructions of all runs
 (tools/surroundings.py). The two sides of a row are timed one after the other. Further arguments go
-to pytest, as in `-k heat`; what they choose is written below build/bench, only the whole to
-figures/.
+to pytest, as in `-k heat`; what they choose is written below build/bench, as is a table without
+PyTorch's rows (`make torch`), and only the whole to figures/.
 """
 
 import json
@@ -38,8 +38,9 @@ def main(arguments):
     command = [sys.executable, *PYTEST, f"--benchmark-json={report}", *chosen, "benchmarks"]
     environment = process_environment(variables(project, "full", folder))
     status = subprocess.call(command, cwd=project.root, env=environment)
+    whole = not chosen and (project.build / "torch").is_dir()
     if status == 0:
-        write(rows(report.read_bytes()), folder if chosen else project.figures)
+        write(rows(report.read_bytes()), project.figures if whole else folder)
     return status
 
 

@@ -38,7 +38,7 @@ def pytest(project, arguments):
 def check(project, options):
     """Lint, check types, and run one file of each kind of tests; returns the worst status."""
     said = [subprocess.call([sys.executable, "-m", *words], cwd=project.root) for words in LINT]
-    return max(*said, pytest(project, KINDS))
+    return max(map(abs, [*said, pytest(project, KINDS)]))  # below 0: killed by a signal
 
 
 def lab(project, options):

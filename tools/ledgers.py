@@ -5,13 +5,12 @@ The texts stand in templates/, which Jinja2 fills: it comes with JupyterLab.
 
 import json
 import re
-import tomllib
 from pathlib import Path
 
 import jinja2
 
 from tools import notebooks
-from tools.project import Refusal, write_whole
+from tools.project import Refusal, read_toml, write_whole
 
 FIELDS = ("id", "notebook", "statement", "source", "expected", "measured", "tolerance", "verdict")
 ORDER = ("fails", "refuted", "holds", "measured")
@@ -28,7 +27,7 @@ SOURCES = {
 
 def claims(project):
     """Return the claims of notebooks/claims.toml as a dict id -> entry."""
-    return tomllib.loads((project.notebooks / "claims.toml").read_text(encoding="utf-8"))
+    return read_toml(project.notebooks / "claims.toml")
 
 
 def merge(folder, every):

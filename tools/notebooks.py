@@ -8,7 +8,6 @@ import ast
 import functools
 import re
 import sys
-import tomllib
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
@@ -17,7 +16,7 @@ sys.modules.setdefault("rfc3987_syntax", None)
 
 import nbformat  # noqa: E402
 
-from tools.project import Refusal, digest  # noqa: E402
+from tools.project import Refusal, digest, read_toml  # noqa: E402
 
 KEPT = ("tags", "mystnb")  # of a cell's metadata: runs and editors add the rest
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
@@ -50,9 +49,8 @@ class Notebook:
 
 def load(project):
     """Return the notebooks of the index; Refusal names an entry that is malformed."""
-    text = (project.notebooks / "index.toml").read_text(encoding="utf-8")
     every, known = {}, {f.name for f in fields(Notebook)} - {"path"}
-    for entry in tomllib.loads(text).get("notebook", []):
+    for entry in read_toml(project.notebooks / "index.toml").get("notebook", []):
         if not {"file", "number", "title"} <= set(entry) <= known:
             raise Refusal(f"index.toml: an entry has the keys {sorted(entry)}; needed are file, "
                           f"number and title, allowed {sorted(known)}")
@@ -60,6 +58,8 @@ def load(project):
         faults = {
             "has a number that another has": {new.number} & set(every),
             "needs what is not listed before it": set(new.needs) - set(every),
+            "has in batch what is no name and parameters": {
+                str(given) for given in new.batch if set(given) != {"name", "parameters"}},
             "reads what is not in the repository": {
                 file for file in [f"notebooks/{new.file}", *new.reads]
                 if not (project.root / file).is_file()},

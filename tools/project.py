@@ -45,6 +45,16 @@ def file_digest(path):
     return digest(path.read_bytes()) if path.is_file() else ""
 
 
+def read_toml(path):
+    """Return what a TOML file holds; Refusal names the file that is none."""
+    import tomllib
+
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise Refusal(f"{path.name}: {error}") from None
+
+
 def write_whole(path, content):
     """Write text or bytes so that a reader sees the old file or the new, never a part.
 
@@ -64,7 +74,7 @@ def alone(root, command):
     """Hold the checkout for one command, until the file that this yields is closed.
 
     Refusal names the command that holds it. The operating system frees it when the process ends,
-    however it ends. What a command starts (pytest, itself under another Python) is part of it.
+    however it ends. What a command starts (pytest, itself under another Python) may run beside it.
     """
     with open(root / ".command.lock", "a+", encoding="utf-8") as file:
         if not locked(file):

@@ -5,6 +5,7 @@ libraries; PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu leads to the
 """
 
 import os
+import shutil
 import subprocess
 import sys
 
@@ -17,6 +18,12 @@ def main(_):
     """Make build/torch where it is missing and install; returns pip's exit status."""
     folder = Project().build / "torch"
     python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-    if not python.exists():
-        subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
-    return subprocess.call([str(python), "-m", "pip", "install", "--quiet", *WANTED])
+    status = None
+    try:
+        if not python.exists():
+            subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
+        status = subprocess.call([str(python), "-m", "pip", "install", "--quiet", *WANTED])
+    finally:
+        if status != 0:  # else it would be taken for PyTorch's
+            shutil.rmtree(folder, ignore_errors=True)
+    return status

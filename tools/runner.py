@@ -10,6 +10,7 @@ that changes while notebooks run.
 import asyncio
 import logging
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -152,12 +153,19 @@ papermill_engines.register("own-kernel", OwnKernel)
 
 
 def stop(running, clients):
-    """Kill the kernels of what still runs, with the processes they started: its threads end."""
+    """Kill the kernels of what still runs, with the processes they started: its threads end.
+
+    A second signal to stop must not come between.
+    """
+    signals = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, signal.SIG_IGN) for number in signals]
     while not all(future.done() for future in running):
         for manager in [client.km for client in clients]:
             if manager and manager.provisioner:
                 asyncio.run(manager.provisioner.kill())
         wait(running, timeout=0.2)
+    for number, handler in zip(signals, before):
+        signal.signal(number, handler)
 
 
 def tell(running, share, bar):

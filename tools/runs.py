@@ -152,11 +152,12 @@ def verify(project, options):
     hand_on(project, made.root)
     status = runner.summary(problems)
     ledgers.write(ledgers.merge(made.root / "ledger", every), made.figures, every, "../notebooks/")
-    found = list(drift.between(made.figures, project.figures))
-    for line in found:
-        print(f"drift: {line}", file=sys.stderr)
     names = [f"figures/{name}{end}" for n in every for name in n.figures for end in ENDINGS]
     names += [f"notebooks/{n.file}" for n in every] + ["figures/ledger.json", "figures/LEDGER.md"]
+    found = [f"{name} is not made" for name in names if not (made.root / name).is_file()]
+    found += drift.between(made.figures, project.figures)
+    for line in found:
+        print(f"drift: {line}", file=sys.stderr)
     other = [name for name in names
              if file_digest(project.root / name) != file_digest(made.root / name)]
     print(f"{len(names) - len(other)} of {len(names)} committed files are byte-identical"

@@ -22,6 +22,9 @@ def test_every_mutant_changes_something_and_names_tests():
         assert mutant.old != mutant.new and mutant.reason and mutant.tests
         files = [REPOSITORY / test.partition("::")[0] for test in mutant.tests.split()]
         assert all(file.is_file() for file in files), mutant
+        for file, test in zip(files, mutant.tests.split()):
+            name = test.partition("::")[2]
+            assert not name or f"def {name}(" in file.read_text(encoding="utf-8"), mutant
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ import pytest
 import toy
 from tools import __main__ as command_line
 from tools import commands, drift, ledgers, notebooks, runner, runs, surroundings
-from tools.project import REPOSITORY, Project
+from tools.project import REPOSITORY, Project, Refusal
 from tools.surroundings import process_environment
 
 
@@ -399,8 +399,8 @@ def test_paths_take_the_place_of_all_tests_and_flags_add_to_them(monkeypatch, gi
 def test_the_check_lints_and_takes_a_file_of_each_kind(monkeypatch):
     asked = []
     monkeypatch.setattr(subprocess, "call",
-                        lambda words, **_: asked.append(words[2]) or int("mypy" in words))
-    assert commands.check(Project(), None) == 1 and asked == ["ruff", "mypy", "pytest"]
+                        lambda words, **_: asked.append(words[2]) or -9 * ("mypy" in words))
+    assert commands.check(Project(), None) == 9 and asked == ["ruff", "mypy", "pytest"]
     kinds = {path.name for path in (REPOSITORY / "tests").iterdir()
              if any(path.glob("test_*.py"))}
     assert {name.split("/")[1] for name in commands.KINDS} == kinds
@@ -426,8 +426,7 @@ def test_one_limit_guards_every_cell_in_runs_and_in_tests(project, monkeypatch):
         notebooks.load(project)
 
 
-INSTRUCTION_VARIABLES = {"NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES", "OPENBLAS_CORETYPE",
-                         "NPY_ENABLE_CPU_FEATURES", "NPY_DISABLE_CPU_FEATURES"}
+INSTRUCTION_VARIABLES = set(surroundings.TARGET)
 HASWELL = {"avx", "avx2", "bmi", "bmi2", "f16c", "fma", "lzcnt", "movbe", "sse4.2", "popcnt"}
 
 
@@ -564,6 +563,13 @@ def test_verify_finds_drift_and_reports_bytes_without_failing(project, capsys):
             "not: figures/first.json, figures/ledger.json") in said.out
 
 
+def test_verify_misses_a_figure_that_is_listed_and_not_made(project, capsys):
+    toy.index(project, {"file": "00-first.ipynb", "figures": ["first", "never"]},
+              {"file": "01-second.ipynb"})
+    assert perform("verify", project) == 1
+    assert "drift: figures/never.json is not made\n" in capsys.readouterr().err
+
+
 def figure_drift(new, old, rtol=0.0, atol=0.0):
     """Return the drifts of a figure's numbers."""
     committed = {"numbers": old, "rtol": rtol, "atol": atol}
@@ -666,6 +672,12 @@ def test_an_index_is_checked(project):
         notebooks.load(project)
     toy.index(project, {"file": "00-first.ipynb", "figurs": []})
     with pytest.raises(ValueError, match="an entry has the keys"):
+        notebooks.load(project)
+    toy.index(project, {"file": "00-first.ipynb", "batch": [{}]})
+    with pytest.raises(ValueError, match="has in batch what is no name and parameters"):
+        notebooks.load(project)
+    (project.notebooks / "index.toml").write_text("[[notebook]\n")
+    with pytest.raises(Refusal, match="^index.toml: "):
         notebooks.load(project)
 
 
