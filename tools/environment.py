@@ -102,7 +102,8 @@ def build(root, folder, python, reason, fresh):
                 [*pip, "--no-deps", "--no-build-isolation", "-e", "."]]
     if fresh:
         shutil.rmtree(folder, ignore_errors=True)
-        commands.insert(0, [sys._base_executable, "-m", "venv", *["--without-pip"][:bool(uv)], folder])
+        without = ["--without-pip"] if uv else []
+        commands.insert(0, [sys._base_executable, "-m", "venv", *without, folder])
     folder.mkdir(exist_ok=True)
     (folder / STAMP).write_text("")
     for command in commands:
