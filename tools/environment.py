@@ -103,7 +103,8 @@ def build(root, folder, python, reason, fresh):
     if fresh:
         shutil.rmtree(folder, ignore_errors=True)
         without = ["--without-pip"] if uv else []
-        commands.insert(0, [sys._base_executable, "-m", "venv", *without, folder])
+        base = getattr(sys, "_base_executable", sys.executable)  # a .venv may be what goes
+        commands.insert(0, [base, "-m", "venv", *without, folder])
     folder.mkdir(exist_ok=True)
     (folder / STAMP).write_text("")
     for command in commands:

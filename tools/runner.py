@@ -53,11 +53,12 @@ class Job:
     needs: tuple = ()
 
 
-def run(project, jobs, finished=lambda job: ""):
+def run(project, jobs, finished=lambda job: "", starts=lambda job: None):
     """Run the jobs; returns a dict from each to its problem, "" where every cell ran.
 
-    `finished` is called with each job that succeeded, as it ends, and may return a problem. A job
-    that needs a failed one does not run. Whatever stops the run stops its kernels.
+    `starts` is called with each job as it starts, and `finished` with each that succeeded, as it
+    ends; it may return a problem. A job that needs a failed one does not run. Whatever stops the
+    run stops its kernels.
     """
     needed = {job: [other for other in jobs if other.notebook.number in job.needs] for job in jobs}
     order = TopologicalSorter(needed)
@@ -72,6 +73,7 @@ def run(project, jobs, finished=lambda job: ""):
                 ready = sorted([*ready, *order.get_ready()], key=lambda job: -job.notebook.seconds)
                 while ready and len(running) < cores():
                     job = ready.pop(0)
+                    starts(job)
                     lost = [other.name for other in needed[job] if problems[other]]
                     running[pool.submit(execute, job, share, clients, lost)] = job
                 tell(running, share, bar)

@@ -26,19 +26,20 @@ def figures(project, options):
     asked = notebooks.choose(every, options.notebook)
     if options.parameters.strip():
         return one(project, asked, notebooks.parse_parameters(options.parameters))
-    prints = {n.number: fingerprint(project, n, every) for n in every}
-    forced, jobs = options.force or options.notebook, []
+    prints, forced, jobs = {}, options.force or options.notebook, []
     shutil.rmtree(project.build / "stage", ignore_errors=True)
     for notebook in asked:
-        reason = stale(project, notebook, prints[notebook.number]) or forced and "asked for"
+        now = fingerprint(project, notebook, every)
+        reason = stale(project, notebook, now) or forced and "asked for"
         if reason:
             print(f"{notebook.name}: to run ({reason})", flush=True)
             jobs.append(stage(project, notebook))
     if not jobs:
         print(f"nothing to run: the results of {len(every)} notebooks are up to date "
               "(make -B figures runs them all)")
-    problems = runner.run(project, jobs,
-                          lambda job: promote(project, job, prints[job.notebook.number]))
+    problems = runner.run(
+        project, jobs, lambda job: promote(project, job, prints[job]),
+        lambda job: prints.update({job: fingerprint(project, job.notebook, every)}))
     return runner.summary(problems) or conclude(project, every)
 
 

@@ -701,6 +701,17 @@ def test_a_changed_file_that_a_notebook_reads_makes_it_stale(project):
     assert stale(project) == {"00": "changed: files it reads", "01": "changed: notebooks it needs"}
 
 
+def test_what_a_needed_notebook_has_just_made_is_not_taken_for_a_change(project):
+    toy.index(project, {"file": "00-first.ipynb", "figures": ["first"]},
+              {"file": "01-second.ipynb", "figures": ["second"], "needs": ["00"],
+               "reads": ["figures/first.json"]})
+    assert run(project) == 0 and stale(project) == {}
+    first = project.notebooks / "00-first.ipynb"
+    first.write_text(first.read_text().replace("a [line]", "another line"))
+    assert run(project) == 0
+    assert "another line" in (project.figures / "first.json").read_text() and stale(project) == {}
+
+
 def test_measured_times_are_the_committed_ones_wherever_results_go(project):
     toy.write(project, "00-first", *toy.good("00", "first"), "print(gallery.bench())")
     toy.index(project, {"file": "00-first.ipynb", "figures": ["first"], "quick": {"size": 3}})
