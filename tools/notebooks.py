@@ -149,7 +149,8 @@ def clean(notebook):
     """
     notebook.metadata = {"kernelspec": KERNEL, "language_info": {"name": "python"}}
     for cell in notebook.cells:
-        cell.metadata = {key: cell.metadata[key] for key in cell.metadata if key in KEPT}
+        kept = {key: value for key, value in cell.metadata.items() if key in KEPT and value}
+        cell.metadata = kept  # papermill gives every cell tags, if only an empty list
         if cell.cell_type == "code":
             cell.outputs = functools.reduce(with_output, cell.outputs, [])
     notebook.nbformat, notebook.nbformat_minor = 4, 5

@@ -76,11 +76,12 @@ def alone(root, command):
     Refusal names the command that holds it. The operating system frees it when the process ends,
     however it ends. What a command starts (pytest, itself under another Python) may run beside it.
     """
+    before = os.environ.get(INSIDE)
     with open(root / ".command.lock", "a+", encoding="utf-8") as file:
         if not locked(file):
             file.seek(0)
             holder, _, process = file.read().partition(" ")
-            if process != os.environ.get(INSIDE):
+            if process != before:
                 raise Refusal(f"{command} did not start: {holder or 'another command'} runs in "
                               f"this checkout (process {process or 'just started'})")
         else:
@@ -89,7 +90,12 @@ def alone(root, command):
             file.flush()
             os.environ[INSIDE] = str(os.getpid())
         os.set_inheritable(file.fileno(), True)  # the command goes on in another Python
-        yield file
+        try:
+            yield file
+        finally:
+            os.environ.pop(INSIDE, None)
+            if before:
+                os.environ[INSIDE] = before
 
 
 def locked(file):

@@ -645,7 +645,7 @@ def test_cleaning_removes_what_runs_leave_and_is_idempotent():
     cell.outputs = [nbformat.v4.new_output("stream", name=name, text=text) for name, text in (
         ("stdout", "\x1b[1m1\x1b[0m"), ("stdout", "\n2\n"), ("stderr", "e"), ("stdout", "3"))]
     cell.outputs += [nbformat.v4.new_output("display_data", {"text/plain": "x"}, metadata={"a": 1})]
-    title = nbformat.v4.new_markdown_cell("# A", id="00-a", metadata={"editable": True})
+    title = nbformat.v4.new_markdown_cell("# A", id="00-a", metadata={"editable": 1, "tags": []})
     metadata = {"papermill": {}, "widgets": {}, "language_info": {"name": "python", "version": "3"}}
     whole = nbformat.v4.new_notebook(cells=[title, cell], metadata=metadata)
     text = notebooks.clean(whole)

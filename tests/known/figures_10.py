@@ -306,8 +306,13 @@ def _(n):
     network = Network.he([2, 10, 1], np.random.default_rng(fastest + 1))
     random = np.random.default_rng([fastest + 1, 1]).standard_normal((100, 21))
     clock = {"dt": 0.04, "beta_n": 0.1}
-    for times, start, every, which in ((soft, random, 10, {"dt": 0.04}), (stiff, random, 40, {"dt": 0.01, "edge_weight": 4.0}),
-                                       (before, None, 10, clock), (after, None, 10, clock | {"edge_weight": 4.0, "alpha": 0.25})):
+    stiffer = {"edge_weight": 4.0}
+    for times, start, every, which in (                 # looked at once in a unit of time
+        (soft, random, 25, {"dt": 0.04}),
+        (stiff, random, 100, stiffer | {"dt": 0.01}),
+        (before, None, 25, clock),
+        (after, None, 25, clock | stiffer | {"alpha": 0.25}),
+    ):
         steps = round(times[0, fastest] / which["dt"])
         assert steps % every == 0
         flow, losses = stepped(network, x, y, start, steps - every, **which), []
