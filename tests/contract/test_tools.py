@@ -478,12 +478,13 @@ print(json.dumps([name, features, blas, simd]))"""
     {"OPENBLAS_CORETYPE": "Prescott", "NPY_DISABLE_CPU_FEATURES": "X86_V3"},
     {"NPY_ENABLE_CPU_FEATURES": "no-such-feature"},
 ])
-def test_the_libraries_use_these_whatever_the_environment_said(project, monkeypatch, inherited):
+def test_the_libraries_use_these_whatever_the_environment_said(tmp_path, monkeypatch, inherited):
     for name in INSTRUCTION_VARIABLES:
         monkeypatch.delenv(name, raising=False)
     for name, value in inherited.items():
         monkeypatch.setenv(name, value)
-    environment = process_environment(surroundings.variables(project, "full", project.build / "x"))
+    changes = surroundings.variables(Project(tmp_path), "full", tmp_path / "x")
+    environment = process_environment(changes)
     done = subprocess.run([sys.executable, "-W", "always", "-c", USED], env=environment,
                           capture_output=True, text=True)
     assert done.returncode == 0 and "CPU_FEATURES" not in done.stderr, done.stderr

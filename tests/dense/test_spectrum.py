@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 
+from effort import examples
 from oracles import dense_laplacian
 from sheaflib import Network, NeuralSheaf, hard, relax, soft, spectrum
 from sheaflib.forces import force
@@ -138,6 +139,7 @@ def test_no_product_is_formed_for_a_wide_network():
 
 # a batch at once, without a matrix --------------------------------------------------------------------------------------------
 
+@examples(60)  # copies of eigenvalues are rare
 @given(cases(scales=MODERATE, cube=True))
 def test_lanczos_agrees_with_the_dense_solver_on_every_sample(case):
     found = spectrum.extremes(case.sheaf, case.pattern, dense=0)

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from effort import examples
 from oracles import dense_laplacian, dense_system, row_weights
 from sheaflib import Network, NeuralSheaf, ReLU, hard, relax, soft, spectrum
 from sheaflib.frozen import Frozen, output_maps
@@ -259,6 +260,7 @@ def test_the_bound_squares_nothing_that_it_need_not():
     assert spectrum.bound(sheaf) == pytest.approx(1e100, rel=1e-14)
 
 
+@examples(100)  # those that need the inverse are rare
 @given(stiff_cases())
 def test_every_eigenvalue_has_digits(drawn):
     """Without pins to rounding times κ^¼, with pins at least to that of singular values of A.
