@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from functools import cache, lru_cache
 from itertools import product
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -279,6 +282,61 @@ def tune(entries: dict, floor: float, function=losses) -> dict:
     """{key: cases} -> {key: the case with the lowest mean of ln max(loss, floor)}, the first of those that tie; all cases in one sweep."""
     found = iter(sweep(function, [case for cases in entries.values() for case in cases], label="tuning"))
     return {key: min(cases, key=lambda case: float(np.log(np.maximum(next(found), floor)).mean())) for key, cases in entries.items()}
+
+
+class Choices:
+    """What tuning chose, group by group of methods; kept in a file, so that a run need not tune again.
+
+    Without a file, `choose` tunes. With one it takes the choice that the file keeps, as long as
+    candidates, folds, seeds and budget are those that were tuned on.
+    """
+
+    def __init__(self, file: Path | None = None):
+        """Take the choices of a file that `save` wrote; None: there are none yet."""
+        self.file, self.made = file, {}
+        self.kept = json.loads(file.read_text(encoding="utf-8")) if file else None
+
+    def choose(self, group: str, entries: dict, floor: float, function=losses) -> dict:
+        """{key: cases} -> {key: the case chosen}, by `tune` or as the file says.
+
+        ValueError: the file's choices were made among other candidates.
+        """
+        tuned_on = hashlib.sha256(repr([*entries.items(), floor]).encode()).hexdigest()
+        if self.kept is None:
+            found = tune(entries, floor, function)
+        elif self.kept.get(group, {}).get("tuned on") != tuned_on:
+            raise ValueError(f"{self.file.name} holds no choices among these candidates of {group}; tune again")
+        else:
+            chosen = self.kept[group]["chosen"]
+            found = {key: candidate(cases, chosen[words(key)]) for key, cases in entries.items()}
+        choices = {words(key): varied(entries[key], case) for key, case in found.items()}
+        self.made[group] = {"tuned on": tuned_on, "chosen": choices}
+        return found
+
+    def save(self, file: Path):
+        """Write all choices made so far to a file."""
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(self.made, indent=1) + "\n", encoding="utf-8")
+
+
+def words(key) -> str:
+    """The name of a key in a file of choices: its parts, one after the other."""
+    return key if isinstance(key, str) else " ".join(map(str, key))
+
+
+def varied(cases: list[dict], case: dict) -> dict:
+    """What tells a case from the others among `cases`.
+
+    >>> varied([{"row": "digits", "lr": 0.1}, {"row": "digits", "lr": 0.2}], {"row": "digits", "lr": 0.2})
+    {'lr': 0.2}
+    """
+    return {name: value for name, value in case.items() if any(other[name] != value for other in cases)}
+
+
+def candidate(cases: list[dict], chosen: dict) -> dict:
+    """The one of `cases` that has what was chosen."""
+    found, = [case for case in cases if varied(cases, case) == chosen]
+    return found
 
 
 def measured(chosen: dict, function=losses) -> dict:

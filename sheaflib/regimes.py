@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sheaflib.race import candidates, losses, measured, tune
+from sheaflib.race import Choices, candidates, drift, losses, measured
 
 NULL = "null"
 LATER = 10                                                # what the null adds to a tuning seed
@@ -84,9 +84,20 @@ def _with_null(protocol: dict, rules: dict, sides: dict[tuple, list[dict]]) -> d
     return found | {(*key[:-1], NULL): [case | null for case in cases[::every]] for key, cases in sides.items() if key[-1] == "backprop"}
 
 
-def contest(protocol: dict, entries: dict[tuple, list[dict]], function=losses) -> tuple[dict, dict]:
-    """What every side chose, and its losses over the regimes' test seeds, by key."""
-    chosen = tune(entries, protocol["regimes"]["floor"], function)
+def contest(protocol: dict, name: str, choices: Choices) -> tuple[dict, dict]:
+    """What every side of a regime chose, and its losses over the regimes' test seeds, by key."""
+    function = drift if name == "continual" else losses
+    chosen = choices.choose(name, REGIMES[name](protocol), protocol["regimes"]["floor"], function)
     final = {key: {name: value for name, value in case.items() if name != "folds"} | {"seeds": protocol["regimes"]["test_seeds"]}
              for key, case in chosen.items()}
     return chosen, measured(final, function)
+
+
+REGIMES = {
+    "online": online,
+    "continual": continual,
+    "initialisation": initialisation,
+    "depth": depth,
+    "few": few,
+    "noise": noise,
+}
