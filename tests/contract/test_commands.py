@@ -18,23 +18,13 @@ from tools import project as projects
 from tools.project import REPOSITORY, Project, Refusal, alone
 from tools.surroundings import process_environment
 
-FIGURE = """\
-import json, os
-from pathlib import Path
-folder = Path(os.environ["SHEAFLIB_OUT"]) / "figures"
-folder.mkdir()
-numbers = [size + k for k in range(1000)]
-written = {{"caption": f"a{{size}}", "numbers": numbers, "rtol": 0, "atol": 0}}
-for ending in (".json", ".pdf", ".png"):
-    (folder / ("{name}" + ending)).write_text(json.dumps(written))"""
-
 
 def start(project, *arguments, **options):
     """Start a command on a toy repository, as a shell would: in a process group of its own."""
     command = [sys.executable, "-m", "tools", "--root", str(project.root), *arguments]
     return subprocess.Popen(command, cwd=REPOSITORY, start_new_session=True, text=True,
                             stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                            env=process_environment({projects.INSIDE: "", **options}))
+                            env=process_environment(options))
 
 
 def finish(process, seconds=120):
@@ -50,13 +40,12 @@ def tree(project):
 
 
 def light(root, *sizes):
-    """Return a toy repository whose notebooks draw nothing and so run fast."""
+    """Return a toy repository whose notebooks need nothing of each other, each with its size."""
     project = toy.make(root)
     entries, claims = [], []
     for number, size in enumerate(sizes):
         name, figure = f"0{number}-light", f"light-{number}"
-        check = toy.good(name[:2], figure)[2]
-        toy.write(project, name, f"size = {size}", FIGURE.format(name=figure), check)
+        toy.write(project, name, *toy.good(name[:2], figure, size))
         entries.append({"file": f"{name}.ipynb", "figures": [figure]})
         claims.append(toy.CLAIM.format(id=f"toy.{name[:2]}", nb=name[:2], value=size))
     toy.index(project, *entries)
@@ -66,12 +55,13 @@ def light(root, *sizes):
 
 @pytest.mark.parametrize("arguments", [
     ["clean", "--nonsense"], ["clean", "--al"],
-    ["env", "extra"], ["quick", "extra"], ["batch", "--parameters", "a=1"], ["verify", "now"],
+    ["env", "extra"], ["mutants", "--nonsense"], ["quick", "extra"], ["batch", "--parameters", "a=1"], ["verify", "now"],
     ["check", "tests"], ["figures", "04"], ["figures", "--forc"], ["help", "me"], ["nonsense"]])
-def test_what_a_command_does_not_know_is_refused(tmp_path, arguments):
+def test_what_a_command_does_not_know_is_refused(tmp_path, capsys, arguments):
     (tmp_path / "build").mkdir()
-    status, said = finish(start(Project(tmp_path), *arguments))
-    assert status == 2 and arguments[-1] in said and "Traceback" not in said
+    with pytest.raises(SystemExit) as ended:
+        command_line.main(["--root", str(tmp_path), *arguments])
+    assert ended.value.code == 2 and arguments[-1] in capsys.readouterr().err
     assert (tmp_path / "build").is_dir()
 
 
@@ -83,7 +73,7 @@ def test_cleaning_leaves_what_is_committed(tmp_path, everything):
     for name in gone + kept:
         (tmp_path / name).parent.mkdir(parents=True)
         (tmp_path / name).touch()
-    assert finish(start(Project(tmp_path), "clean", *["--all"][:everything]))[0] == 0
+    assert command_line.main(["--root", str(tmp_path), "clean", *["--all"][:everything]]) == 0
     assert [name for name in gone if (tmp_path / name).exists()] == []
     assert [name for name in kept if not (tmp_path / name).exists()] == []
 
@@ -108,24 +98,28 @@ def test_a_second_command_is_refused_while_one_runs_and_not_after_a_kill(tmp_pat
     assert finish(start(project, "clean"))[0] == 0 and not project.build.exists()
 
 
-def test_what_a_command_starts_belongs_to_it(tmp_path, monkeypatch):
-    monkeypatch.delenv(projects.INSIDE, raising=False)
-    with alone(tmp_path, "test"):
-        with alone(tmp_path, "figures"):
-            pass
-        monkeypatch.delenv(projects.INSIDE)
-        with pytest.raises(Refusal, match=f"test runs in this checkout .process {os.getpid()}"):
-            with alone(tmp_path, "figures"):
-                pass
-    with alone(tmp_path, "figures"):
-        assert (tmp_path / ".command.lock").read_text() == f"figures {os.getpid()}"
+def test_a_command_names_itself_and_frees_the_checkout_as_it_ends(tmp_path):
+    for _ in range(2):
+        with alone(tmp_path, "test"):
+            with pytest.raises(Refusal, match=f"test runs in this checkout .process {os.getpid()}"):
+                with alone(tmp_path, "figures"):
+                    pass
+
+
+def test_another_python_takes_the_checkout_over(tmp_path, monkeypatch):
+    """As where the environment is made first: the command goes on in its Python."""
+    held = alone(tmp_path, "figures")
+    options = command_line.parsed(["--root", str(tmp_path), "figures"])
+    monkeypatch.setattr(command_line.environment, "ensure", lambda extras: "another python")
+    monkeypatch.setattr(os, "execv", lambda *_: alone(tmp_path, "figures").__enter__().close())
+    with held as file:
+        command_line.perform(options, [], file)
 
 
 def test_other_commands_may_run_while_jupyterlab_is_open(tmp_path, monkeypatch):
     seen = []
     monkeypatch.setattr(command_line.environment, "ensure", lambda extras: sys.executable)
     monkeypatch.setattr(command_line.importlib, "import_module", lambda name: Lab(tmp_path, seen))
-    monkeypatch.setenv(projects.INSIDE, "")
     assert command_line.main(["--root", str(tmp_path), "lab"]) == 0 and seen == ["taken"]
 
 
@@ -157,7 +151,8 @@ def test_a_checkout_that_cannot_be_written_is_answered_in_one_line(tmp_path, mon
 
 
 def test_a_run_needs_no_home_and_finds_no_settings_of_its_user(tmp_path):
-    project, home = toy.make(tmp_path / "toy"), tmp_path / "home"
+    project, home = light(tmp_path / "toy", 3), tmp_path / "home"
+    toy.write(project, "00-light", *toy.good("00", "light-0"), "import matplotlib.pyplot")
     for path in (".config/matplotlib/matplotlibrc", ".jupyter/jupyter_config.py"):
         (home / path).parent.mkdir(parents=True)
         (home / path).write_text("no such setting: 1\n")
@@ -166,7 +161,7 @@ def test_a_run_needs_no_home_and_finds_no_settings_of_its_user(tmp_path):
         own = {"HOME": str(folder), "USERPROFILE": str(folder)}
         assert finish(start(project, "figures", "--force", **own))[0] == 0
         found.append(tree(project))
-    assert found[0] == found[1] and b"stderr" not in found[0]["00-first.ipynb"]
+    assert found[0] == found[1] and b"stderr" not in found[0]["00-light.ipynb"]
     assert sorted(path.name for path in home.iterdir()) == [".config", ".jupyter"]
 
 
