@@ -20,7 +20,7 @@ COMMANDS = {  # name: (the module that holds it, what it does)
     "help": ("", "list the commands"),
     "env": ("", "make or bring up to date the environment, nothing else"),
     "figures": ("runs", ("run the notebooks that changed: all figures and the ledger "
-                         "(NB=04 P='dt=0.02' for one)")),
+                         "(NB=00 P='dt=0.02' for one)")),
     "quick": ("runs", "run every notebook at small size into build/quick"),
     "batch": ("runs", "run the parameter sets of notebooks/index.toml into build/batch"),
     "check": ("commands", "lint, types and one test of each kind: a minute, at every save"),

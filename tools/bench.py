@@ -14,7 +14,8 @@ from tools.project import write_whole
 from tools.surroundings import process_environment, variables
 
 PYTEST = [
-    "-m", "pytest", "-q", "-rs", "-p", "no:xdist", "-p", "no:cacheprovider",
+    "-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider", "-p", "no:xdist", "-p", "no:nbval",
+    "-p", "no:hypothesispytest",
     "-o", "python_files=*.py", "--ignore=benchmarks/torch_side.py",
     "--benchmark-columns=median,iqr,rounds",
 ]  # fmt: skip

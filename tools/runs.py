@@ -111,7 +111,7 @@ def batch(project, options):
 def one(project, asked, given):
     """Run one notebook with parameters into a folder of build/runs; returns the status."""
     if len(asked) != 1:
-        raise Refusal("parameters are for one notebook: name it, as in NB=04 P='dt=0.02'")
+        raise Refusal("parameters are for one notebook: name it, as in NB=00 P='dt=0.02'")
     said = "-".join(f"{name}={value}" for name, value in given.items())
     name = re.sub(r"[^A-Za-z0-9=.+-]+", "_", said).strip("_")
     if len(name) > 80:
