@@ -25,7 +25,7 @@ LIMIT = 120  # seconds for a test; a defect that makes it run longer counts as c
 NOT_COPIED = shutil.ignore_patterns(".*", "build", "figures")  # no unit test needs them
 PYTEST = [
     sys.executable, "-m", "pytest", "-q", "--no-header", "--tb=short",
-    "-p", "no:cacheprovider", "-p", "no:nbval", "-p", "no:benchmark",
+    "-p", "no:cacheprovider", "-p", "no:nbval", "-p", "no:benchmark", "-p", "no:hypothesispytest",
     "-o", f"faulthandler_timeout={LIMIT}", "-o", "faulthandler_exit_on_timeout=true",
 ]  # fmt: skip
 
