@@ -1,6 +1,7 @@
 """The command line: what it refuses, one command at a time, and what outlives a kill."""
 
 import errno
+import multiprocessing
 import os
 import random
 import shutil
@@ -40,13 +41,14 @@ def tree(project):
 
 
 def light(root, *sizes):
-    """Return a toy repository whose notebooks need nothing of each other, each with its size."""
+    """Return a toy repository whose notebooks, each with its size, run one after the other."""
     project = toy.make(root)
     entries, claims = [], []
     for number, size in enumerate(sizes):
         name, figure = f"0{number}-light", f"light-{number}"
         toy.write(project, name, *toy.good(name[:2], figure, size))
-        entries.append({"file": f"{name}.ipynb", "figures": [figure]})
+        needs = [entries[-1]["file"][:2]] if entries else []
+        entries.append({"file": f"{name}.ipynb", "figures": [figure], "needs": needs})
         claims.append(toy.CLAIM.format(id=f"toy.{name[:2]}", nb=name[:2], value=size))
     toy.index(project, *entries)
     (project.notebooks / "claims.toml").write_text("".join(claims))
@@ -165,36 +167,53 @@ def test_a_run_needs_no_home_and_finds_no_settings_of_its_user(tmp_path):
     assert sorted(path.name for path in home.iterdir()) == [".config", ".jupyter"]
 
 
-def test_a_run_killed_at_any_moment_damages_nothing_and_the_next_goes_on(tmp_path):
+@pytest.fixture
+def figures():
+    """A function that starts `figures` on a toy repository: in a fork of a process that has loaded
+    the tools, where nothing happens that a kill could disturb.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["tools.runs"])
+
+    def begin(project):
+        words = ["--root", str(project.root), "figures"]
+        process = context.Process(target=command_line.main, args=(words,))
+        process.start()
+        return process
+
+    begin(Project("nowhere")).join()  # the loading is over
+    return begin
+
+
+def test_a_run_killed_at_any_moment_damages_nothing_and_the_next_goes_on(tmp_path, figures):
     old = light(tmp_path / "old", 3, 4)
-    assert finish(start(old, "figures"))[0] == 0
+    figures(old).join()
     changed = light(tmp_path / "changed", 4, 5)
     fresh = Project(shutil.copytree(old.root, tmp_path / "fresh"))
     shutil.copytree(changed.notebooks, fresh.notebooks, dirs_exist_ok=True)
     undisturbed = Project(shutil.copytree(fresh.root, tmp_path / "undisturbed"))
     begin = time.monotonic()
-    assert finish(start(undisturbed, "figures"))[0] == 0
+    figures(undisturbed).join()
     whole, before, after = time.monotonic() - begin, tree(fresh), tree(undisturbed)
     assert {name for name in before if before[name] != after[name]} > {"light-0.png", "README.md"}
 
     draw, killed, ended = random.Random(0), 0, 0
     work = Project(shutil.copytree(fresh.root, tmp_path / "work-0"))
     while killed < 20:
-        process = start(work, "figures")
-        try:
-            process.wait(draw.uniform(0, whole))
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            killed += 1
-        process.communicate()
+        process = figures(work)
+        process.join(draw.uniform(0, whole))
+        process.kill()
+        process.join()
         now = tree(work)
         visible = {name for name in now if not name.startswith(".")}
         assert visible == set(after) and all(now[n] in (before[n], after[n]) for n in visible)
-        if process.returncode == 0:
+        if process.exitcode:
+            killed += 1
+        else:
             ended += 1
             assert now == after
             work = Project(shutil.copytree(fresh.root, tmp_path / f"work-{ended}"))
-    assert finish(start(work, "figures"))[0] == 0
+    figures(work).join()
     assert {name: tree(work)[name] for name in after} == after
 
 

@@ -95,7 +95,7 @@ def test_a_second_run_runs_nothing_whatever_the_times(project, capsys):
 
 def test_a_rerun_of_one_notebook_changes_no_byte(project, capsys):
     before = tree(project)
-    assert run(project, "--notebook", "0") == 0
+    assert run(project, "--notebook", "1") == 0
     assert tree(project) == before and "asked for" in capsys.readouterr().out
 
 
@@ -159,16 +159,19 @@ def test_failures_are_named_with_their_cell_and_stop_no_other(project, capsys, m
     toy.write(project, "04-slow", "a = 1", "import time; time.sleep(60)")
     toy.write(project, "05-needs", "a = 1")
     toy.write(project, "06-good", "a = 1", "print(a)")
+    toy.write(project, "07-dies", "a = 1", "# die\nimport os; os.kill(os.getpid(), 9)", "a")
     toy.index(project, {"file": "02-error.ipynb"}, {"file": "03-exit.ipynb"},
               {"file": "04-slow.ipynb"}, {"file": "05-needs.ipynb", "needs": ["02"]},
-              {"file": "06-good.ipynb"})
+              {"file": "06-good.ipynb"}, {"file": "07-dies.ipynb"})
     assert run(project) == 1
     said = capsys.readouterr().err
     assert "02-error failed in cell `02-cell-1`: # divide" in said
     assert "ZeroDivisionError: division by zero" in said
     assert "03-exit failed in cell `03-cell-1`" in said and "SystemExit: 0" in said
     assert "04-slow failed in cell `04-cell-1`" in said and "not run: it needs 02-error" in said
-    assert "4 of 5 notebooks failed: " in said and set(stale(project)) == {"02", "03", "04", "05"}
+    assert "07-dies failed in cell `07-cell-1`: # die" in said and "Kernel died" in said
+    assert "5 of 6 notebooks failed: " in said
+    assert set(stale(project)) == {"02", "03", "04", "05", "07"}
     good = notebooks.read(project.notebooks / "06-good.ipynb")
     assert [cell.execution_count for cell in notebooks.code_cells(good)] == [1, 2]
     after = tree(project)
@@ -508,15 +511,6 @@ def test_a_job_that_becomes_ready_goes_before_shorter_ones_that_wait(monkeypatch
     assert begun == ["00", "02", "01", "03"]
 
 
-def test_a_kernel_that_dies_is_a_problem_of_its_notebook_alone(project, capsys):
-    toy.write(project, "02-dies", "a = 1", "# die\nimport os; os.kill(os.getpid(), 9)", "a")
-    toy.index(project, {"file": "02-dies.ipynb"}, {"file": "01-second.ipynb"})
-    assert perform("quick", project) == 1
-    said = capsys.readouterr().err
-    assert "02-dies failed in cell `02-cell-1`: # die" in said and "Kernel died" in said
-    assert "1 of 2 notebooks failed: 02-dies" in said
-
-
 def test_verify_finds_drift_and_what_is_not_made_and_reports_bytes_without_failing(project, capsys):
     toy.index(project, {"file": "00-first.ipynb", "figures": ["first", "never"]},
               {"file": "01-second.ipynb", "figures": ["second"]})
@@ -653,39 +647,29 @@ def test_a_file_that_a_notebook_reads_is_there(project):
         notebooks.load(project)
 
 
-def test_a_changed_file_that_a_notebook_reads_makes_it_stale(project):
+def test_a_file_that_a_notebook_reads_makes_it_stale_but_not_when_a_needed_one_just_made_it(project):
     bench = project.figures / "bench.json"
     bench.write_text('[{"name": "a", "ratio": 2.5}]')
-    reads = ["figures/bench.json"]
-    toy.index(project, {"file": "00-first.ipynb", "figures": ["first"], "reads": reads},
-              {"file": "01-second.ipynb", "figures": ["second"], "needs": ["00"]})
-    assert stale(project) == {"00": "changed: files it reads", "01": "changed: notebooks it needs"}
-    assert run(project) == 0 and stale(project) == {}
-    bench.write_text('[{"name": "a", "ratio": 2.6}]')
-    assert stale(project) == {"00": "changed: files it reads", "01": "changed: notebooks it needs"}
-
-
-def test_what_a_needed_notebook_has_just_made_is_not_taken_for_a_change(project):
     toy.write(project, "00-first", *toy.good("00", "first"))
-    toy.index(project, {"file": "00-first.ipynb", "figures": ["first"]},
+    toy.index(project, {"file": "00-first.ipynb", "figures": ["first"],
+                        "reads": ["figures/bench.json"]},
               {"file": "01-second.ipynb", "figures": ["second"], "needs": ["00"],
                "reads": ["figures/first.json"]})
-    assert run(project) == 0 and stale(project) == {}
-    first = project.notebooks / "00-first.ipynb"
-    first.write_text(first.read_text().replace("a line to", "another line to"))
-    assert run(project) == 0
-    assert "another line" in (project.figures / "first.json").read_text() and stale(project) == {}
+    before = (project.figures / "first.json").read_bytes()
+    assert run(project) == 0 and (project.figures / "first.json").read_bytes() != before
+    assert stale(project) == {}
+    bench.write_text('[{"name": "a", "ratio": 2.6}]')
+    assert stale(project) == {"00": "changed: files it reads", "01": "changed: notebooks it needs"}
 
 
 def test_measured_times_are_the_committed_ones_wherever_results_go(project):
     toy.write(project, "00-first", "from sheaflib import gallery", "print(gallery.bench())")
     toy.index(project, {"file": "00-first.ipynb"})
     (project.figures / "bench.json").write_text('[{"name": "a", "ratio": 2.5}]')
-    jobs = every_kind_of_job(project, notebooks.load(project)[0])
-    assert runner.summary(runner.run(project, jobs)) == 0
-    for job in jobs:
-        last = notebooks.read(job.folder / "notebooks" / "00-first.ipynb").cells[-1]
-        assert last.outputs[0].text == "{'a': {'name': 'a', 'ratio': 2.5}}\n"
+    job = runs.to_run(project, notebooks.load(project)[0], project.build / "x", "custom")
+    assert runner.run(project, [job]) == {job: ""}
+    last = notebooks.read(job.folder / "notebooks" / "00-first.ipynb").cells[-1]
+    assert last.outputs[0].text == "{'a': {'name': 'a', 'ratio': 2.5}}\n"
 
 
 def test_make_types_one_python_line_each():
