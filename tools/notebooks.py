@@ -86,9 +86,8 @@ def parse_parameters(text):
     try:
         return tomllib.loads(re.sub(r"[\s,;]+(?=[A-Za-z_]\w*\s*=)", "\n", text.strip()))
     except tomllib.TOMLDecodeError as error:
-        raise Refusal(f"parameters are written name=value, each name once, a value as a number, "
-                      f"list, true, false or quoted text, and {text!r} is not: {error}, where "
-                      "each parameter is a line") from None
+        raise Refusal("parameters are written name=value, each name once, a value as a number, "
+                      f"list, true, false or quoted text; {text!r} is not ({error})") from None
 
 
 def check_parameters(notebook, given):

@@ -56,8 +56,8 @@ def light(root, *sizes):
 
 
 @pytest.mark.parametrize("arguments", [
-    ["clean", "--nonsense"], ["clean", "--al"],
-    ["env", "extra"], ["mutants", "--nonsense"], ["quick", "extra"], ["batch", "--parameters", "a=1"], ["verify", "now"],
+    ["clean", "--nonsense"], ["clean", "--al"], ["mutants", "--nonsense"],
+    ["env", "extra"], ["quick", "extra"], ["batch", "--parameters", "a=1"], ["verify", "now"],
     ["check", "tests"], ["figures", "04"], ["figures", "--forc"], ["help", "me"], ["nonsense"]])
 def test_what_a_command_does_not_know_is_refused(tmp_path, capsys, arguments):
     (tmp_path / "build").mkdir()

@@ -140,7 +140,8 @@ def alone(wheel, tmp_path_factory):
     pins = re.findall(r"^[a-z0-9-]+==[^\\\n]+", lock, flags=re.MULTILINE)
     (folder / "pins.txt").write_text("\n".join(pins) + "\n")
     pip = [uv, "pip", "install", "--python", python] if uv else [
-        sys.executable, "-m", "pip", "--python", python, "install", "--no-compile", "--retries", "1"]
+        sys.executable, "-m", "pip", "--python", python, "install", "--no-compile",
+        "--retries", "1"]
     words = [*pip, "--quiet", "--only-binary", ":all:", "--constraint", "pins.txt", wheel]
     done = subprocess.run(list(map(str, words)), cwd=folder, capture_output=True, text=True)
     if re.search(UNREACHED, done.stderr) and not os.environ.get("CI"):

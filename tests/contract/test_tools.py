@@ -55,7 +55,7 @@ def run(project, *arguments):
 
 
 def every_kind_of_job(project, notebook, given=None):
-    """Return the jobs that figures and a trial make of a notebook; verify makes one like figures."""
+    """Return the jobs that figures and a trial make of a notebook; verify's is like the first."""
     return [runs.to_run(project, notebook, project.build / "stage"),
             runs.to_run(project, notebook, project.build / "x", "custom", given)]
 
@@ -543,7 +543,8 @@ def test_drift_allows_what_the_tolerances_allow():
         "numbers.a[1]: 'missing', committed 2.0"]
     assert figure_drift({"a": 1.0, "b": 2}, {"a": 1.0}, 1, 1) == [
         "numbers.b: 2, committed 'missing'"]
-    for new, old in ((True, 1), ("x", "y"), (None, 0), ([1], {"a": 1}), (1.0, [1.0])):
+    others = (True, 1), ("x", "y"), (None, 0), ([1], {"a": 1}), (1.0, [1.0]), ([1], 1)
+    for new, old in others:
         assert figure_drift({"a": new}, {"a": old}, 1, 1)
     for same in (True, "x", None, 2.5, [], {}):
         assert figure_drift({"a": same}, {"a": same}) == []
@@ -647,7 +648,7 @@ def test_a_file_that_a_notebook_reads_is_there(project):
         notebooks.load(project)
 
 
-def test_a_file_that_a_notebook_reads_makes_it_stale_but_not_when_a_needed_one_just_made_it(project):
+def test_a_changed_file_that_a_notebook_reads_makes_it_stale_unless_a_needed_one_made_it(project):
     bench = project.figures / "bench.json"
     bench.write_text('[{"name": "a", "ratio": 2.5}]')
     toy.write(project, "00-first", *toy.good("00", "first"))

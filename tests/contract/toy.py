@@ -31,7 +31,8 @@ import json, os
 from pathlib import Path
 folder = Path(os.environ["SHEAFLIB_OUT"], "figures")
 folder.mkdir(parents=True, exist_ok=True)
-drawn = {{"caption": f"a line to {{size}}", "numbers": {{"y": [0, size] * 500}}, "rtol": 0, "atol": 0}}
+numbers = {{"y": [0, size] * 500}}
+drawn = {{"caption": f"a line to {{size}}", "numbers": numbers, "rtol": 0, "atol": 0}}
 for ending in (".json", ".pdf", ".png"):
     (folder / ("{name}" + ending)).write_text(json.dumps(drawn))"""
 CURVE = """\
@@ -47,7 +48,8 @@ def write(project, name, *codes):
     """Write a notebook of code cells with fixed ids, its first code cell the parameters."""
     number = name[:2]
     cells = [nbformat.v4.new_markdown_cell(f"# {name}", id=f"{number}-title")]
-    cells += [nbformat.v4.new_code_cell(code, id=f"{number}-cell-{k}") for k, code in enumerate(codes)]
+    for k, code in enumerate(codes):
+        cells.append(nbformat.v4.new_code_cell(code, id=f"{number}-cell-{k}"))
     cells[1].metadata["tags"] = ["parameters"]
     metadata = {"kernelspec": KERNEL, "language_info": {"name": "python"}}
     notebook = nbformat.v4.new_notebook(cells=cells, metadata=metadata)
