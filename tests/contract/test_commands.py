@@ -186,15 +186,19 @@ def figures():
 
 
 def test_a_run_killed_at_any_moment_damages_nothing_and_the_next_goes_on(tmp_path, figures):
+    def seconds(project):
+        begin = time.monotonic()
+        figures(project).join()
+        return time.monotonic() - begin
+
     old = light(tmp_path / "old", 3, 4)
-    figures(old).join()
+    first = seconds(old)
     changed = light(tmp_path / "changed", 4, 5)
     fresh = Project(shutil.copytree(old.root, tmp_path / "fresh"))
     shutil.copytree(changed.notebooks, fresh.notebooks, dirs_exist_ok=True)
     undisturbed = Project(shutil.copytree(fresh.root, tmp_path / "undisturbed"))
-    begin = time.monotonic()
-    figures(undisturbed).join()
-    whole, before, after = time.monotonic() - begin, tree(fresh), tree(undisturbed)
+    whole = min(first, seconds(undisturbed))  # now and then a kernel takes seconds to end
+    before, after = tree(fresh), tree(undisturbed)
     assert {name for name in before if before[name] != after[name]} > {"light-0.png", "README.md"}
 
     draw, killed, ended = random.Random(0), 0, 0
