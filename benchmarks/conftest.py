@@ -5,6 +5,7 @@ import subprocess
 
 import pytest
 
+from tools.environment import interpreter
 from tools.project import REPOSITORY
 
 
@@ -27,18 +28,17 @@ def row(benchmark, request):
 
 @pytest.fixture(scope="session")
 def torch():
-    """A function that runs a loop in the process of `torch_side`, where PyTorch is, and returns the
+    """A function that runs the loop of `torch_side` in a process where PyTorch is, and returns the
     arrays as the loop has left them. That costs a few tenths of a millisecond.
     """
-    places = ("build/torch/bin/python", "build/torch/Scripts/python.exe")
-    pythons = [REPOSITORY / place for place in places if (REPOSITORY / place).exists()]
-    if not pythons:
+    python = interpreter(REPOSITORY / "build" / "torch")
+    if not python.exists():
         pytest.skip("no PyTorch in build/torch")
-    command, pipe = [pythons[0], "-m", "benchmarks.torch_side"], subprocess.PIPE
+    command, pipe = [python, "-m", "benchmarks.torch_side"], subprocess.PIPE
     with subprocess.Popen(command, cwd=REPOSITORY, stdin=pipe, stdout=pipe) as process:
 
-        def run(loop, lists, *options):
-            pickle.dump((loop, lists, options), process.stdin)
+        def run(lists, *options):
+            pickle.dump((lists, options), process.stdin)
             process.stdin.flush()
             return pickle.load(process.stdout)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from benchmarks import Side
-from sheaflib import Affine, Network, NeuralSheaf, ReLU, average_pool, convolution, spectrum
+from sheaflib import Network, NeuralSheaf, spectrum
 
 SAMPLES = 50  # of [2,300,300,1], treated as one batch
 FORWARD = {  # row -> what is done, and at most how many forward passes of one sample it may cost
@@ -52,27 +52,4 @@ def test_extreme_eigenvalues(row):
         "extreme eigenvalues 2x300x300x1", ours, dense,
         f"N = {sheaf.N}, per sample of a batch of {SAMPLES}, {found.steps[0]} + {found.steps[1]} "
         "Lanczos steps, against building L and a dense eigh; goal: 100×; values agree to 1e-8",
-    )  # fmt: skip
-
-
-@pytest.mark.parametrize("row", ["ours"], indirect=True)
-def test_extreme_eigenvalues_of_a_million(row):
-    """Two 3 × 3 convolutions on 256 × 256 images, ReLUs, average pooling, one dense layer."""
-    rng, grid = np.random.default_rng(0), (1, 256, 256)
-    first, shape = convolution(rng.standard_normal((4, 1, 3, 3)) * np.sqrt(2 / 9), grid, padding=1)
-    kernel = rng.standard_normal((4, 4, 3, 3)) * np.sqrt(2 / 36)
-    second, shape = convolution(kernel, shape, padding=1)
-    pool, _ = average_pool(shape, 4)
-    dense = Affine(rng.standard_normal((10, pool.n_out)) * np.sqrt(2 / pool.n_out))
-    relus = [("a1", ReLU(first.n_out)), ("a2", ReLU(second.n_out))]
-    nodes = [("z1", first), relus[0], ("z2", second), relus[1], ("p", pool), ("z3", dense)]
-    sheaf = NeuralSheaf(Network(first.n_in, nodes))
-    x = np.random.default_rng(1).standard_normal((1, first.n_in))
-    pattern = sheaf.pattern(sheaf.forward(x), x)
-    kept = peak(lambda: spectrum.extremes(sheaf, pattern, tol=1e-2)) / (8 * sheaf.N)
-    row(
-        f"extreme eigenvalues of a convolutional network, N = {sheaf.N}",
-        Side(lambda: spectrum.extremes(sheaf, pattern, tol=1e-6), rounds=1), None,
-        "relative accuracy 1e-6; goal: a minute; nothing to compare with, since no dense matrix of "
-        f"this size would fit; {kept:.0f} vectors of length N beyond the network (goal: 40)",
     )  # fmt: skip

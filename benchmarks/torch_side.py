@@ -1,7 +1,7 @@
-"""Loops with PyTorch tensors, for a process of the environment in build/torch.
+"""Training with PyTorch tensors, for a process of the environment in build/torch.
 
-They use no autograd. Training's is as lean as PyTorch allows and updates in place from the output
-to the input, as ours does: the comparison is of engines, not of algorithms.
+The loop uses no autograd, is as lean as PyTorch allows, and updates in place from the output to the
+input, as ours does: the comparison is of engines, not of algorithms.
 """
 
 import pickle
@@ -9,8 +9,6 @@ import sys
 from contextlib import suppress
 
 import torch
-
-from benchmarks.heat_loop import heat
 
 OUTPUTS = {
     "identity": torch.clone,
@@ -41,13 +39,13 @@ def joint(W, b, z, a, data, steps, dt, output):
 
 
 def main():
-    """Run each loop that is asked for, on tensors that share the arrays, and send these back."""
+    """Run the loop as often as asked, on tensors that share the arrays, and send these back."""
     torch.set_num_threads(1)
     with torch.no_grad(), suppress(EOFError):
         while True:
-            name, lists, options = pickle.load(sys.stdin.buffer)
+            lists, options = pickle.load(sys.stdin.buffer)
             tensors = [[torch.from_numpy(array) for array in part] for part in lists]
-            {"heat": heat, "joint": joint}[name](*tensors, *options)
+            joint(*tensors, *options)
             pickle.dump(lists, sys.stdout.buffer)
             sys.stdout.buffer.flush()
 

@@ -50,7 +50,7 @@ def lists(sheaf, w):
 def test_joint_flow_step(row, torch, name):
     sheaf, x, y, w = problem(name)
     stepper, given = joint(sheaf, x, y, w), [*lists(sheaf, w), [x, y]]
-    theirs = Side(lambda: torch("joint", given, STEPS, DT, sheaf.network.output.name), STEPS)
+    theirs = Side(lambda: torch(given, STEPS, DT, sheaf.network.output.name), STEPS)
     stepper.advance(STEPS)
     for these, those in zip(lists(*stepper.state()), theirs.call()):
         assert all(np.abs(a - b).max() < 1e-12 for a, b in zip(these, those, strict=True))

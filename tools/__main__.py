@@ -20,7 +20,7 @@ COMMANDS = {  # name: (the module that holds it, what it does)
     "help": ("", "list the commands"),
     "env": ("", "make or bring up to date the environment, nothing else"),
     "figures": ("runs", ("run the notebooks that changed: all figures and the ledger "
-                         "(NB=04 P='dt=0.02' for one)")),
+                         "(NB=00 P='dt=0.02' for one)")),
     "quick": ("runs", "run every notebook at small size into build/quick"),
     "batch": ("runs", "run the parameter sets of notebooks/index.toml into build/batch"),
     "check": ("commands", "lint, types and one test of each kind: a minute, at every save"),
@@ -30,11 +30,11 @@ COMMANDS = {  # name: (the module that holds it, what it does)
     "lab": ("commands", "open the notebooks in JupyterLab"),
     "bench": ("bench", "measure speed and memory"),
     "mutants": ("mutants", "plant one-line defects and see the tests catch each"),
-    "torch": ("pytorch", "put PyTorch into build/torch, for tests and bench (CUDA: some GB)"),
+    "torch": ("commands", "put PyTorch into build/torch, for tests and bench (CUDA: some GB)"),
     "clean": ("", "remove build/ and caches (ARGS=--all: .venv too)"),
 }
 WITH_TESTS = ("check", "test", "bench", "mutants")
-PASSING_ON = ("test", "lab", "bench", "mutants")  # their further arguments are for what they start
+PASSING_ON = ("test", "lab", "bench")  # their further arguments are for what they start
 CACHES = ("__pycache__", ".pytest_cache", ".hypothesis", ".ipynb_checkpoints")
 UNWRITABLE = (errno.EROFS, errno.EACCES, errno.EPERM)
 
@@ -55,6 +55,8 @@ def parsed(arguments):
                                  help="its parameters, as 'dt=0.02 tol=1e-10'; into build/runs")
     made["figures"].add_argument("--force", action="store_true", help="run also what is not stale")
     made["clean"].add_argument("--all", action="store_true", help="remove .venv too")
+    made["mutants"].add_argument("--dry", action="store_true", help="only look for the texts")
+    made["mutants"].add_argument("words", nargs="*", help="only those in which one of these stands")
     options, options.arguments = parser.parse_known_args(arguments or ["help"])
     if options.arguments and options.command not in PASSING_ON:
         made[options.command].error(f"unrecognized arguments: {' '.join(options.arguments)}")
@@ -85,16 +87,14 @@ def perform(options, arguments, held):
         return clean(project.root, options.all)
     extras = environment.TESTS if options.command in WITH_TESTS else environment.NOTEBOOKS
     python = environment.ensure(extras=extras)
-    if options.command == "lab":
-        held.close()  # other commands may run while it is open
+    if options.command == "lab" or python != sys.executable:
+        held.close()  # other commands may run while the lab is open; another Python holds it again
     if python != sys.executable:
         again = [python, "-m", "tools", *arguments]
         return subprocess.call(again) if os.name == "nt" else os.execv(python, again)
     if options.command == "env":
         return 0
     module = importlib.import_module(f"tools.{COMMANDS[options.command][0]}")
-    if hasattr(module, "main"):  # a command with a module of its own
-        return module.main([options.command, *options.arguments]) or 0
     return getattr(module, options.command)(project, options)
 
 
@@ -102,9 +102,7 @@ def main(arguments):
     """Run one command; returns the exit status (2: it was refused, 130: it was interrupted)."""
     options = parsed(arguments)
     try:
-        problem = environment.python_problem()
-        if problem:
-            raise Refusal(problem)
+        environment.check_python()
         with alone(options.root, options.command) as held:
             return perform(options, arguments, held)
     except Refusal as refusal:

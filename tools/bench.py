@@ -10,11 +10,12 @@ import json
 import subprocess
 import sys
 
-from tools.project import Project, write_whole
+from tools.project import write_whole
 from tools.surroundings import process_environment, variables
 
 PYTEST = [
-    "-m", "pytest", "-q", "-rs", "-p", "no:xdist", "-p", "no:cacheprovider",
+    "-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider", "-p", "no:xdist", "-p", "no:nbval",
+    "-p", "no:hypothesispytest",
     "-o", "python_files=*.py", "--ignore=benchmarks/torch_side.py",
     "--benchmark-columns=median,iqr,rounds",
 ]  # fmt: skip
@@ -26,12 +27,14 @@ after the other in one run, one thread each. Machines differ, ratios less so; in
 both sides are the same, and what its ratio differs from 1 by is noise.
 
 | what | ratio | ours, µs | theirs, µs | note |
-|---|---|---|---|---|"""
+|---|---|---|---|---|
+"""
+LINE = "| {name} | {ratio:g} | {ours_us:g} | {theirs_us:g} | {note} |\n"
 
 
-def main(arguments):
+def bench(project, options):
     """Measure the rows and write their table; returns pytest's exit status."""
-    project, chosen = Project(), arguments[1:]
+    chosen = options.arguments
     folder = project.build / "bench"
     folder.mkdir(parents=True, exist_ok=True)
     report = folder / "pytest-benchmark.json"
@@ -54,27 +57,20 @@ def rows(report):
     return [row(name, **sides) for name, sides in found.items()]
 
 
-def row(name, note, ours, theirs=None):
-    """Return one row from microseconds; no ratio where there is no other side."""
+def row(name, note, ours, theirs):
+    """Return one row from microseconds."""
     return {
         "name": name,
-        "ratio": theirs and float(f"{theirs / ours:.3g}"),
+        "ratio": float(f"{theirs / ours:.3g}"),
         "ours_us": float(f"{ours:.4g}"),
-        "theirs_us": theirs and float(f"{theirs:.4g}"),
+        "theirs_us": float(f"{theirs:.4g}"),
         "note": note,
     }
 
 
 def write(found, folder):
     """Write bench.json and bench.md into a folder, and print the table."""
-    table = HEAD + "".join(map(line, found)) + "\n"
+    table = HEAD + "".join(LINE.format(**row) for row in found)
     write_whole(folder / "bench.json", json.dumps(found, indent=1, ensure_ascii=False) + "\n")
     write_whole(folder / "bench.md", table)
     print(table)
-
-
-def line(row):
-    """Return one line of the table."""
-    numbers = (row[key] for key in ("ratio", "ours_us", "theirs_us"))
-    cells = ["–" if number is None else f"{number:g}" for number in numbers]
-    return f"\n| {' | '.join([row['name'], *cells, row['note']])} |"

@@ -1,15 +1,18 @@
-"""The commands around the notebooks: test, check and lab."""
+"""The commands around the notebooks: test, check, lab and torch."""
 
+import shutil
 import subprocess
 import sys
 
 from tools import notebooks
+from tools.environment import interpreter
 from tools.runner import CELL_SECONDS, KERNEL_SECONDS
 from tools.surroundings import cores, process_environment, python_path, target, variables
 
 NBVAL = ["--nbval", "--nbval-current-env", "--nbval-sanitize-with", "tests/sanitize.cfg",
          "--nbval-cell-timeout", str(CELL_SECONDS),
          "--nbval-kernel-startup-timeout", str(KERNEL_SECONDS)]
+PYTORCH = ["torch==2.13.0", "numpy"]
 LINT = (["ruff", "check", "--quiet", "--cache-dir", "build/ruff"], ["mypy"])
 KINDS = [f"tests/{name}.py" for name in (
     "theorems/test_energy", "dense/test_blocks", "known/test_one_neuron", "order/test_step_limit",
@@ -46,3 +49,22 @@ def lab(project, options):
     changes = {**target(), "JUPYTER_PREFER_ENV_PATH": "1", "PYTHONPATH": python_path(project)}
     command = [sys.executable, "-m", "jupyterlab", *options.arguments]
     return subprocess.call(command, cwd=project.notebooks, env=process_environment(changes))
+
+
+def torch(project, options):
+    """Make build/torch, an environment with PyTorch; returns pip's exit status.
+
+    PyTorch stays out of the lock, since most registries hand out its build for CUDA, with several
+    GB of libraries; PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu leads to the one for
+    processors.
+    """
+    folder, status = project.build / "torch", None
+    python = interpreter(folder)
+    try:
+        if not python.exists():
+            subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+        status = subprocess.call([python, "-m", "pip", "install", "--quiet", *PYTORCH])
+    finally:
+        if status != 0:  # else it would be taken for PyTorch's
+            shutil.rmtree(folder, ignore_errors=True)
+    return status

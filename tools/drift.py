@@ -2,6 +2,7 @@
 
 import json
 import math
+import reprlib
 
 UNEXPECTED = 1e-3, 1e-12  # relative and absolute drift of what has four digits and no expectation
 
@@ -31,22 +32,20 @@ def values(folder):
 
 def differences(new, old):
     """Yield a line for each value of a figure or a record that is gone, new, or too far off."""
-    keys = ("numbers",) if "numbers" in old else ("verdict", "measured")
-    ours, theirs = (dict(leaves({key: row[key] for key in keys})) for row in (new, old))
-    for path in {**theirs, **ours}:
-        values = ours.get(path, "missing"), theirs.get(path, "missing")
-        if not alike(*values, *tolerances(old, path)):
-            place = "".join(f"[{k}]" if isinstance(k, int) else f".{k}" for k in path)
-            yield f"{place[1:]}: {values[0]!r}, committed {values[1]!r}"
+    for key in ("numbers",) if "numbers" in old else ("verdict", "measured"):
+        yield from apart(new[key], old[key], old, (key,))
 
 
-def leaves(value, path=()):
-    """Yield (path, value) for every plain value in a JSON value."""
-    if isinstance(value, (dict, list)):
-        for key, item in value.items() if isinstance(value, dict) else enumerate(value):
-            yield from leaves(item, (*path, key))
-    else:
-        yield path, value
+def apart(new, old, row, path):
+    """Yield a line for each value below a path of a row that is gone, new, or too far off."""
+    if type(new) is type(old) and isinstance(new, (dict, list)):
+        ours, theirs = (v if isinstance(v, dict) else dict(enumerate(v)) for v in (new, old))
+        for key in {**theirs, **ours}:
+            values = ours.get(key, "missing"), theirs.get(key, "missing")
+            yield from apart(*values, row, (*path, key))
+    elif not alike(new, old, *tolerances(row, path)):
+        place = "".join(f"[{k}]" if isinstance(k, int) else f".{k}" for k in path)
+        yield f"{place[1:]}: {reprlib.repr(new)}, committed {reprlib.repr(old)}"
 
 
 def tolerances(row, path):

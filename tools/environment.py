@@ -20,14 +20,19 @@ TESTS = ("test",)  # brings those too
 STAMP = "sheaflib.stamp"  # stands in a .venv made here, and holds the hash of its lock once whole
 
 
-def python_problem(version=sys.version_info[:2], root=REPOSITORY):
-    """Return why this Python cannot be used, "" when it can."""
+def check_python(version=sys.version_info[:2], root=REPOSITORY):
+    """Raise Refusal when this Python cannot be used."""
     text = (root / "pyproject.toml").read_text(encoding="utf-8")
     low, high = re.search(r'requires-python = ">=3\.(\d+),<3\.(\d+)"', text).groups()
-    if (3, int(low)) <= tuple(version) < (3, int(high)):
-        return ""
-    return (f"sheaflib runs on Python 3.{low} to 3.{int(high) - 1}, and this is {version[0]}."
-            f"{version[1]}; name another one, e.g. `make figures PYTHON=python3.{low}`")
+    if not (3, int(low)) <= version < (3, int(high)):
+        raise Refusal(f"sheaflib runs on Python 3.{low} to 3.{int(high) - 1}, and this is "
+                      f"{version[0]}.{version[1]}; name another one, e.g. "
+                      f"`make figures PYTHON=python3.{low}`")
+
+
+def interpreter(folder):
+    """Return the path of the interpreter in the folder of a virtual environment."""
+    return folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 
 
 def requirements(root=REPOSITORY, extras=()):
@@ -73,7 +78,7 @@ def ensure(root=REPOSITORY, extras=()):
     """
     folder, reason = root / ".venv", "there is no active environment"
     stamp = folder / STAMP
-    python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    python = interpreter(folder)
     inside = os.path.realpath(sys.prefix) == os.path.realpath(folder) and stamp.exists()
     if (sys.prefix != sys.base_prefix or Path(sys.prefix, "conda-meta").is_dir()) and not inside:
         missing = shortcomings(root, extras)

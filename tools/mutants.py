@@ -6,7 +6,6 @@ should notice. mutmut and cosmic-ray make thousands of them by rule and run all 
 tell in minutes whether the tests hold what the paper and the documents say.
 """
 
-import argparse
 import re
 import shutil
 import subprocess
@@ -23,10 +22,10 @@ from tools.project import REPOSITORY, Project
 from tools.surroundings import cores, process_environment, variables
 
 LIMIT = 120  # seconds for a test; a defect that makes it run longer counts as caught
-FOLDERS = ("sheaflib", "tests", "tools", "benchmarks", "notebooks")
+NOT_COPIED = shutil.ignore_patterns(".*", "build", "figures")  # no unit test needs them
 PYTEST = [
     sys.executable, "-m", "pytest", "-q", "--no-header", "--tb=short",
-    "-p", "no:cacheprovider", "-p", "no:nbval", "-p", "no:benchmark",
+    "-p", "no:cacheprovider", "-p", "no:nbval", "-p", "no:benchmark", "-p", "no:hypothesispytest",
     "-o", f"faulthandler_timeout={LIMIT}", "-o", "faulthandler_exit_on_timeout=true",
 ]  # fmt: skip
 
@@ -54,18 +53,14 @@ def misplaced(mutants):
     return [f"{m.file}: {m.reason}: {n} times: {m.old}" for m, n in counts if n != 1]
 
 
-def main(arguments):
+def mutants(project, options):
     """Try every mutant, or those chosen by words; returns 1 when one survives, when the text of one
     is not there exactly once (then none is tried), or when the tests fail without any.
     """
-    parser = argparse.ArgumentParser(prog="python -m tools mutants")
-    parser.add_argument("--dry", action="store_true", help="only look for the texts, run nothing")
-    parser.add_argument("words", nargs="*", help="only mutants in which one of these stands")
-    given = parser.parse_args(arguments[1:])
-    chosen = [m for m in load() if any(word in " ".join(m) for word in given.words or [""])]
+    chosen = [m for m in load() if any(word in " ".join(m) for word in options.words or [""])]
     out = misplaced(chosen)
     print(*out, f"{len(chosen)} mutants chosen, {len(out)} out of place", sep="\n", flush=True)
-    if out or given.dry or not chosen:
+    if out or options.dry or not chosen:
         return int(bool(out) or not chosen)
     with TemporaryDirectory(prefix="mutants-") as folder, ThreadPoolExecutor(cores()) as pool:
         base = unchanged(Path(folder))
@@ -81,11 +76,7 @@ def main(arguments):
 
 def unchanged(folder):
     """Copy what the unit tests need; what they compile there comes along to every mutant."""
-    base = folder / "unchanged"
-    for name in FOLDERS:
-        shutil.copytree(REPOSITORY / name, base / name)
-    shutil.copy(REPOSITORY / "pyproject.toml", base)
-    return base
+    return shutil.copytree(REPOSITORY, folder / "unchanged", ignore=NOT_COPIED)
 
 
 def caught(base, mutant):

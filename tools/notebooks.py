@@ -4,11 +4,11 @@ nbconvert's preprocessors would clean them too, for the price of importing all o
 takes longer than many a notebook.
 """
 
-import ast
 import functools
 import re
 import sys
-from dataclasses import dataclass, field, fields
+import tomllib
+from dataclasses import dataclass, field
 from pathlib import Path
 
 # jsonschema's optional grammar of URLs takes 2 s to load, and no notebook needs it
@@ -49,12 +49,12 @@ class Notebook:
 
 def load(project):
     """Return the notebooks of the index; Refusal names an entry that is malformed."""
-    every, known = {}, {f.name for f in fields(Notebook)} - {"path"}
+    every = {}
     for entry in read_toml(project.notebooks / "index.toml").get("notebook", []):
-        if not {"file", "number", "title"} <= set(entry) <= known:
-            raise Refusal(f"index.toml: an entry has the keys {sorted(entry)}; needed are file, "
-                          f"number and title, allowed {sorted(known)}")
-        new = Notebook(project.notebooks / entry["file"], **entry)
+        try:
+            new = Notebook(project.notebooks / entry.get("file", ""), **entry)
+        except TypeError as error:  # names a key that is missing or not known
+            raise Refusal(f"index.toml: an entry has the keys {sorted(entry)}: {error}") from None
         faults = {
             "has a number that another has": {new.number} & set(every),
             "needs what is not listed before it": set(new.needs) - set(every),
@@ -82,33 +82,18 @@ def choose(every, asked):
 
 
 def parse_parameters(text):
-    """Return {name: value} of text like `dt=0.02 dims=[2,4,1] on=true`.
-
-    Refusal names what cannot be read and what is given twice.
-    """
-    first, *pieces = re.split(r"(?:^|[\s,;]+)([A-Za-z_]\w*)\s*=(?!=)", text.strip())
-    if first.strip():
-        raise Refusal(f"parameters are written name=value, and {first.strip()!r} is not")
-    names = pieces[::2]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise Refusal(f"given more than once: parameter {', '.join(twice)}")
-    return {name: literal(name, value.strip()) for name, value in zip(names, pieces[1::2])}
-
-
-def literal(name, text):
-    """Return the typed value of a Python literal, or of true or false; Refusal otherwise."""
+    """Return {name: value} of text like `dt=0.02 dims=[2,4,1] on=true`: TOML, but in one line."""
     try:
-        return ast.literal_eval({"true": "True", "false": "False"}.get(text, text))
-    except (ValueError, SyntaxError):
-        raise Refusal(f"parameter {name}: {text!r} is no number, list, true, false or "
-                      "quoted text") from None
+        return tomllib.loads(re.sub(r"[\s,;]+(?=[A-Za-z_]\w*\s*=)", "\n", text.strip()))
+    except tomllib.TOMLDecodeError as error:
+        raise Refusal("parameters are written name=value, each name once, a value as a number, "
+                      f"list, true, false or quoted text; {text!r} is not ({error})") from None
 
 
 def check_parameters(notebook, given):
     """Raise Refusal, listing the notebook's parameters, when a given one is not among them."""
     if not given:
-        return
+        return  # papermill takes longer to import than to look
     from papermill import inspect_notebook
 
     known = inspect_notebook(notebook.path)
@@ -134,13 +119,6 @@ def code_cells(notebook):
     return [cell for cell in notebook.cells if cell.cell_type == "code" and cell.source.strip()]
 
 
-def unfinished(notebook):
-    """Return whether a code cell did not run to its end; papermill lets `sys.exit(0)` pass."""
-    return any(cell.execution_count is None
-               or any(output.output_type == "error" for output in cell.outputs)
-               for cell in code_cells(notebook))
-
-
 def clean(notebook):
     """Return the text of the committed form; cleaning it again changes nothing.
 
@@ -149,8 +127,7 @@ def clean(notebook):
     """
     notebook.metadata = {"kernelspec": KERNEL, "language_info": {"name": "python"}}
     for cell in notebook.cells:
-        kept = {key: value for key, value in cell.metadata.items() if key in KEPT and value}
-        cell.metadata = kept  # papermill gives every cell tags, if only an empty list
+        cell.metadata = {k: value for k, value in cell.metadata.items() if k in KEPT and value}
         if cell.cell_type == "code":
             cell.outputs = functools.reduce(with_output, cell.outputs, [])
     notebook.nbformat, notebook.nbformat_minor = 4, 5

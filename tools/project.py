@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-INSIDE = "SHEAFLIB_COMMAND"  # names the process whose command started this one
 
 
 class Refusal(ValueError):
@@ -23,7 +22,7 @@ class Project:
 
     Committed are `notebooks`, with their index and the claims, and `figures`, with the ledger.
     `build` is ignored, and all in it can be made again: `sweeps` are the results that sweeps keep,
-    `compiled` the code that numba keeps, each with what it follows from, for all runs.
+    `compiled` the code that numba keeps, each with what it follows from.
     """
 
     def __init__(self, root=REPOSITORY):
@@ -74,28 +73,18 @@ def alone(root, command):
     """Hold the checkout for one command, until the file that this yields is closed.
 
     Refusal names the command that holds it. The operating system frees it when the process ends,
-    however it ends. What a command starts (pytest, itself under another Python) may run beside it.
+    however it ends.
     """
-    before = os.environ.get(INSIDE)
     with open(root / ".command.lock", "a+", encoding="utf-8") as file:
         if not locked(file):
             file.seek(0)
             holder, _, process = file.read().partition(" ")
-            if process != before:
-                raise Refusal(f"{command} did not start: {holder or 'another command'} runs in "
-                              f"this checkout (process {process or 'just started'})")
-        else:
-            file.truncate(0)
-            file.write(f"{command} {os.getpid()}")
-            file.flush()
-            os.environ[INSIDE] = str(os.getpid())
-        os.set_inheritable(file.fileno(), True)  # the command goes on in another Python
-        try:
-            yield file
-        finally:
-            os.environ.pop(INSIDE, None)
-            if before:
-                os.environ[INSIDE] = before
+            raise Refusal(f"{command} did not start: {holder or 'another command'} runs in "
+                          f"this checkout (process {process or 'just started'})")
+        file.truncate(0)
+        file.write(f"{command} {os.getpid()}")
+        file.flush()
+        yield file
 
 
 def locked(file):

@@ -1,14 +1,13 @@
 """Notebooks side by side, each into a folder: in dependency order, the longest first, on all cores.
 
 Every command that runs notebooks hands its jobs to `run`. What a notebook computes with happens in
-its kernel, a process of its own; here threads wait for the kernels. papermill runs each, with an
-engine that gives the kernel its own folder and environment: papermill's takes those of the process,
-which all notebooks share here. doit, joblib and Dask know no order by length and no number of cores
-that changes while notebooks run.
+its kernel, a process of its own; here threads wait for the kernels. nbclient runs each in a folder
+and an environment of its own: papermill, which puts the parameters in, would take those of this
+process, which all notebooks share. doit, joblib and Dask know no order by length and no number of
+cores that changes while notebooks run.
 """
 
 import asyncio
-import logging
 import os
 import signal
 import subprocess
@@ -20,9 +19,7 @@ from dataclasses import dataclass, field
 from graphlib import TopologicalSorter
 from pathlib import Path
 
-import papermill
-from papermill.clientwrap import PapermillNotebookClient
-from papermill.engines import NBClientEngine, papermill_engines
+from nbclient import NotebookClient
 from tqdm import tqdm
 
 from tools import notebooks
@@ -42,7 +39,7 @@ class Job:
     """A notebook to run into a folder, with the variables of its kernel; `name` is for messages.
 
     The folder then looks like the repository: figures/, ledger/, and in notebooks/ the executed
-    notebook. `needs` are the numbers of notebooks that run before, where they run at all.
+    notebook. The notebooks that it needs run before, where they run at all.
     """
 
     name: str
@@ -50,7 +47,6 @@ class Job:
     folder: Path
     variables: dict
     parameters: dict = field(default_factory=dict)
-    needs: tuple = ()
 
 
 def run(project, jobs, finished=lambda job: "", starts=lambda job: None):
@@ -60,7 +56,8 @@ def run(project, jobs, finished=lambda job: "", starts=lambda job: None):
     ends; it may return a problem. A job that needs a failed one does not run. Whatever stops the
     run stops its kernels.
     """
-    needed = {job: [other for other in jobs if other.notebook.number in job.needs] for job in jobs}
+    needed = {job: [other for other in jobs if other.notebook.number in job.notebook.needs]
+              for job in jobs}
     order = TopologicalSorter(needed)
     order.prepare()
     ready, running, clients, problems = [], {}, [], {}
@@ -82,9 +79,8 @@ def run(project, jobs, finished=lambda job: "", starts=lambda job: None):
                     job, (problem, seconds) = running.pop(future), future.result()
                     problems[job] = problem or finished(job)
                     order.done(job)
-                    said = f"ran in {seconds:.1f} s"
-                    if problems[job]:
-                        said = f"FAILED at {problems[job].splitlines()[0]}"
+                    first = problems[job].partition("\n")[0]
+                    said = f"FAILED at {first}" if first else f"ran in {seconds:.1f} s"
                     bar.write(f"{job.name}: {said}", file=sys.stderr)
                     bar.update()
         finally:
@@ -98,8 +94,7 @@ def prepare(project):
     Else the first notebook that waits long for the list would keep a line that says so.
     """
     os.environ.update(at_home(project))
-    warnings.filterwarnings("ignore", module="(papermill|zmq|nbclient|jupyter_client).*")
-    logging.getLogger("papermill").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module="(zmq|nbclient|jupyter_client).*")
     if not list(Path(os.environ["MPLCONFIGDIR"]).glob("fontlist-*.json")):
         listing = [sys.executable, "-c", "import matplotlib.font_manager"]
         subprocess.run(listing, capture_output=True, check=False)
@@ -113,45 +108,26 @@ def execute(job, share, clients, lost):
     if lost:
         return f"not run: it needs {lost[0]}, which failed", 0.0
     start, begun, said = time.monotonic(), [], []
-    written = job.folder / "notebooks" / job.notebook.file
-    written.parent.mkdir(parents=True, exist_ok=True)
+    notebook = notebooks.read(job.notebook.path)
+    if job.parameters:
+        import papermill  # here: it takes a while, and most runs have no parameters
+
+        notebook = papermill.execute_notebook(job.notebook.path, None, job.parameters,
+                                              prepare_only=True)
+    client = NotebookClient(
+        notebook, kernel_name="python3", resources={"metadata": {"path": job.notebook.path.parent}},
+        timeout=CELL_SECONDS, startup_timeout=KERNEL_SECONDS, raise_on_iopub_timeout=True,
+        record_timing=False, on_cell_execute=lambda cell, cell_index: begun.append(cell))
+    clients.append(client)
+    job.folder.mkdir(parents=True, exist_ok=True)
     try:
-        ran = papermill.execute_notebook(
-            str(job.notebook.path), str(written), job.parameters, engine_name="own-kernel",
-            kernel_name="python3", language="python", progress_bar=False,
-            variables={**job.variables, "SHEAFLIB_JOBS": str(share)},
-            folder=str(job.notebook.path.parent), clients=clients, begun=begun)
-        if notebooks.unfinished(ran):
-            said = ["the run stopped here without an error (sys.exit?)"]
+        client.execute(env=process_environment({**job.variables, "SHEAFLIB_JOBS": str(share)}))
     except Exception as error:  # is reported with its cell, and the other notebooks go on
         said = notebooks.ANSI.sub("", f"{type(error).__name__}: {error}").strip().splitlines()
-    if written.is_file():
-        write_whole(written, notebooks.clean(notebooks.read(written)))
-    place = [f"cell `{cell.get('id')}`: {cell.source.strip().splitlines()[0]}"
-             for cell in begun[-1:]]
+    write_whole(job.folder / "notebooks" / job.notebook.file, notebooks.clean(notebook))
+    place = [f"cell `{cell.id}`: {cell.source.strip().splitlines()[0]}" for cell in begun[-1:]]
     problem = "\n    ".join([*place, *said[-LINES:]]) if said else ""
     return problem, time.monotonic() - start
-
-
-class OwnKernel(NBClientEngine):
-    """papermill's engine for a kernel in a folder and an environment of its own.
-
-    The client goes into `clients`, and each cell into `begun` as it begins.
-    """
-
-    @classmethod
-    def execute_managed_notebook(cls, nb_man, kernel_name, *, variables, folder, clients, begun,
-                                 **options):
-        """Run the notebook that `nb_man` holds."""
-        client = PapermillNotebookClient(
-            nb_man, kernel_name=kernel_name, timeout=CELL_SECONDS, startup_timeout=KERNEL_SECONDS,
-            record_timing=False, resources={"metadata": {"path": folder}},
-            on_cell_execute=lambda cell, cell_index: begun.append(cell))
-        clients.append(client)
-        client.execute(env=process_environment(variables))
-
-
-papermill_engines.register("own-kernel", OwnKernel)
 
 
 def stop(running, clients):

@@ -27,13 +27,14 @@ def figures(project, options):
     if options.parameters.strip():
         return one(project, asked, notebooks.parse_parameters(options.parameters))
     prints, forced, jobs = {}, options.force or options.notebook, []
-    shutil.rmtree(project.build / "stage", ignore_errors=True)
+    stage = project.build / "stage"  # by process: the kernels of a killed one may still write
+    shutil.rmtree(stage, ignore_errors=True)
     for notebook in asked:
         now = fingerprint(project, notebook, every)
         reason = stale(project, notebook, now) or forced and "asked for"
         if reason:
             print(f"{notebook.name}: to run ({reason})", flush=True)
-            jobs.append(stage(project, notebook))
+            jobs.append(to_run(project, notebook, stage / str(os.getpid()) / notebook.number))
     if not jobs:
         print(f"nothing to run: the results of {len(every)} notebooks are up to date "
               "(make -B figures runs them all)")
@@ -43,11 +44,11 @@ def figures(project, options):
     return runner.summary(problems) or conclude(project, every)
 
 
-def stage(project, notebook):
-    """Return the job that runs a notebook into a folder that no earlier command's kernel knows."""
-    folder = project.build / "stage" / str(os.getpid()) / notebook.number
-    return runner.Job(notebook.name, notebook, folder, variables(project, "full", folder),
-                      needs=notebook.needs)
+def to_run(project, notebook, folder, profile="full", given=None):
+    """Return the job that runs a notebook into a folder; Refusal when it lacks a parameter."""
+    notebooks.check_parameters(notebook, given)
+    name = f"{notebook.name} ({folder.name})" if profile == "custom" else notebook.name
+    return runner.Job(name, notebook, folder, variables(project, profile, folder), given or {})
 
 
 def promote(project, job, print_):
@@ -61,9 +62,9 @@ def promote(project, job, print_):
         return "the notebook was edited while it ran, and is left alone; run again"
     part = f"ledger/{job.notebook.number}.json"
     recorded = job.folder / part
-    files = {project.build / part: recorded.read_bytes() if recorded.is_file() else b"[]\n"}
-    for name in sorted(made) + [f"notebooks/{job.notebook.file}"]:
-        files[project.root / name] = (job.folder / name).read_bytes()
+    files = {project.root / name: (job.folder / name).read_bytes()
+             for name in [*sorted(made), f"notebooks/{job.notebook.file}"]}
+    files[project.build / part] = recorded.read_bytes() if recorded.is_file() else b"[]\n"
     for path, content in files.items():
         write_whole(path, content)
     left = {path.relative_to(project.root).as_posix(): file_digest(path) for path in files}
@@ -95,34 +96,28 @@ def quick(project, options):
     """Run notebooks with the index's quick parameters into build/quick; returns the status."""
     asked = notebooks.choose(notebooks.load(project), options.notebook)
     folder = project.build / "quick"
-    return trials(project, [trial(project, n, n.quick, folder, "quick", n.needs) for n in asked])
+    return trials(project, [to_run(project, n, folder, "quick", n.quick) for n in asked])
 
 
 def batch(project, options):
     """Run the parameter sets of the index into folders of build/batch; returns the status."""
-    asked = notebooks.choose(notebooks.load(project), options.notebook)
-    sets = [(n, s, project.build / "batch" / f"{n.number}-{s['name']}")
-            for n in asked for s in n.batch]
-    return trials(project, [trial(project, n, s["parameters"], folder) for n, s, folder in sets])
+    folder, jobs = project.build / "batch", []
+    for n in notebooks.choose(notebooks.load(project), options.notebook):
+        jobs += [to_run(project, n, folder / f"{n.number}-{s['name']}", "custom", s["parameters"])
+                 for s in n.batch]
+    return trials(project, jobs)
 
 
 def one(project, asked, given):
     """Run one notebook with parameters into a folder of build/runs; returns the status."""
     if len(asked) != 1:
-        raise Refusal("parameters are for one notebook: name it, as in NB=04 P='dt=0.02'")
+        raise Refusal("parameters are for one notebook: name it, as in NB=00 P='dt=0.02'")
     said = "-".join(f"{name}={value}" for name, value in given.items())
     name = re.sub(r"[^A-Za-z0-9=.+-]+", "_", said).strip("_")
     if len(name) > 80:
         name = f"{name[:60]}-{digest(given)[:8]}"
     folder = project.build / "runs" / f"{asked[0].number}-{name}"
-    return trials(project, [trial(project, asked[0], given, folder)])
-
-
-def trial(project, notebook, given, folder, profile="custom", needs=()):
-    """Return the job of a notebook with parameters; Refusal when it does not have them."""
-    notebooks.check_parameters(notebook, given)
-    name = notebook.name if profile == "quick" else f"{notebook.name} ({folder.name})"
-    return runner.Job(name, notebook, folder, variables(project, profile, folder), given, needs)
+    return trials(project, [to_run(project, asked[0], folder, "custom", given)])
 
 
 def trials(project, jobs):
@@ -144,13 +139,12 @@ def trials(project, jobs):
 def verify(project, options):
     """Run everything again from empty caches and compare; returns 1 when anything differs.
 
-    What was computed at length is then as good as any of the same source, and goes where other
-    runs look for it.
+    What is computed at length on the way is kept for other runs.
     """
     every, made = notebooks.load(project), Project(project.build / "verify")
-    shutil.rmtree(made.root, ignore_errors=True)
-    problems = runner.run(project, [again(project, notebook, made.root) for notebook in every])
-    hand_on(project, made.root)
+    for folder in (made.root, project.sweeps, project.compiled):
+        shutil.rmtree(folder, ignore_errors=True)
+    problems = runner.run(project, [to_run(project, n, made.root) for n in every])
     status = runner.summary(problems)
     ledgers.write(ledgers.merge(made.root / "ledger", every), made.figures, every, "../notebooks/")
     names = [f"figures/{name}{end}" for n in every for name in n.figures for end in ENDINGS]
@@ -166,27 +160,6 @@ def verify(project, options):
     print(f"verify: {len(every)} notebooks run again, {len(found)} drifts, "
           f"{sum(map(bool, problems.values()))} failures")
     return 1 if status or found else 0
-
-
-def again(project, notebook, folder):
-    """Return the job of a notebook that finds no kept result and no compiled code."""
-    surroundings = variables(project, "full", folder, sweeps=folder / "sweeps",
-                             numba=folder / "numba")
-    return runner.Job(notebook.name, notebook, folder, surroundings, needs=notebook.needs)
-
-
-def hand_on(project, folder):
-    """Move the results of sweeps to the folder of all runs, and compiled code where there is none.
-
-    A result moves whole and takes the place of one of the same key; what a killed worker left
-    unfinished stays behind. A run that is stopped before its notebooks end hands nothing on.
-    """
-    for file in sorted((folder / "sweeps").rglob("*.pickle")):
-        kept = project.sweeps / file.relative_to(folder / "sweeps")
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        os.replace(file, kept)
-    if (folder / "numba").is_dir() and not project.compiled.exists():
-        os.replace(folder / "numba", project.compiled)
 
 
 def fingerprint(project, notebook, every):
@@ -218,11 +191,9 @@ def environment_digest(project):
 
 
 def remembered(project):
-    """Return the state of the last runs here, {} in a fresh clone or when it cannot be read."""
-    try:
-        return json.loads((project.build / "state.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
+    """Return the state of the last runs here, {} in a fresh clone."""
+    file = project.build / "state.json"
+    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
 
 
 def stale(project, notebook, now):

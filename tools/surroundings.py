@@ -60,11 +60,10 @@ def target():
     return dict(TARGET) if processor_instructions().issuperset(INSTRUCTIONS) else {}
 
 
-def variables(project, profile, out, *, together=1, sweeps=None, numba=None):
+def variables(project, profile, out, together=1):
     """Return the environment variables of a run with a ledger profile whose results go to `out`.
 
-    `together` says how many notebooks share the cores; `sweeps` and `numba` are the folders of what
-    is kept between runs, else those of all runs.
+    `together` says how many notebooks share the cores.
     """
     return {
         **target(),
@@ -75,10 +74,10 @@ def variables(project, profile, out, *, together=1, sweeps=None, numba=None):
         "OPENBLAS_NUM_THREADS": "1",
         "MKL_NUM_THREADS": "1",
         "NUMBA_NUM_THREADS": "1",
-        "NUMBA_CACHE_DIR": str(numba or project.compiled),
+        "NUMBA_CACHE_DIR": str(project.compiled),
         "PYTHONPATH": python_path(project),
         "SHEAFLIB_JOBS": str(max(1, cores() // max(1, together))),
-        "SHEAFLIB_CACHE": str(sweeps or project.sweeps),
+        "SHEAFLIB_CACHE": str(project.sweeps),
         "SHEAFLIB_PROFILE": profile,
         "SHEAFLIB_OUT": str(out),
         "SHEAFLIB_CLAIMS": str(project.notebooks / "claims.toml"),

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from argparse import Namespace
 
 import numpy as np
 import pytest
@@ -24,10 +25,10 @@ def count(to):
 def test_two_sides(row):
     row("two sides", Side(lambda: count(20_000)), Side(lambda: count(60_000), per=2), "a note")
 
-@pytest.mark.parametrize("row", ["ours"], indirect=True)
-def test_one_side(row):
+def test_a_set_up_side(row):
     begin = lambda: ((30_000,), {})
-    row("one side", Side(count, rounds=2, setup=begin, check=check), None, "another note")
+    ours = Side(count, rounds=2, setup=begin, check=check)
+    row("set up", ours, Side(count, setup=begin), "another note")
 
 def check(result):
     assert result == EXPECTED
@@ -57,59 +58,66 @@ def test_newton_ends_at_equilibria():
     assert f"a batch of 5 samples against one of 3, {solved.passes.mean():.4g} passes" in note
 
 
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory):
+    """The root of a repository with three rows of its own, one for PyTorch, which it lacks."""
+    root = tmp_path_factory.mktemp("bench")
+    for file in ("benchmarks/__init__.py", "benchmarks/conftest.py", "tools/__init__.py",
+                 "tools/environment.py", "tools/project.py"):
+        (root / file).parent.mkdir(exist_ok=True)
+        shutil.copy(REPOSITORY / file, root / file)
+    return root
+
+
 @pytest.fixture
-def project(tmp_path, monkeypatch):
-    """A repository with three rows of its own, one for PyTorch, which it lacks."""
-    for file in ("__init__.py", "conftest.py"):
-        (tmp_path / "benchmarks").mkdir(exist_ok=True)
-        shutil.copy(REPOSITORY / "benchmarks" / file, tmp_path / "benchmarks")
-    text = (tmp_path / "benchmarks" / "conftest.py").read_text(encoding="utf-8")
-    here = f"from pathlib import Path\n\nREPOSITORY = Path({str(tmp_path)!r})"
-    text = text.replace("from tools.project import REPOSITORY", here)
-    (tmp_path / "benchmarks" / "conftest.py").write_text(text, encoding="utf-8")
-    monkeypatch.setattr(bench, "Project", lambda: Project(tmp_path))
+def measure(checkout, monkeypatch):
+    """A function that measures the rows, one of which computes `result`, and returns the status."""
+    for name in ("figures", "build"):
+        shutil.rmtree(checkout / name, ignore_errors=True)
     monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)  # with it nothing would be timed
-    return Project(tmp_path)
+
+    def measure(*words, result=sum(range(30_000))):
+        text = ROWS.replace("EXPECTED", str(result))
+        (checkout / "benchmarks" / "rows.py").write_text(text, encoding="utf-8")
+        return bench.bench(Project(checkout), Namespace(arguments=list(words)))
+
+    return measure
 
 
-def rows(project, result):
-    """Write the rows, the last of which computes `result`."""
-    text = ROWS.replace("EXPECTED", str(result))
-    (project.root / "benchmarks" / "rows.py").write_text(text, encoding="utf-8")
-
-
-def test_both_sides_of_a_row_make_a_ratio(project, capfd):
-    rows(project, sum(range(30_000)))
-    (project.build / "torch").mkdir(parents=True)  # as if PyTorch were in it
-    assert bench.main(["bench"]) == 0
-    both, one = json.loads((project.figures / "bench.json").read_text(encoding="utf-8"))
+def test_both_sides_of_a_row_make_a_ratio(checkout, measure, capfd):
+    (checkout / "build" / "torch").mkdir(parents=True)  # as if PyTorch were in it
+    assert measure() == 0
+    text = (checkout / "figures" / "bench.json").read_text(encoding="utf-8")
+    both, other = json.loads(text)
     assert list(both) == ["name", "ratio", "ours_us", "theirs_us", "note"]
     assert (both["name"], both["note"]) == ("two sides", "a note")
-    assert both["ratio"] == pytest.approx(both["theirs_us"] / both["ours_us"], rel=0.01)
+    for row in (both, other):
+        assert row["ratio"] == pytest.approx(row["theirs_us"] / row["ours_us"], rel=0.01)
     assert 1 < both["ratio"] < 2.5                      # three times as much, twice in a call
-    assert (one["ratio"], one["theirs_us"], one["note"]) == (None, None, "another note")
-    assert 1 < one["ours_us"] < 1e5                     # microseconds, for 30 000 additions
-    table = (project.figures / "bench.md").read_text(encoding="utf-8")
-    assert f"\n| two sides | {both['ratio']:g} | {both['ours_us']:g} |" in table
-    assert f"\n| one side | – | {one['ours_us']:g} | – | another note |\n" in table
+    assert other["note"] == "another note"
+    assert 1 < other["ours_us"] < 1e5                   # microseconds, for 30 000 additions
+    table = (checkout / "figures" / "bench.md").read_text(encoding="utf-8")
+    for row in (both, other):
+        numbers = f"{row['ratio']:g} | {row['ours_us']:g} | {row['theirs_us']:g}"
+        assert f"|\n| {row['name']} | {numbers} | {row['note']} |\n" in table
     assert "no PyTorch in build/torch" in capfd.readouterr().out
 
 
-@pytest.mark.parametrize("words", [["-k", "two"], []])
-def test_some_rows_are_not_the_table(project, words):
+@pytest.mark.parametrize("words, torch", [(["-k", "two"], True), ([], False)])
+def test_some_rows_are_not_the_table(checkout, measure, words, torch):
     """Neither those asked for nor those that are left without PyTorch."""
-    rows(project, sum(range(30_000)))
-    assert bench.main(["bench", *words]) == 0
-    assert not project.figures.exists()
-    kept = json.loads((project.build / "bench" / "bench.json").read_text(encoding="utf-8"))
-    assert kept[0]["name"] == "two sides" and len(kept) == (1 if words else 2)
+    if torch:
+        (checkout / "build" / "torch").mkdir(parents=True)
+    assert measure(*words) == 0
+    assert not (checkout / "figures").exists()
+    text = (checkout / "build" / "bench" / "bench.json").read_text(encoding="utf-8")
+    assert [row["name"] for row in json.loads(text)] == ["two sides", "set up"][:2 - torch]
 
 
-def test_sides_that_do_not_agree_make_no_table(project):
-    rows(project, 0)
-    assert bench.main(["bench"]) == 1
-    assert bench.main(["bench", "--nonsense"]) == 4
-    assert not project.figures.exists()
+def test_sides_that_do_not_agree_make_no_table(checkout, measure):
+    (checkout / "build" / "torch").mkdir(parents=True)
+    assert measure(result=0) == 1
+    assert not (checkout / "figures").exists() and not list(checkout.glob("build/bench/bench.*"))
 
 
 def test_measured_times_have_names():

@@ -1,6 +1,7 @@
 """The command line: what it refuses, one command at a time, and what outlives a kill."""
 
 import errno
+import multiprocessing
 import os
 import random
 import shutil
@@ -18,23 +19,13 @@ from tools import project as projects
 from tools.project import REPOSITORY, Project, Refusal, alone
 from tools.surroundings import process_environment
 
-FIGURE = """\
-import json, os
-from pathlib import Path
-folder = Path(os.environ["SHEAFLIB_OUT"]) / "figures"
-folder.mkdir()
-numbers = [size + k for k in range(1000)]
-written = {{"caption": f"a{{size}}", "numbers": numbers, "rtol": 0, "atol": 0}}
-for ending in (".json", ".pdf", ".png"):
-    (folder / ("{name}" + ending)).write_text(json.dumps(written))"""
-
 
 def start(project, *arguments, **options):
     """Start a command on a toy repository, as a shell would: in a process group of its own."""
     command = [sys.executable, "-m", "tools", "--root", str(project.root), *arguments]
     return subprocess.Popen(command, cwd=REPOSITORY, start_new_session=True, text=True,
                             stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                            env=process_environment({projects.INSIDE: "", **options}))
+                            env=process_environment(options))
 
 
 def finish(process, seconds=120):
@@ -50,14 +41,14 @@ def tree(project):
 
 
 def light(root, *sizes):
-    """Return a toy repository whose notebooks draw nothing and so run fast."""
+    """Return a toy repository whose notebooks, each with its size, run one after the other."""
     project = toy.make(root)
     entries, claims = [], []
     for number, size in enumerate(sizes):
         name, figure = f"0{number}-light", f"light-{number}"
-        check = toy.good(name[:2], figure)[2]
-        toy.write(project, name, f"size = {size}", FIGURE.format(name=figure), check)
-        entries.append({"file": f"{name}.ipynb", "figures": [figure]})
+        toy.write(project, name, *toy.good(name[:2], figure, size))
+        needs = [entries[-1]["file"][:2]] if entries else []
+        entries.append({"file": f"{name}.ipynb", "figures": [figure], "needs": needs})
         claims.append(toy.CLAIM.format(id=f"toy.{name[:2]}", nb=name[:2], value=size))
     toy.index(project, *entries)
     (project.notebooks / "claims.toml").write_text("".join(claims))
@@ -65,13 +56,14 @@ def light(root, *sizes):
 
 
 @pytest.mark.parametrize("arguments", [
-    ["clean", "--nonsense"], ["clean", "--al"],
+    ["clean", "--nonsense"], ["clean", "--al"], ["mutants", "--nonsense"],
     ["env", "extra"], ["quick", "extra"], ["batch", "--parameters", "a=1"], ["verify", "now"],
     ["check", "tests"], ["figures", "04"], ["figures", "--forc"], ["help", "me"], ["nonsense"]])
-def test_what_a_command_does_not_know_is_refused(tmp_path, arguments):
+def test_what_a_command_does_not_know_is_refused(tmp_path, capsys, arguments):
     (tmp_path / "build").mkdir()
-    status, said = finish(start(Project(tmp_path), *arguments))
-    assert status == 2 and arguments[-1] in said and "Traceback" not in said
+    with pytest.raises(SystemExit) as ended:
+        command_line.main(["--root", str(tmp_path), *arguments])
+    assert ended.value.code == 2 and arguments[-1] in capsys.readouterr().err
     assert (tmp_path / "build").is_dir()
 
 
@@ -83,7 +75,7 @@ def test_cleaning_leaves_what_is_committed(tmp_path, everything):
     for name in gone + kept:
         (tmp_path / name).parent.mkdir(parents=True)
         (tmp_path / name).touch()
-    assert finish(start(Project(tmp_path), "clean", *["--all"][:everything]))[0] == 0
+    assert command_line.main(["--root", str(tmp_path), "clean", *["--all"][:everything]]) == 0
     assert [name for name in gone if (tmp_path / name).exists()] == []
     assert [name for name in kept if not (tmp_path / name).exists()] == []
 
@@ -108,24 +100,28 @@ def test_a_second_command_is_refused_while_one_runs_and_not_after_a_kill(tmp_pat
     assert finish(start(project, "clean"))[0] == 0 and not project.build.exists()
 
 
-def test_what_a_command_starts_belongs_to_it(tmp_path, monkeypatch):
-    monkeypatch.delenv(projects.INSIDE, raising=False)
-    with alone(tmp_path, "test"):
-        with alone(tmp_path, "figures"):
-            pass
-        monkeypatch.delenv(projects.INSIDE)
-        with pytest.raises(Refusal, match=f"test runs in this checkout .process {os.getpid()}"):
-            with alone(tmp_path, "figures"):
-                pass
-    with alone(tmp_path, "figures"):
-        assert (tmp_path / ".command.lock").read_text() == f"figures {os.getpid()}"
+def test_a_command_names_itself_and_frees_the_checkout_as_it_ends(tmp_path):
+    for _ in range(2):
+        with alone(tmp_path, "test"):
+            with pytest.raises(Refusal, match=f"test runs in this checkout .process {os.getpid()}"):
+                with alone(tmp_path, "figures"):
+                    pass
+
+
+def test_another_python_takes_the_checkout_over(tmp_path, monkeypatch):
+    """As where the environment is made first: the command goes on in its Python."""
+    held = alone(tmp_path, "figures")
+    options = command_line.parsed(["--root", str(tmp_path), "figures"])
+    monkeypatch.setattr(command_line.environment, "ensure", lambda extras: "another python")
+    monkeypatch.setattr(os, "execv", lambda *_: alone(tmp_path, "figures").__enter__().close())
+    with held as file:
+        command_line.perform(options, [], file)
 
 
 def test_other_commands_may_run_while_jupyterlab_is_open(tmp_path, monkeypatch):
     seen = []
     monkeypatch.setattr(command_line.environment, "ensure", lambda extras: sys.executable)
     monkeypatch.setattr(command_line.importlib, "import_module", lambda name: Lab(tmp_path, seen))
-    monkeypatch.setenv(projects.INSIDE, "")
     assert command_line.main(["--root", str(tmp_path), "lab"]) == 0 and seen == ["taken"]
 
 
@@ -157,7 +153,8 @@ def test_a_checkout_that_cannot_be_written_is_answered_in_one_line(tmp_path, mon
 
 
 def test_a_run_needs_no_home_and_finds_no_settings_of_its_user(tmp_path):
-    project, home = toy.make(tmp_path / "toy"), tmp_path / "home"
+    project, home = light(tmp_path / "toy", 3), tmp_path / "home"
+    toy.write(project, "00-light", *toy.good("00", "light-0"), "import matplotlib.pyplot")
     for path in (".config/matplotlib/matplotlibrc", ".jupyter/jupyter_config.py"):
         (home / path).parent.mkdir(parents=True)
         (home / path).write_text("no such setting: 1\n")
@@ -166,40 +163,61 @@ def test_a_run_needs_no_home_and_finds_no_settings_of_its_user(tmp_path):
         own = {"HOME": str(folder), "USERPROFILE": str(folder)}
         assert finish(start(project, "figures", "--force", **own))[0] == 0
         found.append(tree(project))
-    assert found[0] == found[1] and b"stderr" not in found[0]["00-first.ipynb"]
+    assert found[0] == found[1] and b"stderr" not in found[0]["00-light.ipynb"]
     assert sorted(path.name for path in home.iterdir()) == [".config", ".jupyter"]
 
 
-def test_a_run_killed_at_any_moment_damages_nothing_and_the_next_goes_on(tmp_path):
+@pytest.fixture
+def figures():
+    """A function that starts `figures` on a toy repository: in a fork of a process that has loaded
+    the tools, where nothing happens that a kill could disturb.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["tools.runs"])
+
+    def begin(project):
+        words = ["--root", str(project.root), "figures"]
+        process = context.Process(target=command_line.main, args=(words,))
+        process.start()
+        return process
+
+    begin(Project("nowhere")).join()  # the loading is over
+    return begin
+
+
+def test_a_run_killed_at_any_moment_damages_nothing_and_the_next_goes_on(tmp_path, figures):
+    def seconds(project):
+        begin = time.monotonic()
+        figures(project).join()
+        return time.monotonic() - begin
+
     old = light(tmp_path / "old", 3, 4)
-    assert finish(start(old, "figures"))[0] == 0
+    first = seconds(old)
     changed = light(tmp_path / "changed", 4, 5)
     fresh = Project(shutil.copytree(old.root, tmp_path / "fresh"))
     shutil.copytree(changed.notebooks, fresh.notebooks, dirs_exist_ok=True)
     undisturbed = Project(shutil.copytree(fresh.root, tmp_path / "undisturbed"))
-    begin = time.monotonic()
-    assert finish(start(undisturbed, "figures"))[0] == 0
-    whole, before, after = time.monotonic() - begin, tree(fresh), tree(undisturbed)
+    whole = min(first, seconds(undisturbed))  # now and then a kernel takes seconds to end
+    before, after = tree(fresh), tree(undisturbed)
     assert {name for name in before if before[name] != after[name]} > {"light-0.png", "README.md"}
 
     draw, killed, ended = random.Random(0), 0, 0
     work = Project(shutil.copytree(fresh.root, tmp_path / "work-0"))
     while killed < 20:
-        process = start(work, "figures")
-        try:
-            process.wait(draw.uniform(0, whole))
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            killed += 1
-        process.communicate()
+        process = figures(work)
+        process.join(draw.uniform(0, whole))
+        process.kill()
+        process.join()
         now = tree(work)
         visible = {name for name in now if not name.startswith(".")}
         assert visible == set(after) and all(now[n] in (before[n], after[n]) for n in visible)
-        if process.returncode == 0:
+        if process.exitcode:
+            killed += 1
+        else:
             ended += 1
             assert now == after
             work = Project(shutil.copytree(fresh.root, tmp_path / f"work-{ended}"))
-    assert finish(start(work, "figures"))[0] == 0
+    figures(work).join()
     assert {name: tree(work)[name] for name in after} == after
 
 

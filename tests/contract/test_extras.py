@@ -1,5 +1,6 @@
 """The library alone works without what the extras bring, and says what is missing where it is."""
 
+import json
 import subprocess
 import sys
 
@@ -43,27 +44,41 @@ assert 'No picture: sheaflib.gallery needs matplotlib: pip install' in found._re
     assert "total" in done.stdout and done.stderr == ""
 
 
-@pytest.mark.parametrize("code, line, extra", [
+SAYING = [
     ("report(network, x, y).figure()", "sheaflib.plots needs matplotlib", "plots"),
     ("import sheaflib.plots.spectra", "sheaflib.plots needs matplotlib", "plots"),
     ("import sheaflib.gallery", "sheaflib.gallery needs matplotlib", "plots"),
     ("import sheaflib.sweep", "sheaflib.sweep needs joblib", "notebooks"),
     ("report(network, x, y, progress=True)", "a progress bar needs tqdm", "notebooks"),
     ("import sheaflib.estimators", "needs scikit-learn 1.6 or later", "sklearn"),
-    ("from sheaflib.race import digits; digits()", "race.digits needs sklearn", "sklearn"),
-])
-def test_one_line_says_what_is_missing_and_what_brings_it(code, line, extra):
-    missing = [name for name in OPTIONAL if name != "joblib" or "race" not in code]
-    done = run(code, missing)
-    last = done.stderr.splitlines()[-1]
-    assert done.returncode == 1 and f'{line}: pip install "sheaflib[{extra}]"' in last, done.stderr
+]
+WITHOUT_SKLEARN = [("from sheaflib.race import digits; digits()", "race.digits needs sklearn",
+                    "sklearn")]
+WITHOUT_SEABORN = [
+    (f"import sheaflib.plots.{module}", f"sheaflib.plots.{module} needs seaborn", "plots")
+    for module in ("matrices", "spectra", "training")]
 
 
-@pytest.mark.parametrize("module", ["matrices", "spectra", "training"])
-def test_the_pictures_that_need_seaborn_say_so(module):
-    done = run(f"import sheaflib.plots.{module}", missing=("seaborn",))
-    said = f'sheaflib.plots.{module} needs seaborn: pip install "sheaflib[plots]"'
-    assert done.returncode == 1 and said in done.stderr.splitlines()[-1], done.stderr
+@pytest.mark.parametrize("missing, cases", [
+    (OPTIONAL, SAYING), (("sklearn",), WITHOUT_SKLEARN), (("seaborn",), WITHOUT_SEABORN)])
+def test_one_line_says_what_is_missing_and_what_brings_it(missing, cases):
+    """Each of the cases as if nothing had been tried before, in one process."""
+    done = run(f"""
+import json
+for code in {[code for code, _, _ in cases]!r}:
+    before = set(sys.modules)
+    try:
+        exec(code)
+    except ImportError as error:
+        print(json.dumps(str(error)))
+    for name in set(sys.modules) - before:
+        if name.startswith("sheaflib"):
+            del sys.modules[name]
+""", missing)
+    assert done.returncode == 0, done.stderr
+    said = [json.loads(line) for line in done.stdout.splitlines()]
+    for error, (_, line, extra) in zip(said, cases, strict=True):
+        assert f'{line}: pip install "sheaflib[{extra}]"' in error and "\n" not in error
 
 
 def test_the_estimators_need_scikit_learn_alone():

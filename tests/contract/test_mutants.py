@@ -1,13 +1,13 @@
 """The defects of `make mutants`, and that one which no test notices is not taken for a caught one.
 """
 
-import shutil
+from argparse import Namespace
 
 import pytest
 
 from tools import mutants
 from tools.mutants import Mutant
-from tools.project import REPOSITORY
+from tools.project import REPOSITORY, Project
 
 MUTANTS = mutants.load()
 
@@ -32,7 +32,6 @@ def base(tmp_path):
     """An unchanged copy: a function and its test."""
     folder = tmp_path / "unchanged"
     folder.mkdir()
-    shutil.copy(REPOSITORY / "tests" / "effort.py", folder / "conftest.py")
     (folder / "half.py").write_text("def half(n):\n    return n / 2\n", encoding="utf-8")
     test = "from half import half\n\ndef test_half():\n    assert half(4) == 2\n"
     (folder / "test_half.py").write_text(test, encoding="utf-8")
@@ -54,7 +53,7 @@ def test_a_mutant_is_caught_by_a_test_that_fails_and_by_nothing_else(base, capsy
 def test_a_mutant_that_never_ends_is_caught(base, monkeypatch):
     sooner = [option.replace(f"={mutants.LIMIT}", "=2") for option in mutants.PYTEST]
     monkeypatch.setattr(mutants, "PYTEST", sooner)
-    endless = "next(iter(lambda: 0, 1)) or [0 for _ in iter(int, 1)]"
+    endless = "__import__('time').sleep(99)"
     assert mutants.caught(base, Mutant("half.py", "why", "n / 2", endless, "test_half.py"))
 
 
@@ -63,11 +62,15 @@ def test_a_text_that_is_not_there_once_is_named_and_nothing_runs(monkeypatch, ca
              Mutant("tools/mutants.py", "often", "return", "", "tests")]
     monkeypatch.setattr(mutants, "load", lambda: wrong)
     monkeypatch.setattr(mutants, "unchanged", lambda folder: pytest.fail("it runs"))
-    assert mutants.main(["mutants"]) == 1
+
+    def asked(*words, dry=False):
+        return mutants.mutants(Project(), Namespace(words=words, dry=dry))
+
+    assert asked() == 1
     said = capsys.readouterr().out
     assert "tools/mutants.py: gone: 0 times: no such text\n" in said and "2 out of place" in said
-    assert mutants.main(["mutants", "--dry", "often"]) == 1
-    assert mutants.main(["mutants", "neither"]) == 1
+    assert asked("often", dry=True) == 1
+    assert asked("neither") == 1
     placed = Mutant("tools/mutants.py", "once", "def unchanged(", "", "tests")
     monkeypatch.setattr(mutants, "load", lambda: [placed])
-    assert mutants.main(["mutants", "--dry"]) == 0
+    assert asked(dry=True) == 0

@@ -6,6 +6,8 @@ import pytest
 
 pytest_plugins = ["pytester"]
 HERE = Path(__file__).parents[1]
+NOT_NEEDED = ("cacheprovider", "nbval", "benchmark", "hypothesispytest")  # they take long to load
+WITHOUT = [word for name in NOT_NEEDED for word in ("-p", f"no:{name}")]
 GOOD = """
 import pytest
 
@@ -39,7 +41,7 @@ def run(pytester):
 
     def run(*options, **modules):
         pytester.makepyfile(**modules)
-        options = ("-p", "no:cacheprovider", *options)
+        options = (*WITHOUT, *options)
         if "-n" in options:
             return pytester.runpytest_subprocess(*options, timeout=120)
         return pytester.runpytest_inprocess(*options)

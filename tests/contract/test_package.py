@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tools.environment import interpreter
 from tools.project import REPOSITORY
 
 BUILD = """
@@ -133,22 +134,19 @@ def alone(wheel, tmp_path_factory):
     """The interpreter of an empty environment into which pip put the wheel and what it needs, in
     the versions of the lock."""
     folder = tmp_path_factory.mktemp("installed")
-    place = "Scripts/python.exe" if os.name == "nt" else "bin/python"
-    python, uv = folder / "environment" / place, shutil.which("uv")
-    pipless = ["--without-pip"] if uv else []
-    call(sys.executable, "-m", "venv", *pipless, python.parents[1], cwd=folder)
+    python, uv = interpreter(folder / "environment"), shutil.which("uv")
+    call(sys.executable, "-m", "venv", "--without-pip", python.parents[1], cwd=folder)
     lock = (REPOSITORY / "requirements.lock").read_text(encoding="utf-8")
     pins = re.findall(r"^[a-z0-9-]+==[^\\\n]+", lock, flags=re.MULTILINE)
     (folder / "pins.txt").write_text("\n".join(pins) + "\n")
     pip = [uv, "pip", "install", "--python", python] if uv else [
-        python, "-m", "pip", "install", "--no-compile", "--retries", "1"]
+        sys.executable, "-m", "pip", "--python", python, "install", "--no-compile",
+        "--retries", "1"]
     words = [*pip, "--quiet", "--only-binary", ":all:", "--constraint", "pins.txt", wheel]
     done = subprocess.run(list(map(str, words)), cwd=folder, capture_output=True, text=True)
     if re.search(UNREACHED, done.stderr) and not os.environ.get("CI"):
         pytest.skip("there is no network to install from")
     assert done.returncode == 0, done.stderr
-    if not uv:
-        call(python, "-m", "pip", "uninstall", "--quiet", "--yes", "pip", "setuptools", cwd=folder)
     return python
 
 
@@ -157,7 +155,8 @@ def told(alone, tmp_path_factory):
     """What the installed copy says of itself after the README's first example, run in an empty
     folder."""
     clean = {name: value for name, value in os.environ.items()
-             if not name.startswith(("PYTHON", "SHEAFLIB_", "NUMBA_CACHE"))}
+             if not name.startswith(("PYTHON", "SHEAFLIB_"))}
+    clean["NUMBA_DISABLE_JIT"] = "1"  # that it compiles is for other tests, and takes long
     here = tmp_path_factory.mktemp("elsewhere")
     told = json.loads(call(alone, "-c", ALONE, REPOSITORY / "README.md", cwd=here, env=clean))
     return {**told, "here": here}

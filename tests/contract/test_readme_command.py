@@ -1,16 +1,29 @@
 """The README's own example of other parameters runs: one notebook at twice the step, into build/runs."""
 
+import os
 import re
-import subprocess
-import sys
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+import pytest
+
+from tools import __main__ as command_line
+from tools import runs
+from tools.project import REPOSITORY, Project
 
 
-def test_one_notebook_with_other_parameters():
-    number, parameters = re.search(r"`make figures NB=(\d+) P='([^']+)'`", (ROOT / "README.md").read_text(encoding="utf-8")).groups()
-    done = subprocess.run([sys.executable, "-m", "tools", "figures", "--notebook", number, "--parameters", parameters], cwd=ROOT,
-                          capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert list((ROOT / "build" / "runs" / f"{number}-{parameters}" / "figures").glob("*.pdf"))
+@pytest.fixture
+def own_environment(monkeypatch):
+    """Leave this process's environment as it was, for a run points Jupyter below build/."""
+    before = dict(os.environ)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
+
+
+def test_one_notebook_with_other_parameters(own_environment):
+    """Without taking the checkout, which `make test` holds."""
+    text = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    number, given = re.search(r"`make figures NB=(\d+) P='([^']+)'`", text).groups()
+    words = ["figures", "--notebook", number, "--parameters", given]
+    assert runs.figures(Project(), command_line.parsed(words)) == 0
+    made = REPOSITORY / "build" / "runs" / f"{number}-{given}" / "figures"
+    assert list(made.glob("*.pdf"))

@@ -4,9 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
-import nbformat
-from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
-
+from tools.notebooks import nbformat  # which it loads without a slow part that is not needed
 from tools.project import REPOSITORY, Project
 
 CLAIM = """\
@@ -28,6 +26,15 @@ notebooks = ["toy[plots]"]
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 PARTS = ("figures", "gallery", "ledger")
 README = "\n".join(f"<!-- begin: {name} -->\n<!-- end: {name} -->" for name in PARTS)
+SKETCH = """\
+import json, os
+from pathlib import Path
+folder = Path(os.environ["SHEAFLIB_OUT"], "figures")
+folder.mkdir(parents=True, exist_ok=True)
+numbers = {{"y": [0, size] * 500}}
+drawn = {{"caption": f"a line to {{size}}", "numbers": numbers, "rtol": 0, "atol": 0}}
+for ending in (".json", ".pdf", ".png"):
+    (folder / ("{name}" + ending)).write_text(json.dumps(drawn))"""
 CURVE = """\
 import matplotlib.pyplot as plt
 from sheaflib import gallery
@@ -40,19 +47,23 @@ gallery.save(fig, "{name}", {{"y": [0, size]}}, caption="a [line]", seed=0)"""
 def write(project, name, *codes):
     """Write a notebook of code cells with fixed ids, its first code cell the parameters."""
     number = name[:2]
-    cells = [new_markdown_cell(f"# {name}", id=f"{number}-title")]
-    cells += [new_code_cell(code, id=f"{number}-cell-{k}") for k, code in enumerate(codes)]
+    cells = [nbformat.v4.new_markdown_cell(f"# {name}", id=f"{number}-title")]
+    for k, code in enumerate(codes):
+        cells.append(nbformat.v4.new_code_cell(code, id=f"{number}-cell-{k}"))
     cells[1].metadata["tags"] = ["parameters"]
     metadata = {"kernelspec": KERNEL, "language_info": {"name": "python"}}
-    notebook = new_notebook(cells=cells, metadata=metadata)
+    notebook = nbformat.v4.new_notebook(cells=cells, metadata=metadata)
     nbformat.write(notebook, project.notebooks / f"{name}.ipynb")
 
 
-def good(number, name, value=3):
-    """Return the code cells of a notebook that draws one figure and checks one claim."""
+def good(number, name, value=3, figure=SKETCH):
+    """Return the code cells of a notebook that makes one figure and checks one claim.
+
+    SKETCH writes files, which is fast, and CURVE draws with sheaflib.gallery.
+    """
     check = ("from sheaflib.ledger import Ledger\n"
              f'Ledger("{number}").check("toy.{number}", size, f"size is {{size}}")')
-    return f"size = {value}", CURVE.format(name=name), check
+    return f"size = {value}", figure.format(name=name), check
 
 
 def index(project, *entries):
@@ -67,7 +78,7 @@ def index(project, *entries):
 
 
 def make(root):
-    """Make a toy repository of two good notebooks and return its Project."""
+    """Make a toy repository of two good notebooks, one of which draws, and return its Project."""
     project = Project(Path(root))
     project.notebooks.mkdir(parents=True)
     library = project.root / "sheaflib"
@@ -81,7 +92,7 @@ def make(root):
     (project.root / "README.md").write_text(README)
     claims = [CLAIM.format(id=f"toy.{nb}", nb=nb, value=v) for nb, v in (("00", 3), ("01", 4))]
     (project.notebooks / "claims.toml").write_text("".join(claims))
-    write(project, "00-first", *good("00", "first"))
+    write(project, "00-first", *good("00", "first", figure=CURVE))
     write(project, "01-second", *good("01", "second", 4))
     index(project, {"file": "00-first.ipynb", "figures": ["first"]},
           {"file": "01-second.ipynb", "figures": ["second"], "needs": ["00"]})
