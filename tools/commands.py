@@ -12,7 +12,6 @@ from tools.surroundings import cores, process_environment, python_path, target, 
 NBVAL = ["--nbval", "--nbval-current-env", "--nbval-sanitize-with", "tests/sanitize.cfg",
          "--nbval-cell-timeout", str(CELL_SECONDS),
          "--nbval-kernel-startup-timeout", str(KERNEL_SECONDS)]
-PYTORCH = ["torch==2.13.0", "numpy"]
 LINT = (["ruff", "check", "--quiet", "--cache-dir", "build/ruff"], ["mypy"])
 KINDS = [f"tests/{name}.py" for name in (
     "theorems/test_energy", "dense/test_blocks", "known/test_one_neuron", "order/test_step_limit",
@@ -63,7 +62,7 @@ def torch(project, options):
     try:
         if not python.exists():
             subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-        status = subprocess.call([python, "-m", "pip", "install", "--quiet", *PYTORCH])
+        status = subprocess.call([python, "-m", "pip", "install", "--quiet", "torch==2.13.0", "numpy"])
     finally:
         if status != 0:  # else it would be taken for PyTorch's
             shutil.rmtree(folder, ignore_errors=True)

@@ -63,7 +63,8 @@ def mutants(project, options):
     if out or options.dry or not chosen:
         return int(bool(out) or not chosen)
     with TemporaryDirectory(prefix="mutants-") as folder, ThreadPoolExecutor(cores()) as pool:
-        base = unchanged(Path(folder))
+        # what the unit tests compile in here comes along to every mutant
+        base = shutil.copytree(REPOSITORY, Path(folder) / "unchanged", ignore=NOT_COPIED)
         every = sorted({test for mutant in chosen for test in mutant.tests.split()})
         done = run(base, *every, "-n", str(cores()))
         if done.returncode:
@@ -72,11 +73,6 @@ def mutants(project, options):
         well = list(pool.map(partial(caught, base), chosen))
     print(f"{sum(well)} of {len(chosen)} mutants caught")
     return int(not all(well))
-
-
-def unchanged(folder):
-    """Copy what the unit tests need; what they compile there comes along to every mutant."""
-    return shutil.copytree(REPOSITORY, folder / "unchanged", ignore=NOT_COPIED)
 
 
 def caught(base, mutant):

@@ -82,9 +82,15 @@ def choose(every, asked):
 
 
 def parse_parameters(text):
-    """Return {name: value} of text like `dt=0.02 dims=[2,4,1] on=true`: TOML, but in one line."""
+    """Return {name: value} of text like `dt=0.02 dims=[2,4,1] on=true`: TOML, but in one line.
+
+    Numbers like .02 and Python's True and False are taken too.
+    """
+    lines = re.sub(r"[\s,;]+(?=[A-Za-z_]\w*\s*=)", "\n", text.strip())
+    lines = re.sub(r"=\s*(True|False)\b", lambda found: found[0].lower(), lines)
+    lines = re.sub(r"(?<![\w.])\.(?=\d)", "0.", lines)  # TOML wants a digit before the point
     try:
-        return tomllib.loads(re.sub(r"[\s,;]+(?=[A-Za-z_]\w*\s*=)", "\n", text.strip()))
+        return tomllib.loads(lines)
     except tomllib.TOMLDecodeError as error:
         raise Refusal("parameters are written name=value, each name once, a value as a number, "
                       f"list, true, false or quoted text; {text!r} is not ({error})") from None
@@ -112,11 +118,6 @@ def source_digest(path):
     """Return a hash of what a person wrote: ids, kinds, texts and tags of the cells."""
     cells = read(path).cells
     return digest([[c.get("id"), c.cell_type, c.source, c.metadata.get("tags", [])] for c in cells])
-
-
-def code_cells(notebook):
-    """Return the code cells that hold code."""
-    return [cell for cell in notebook.cells if cell.cell_type == "code" and cell.source.strip()]
 
 
 def clean(notebook):

@@ -1,13 +1,14 @@
 """Notebooks side by side, each into a folder: in dependency order, the longest first, on all cores.
 
 Every command that runs notebooks hands its jobs to `run`. What a notebook computes with happens in
-its kernel, a process of its own; here threads wait for the kernels. nbclient runs each in a folder
-and an environment of its own: papermill, which puts the parameters in, would take those of this
+its kernel, a process of its own; here threads wait for the kernels. papermill runs each, with an
+engine that gives the kernel its own folder and environment: papermill's takes those of this
 process, which all notebooks share. doit, joblib and Dask know no order by length and no number of
 cores that changes while notebooks run.
 """
 
 import asyncio
+import logging
 import os
 import signal
 import subprocess
@@ -19,7 +20,9 @@ from dataclasses import dataclass, field
 from graphlib import TopologicalSorter
 from pathlib import Path
 
+import papermill
 from nbclient import NotebookClient
+from papermill.engines import Engine, papermill_engines
 from tqdm import tqdm
 
 from tools import notebooks
@@ -94,7 +97,8 @@ def prepare(project):
     Else the first notebook that waits long for the list would keep a line that says so.
     """
     os.environ.update(at_home(project))
-    warnings.filterwarnings("ignore", module="(zmq|nbclient|jupyter_client).*")
+    warnings.filterwarnings("ignore", module="(papermill|zmq|nbclient|jupyter_client).*")
+    logging.getLogger("papermill").setLevel(logging.ERROR)
     if not list(Path(os.environ["MPLCONFIGDIR"]).glob("fontlist-*.json")):
         listing = [sys.executable, "-c", "import matplotlib.font_manager"]
         subprocess.run(listing, capture_output=True, check=False)
@@ -108,26 +112,38 @@ def execute(job, share, clients, lost):
     if lost:
         return f"not run: it needs {lost[0]}, which failed", 0.0
     start, begun, said = time.monotonic(), [], []
-    notebook = notebooks.read(job.notebook.path)
-    if job.parameters:
-        import papermill  # here: it takes a while, and most runs have no parameters
-
-        notebook = papermill.execute_notebook(job.notebook.path, None, job.parameters,
-                                              prepare_only=True)
     client = NotebookClient(
-        notebook, kernel_name="python3", resources={"metadata": {"path": job.notebook.path.parent}},
+        notebooks.read(job.notebook.path), kernel_name="python3",
+        resources={"metadata": {"path": job.notebook.path.parent}},
         timeout=CELL_SECONDS, startup_timeout=KERNEL_SECONDS, raise_on_iopub_timeout=True,
         record_timing=False, on_cell_execute=lambda cell, cell_index: begun.append(cell))
     clients.append(client)
+    environment = process_environment({**job.variables, "SHEAFLIB_JOBS": str(share)})
     job.folder.mkdir(parents=True, exist_ok=True)
     try:
-        client.execute(env=process_environment({**job.variables, "SHEAFLIB_JOBS": str(share)}))
+        papermill.execute_notebook(
+            str(job.notebook.path), None, job.parameters, engine_name="own-kernel",
+            kernel_name="python3", language="python", progress_bar=False,
+            client=client, environment=environment)
     except Exception as error:  # is reported with its cell, and the other notebooks go on
         said = notebooks.ANSI.sub("", f"{type(error).__name__}: {error}").strip().splitlines()
-    write_whole(job.folder / "notebooks" / job.notebook.file, notebooks.clean(notebook))
+    write_whole(job.folder / "notebooks" / job.notebook.file, notebooks.clean(client.nb))
     place = [f"cell `{cell.id}`: {cell.source.strip().splitlines()[0]}" for cell in begun[-1:]]
     problem = "\n    ".join([*place, *said[-LINES:]]) if said else ""
     return problem, time.monotonic() - start
+
+
+class OwnKernel(Engine):
+    """How papermill runs a notebook here: by a client whose kernel has its own environment."""
+
+    @classmethod
+    def execute_managed_notebook(cls, nb_man, kernel_name, *, client, environment, **options):
+        """Run the notebook that papermill has prepared."""
+        client.nb = nb_man.nb
+        client.execute(env=environment)
+
+
+papermill_engines.register("own-kernel", OwnKernel)
 
 
 def stop(running, clients):

@@ -191,9 +191,11 @@ def environment_digest(project):
 
 
 def remembered(project):
-    """Return the state of the last runs here, {} in a fresh clone."""
-    file = project.build / "state.json"
-    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    """Return the state of the last runs here, {} in a fresh clone or when it cannot be read."""
+    try:
+        return json.loads((project.build / "state.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
 
 
 def stale(project, notebook, now):

@@ -71,6 +71,6 @@ def test_a_text_that_is_not_there_once_is_named_and_nothing_runs(monkeypatch, ca
     assert "tools/mutants.py: gone: 0 times: no such text\n" in said and "2 out of place" in said
     assert asked("often", dry=True) == 1
     assert asked("neither") == 1
-    placed = Mutant("tools/mutants.py", "once", "def unchanged(", "", "tests")
+    placed = Mutant("tools/mutants.py", "once", "def caught(", "", "tests")
     monkeypatch.setattr(mutants, "load", lambda: [placed])
     assert asked(dry=True) == 0

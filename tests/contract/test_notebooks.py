@@ -20,9 +20,15 @@ each_notebook = pytest.mark.parametrize("notebook", EVERY, ids=lambda n: n.numbe
 each_figure = pytest.mark.parametrize("name", FIGURES)
 
 
+def code_cells(notebook):
+    """Return the code cells of a notebook that hold code."""
+    cells = notebooks.read(notebook.path).cells
+    return [cell for cell in cells if cell.cell_type == "code" and cell.source.strip()]
+
+
 def printed(notebook):
     """Return everything that a notebook's cells printed."""
-    cells = notebooks.code_cells(notebooks.read(notebook.path))
+    cells = code_cells(notebook)
     return "".join(o.text for cell in cells for o in cell.outputs if o.output_type == "stream")
 
 
@@ -46,7 +52,7 @@ def test_the_index_lists_the_notebooks_there_are():
 
 @each_notebook
 def test_a_notebook_was_run_from_top_to_bottom(notebook):
-    cells = notebooks.code_cells(notebooks.read(notebook.path))
+    cells = code_cells(notebook)
     assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
     assert not any(o.output_type == "error" for cell in cells for o in cell.outputs)
 
