@@ -54,6 +54,7 @@ ARTISTS = {
 }
 
 WITH_TICKS = {"line", "line on logarithms", "bars"}
+PIXELS = {"line", "markers of pixels", "bars", "image", "mesh", "shaded triangles", "text", "samples"}
 
 PICTURES = {
     "bands": lambda ax, v: diagnostics.bands(PLACES, {"sheaf": [v, 2 * v, 3 * v]}, ax),
@@ -79,8 +80,8 @@ PICTURES = {
 }
 
 
-def drawn(name, values, kinds=("pdf", "png")):
-    """Return the bytes of the PDF and of the PNG of a picture with these values."""
+def drawn(name, values, kinds):
+    """Return the bytes of a picture with these values in files of some kinds."""
     gallery.style()
     fig, ax = plt.subplots(figsize=(3, 2))
     try:
@@ -101,8 +102,9 @@ def noisy(values):
 
 @pytest.mark.parametrize("name", [*ARTISTS, *PICTURES])
 def test_a_last_digit_moves_nothing_and_the_fourth_does(name):
-    plain = drawn(name, PLAIN)
-    assert drawn(name, noisy(PLAIN)) == plain
+    kinds = ["pdf", "png"] if name in PIXELS else ["pdf"]
+    plain = drawn(name, PLAIN, kinds)
+    assert drawn(name, noisy(PLAIN), kinds) == plain
     other = drawn(name, PLAIN * (1 + 1e-3 * (-1) ** PLACES), ["pdf"])
     assert other != plain[:1]                         # pixels may be too coarse for it
 

@@ -12,7 +12,7 @@ from sheaflib.compiled import CompiledProxStepper, CompiledStepper, can_compile
 from sheaflib.euler import EulerStepper, ProxEulerStepper, prox
 from strategies import KINDS, MODERATE, cases
 
-STEPS = 200
+STEPS = 100
 COMPILED = tuple(kind for kind in KINDS if kind != "matrix-free")
 SMALL = NeuralSheaf(Network.mlp([[[1.0]], [[1.0]]], [[0.5], [0.0]]))
 numba = pytest.mark.skipif(not can_compile(SMALL), reason="numba is not there")
