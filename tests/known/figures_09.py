@@ -446,7 +446,8 @@ def check_after_training(n):
 
 def check_trained_on(n):
     assert set(n["fault"]) == {"1H, GD", "3H, sheaf", "3H, GD"}
-    for name, widths in (("1H, GD", "2x30x1"), ("3H, GD", "2x12x8x6x1")):
+    for name in looked_at(("1H, GD", "3H, GD")):
+        widths = "2x30x1" if name == "1H, GD" else "2x12x8x6x1"
         networks, labels, rows = [], [], []
         for seed in range(20):
             rows.append(np.random.default_rng([seed, 2]).choice(300, 30, replace=False))

@@ -42,6 +42,7 @@ def random_pins(sheaf, rng, n_batch, augmented=False):
 # NumPy = compiled -----------------------------------------------------------------------------------------------------------
 
 @numba
+@examples(12)
 @given(case=cases(scales=MODERATE, kinds=COMPILED, outputs=("identity", "sigmoid", "softmax")), augmented=st.booleans(),
        output_force=st.sampled_from(["jacobian", "identity"]), seed=st.integers(0, 2**32 - 1))
 def test_engines_agree_on_any_dag_with_edge_weights_and_pins(case, augmented, output_force, seed):

@@ -6,6 +6,7 @@ import scipy.sparse as sparse
 from hypothesis import given
 from hypothesis import strategies as st
 
+from effort import examples
 from sheaflib import Affine, Network, NeuralSheaf, ReLU, Stack, add, hard, soft, tasks
 from sheaflib.descent import DescentStepper
 from sheaflib.experiments import TABLE_E1, initial, stalks
@@ -52,6 +53,7 @@ def test_gradient_descent_on_every_network_of_table_e1(name):
     assert abs(theta(fused.network) - theta(sheaf.network)).max() > 1e-3
 
 
+@examples(12)
 @given(problem=problems(batches=(1, 2, 7, 16, 17)), cold=st.sampled_from([0, 0, 15]), alpha=st.sampled_from([0.5, 1.0, 2.0]),
        speed=st.sampled_from([0.0, 1.0, 5.0]), seed=st.integers(0, 2**32 - 1))
 def test_any_chain_with_edge_weights_slopes_and_pins(problem, cold, alpha, speed, seed):
@@ -61,6 +63,7 @@ def test_any_chain_with_edge_weights_slopes_and_pins(problem, cold, alpha, speed
     assert gap(fused, numpy) < TIGHT * (1 + abs(numpy.stalks).max())
 
 
+@examples(12)
 @given(problems(batches=(1, 2, 7, 16, 17), weighted=False))
 def test_gradient_descent_on_any_chain(problem):
     fused, numpy = (nth(gradient_descent(problem.sheaf.network, problem.x, problem.y, 0.01, every=30, stepper=stepper), 1)

@@ -6,6 +6,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy.linalg import expm
 
+from effort import examples
 from oracles import dense_laplacian, dense_system, row_weights
 from sheaflib import Network, NeuralSheaf, hard, relax, soft
 from sheaflib.descent import DescentStepper
@@ -18,6 +19,7 @@ SEEDS = st.integers(0, 2**32 - 1)
 ENGINES = [None, JointStepper]
 
 
+@examples(12)
 @given(problem=problems(batches=(1, 4), widest=5, deepest=3), speed=st.sampled_from([0.0, 0.1, 1.0]), alpha=st.sampled_from([0.5, 1.0]))
 def test_energy_falls_at_the_rate_of_gradient_flow(problem, speed, alpha):
     """While no unit switches, a small step lowers E by |Δω|²/(α dt) + |Δθ|²/(β dt), up to a part of order dt: dE/dt = −α|∂E/∂ω|² − β|∂E/∂θ|²."""
@@ -49,6 +51,7 @@ def test_where_a_unit_slides_the_energy_chatters_by_an_amount_of_order_dt():
         assert np.diff(energies).max() == pytest.approx(7 / 3 * dt, rel=0.02)
 
 
+@examples(12)
 @given(problem=problems(batches=(3,)), seed=SEEDS)
 def test_without_motion_of_the_weights_it_is_the_heat_equation_with_a_spring_to_the_label(problem, seed):
     """Identity: a soft pin of stiffness 1. Sigmoid, softmax: a_out clamped to the label, in the cross-entropy form of the force."""

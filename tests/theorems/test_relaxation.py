@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from scipy.linalg import block_diag
 from scipy.special import eval_chebyt
 
+from effort import examples
 from oracles import dense_system, row_weights
 from sheaflib import Affine, MaxPool, Network, NeuralSheaf, ReLU, Stack, add, convolution, harmonic_extension, soft
 from sheaflib.currents import currents, ohm
@@ -161,6 +162,7 @@ def test_gauss_seidel_is_the_textbook_iteration(case, random):
             np.testing.assert_allclose(second[i], textbook_sweep(sheaf, L, b, order, expected), rtol=0, atol=1e-8 * scale)
 
 
+@examples(12)
 @given(cases(scales=MODERATE, outputs=tuple(OUTPUTS), cube=True))
 def test_the_energy_never_rises(case):
     sheaf, rng = case.sheaf, NEW(0)
