@@ -140,14 +140,13 @@ def _(n):
     # one run each, update by update, in turn of the two sides; rounding grows over the updates
     rows = [
         ("paraboloid-1h", 1000, "primary"),
-        ("saddle-1h", 1000, "backprop"),
         ("saddle-2h", 1000, "primary"),
         ("circular-1h", 1000, "primary"),
         ("blobs-1h", 1100, "primary"),
         ("digits", 1100, "backprop"),
     ]
-    if TIMES > 1:
-        rows.append(("paraboloid-2h", 1000, "backprop"))    # its curve is followed from 11-curves
+    if TIMES > 1:                                          # otherwise 11-curves follows these two
+        rows += [("saddle-1h", 1000, "backprop"), ("paraboloid-2h", 1000, "backprop")]
     for row, seed, usual in rows:
         for name in SIDES if TIMES > 1 else [usual]:
             found = max(test_loss(row, seed, n["chosen"][row][name]), n["floor"])

@@ -108,13 +108,13 @@ def test_minimising_movements_double_their_step():
 
 @pytest.mark.parametrize("widths", ladder.SIZES)
 def test_minimising_movements_end_where_the_flow_does(widths):
-    """On three quarters of these 20 samples at least; of 200 it is all but 5 %."""
+    """On three quarters of these 12 samples at least; of 200 it is all but 5 %."""
     rungs = (ladder.exact_limits, ladder.movements)
-    exact, moved = (rung(widths, ladder.SIZES[widths], samples=20) for rung in rungs)
+    exact, moved = (rung(widths, ladder.SIZES[widths], samples=12) for rung in rungs)
     assert exact.settled.all() and moved.reached.all() and exact.end.shape == moved.end.shape
     agree = abs(exact.end - moved.end).max(axis=1) < 1e-6
-    assert agree.sum() >= 15
-    sheaf, x, pin, _, problem = ladder.problem(widths, ladder.SIZES[widths], samples=20)
+    assert agree.sum() >= 9
+    sheaf, x, pin, _, problem = ladder.problem(widths, ladder.SIZES[widths], samples=12)
     assert certify(problem, np.where(abs(exact.end) < 1e-13, 0, exact.end)).minimum().all()
     np.testing.assert_array_equal(moved.end[:, -1:], pin.value)
 
