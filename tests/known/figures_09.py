@@ -236,7 +236,7 @@ def _(n):
     assert n["step"] == list(range(0, 100_001, 5000))
     names = ("λ₁", "λ_max", "κ")
     for method in METHODS:
-        for step in (0, 5000, 10_000, 20_000, 50_000, 100_000):
+        for step in (0, 20_000, 100_000):
             values, _ = dense_spectra(run("1H", method, APPENDIX)[step][0], DATA.X_train[:50])
             low, high, place = values[:, 0], values[:, -1], n["step"].index(step)
             for name, found in zip(names, (low, high, high / low)):

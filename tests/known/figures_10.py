@@ -291,7 +291,7 @@ def _(n):
         close([n["speeds"][name][i] for name in SPEEDS], dense.speeds(w), rtol=1e-5)
         close(n["foreign"][i], ((w[:, :30] >= 0) != (dense.forward[:, :30] >= 0)).mean())
     network, w = run("1H", "sheaf")[20_000]
-    for beta_n, lag in zip(n["beta_n"], n["lag"]):
+    for beta_n, lag in list(zip(n["beta_n"], n["lag"]))[::3]:                    # the ends
         flow = joint_flow(NeuralSheaf(network), X, Y, w, beta=beta_n / 300, dt=0.005, every=20_000)
         state = list(islice(flow, 2))[1]
         actual, own, _ = Dense(state.network, X, Y).speeds(state.stalks)
