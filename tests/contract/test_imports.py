@@ -116,7 +116,7 @@ def test_importing_sheaflib_draws_in_no_plotting_no_workers_and_no_compiler():
 
 
 def test_importing_sheaflib_takes_little_time():
-    """0.2 s of the processor where this was written, to which numba adds 0.3; one of five is enough."""
+    """0.2 s of the processor where this was written, to which numba adds 0.3; once in five."""
     code = "from time import process_time as now; t = now(); import sheaflib; print(now() - t)"
     assert any(float(run(code)) < 0.45 for _ in range(5))
 

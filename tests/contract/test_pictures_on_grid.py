@@ -54,7 +54,8 @@ ARTISTS = {
 }
 
 WITH_TICKS = {"line", "line on logarithms", "bars"}
-PIXELS = {"line", "markers of pixels", "bars", "image", "mesh", "shaded triangles", "text", "samples"}
+PIXELS = {"line", "markers of pixels", "bars", "image", "mesh", "shaded triangles", "text",
+          "samples"}
 
 PICTURES = {
     "bands": lambda ax, v: diagnostics.bands(PLACES, {"sheaf": [v, 2 * v, 3 * v]}, ax),

@@ -50,7 +50,7 @@ def train_and_test(network, data):
 
 
 def stepped(name, steps):
-    """Train and test loss of sheaf training in a row of Table E.1 after steps of the NumPy oracle."""
+    """Train and test loss of sheaf training in a row of Table E.1, by steps of the NumPy oracle."""
     data, sheaf, start, dt = setting(name)
     x, y = data.X_train, data.Y_train
     start = sheaf.forward(x) if start is None else start
@@ -97,7 +97,8 @@ def _(n):
     close([n[f"energy-{edge}"][1] for edge in first], list(edge_energies(then, x, y, w).values()))
     total = np.sum([n[f"energy-{edge}"] for edge in first], axis=0)
     assert (np.diff(total) < 0).all()
-    close(n["gradient descent-train"][1], loss(run("1H", "gradient descent")[1000][0], x, y), rtol=1e-7)
+    descended, _ = run("1H", "gradient descent")[1000]
+    close(n["gradient descent-train"][1], loss(descended, x, y), rtol=1e-7)
 
 
 @oracle("06-fig-8")
@@ -119,7 +120,8 @@ def _(n):
     data, network, axis = task("circular"), paper_network("2x25x1", 0, "sigmoid"), np.array(n["axis"])
     grid, x, y = np.array([(p, q) for q in axis for p in axis]), data.X_train, data.Y_train
     cross = np.log1p(np.exp((1 - 2 * y[:, 0]) * one_layer_output(network, x))).mean()
-    flows = {"sheaf": joint_flow(NeuralSheaf(network), x, y, beta=1 / 300, dt=0.005, cold=1000, every=1000),
+    options = {"beta": 1 / 300, "dt": 0.005, "cold": 1000, "every": 1000}
+    flows = {"sheaf": joint_flow(NeuralSheaf(network), x, y, **options),
              "gradient descent": gradient_descent(network, x, y, 0.01, every=100)}
     for name, flow in flows.items():
         states = list(islice(flow, 101))

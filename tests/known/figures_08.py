@@ -102,8 +102,8 @@ def _(figure):
         steps_paid, looks = 2 + 2 * found.iterations + 2 * found.cg, found.iterations + 1
         assert (steps_paid + 1).mean() <= paid["Newton"] <= (steps_paid + 5 * looks).mean()
         close(paid["Newton"], found.passes.mean(), rtol=0.02)
-        few = [ladder.climb(size, method, ladder.SIZES[size], samples=4) for method in ("prox-euler", "chebyshev")]
-        for climb in (some, *few):
+        for climb in (some, *(ladder.climb(size, method, ladder.SIZES[size], samples=4)
+                              for method in ("prox-euler", "chebyshev"))):
             assert climb.reached.all() and all(stationary(sheaf, w, one) for w, one in zip(climb.end, x))
     paid = {name: row["10 hidden layers of 50"] for name, row in passes.items() if name not in (PAPER, "implicit Euler", plain)}
     sheaf, x, pin, start, _ = ladder.problem(ladder.DEEP, 1, "forward", 2, True)

@@ -227,7 +227,7 @@ class Dense:
         return g @ g / (g @ self.vector(injections, stalks))
 
     def settled(self, delta, c):
-        """The same with the stalks at equilibrium behind a unit edge, in these pieces: dense solves."""
+        """The same with the stalks at equilibrium behind a unit edge on these pieces."""
         A, right = delta.swapaxes(1, 2) @ delta, (c[:, None] @ delta)[:, 0]
         A[:, -1, -1] += 1
         right[:, -1] += self.y[:, 0]

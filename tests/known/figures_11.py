@@ -93,24 +93,25 @@ def updates(network, x, y, order, lr, compliance=0.0, kappa=0.0, adam=True, prox
             a.append(z * masks[-1])
         out = a[-1] @ W[-1].T + b[-1]
         n = out.shape[1]
-        affine, active = [np.repeat(np.eye(n)[:, None], len(out), axis=1)], []  # G: (outputs, B, width)
+        affine, active = [np.repeat(np.eye(n)[:, None], len(out), axis=1)], []  # (outputs, B, n)
         for weight, mask in zip(W[:0:-1], masks[::-1]):
             active.insert(0, affine[0] @ weight)
             affine.insert(0, active[0] * mask)
         rho = np.zeros((len(out), n, n))
         if prox:
-            sizes = [1 + (below**2).sum(axis=1) for below in a]
-            rho[:, 0, 0] = rate / len(rows) * sum((g[0]**2).sum(axis=1) * s for g, s in zip(affine, sizes))
+            sizes = [(g[0]**2).sum(axis=1) * (1 + (r**2).sum(axis=1)) for g, r in zip(affine, a)]
+            rho[:, 0, 0] = rate / len(rows) * sum(sizes)
         elif compliance:
             rho += compliance * sum(np.einsum("ibk,jbk->bij", g, g) for g in affine + active)
         c = pulls(network.output, rho, out, y[rows]).T[:, :, None]
-        affine, active = ([(c * g).sum(axis=0) for g in part] for part in (affine, active))  # currents
+        affine, active = ([(c * g).sum(axis=0) for g in part] for part in (affine, active))
         relaxed, shift = [x[rows]], np.zeros_like(x[rows])
         for k, (weight, mask) in enumerate(zip(W[:-1], masks)):
             shift = mask * (shift @ weight.T + compliance * affine[k]) + compliance * active[k]
             relaxed.append(a[k + 1] + shift)
         felt = [below + kappa * (r - below) for below, r in zip(a, relaxed)]
-        forces = [part for g, f in zip(affine, felt) for part in (g.T @ f / len(rows), g.mean(axis=0))]
+        pairs = [(g.T @ f / len(rows), g.mean(axis=0)) for g, f in zip(affine, felt)]
+        forces = [force for pair in pairs for force in pair]
         for k, force in enumerate(forces):
             m[k], v[k] = 0.9 * m[k] + 0.1 * force, 0.99 * v[k] + 0.01 * force**2
             change = (m[k] / (1 - 0.9**step)) / (np.sqrt(v[k] / (1 - 0.99**step)) + 1e-8) if adam else force

@@ -442,7 +442,8 @@ def test_a_saturated_cross_entropy_is_rounding_and_no_runaway(stepper, logit):
 
 
 @pytest.mark.parametrize("stepper", EULER)
-@pytest.mark.parametrize("weight, away", [(1e-8, 1e-8), (1e-8, 1e8), (1.0, 1.0), (1e8, 1e-8), (1e8, 1e8)])
+@pytest.mark.parametrize("weight, away", [
+    (1e-8, 1e-8), (1e-8, 1e8), (1.0, 1.0), (1e8, 1e-8), (1e8, 1e8)])
 def test_a_far_a_out_under_the_identity_force_is_no_runaway(stepper, weight, away):
     """a_out tends to φ(z) by itself and gives the edges below what it holds, whatever that is."""
     sheaf = NeuralSheaf(Network.he([2, 4, 1], np.random.default_rng(0), "sigmoid"), weight)

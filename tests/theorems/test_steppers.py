@@ -236,7 +236,8 @@ def test_samples_that_rest_touch_nothing_more():
     p = small("chain", np.random.default_rng(5), n_batch=2, weighted=False)
     p = p._replace(pins=hard(p.sheaf.layout.names[-1], 1.0))
     for name in NAMES:
-        options = {"pins": p.pins, "stepper": name, "dt": timed(name, 20.0), "tol": 1e-10, "max_steps": 5000, "every": 5000}
+        options = {"pins": p.pins, "stepper": name, "dt": timed(name, 20.0), "tol": 1e-10,
+                   "max_steps": 5000, "every": 5000}
         together = relax(p.sheaf, p.x, p.start, **options)
         alone = [relax(p.sheaf, p.x[[i]], p.start[[i]], **options) for i in range(2)]
         np.testing.assert_allclose(together.cochain, np.concatenate([run.cochain for run in alone]), rtol=0, atol=1e-8)
