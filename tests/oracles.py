@@ -10,7 +10,8 @@ EPS = np.finfo(float).eps
 def operation_matrix(operation, s):
     """F_s of one operation as a dense (n_out, n_in) array, s its own part of a pattern."""
     if isinstance(operation, ReLU):
-        return np.diag([1.0 * p + operation.slope * (1 - p) for p in s])
+        s = np.asarray(s, float)
+        return np.diag(s + operation.slope * (1 - s))
     if isinstance(operation, MaxPool):
         matrix = np.zeros((operation.n_out, operation.n_in))
         for row, (window, place) in enumerate(zip(operation.windows, s)):

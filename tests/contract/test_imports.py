@@ -116,9 +116,9 @@ def test_importing_sheaflib_draws_in_no_plotting_no_workers_and_no_compiler():
 
 
 def test_importing_sheaflib_takes_little_time():
-    """0.2 s of the processor where this was written, to which numba adds 0.3; the best of five."""
+    """0.2 s of the processor where this was written, to which numba adds 0.3; once in five."""
     code = "from time import process_time as now; t = now(); import sheaflib; print(now() - t)"
-    assert min(float(run(code)) for _ in range(5)) < 0.45
+    assert any(float(run(code)) < 0.45 for _ in range(5))
 
 
 # numba -----------------------------------------------------------------------------------------------------------------------
@@ -148,11 +148,12 @@ def test_numba_is_used_when_it_imports(monkeypatch):
     assert any(isinstance(value, dispatcher) and value.signatures for module in modules for value in vars(module).values())
 
 
-def test_everything_works_without_numba():
+def test_everything_works_without_numba(capsys):
     without = run("import sys; sys.modules['numba'] = None\n" + SMALL).split()
     assert without[0] == "False"
     if can_compile(NeuralSheaf(Network.mlp([[[1.0]]]))):
-        with_numba = run(SMALL).split()
+        exec(SMALL, {})
+        with_numba = capsys.readouterr().out.split()
         assert with_numba[0] == "True"
         assert with_numba[1] == without[1]
         np.testing.assert_allclose(np.array(with_numba[2:], float), np.array(without[2:], float), rtol=0, atol=2e-9)

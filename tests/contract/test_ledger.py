@@ -214,7 +214,7 @@ def test_numbers_that_json_cannot_hold_are_refused(y, said):
 
 def test_too_big_and_badly_named_figures_are_refused(drawn):
     with pytest.raises(ValueError, match="figure curve is over 300 kB: curve.pdf .* kB, curve.png .* kB, curve.json .* kB"):
-        drawn(np.random.default_rng(0).random((300, 200)))
+        drawn(np.random.default_rng(0).random((200, 100)))
     with pytest.raises(ValueError, match="lower-case"):
         gallery.save(None, "A b", {}, caption="")
 

@@ -54,6 +54,8 @@ ARTISTS = {
 }
 
 WITH_TICKS = {"line", "line on logarithms", "bars"}
+PIXELS = {"line", "markers of pixels", "bars", "image", "mesh", "shaded triangles", "text",
+          "samples"}
 
 PICTURES = {
     "bands": lambda ax, v: diagnostics.bands(PLACES, {"sheaf": [v, 2 * v, 3 * v]}, ax),
@@ -79,8 +81,8 @@ PICTURES = {
 }
 
 
-def drawn(name, values):
-    """Return the bytes of the PDF and of the PNG of a picture with these values."""
+def drawn(name, values, kinds):
+    """Return the bytes of a picture with these values in files of some kinds."""
     gallery.style()
     fig, ax = plt.subplots(figsize=(3, 2))
     try:
@@ -88,7 +90,7 @@ def drawn(name, values):
         if name in ARTISTS and name not in WITH_TICKS:
             ax.axis("off")                                   # ticks take most of the time
         with gallery.laid_out(fig) as box:
-            return [gallery.drawn(fig, kind, box, {}) for kind in ("pdf", "png")]
+            return [gallery.drawn(fig, kind, box, {}) for kind in kinds]
     finally:
         plt.close(fig)
 
@@ -101,10 +103,11 @@ def noisy(values):
 
 @pytest.mark.parametrize("name", [*ARTISTS, *PICTURES])
 def test_a_last_digit_moves_nothing_and_the_fourth_does(name):
-    plain = drawn(name, PLAIN)
-    assert drawn(name, noisy(PLAIN)) == plain
-    other = drawn(name, PLAIN * (1 + 1e-3 * (-1) ** PLACES))
-    assert other[0] != plain[0]                       # pixels may be too coarse for it
+    kinds = ["pdf", "png"] if name in PIXELS else ["pdf"]
+    plain = drawn(name, PLAIN, kinds)
+    assert drawn(name, noisy(PLAIN), kinds) == plain
+    other = drawn(name, PLAIN * (1 + 1e-3 * (-1) ** PLACES), ["pdf"])
+    assert other != plain[:1]                         # pixels may be too coarse for it
 
 
 @pytest.fixture

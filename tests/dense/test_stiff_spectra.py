@@ -154,7 +154,7 @@ def test_a_chain_of_two_edges_in_closed_form(gain, dense):
 
 
 @pytest.mark.parametrize("dense", [0, 400])
-@pytest.mark.parametrize("depth, gain", [(3, 1e2), (3, 1e5), (6, 30.0), (6, 1e3), (9, 1e3)])
+@pytest.mark.parametrize("depth, gain", [(3, 1e5), (6, 30.0), (9, 1e3)])
 @pytest.mark.parametrize("pins", ["none", "hard", "soft", "stiff", "activities"])
 def test_chains_whose_condition_number_is_scaled_up(depth, gain, pins, dense):
     """κ(L) is 1e12 to 1e90 without pins, and pins leave 1e0 to 1e10 of it: λ₁ is known to 1e-4."""
@@ -180,7 +180,7 @@ def stiff_network(gain):
     return NeuralSheaf(Network.mlp(weights)), rng.standard_normal((3, 5))
 
 
-@pytest.mark.parametrize("gain", [3.0, 4.0, 7.0])
+@pytest.mark.parametrize("gain", [3.0, 7.0])
 @pytest.mark.parametrize("pinned", PINS)
 def test_stiff_networks_beyond_a_dense_solver(gain, pinned):
     """κ(L) is 1e9 to 1e14, L is known by passes alone, and λ₁ to what is stated."""
@@ -354,8 +354,8 @@ def exact_injections(sheaf, s, error, spring):
         return [(G[0][j] * current[0] + G[1][j] * current[1]) / weights[j] for j in range(N)]
 
 
-@pytest.mark.parametrize("spring", [np.inf, 1e-8, 1.0, 1e8])
-@pytest.mark.parametrize("scale", [1e-8, 1e-4, 1.0, 1e2, 1e4])
+@pytest.mark.parametrize("spring", [np.inf, 1e-8, 1e8])
+@pytest.mark.parametrize("scale", [1e-8, 1.0, 1e4])
 def test_injections_of_a_stiff_network(scale, spring):
     """Two outputs read one unit, and its gain moves them alike: κ of G diag(w)^-½ is up to 1e11.
 

@@ -8,7 +8,6 @@ from figure_oracles import close, numbers, oracle
 from paraboloid_runs import TRAIN, run, stalks
 
 from sheaflib import Network, NeuralSheaf, experiments, gradient_descent, joint_flow
-from sheaflib.descent import DescentStepper
 from sheaflib.joint import JointStepper, edge_energies
 from sheaflib.pins import resolve
 from sheaflib.tasks import paper_network, task
@@ -35,22 +34,42 @@ def one_layer_output(network, x):
     return np.maximum(x @ W1.T + b1, 0) @ W2 + b2
 
 
-def stepped(name, method, steps):
-    """Train and test loss of a row of Table E.1 after some steps of the NumPy oracle."""
+def setting(name):
+    """A row of Table E.1: train and test data, the sheaf, and the stalks that its run starts from."""
     row = experiments.TABLE_E1[name]
-    data, network = task(row["task"]), experiments.initial(row["task"], row["widths"], 42, False)
-    x, y, regression = data.X_train, data.Y_train, row["task"] in ("paraboloid", "saddle")
+    data = task(row["task"])
+    sheaf = NeuralSheaf(experiments.initial(row["task"], row["widths"], 42, False))
+    regression = row["task"] in ("paraboloid", "saddle")
+    start = experiments.stalks(sheaf, row["widths"], 42, False, 300) if regression else None
+    return data, sheaf, start, row["dt"]
+
+
+def train_and_test(network, data):
+    """The loss on the two."""
+    return loss(network, data.X_train, data.Y_train), loss(network, data.X_test, data.Y_test)
+
+
+def stepped(name, steps):
+    """Train and test loss of sheaf training in a row of Table E.1, by steps of the NumPy oracle."""
+    data, sheaf, start, dt = setting(name)
+    x, y = data.X_train, data.Y_train
+    start = sheaf.forward(x) if start is None else start
+    stepper = JointStepper(sheaf, x, y, start, 1 / 300, dt, 1.0, resolve(sheaf, (), 300))
+    stepper.advance(steps)
+    return train_and_test(stepper.state()[0].network, data)
+
+
+def flowed(name, method, steps):
+    """Train and test loss of a row of Table E.1 after a part of its run."""
+    data, sheaf, start, dt = setting(name)
+    x, y = data.X_train, data.Y_train
     if method == "sheaf":
-        sheaf = NeuralSheaf(network)
-        start = experiments.stalks(sheaf, row["widths"], 42, False, 300) if regression else sheaf.forward(x)
-        stepper = JointStepper(sheaf, x, y, start, 1 / 300, row["dt"], 1.0, resolve(sheaf, (), 300))
-        stepper.advance(steps)
-        network = stepper.state()[0].network
+        cold = 1000 if start is None else 0
+        flow = joint_flow(sheaf, x, y, start, beta=1 / 300, dt=dt, cold=cold, every=steps)
     else:
-        stepper = DescentStepper(network, x, y, 0.005 if regression else 0.01)
-        stepper.advance(steps)
-        network = stepper.state()
-    return loss(network, x, y), loss(network, data.X_test, data.Y_test)
+        flow = gradient_descent(sheaf.network, x, y, 0.01 if start is None else 0.005, every=steps)
+    _, then = islice(flow, 2)
+    return train_and_test(then.network, data)
 
 
 @oracle("06-two-sheaves")
@@ -78,9 +97,8 @@ def _(n):
     close([n[f"energy-{edge}"][1] for edge in first], list(edge_energies(then, x, y, w).values()))
     total = np.sum([n[f"energy-{edge}"] for edge in first], axis=0)
     assert (np.diff(total) < 0).all()
-    descent = DescentStepper(sheaf.network, x, y, 0.005)
-    descent.advance(1000)
-    close(n["gradient descent-train"][1], loss(descent.state(), x, y))
+    descended, _ = run("1H", "gradient descent")[1000]
+    close(n["gradient descent-train"][1], loss(descended, x, y), rtol=1e-7)
 
 
 @oracle("06-fig-8")
@@ -102,24 +120,20 @@ def _(n):
     data, network, axis = task("circular"), paper_network("2x25x1", 0, "sigmoid"), np.array(n["axis"])
     grid, x, y = np.array([(p, q) for q in axis for p in axis]), data.X_train, data.Y_train
     cross = np.log1p(np.exp((1 - 2 * y[:, 0]) * one_layer_output(network, x))).mean()
-    sheaf = NeuralSheaf(network)
-    stepper = JointStepper(sheaf, x, y, sheaf.forward(x), 1 / 300, 0.005, 1.0, resolve(sheaf, (), 300))
-    descent = DescentStepper(network, x, y, 0.01)
-    stepper.advance(1000)
-    descent.advance(100)
-    for name, steps, then in (("sheaf", 100_000, stepper.state()[0].network), ("gradient descent", 10_000, descent.state())):
-        assert n[f"{name}-step"] == list(range(0, steps + 1, steps // 100))
-        close(n[f"{name}-train"][:2], [cross, loss(then, x, y)])
-        close(n[f"{name}-test"][1], loss(then, data.X_test, data.Y_test))
+    options = {"beta": 1 / 300, "dt": 0.005, "cold": 1000, "every": 1000}
+    flows = {"sheaf": joint_flow(NeuralSheaf(network), x, y, **options),
+             "gradient descent": gradient_descent(network, x, y, 0.01, every=100)}
+    for name, flow in flows.items():
+        states = list(islice(flow, 101))
+        then, last = states[1].network, states[-1].network
+        assert n[f"{name}-step"] == [state.record.step for state in states]
+        close(n[f"{name}-train"][:2], [cross, loss(then, x, y)], rtol=1e-7)
+        close(n[f"{name}-test"][1], loss(then, data.X_test, data.Y_test), rtol=1e-7)
+        close(n[f"{name}-train"][-1], loss(last, x, y), rtol=1e-6)
         p = np.array(n[f"{name}-probability"]).ravel()
         radius = np.hypot(*grid.T)
         assert (p[radius < 0.8] < 0.5).all() and (p[radius > 2] > 0.5).all()            # disk inside 1, annulus from 1.5, noise
-    states = {"sheaf": joint_flow(sheaf, x, y, beta=1 / 300, dt=0.005, cold=1000, every=100_000),
-              "gradient descent": gradient_descent(network, x, y, 0.01, every=10_000)}
-    for name, flow in states.items():
-        last = list(islice(flow, 2))[1]
-        close(n[f"{name}-train"][-1], last.record.loss, rtol=1e-6)
-        close(n[f"{name}-probability"], 1 / (1 + np.exp(-one_layer_output(last.network, grid))).reshape(20, 20), rtol=1e-6, atol=1e-6)
+        close(p, 1 / (1 + np.exp(-one_layer_output(last, grid))), rtol=1e-6, atol=1e-6)
 
 
 @oracle("06-resistance")
@@ -156,9 +170,10 @@ def _(n):
         assert n[f"{row}-step"] == list(range(0, given["steps"] + 1, given["steps"] // 100))
         assert n[f"{row}-sheaf-train"][0] == n[f"{row}-gradient descent-train"][0]
         assert n[f"{row}-sheaf-train"][-1] > n[f"{row}-gradient descent-train"][-1]
-    for row, method in (("saddle-1h", "sheaf"), ("blobs-1h", "gd"), ("blobs-1h", "sheaf"), ("paraboloid-2h", "gd")):
-        step, ends = n[f"{row}-step"][1], [n[f"{row}-{names[method]}-{part}"][1] for part in ("train", "test")]
-        close(ends, stepped(row, method, step))
+        for method in names.values():
+            ends = [n[f"{row}-{method}-{part}"][1] for part in ("train", "test")]
+            close(ends, flowed(row, method, given["steps"] // 100), rtol=1e-7)
+    close([n[f"blobs-1h-sheaf-{part}"][1] for part in ("train", "test")], stepped("blobs-1h", 1000))
 
 
 @oracle("06-table-e1")

@@ -5,6 +5,7 @@ from itertools import islice
 
 import numpy as np
 import pytest
+from effort import TIMES
 from figure_oracles import close, oracle
 from oracles import constrained_minimum, dense_laplacian, dense_system
 from paraboloid_runs import APPENDIX, DATA, MAIN_TEXT, SIZES, TRAIN, run
@@ -154,12 +155,14 @@ def implicit(z, u, a, dt):
     return np.where(cost[0] < cost[1], *sides)
 
 
-def flow_limit(network, x, y, dt=0.03, speed=1e-9):
+def flow_limit(network, x, y, dt=0.03, speed=1e-3):
     """Where the pinned heat flow goes from the forward pass, (B, N).
 
-    Euler steps, implicit at the kinks, until no coordinate is faster than `speed`.
+    Euler steps, implicit at the kinks, until no coordinate is faster than `speed`, or than a half
+    of it and so on, and dense solves on the pieces and kinks that the flow is at find strict minima
+    there.
     """
-    parts = layers(network)
+    sheaf, parts = NeuralSheaf(network), layers(network)
     z, a = forward(parts, x)
     z[-1] = y
     for _ in range(100_000):
@@ -172,8 +175,29 @@ def flow_limit(network, x, y, dt=0.03, speed=1e-9):
         moved = max(abs(new - old).max() for new, old in zip(new_z + new_a, z + a))
         z, a = new_z, new_a
         if moved < dt * speed:
-            return np.hstack([block for pair in zip(z, [*a[1:], z[-1][:, :0]]) for block in pair])
+            late = np.hstack([block for pair in zip(z, [*a[1:], z[-1][:, :0]]) for block in pair])
+            ends = []
+            for sample in zip(late, x):
+                end = held_minimum(sheaf, *sample)
+                if end is None:
+                    break
+                ends.append(end)
+            else:
+                return np.array(ends)
+            speed /= 2
     raise AssertionError(f"the flow still moves at speed {moved / dt:.1e}")
+
+
+def held_minimum(sheaf, w, x):
+    """The minimum on the pieces of w (N,), with its kinks and its last coordinate held; None where
+    that is on other pieces or no strict minimum of all of them.
+    """
+    z, _ = kinked(sheaf.layout)
+    held = [(i, w[i]) for i in (*z[w[z] == 0], sheaf.N - 1)]
+    delta, c = dense_system(sheaf.network, (w[z] >= 0).astype(float), x)
+    end = constrained_minimum(delta, c, np.ones(sheaf.N), hard=held)
+    there = (np.sign(end[z]) == np.sign(w[z])).all() and stationary(sheaf, end, x)
+    return end if there else None
 
 
 def check_flow(network, found, x, y):
@@ -212,7 +236,7 @@ def _(n):
     assert n["step"] == list(range(0, 100_001, 5000))
     names = ("λ₁", "λ_max", "κ")
     for method in METHODS:
-        for step in (0, 5000, 10_000, 20_000, 50_000, 100_000):
+        for step in (0, 20_000, 100_000):
             values, _ = dense_spectra(run("1H", method, APPENDIX)[step][0], DATA.X_train[:50])
             low, high, place = values[:, 0], values[:, -1], n["step"].index(step)
             for name, found in zip(names, (low, high, high / low)):
@@ -282,7 +306,7 @@ def _(n):
     printed = {"sheaf": ([[.0007, .0010], [.0027, .0034], [.0001, .0002]], .0035),
                "gradient descent": ([[0, .0001], [.0002, .0003], [0, 0]], .0003)}
     for size, seed in (("1H", APPENDIX), ("3H", MAIN_TEXT)):
-        for method in METHODS:
+        for method in METHODS if size == "1H" or TIMES > 1 else METHODS[:1]:
             step, rows = SIZES[size][2][-1], n[size][f"{method}, forward"]
             base = discords(size, method, step, "test", 50, seed=seed)
             check_flow(last(size, method, seed), base, *(array[:50] for array in TEST))
@@ -402,8 +426,14 @@ def check_flips(row, networks, labels, rows):
         close(row["frozen pattern"], shown(found["pinned discord"]), rtol=0, atol=1e-6)
 
 
+def looked_at(names):
+    """All but the dearest run, of which every step is taken again."""
+    return [name for name in names if TIMES > 1 or name != "3H, GD"]
+
+
 def check_after_training(n):
-    for name, row in n["fault"].items():
+    for name in looked_at(n["fault"]):
+        row = n["fault"][name]
         size, method = name.split(", ")
         rng, rows = np.random.default_rng(0), []
         for _ in range(20):
@@ -416,7 +446,8 @@ def check_after_training(n):
 
 def check_trained_on(n):
     assert set(n["fault"]) == {"1H, GD", "3H, sheaf", "3H, GD"}
-    for name, widths in (("1H, GD", "2x30x1"), ("3H, GD", "2x12x8x6x1")):
+    for name in looked_at(("1H, GD", "3H, GD")):
+        widths = "2x30x1" if name == "1H, GD" else "2x12x8x6x1"
         networks, labels, rows = [], [], []
         for seed in range(20):
             rows.append(np.random.default_rng([seed, 2]).choice(300, 30, replace=False))
@@ -465,7 +496,7 @@ def layer_scores(parts, x, y):
 
 
 def check_scrambled(n):
-    for name in n["fault"]:
+    for name in looked_at(n["fault"]):
         parts = layers(last("3H", "sheaf" if "sheaf" in name else "gradient descent"))
         x, y = TRAIN
         rng, found = np.random.default_rng(0), {kind: {} for kind in ("fault", "null")}

@@ -200,10 +200,15 @@ class Dense:
         self.network, self.x, self.y = network, x, y
         ends = np.cumsum([node.operation.n_out for node in network.nodes])
         self.blocks = {node.name: slice(end - node.operation.n_out, end) for node, end in zip(network.nodes, ends)}
-        self.systems = [dense_system(network, s, one) for s, one in zip(forward_pattern(network, x), x)]
-        self.forward = np.array([np.linalg.solve(*system) for system in self.systems])
-        self.G = np.array([np.linalg.inv(delta)[-1] for delta, _ in self.systems])
+        self.delta, self.c = self.systems(forward_pattern(network, x))
+        inverse = np.linalg.inv(self.delta)
+        self.forward, self.G = (inverse @ self.c[:, :, None])[:, :, 0], inverse[:, -1]
         self.rho, self.error = (self.G**2).sum(axis=1), y[:, 0] - self.forward[:, -1]
+
+    def systems(self, patterns):
+        """δ (B, N, N) and c (B, N) of every sample."""
+        systems = [dense_system(self.network, s, one) for s, one in zip(patterns, self.x)]
+        return tuple(np.array(part) for part in zip(*systems))
 
     def vector(self, injections, stalks):
         """−Σ η aᵀ of every affine node, where it has weights, and −Σ η."""
@@ -221,12 +226,13 @@ class Dense:
         g = 2 * self.vector(self.error[:, None] * self.G, self.forward)
         return g @ g / (g @ self.vector(injections, stalks))
 
-    def settled(self, systems=None):
-        """The same with the stalks at equilibrium behind a unit edge, each sample by least squares."""
-        systems = self.systems if systems is None else systems
-        N, pairs = self.forward.shape[1], zip(systems, self.y[:, 0])
-        w = np.array([constrained_minimum(*system, np.ones(N), soft=[(N - 1, 1.0, label)]) for system, label in pairs])
-        return self.ratio(np.array([v @ delta.T - c for v, (delta, c) in zip(w, systems)]), w)
+    def settled(self, delta, c):
+        """The same with the stalks at equilibrium behind a unit edge on these pieces."""
+        A, right = delta.swapaxes(1, 2) @ delta, (c[:, None] @ delta)[:, 0]
+        A[:, -1, -1] += 1
+        right[:, -1] += self.y[:, 0]
+        w = np.linalg.solve(A, right[:, :, None])
+        return self.ratio((delta @ w)[:, :, 0] - c, w[:, :, 0])
 
     def current(self):
         return self.ratio((self.error / (1 + self.rho))[:, None] * self.G, self.forward)
@@ -237,9 +243,10 @@ class Dense:
     def speeds(self, stalks):
         """Speed over the law's of the stalks as they are, settled in their own pattern, and in the forward pass's."""
         patterns = NeuralSheaf(self.network).pattern(stalks, self.x)
-        own = [dense_system(self.network, s, one) for s, one in zip(patterns, self.x)]
-        actual = self.ratio(np.array([delta @ w - c for w, (delta, c) in zip(stalks, own)]), stalks)
-        return self.quartiles()[1] / np.array([actual, self.settled(own), self.settled()])
+        delta, c = self.systems(patterns)
+        actual = self.ratio((delta @ stalks[:, :, None])[:, :, 0] - c, stalks)
+        settled = self.settled(delta, c), self.settled(self.delta, self.c)
+        return self.quartiles()[1] / np.array([actual, *settled])
 
 
 def stepped(network, x, y, start, steps, dt, edge_weight=1.0, alpha=1.0, beta_n=1.0):
@@ -263,7 +270,7 @@ def _(n):
     for name, network, i, x, y in cases:
         dense, row = Dense(network, x, y), n[name]
         close(np.array(row["quartiles"])[:, i], dense.quartiles(), rtol=1e-6)
-        close(row["settled"][i], dense.settled(), rtol=1e-5)
+        close(row["settled"][i], dense.settled(dense.delta, dense.c), rtol=1e-5)
         close(row["current"][i], dense.current(), rtol=1e-5)
         if i == -1:
             close(row["ends"], [dense.rho.min(), dense.rho.max()], rtol=1e-6)
@@ -284,7 +291,7 @@ def _(n):
         close([n["speeds"][name][i] for name in SPEEDS], dense.speeds(w), rtol=1e-5)
         close(n["foreign"][i], ((w[:, :30] >= 0) != (dense.forward[:, :30] >= 0)).mean())
     network, w = run("1H", "sheaf")[20_000]
-    for beta_n, lag in zip(n["beta_n"], n["lag"]):
+    for beta_n, lag in list(zip(n["beta_n"], n["lag"]))[::3]:                    # the ends
         flow = joint_flow(NeuralSheaf(network), X, Y, w, beta=beta_n / 300, dt=0.005, every=20_000)
         state = list(islice(flow, 2))[1]
         actual, own, _ = Dense(state.network, X, Y).speeds(state.stalks)

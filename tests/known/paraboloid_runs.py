@@ -20,9 +20,13 @@ def stalks(network, widths):
     return experiments.stalks(NeuralSheaf(network), widths, 42, False, 300)
 
 
-@cache
 def run(size, method, seed=MAIN_TEXT):
     """Step -> (network, stalks) of a run from a seed's weights, every 1000 steps to 5000 apart."""
+    return computed(size, method, seed)
+
+
+@cache  # of all three arguments: a seed that is left out is no other run
+def computed(size, method, seed):
     widths, dt, moments = SIZES[size]
     network = paper_network(widths, seed)
     if method == "sheaf":

@@ -13,7 +13,7 @@ from sheaflib.compiled import CompiledProxStepper, CompiledStepper, can_compile
 from sheaflib.euler import EulerStepper, ProxEulerStepper
 from strategies import KINDS, MODERATE, cases
 
-STEPS = 100
+STEPS = 60
 COMPILED = tuple(kind for kind in KINDS if kind != "matrix-free")
 pytestmark = pytest.mark.skipif(not can_compile(NeuralSheaf(Network.mlp([[[1.0]]]))), reason="numba is not there")
 
@@ -33,11 +33,13 @@ def assert_same(oracle, engine):
     assert engine.reason.split(" is ")[0] == oracle.reason.split(" is ")[0]
 
 
+@examples(12)
 @given(cases(scales=MODERATE, kinds=COMPILED))
 def test_free_flow_on_any_dag(case):
     assert_same(*both(case.sheaf, case.x, case.w))
 
 
+@examples(12)
 @given(case=cases(scales=MODERATE, kinds=COMPILED, outputs=("identity", "sigmoid", "softmax")),
        output_force=st.sampled_from(["jacobian", "identity"]), augmented=st.booleans(), seed=st.integers(0, 2**32 - 1))
 def test_every_output_force_and_pin(case, output_force, augmented, seed):
@@ -69,8 +71,8 @@ def test_both_engines_arrive_at_the_same_step(rest, prox, case, seed):
     name = rng.choice(sheaf.layout.names)
     pins = [[], [soft(name, rng.standard_normal(), 0.5)], [hard(name, rng.standard_normal())]]
     steppers = (ProxEulerStepper, CompiledProxStepper) if prox else (EulerStepper, CompiledStepper)
-    options = {"pins": pins[rng.integers(3)], "tol": 1e-3, "rest": rest, "max_steps": 300}
-    oracle, engine = (relax(sheaf, case.x, start, every=300, stepper=stepper, **options)
+    options = {"pins": pins[rng.integers(3)], "tol": 1e-3, "rest": rest, "max_steps": 150}
+    oracle, engine = (relax(sheaf, case.x, start, every=150, stepper=stepper, **options)
                       for stepper in steppers)
     assert_same(oracle, engine)
 
@@ -145,11 +147,11 @@ def test_generator_recorded_every_1_and_every_7_and_relax(augmented):
 def test_a_batch_is_its_samples(stepper):
     rng = np.random.default_rng(4)
     sheaf = NeuralSheaf(Network.he([2, 5, 3, 2], rng))
-    x, start, targets = rng.standard_normal((4, 2)), rng.standard_normal((4, sheaf.N)), rng.standard_normal((4, 2))
-    batch = relax(sheaf, x, start, tol=1e-3, max_steps=1000, pins=soft("z3", targets, 0.5), stepper=stepper)
+    x, start, targets = rng.standard_normal((3, 2)), rng.standard_normal((3, sheaf.N)), rng.standard_normal((3, 2))
+    batch = relax(sheaf, x, start, tol=1e-2, max_steps=1000, pins=soft("z3", targets, 0.5), stepper=stepper)
     assert len(set(batch.history.steps.tolist())) > 1
-    for i in range(4):
-        alone = relax(sheaf, x[i:i + 1], start[i:i + 1], tol=1e-3, max_steps=1000, pins=soft("z3", targets[i], 0.5), stepper=stepper)
+    for i in range(3):
+        alone = relax(sheaf, x[i:i + 1], start[i:i + 1], tol=1e-2, max_steps=1000, pins=soft("z3", targets[i], 0.5), stepper=stepper)
         np.testing.assert_allclose(alone.cochain[0], batch.cochain[i], rtol=1e-13, atol=1e-13)
         assert alone.history.steps[0] == batch.history.steps[i]
         mine = batch.history.switches[batch.history.switches[:, 1] == i]

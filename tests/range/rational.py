@@ -136,6 +136,7 @@ class Problem:
     def __init__(self, sheaf, x, hard=(), soft=()):
         network = sheaf.network
         self.sheaf, self.x, self.network, self.N = sheaf, exact(x), network, sheaf.N
+        self.inverses = {}
         self.hard = {i: Fraction(v) for i, v in dict(hard).items()}
         self.soft = {
             i: (Fraction(g), Fraction(t)) for i, (g, t) in dict(soft).items() if i not in self.hard
@@ -239,6 +240,13 @@ class Problem:
                 H[place][place] += self.soft[i][0]
         return H
 
+    def inverse_hessian(self, pattern, free):
+        """The inverse of `hessian`, kept: a condition is asked for in two ways."""
+        key = pattern, free
+        if key not in self.inverses:
+            self.inverses[key] = inverse(self.hessian(pattern, free))
+        return self.inverses[key]
+
     def minimum(self, pattern, corners=()):
         """The minimum of V for one pattern, with some kinks held at 0."""
         w = [Fraction(0)] * self.N
@@ -277,7 +285,7 @@ class Problem:
         move, bend = [Fraction(0)] * self.N, list(first)
         if free:
             columns = [[row[j] for j in free] for row in delta]
-            H = inverse(self.hessian(pattern, free))
+            H = self.inverse_hessian(tuple(pattern), tuple(free))
             by_edges = [
                 [v * p for v, p in zip(row, self.weights)]
                 for row in multiply(H, transposed(columns))

@@ -72,7 +72,7 @@ def test_stress():
     """All converge to a certified minimum; the residual relative to the terms that it is the sum
     of: below 1e-12.
     """
-    for seed in seeds(24):
+    for seed in seeds(12):
         p = stress(seed)
         found = equilibrium(p.sheaf, p.x, p.pins, p.start if seed % 2 else None, mode=MODES[seed // 2 % 2])
         certificate, problem = found.certificate, found.problem
@@ -238,13 +238,13 @@ def test_cross_entropy_against_the_heat_flow(output):
 def test_a_label_of_training_is_a_soft_pin_of_stiffness_one(dims):
     """With frozen weights the joint flow rests at such an equilibrium, and its energy is V; corners apart, where Euler chatters."""
     rested = 0
-    for seed in range(10):
+    for seed in range(6):
         rng = np.random.default_rng(seed)
         sheaf, x = NeuralSheaf(Network.he(dims, rng)), rng.standard_normal((1, 2))
         y = sheaf.network(x) + rng.uniform(-3, 3, (1, dims[-1]))
         found = equilibrium(sheaf, x, soft(sheaf.layout.names[-1], y, 1.0))
         assert found.converged.all() and found.certificate.minimum().all()
-        flow = joint_flow(sheaf, x, y, found.cochain, beta=0, dt=0.01, every=200, stepper=JointStepper)
+        flow = joint_flow(sheaf, x, y, found.cochain, beta=0, dt=0.01, every=100, stepper=JointStepper)
         assert next(flow).record.energy == pytest.approx(found.energy[0], rel=1e-12)
         if not found.certificate.corner.any():
             rested += 1
@@ -331,7 +331,7 @@ def test_a_global_minimum_need_not_be_the_only_one():
 
 
 def test_edge_weights_over_seven_decades():
-    for seed in seeds(30):
+    for seed in seeds(15):
         rng = np.random.default_rng(seed)
         network = Network.he([2, 6, 6, 1], rng)
         sheaf = NeuralSheaf(network, {edge.name: 10**rng.uniform(-5, 2) for edge in NeuralSheaf(network).edges})
@@ -359,6 +359,7 @@ def test_stiff_springs_are_certified(gamma):
     assert found.converged.all() and found.certificate.minimum().all()
 
 
+@examples(12)
 @given(st.sampled_from(DAGS), SEEDS)
 def test_saddles_and_other_points_are_not_certified(kind, seed):
     """A point with a concave corner is stationary in Clarke's sense: residual 0, and still no minimum."""

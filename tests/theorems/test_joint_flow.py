@@ -6,6 +6,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy.linalg import expm
 
+from effort import examples
 from oracles import dense_laplacian, dense_system, row_weights
 from sheaflib import Network, NeuralSheaf, hard, relax, soft
 from sheaflib.descent import DescentStepper
@@ -18,6 +19,7 @@ SEEDS = st.integers(0, 2**32 - 1)
 ENGINES = [None, JointStepper]
 
 
+@examples(12)
 @given(problem=problems(batches=(1, 4), widest=5, deepest=3), speed=st.sampled_from([0.0, 0.1, 1.0]), alpha=st.sampled_from([0.5, 1.0]))
 def test_energy_falls_at_the_rate_of_gradient_flow(problem, speed, alpha):
     """While no unit switches, a small step lowers E by |Δω|²/(α dt) + |Δθ|²/(β dt), up to a part of order dt: dE/dt = −α|∂E/∂ω|² − β|∂E/∂θ|²."""
@@ -49,17 +51,18 @@ def test_where_a_unit_slides_the_energy_chatters_by_an_amount_of_order_dt():
         assert np.diff(energies).max() == pytest.approx(7 / 3 * dt, rel=0.02)
 
 
+@examples(12)
 @given(problem=problems(batches=(3,)), seed=SEEDS)
 def test_without_motion_of_the_weights_it_is_the_heat_equation_with_a_spring_to_the_label(problem, seed):
     """Identity: a soft pin of stiffness 1. Sigmoid, softmax: a_out clamped to the label, in the cross-entropy form of the force."""
     sheaf, x, y, start = problem
     last, pins = sheaf.layout.names[-1], [pin for pin in random_pins(problem, np.random.default_rng(seed)) if pin.stalk != sheaf.layout.names[-1]]
-    options = {"dt": 0.01, "max_steps": 100, "every": 100, "tol": 1e-300, "output_force": "identity"}
+    options = {"dt": 0.01, "max_steps": 40, "every": 40, "tol": 1e-300, "output_force": "identity"}
     if sheaf.network.output.is_identity:
         heat = relax(sheaf, x, start, pins=[*pins, soft(last, y, 1.0)], stepper=EulerStepper, **options)
     else:
         heat = relax(sheaf, x, np.hstack([start, y]), pins=[*pins, hard("a_out", y)], stepper=EulerStepper, **options)
-    joint = nth(joint_flow(*problem, beta=0, dt=0.01, every=100, pins=pins), 1)
+    joint = nth(joint_flow(*problem, beta=0, dt=0.01, every=40, pins=pins), 1)
     np.testing.assert_allclose(joint.stalks, heat.cochain[:, :sheaf.N], rtol=1e-11, atol=1e-11)
     np.testing.assert_array_equal(theta(joint.network), theta(sheaf.network))
 
@@ -91,20 +94,20 @@ def test_linear_network_by_the_matrix_exponential(dims, stepper):
 @given(problems(batches=(1, 5, 9)))
 def test_twice_the_samples_at_half_beta_is_the_same_training(problem):
     sheaf, x, y, start = problem
-    one = nth(joint_flow(sheaf, x, y, start, beta=0.2, dt=0.01, every=100), 1)
-    two = nth(joint_flow(sheaf, np.vstack([x, x]), np.vstack([y, y]), np.vstack([start, start]), beta=0.1, dt=0.01, every=100), 1)
+    one = nth(joint_flow(sheaf, x, y, start, beta=0.2, dt=0.01, every=40), 1)
+    two = nth(joint_flow(sheaf, np.vstack([x, x]), np.vstack([y, y]), np.vstack([start, start]), beta=0.1, dt=0.01, every=40), 1)
     np.testing.assert_allclose(theta(two.network), theta(one.network), rtol=1e-10, atol=1e-10)
     np.testing.assert_allclose(two.stalks, np.vstack([one.stalks, one.stalks]), rtol=1e-10, atol=1e-10)
-    mean = nth(joint_flow(sheaf, x, y, start, dt=0.01, every=100), 1)
-    np.testing.assert_array_equal(theta(mean.network), theta(nth(joint_flow(sheaf, x, y, start, beta=1 / len(x), dt=0.01, every=100), 1).network))
+    mean = nth(joint_flow(sheaf, x, y, start, dt=0.01, every=40), 1)
+    np.testing.assert_array_equal(theta(mean.network), theta(nth(joint_flow(sheaf, x, y, start, beta=1 / len(x), dt=0.01, every=40), 1).network))
 
 
 @given(problem=problems(batches=(5, 17)), seed=SEEDS)
 def test_the_order_of_the_samples_does_not_matter(problem, seed):
     sheaf, x, y, start = problem
     order = np.random.default_rng(seed).permutation(len(x))
-    one = nth(joint_flow(sheaf, x, y, start, dt=0.01, every=100), 1)
-    other = nth(joint_flow(sheaf, x[order], y[order], start[order], dt=0.01, every=100), 1)
+    one = nth(joint_flow(sheaf, x, y, start, dt=0.01, every=40), 1)
+    other = nth(joint_flow(sheaf, x[order], y[order], start[order], dt=0.01, every=40), 1)
     np.testing.assert_allclose(other.stalks, one.stalks[order], rtol=1e-10, atol=1e-10)
     np.testing.assert_allclose(theta(other.network), theta(one.network), rtol=1e-10, atol=1e-10)
 
@@ -125,10 +128,10 @@ def test_resumed_from_any_yield_and_recorded_at_any_interval_to_the_same_bits(ou
     pins = [hard("z2", 0.3, at=1), soft("a1", -1.0, 0.5)]
     options = {"dt": 0.02, "beta": 0.05, "cold": cold, "pins": pins, "stepper": stepper}
     fine = [state for state, _ in zip(joint_flow(*problem, every=1, **options), range(51))]
-    for every in (7, 15, 26, 50):
+    for every in (7, 26):
         for state in (s for s, _ in zip(joint_flow(*problem, every=every, **options), range(50 // every + 1))):
             assert_same_bits(state, fine[state.record.step])
-    for begun in (0, 7, 15, 34, 49):
+    for begun in (7, 15, 34):
         again = joint_flow(*problem[:3], fine[begun], every=50 - begun, **options)
         assert_same_bits(next(again), fine[begun])
         assert_same_bits(next(again), fine[50])

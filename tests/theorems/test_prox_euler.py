@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.linalg import expm
 
+from effort import examples
 from oracles import dense_laplacian
 from sheaflib import Network, NeuralSheaf, ReLU, discord, hard, harmonic_extension, heat, relax, soft
 from sheaflib.compiled import CompiledProxStepper, can_compile
@@ -99,6 +100,7 @@ def test_both_steppers_end_in_the_same_point_where_nothing_slides():
     np.testing.assert_allclose(run.cochain[both], euler.cochain[both], rtol=0, atol=1e-8)
 
 
+@examples(12)
 @given(cases(scales=MODERATE, most=6, batch=2))
 def test_without_pins_it_finds_the_forward_pass(case):
     """From near it, every operation included: matrix-free maps and max-pool too."""
@@ -201,6 +203,7 @@ def test_first_order_against_a_much_finer_euler_on_a_pinned_network_that_slides(
 
 # energy and step ------------------------------------------------------------------------------------------------------------
 
+@examples(12)
 @given(case=cases(scales=MODERATE, kinds=tuple(kind for kind in KINDS if kind != "pool")), seed=st.integers(0, 2**32 - 1))
 def test_the_energy_never_grows_at_the_default_step_across_kinks_too(case, seed):
     """Each leg of a crossing, to the kink and from it, goes down a convex parabola at least as steep as 1/h."""

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from scipy.linalg import block_diag
 from scipy.special import eval_chebyt
 
+from effort import examples
 from oracles import dense_system, row_weights
 from sheaflib import Affine, MaxPool, Network, NeuralSheaf, ReLU, Stack, add, convolution, harmonic_extension, soft
 from sheaflib.currents import currents, ohm
@@ -80,8 +81,8 @@ def textbook_sweep(sheaf, L, b, order, w):
 
 # limits ----------------------------------------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("output", OUTPUTS)
-@pytest.mark.parametrize("depth", [1, 2])
+@pytest.mark.parametrize("output, depth", [
+    ("identity", 1), ("identity", 2), ("sigmoid", 1), ("sigmoid", 2), ("softmax", 1)])
 def test_every_scheme_ends_at_the_equilibrium(output, depth):
     sheaf, x, y = setting(output, depth, width=3, seed=11)
     exact = currents(sheaf, x, y).relaxed
@@ -131,7 +132,7 @@ def test_skips_pools_and_convolutions_too(output):
     sheaf = unequal(residual_network(rng, output), rng)
     x, y = rng.standard_normal((4, 3)), labels(output, 4, OUTPUTS[output], rng)
     exact = currents(sheaf, x, y)
-    for scheme in (gauss_seidel, red_black):
+    for scheme in (gauss_seidel, red_black) if output == "identity" else (red_black,):
         assert relative_error(exact, after(scheme(sheaf, x, y), 600)) < 1e-4
     with pytest.raises(ValueError, match="sheaf is no chain: node 'p3' reads z3, a1, expected z3 alone.*Around a loop"):
         messages(sheaf, x, y)
@@ -161,6 +162,7 @@ def test_gauss_seidel_is_the_textbook_iteration(case, random):
             np.testing.assert_allclose(second[i], textbook_sweep(sheaf, L, b, order, expected), rtol=0, atol=1e-8 * scale)
 
 
+@examples(12)
 @given(cases(scales=MODERATE, outputs=tuple(OUTPUTS), cube=True))
 def test_the_energy_never_rises(case):
     sheaf, rng = case.sheaf, NEW(0)
@@ -257,8 +259,9 @@ def steady(output, depth):
     return sheaf, rng.standard_normal((4, 5)), labels(output, 4, 5, rng)
 
 
-@pytest.mark.parametrize("output", OUTPUTS)
-@pytest.mark.parametrize("depth", [0, 1, 2, 3, 16])
+@pytest.mark.parametrize("output, depth", [
+    *(("identity", depth) for depth in (0, 1, 2, 3, 16)),
+    *((output, depth) for output in ("sigmoid", "softmax") for depth in (0, 1, 3))])
 @pytest.mark.parametrize("vectors", [False, True])
 def test_messages_are_exact_after_4k_plus_1_rounds_of_vectors_after_6k_and_no_sooner(output, depth, vectors):
     sheaf, x, y = steady(output, depth)
@@ -422,7 +425,7 @@ def test_a_message_is_read_by_the_next_vertex_alone(scheme):
 @pytest.mark.parametrize("scheme", [messages, vector_messages])
 def test_what_is_changed_spreads_one_vertex_a_round(scheme, output):
     """Another x, y, or map, bias, weight and pattern of one edge: after s rounds no stalk beyond s − 1 from where it is met is off."""
-    sheaf, x, y = setting(output, depth=3)
+    sheaf, x, y = setting(output, depth=2)
     rng, network, names = NEW(1), sheaf.network, sheaf.layout.names
     start, pattern, K = rng.standard_normal((len(x), sheaf.N)), sheaf.pattern(sheaf.forward(x), x), len(names)
     relabelled = y + 1 if output == "identity" else np.roll(y, 1, axis=1)
