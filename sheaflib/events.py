@@ -20,6 +20,7 @@ from sheaflib.pins import Pin
 from sheaflib.quadratics import ROUNDING, Decay, Piece, Quadratics
 from sheaflib.sheaf import NeuralSheaf, check_sheaf
 
+TOGETHER = 1e-14       # events nearer than this part of their time are due together
 LOST = 1e-3            # a rate that may be wrong by this part of itself is lost to rounding
 SAME = 1e-8            # limits that differ by this part of their terms are one
 
@@ -84,7 +85,7 @@ def begin(quadratics: Quadratics, w: np.ndarray) -> Piece:
 
 def follow(quadratics: Quadratics, w: np.ndarray, until: float, max_events: int) -> ExactFlow:
     """Go from event to event."""
-    pieces, events, evaluations, left = [begin(quadratics, w)], [], 0, None
+    pieces, events, evaluations, left = [begin(quadratics, w)], [], 0, {}
     while True:
         piece = pieces[-1]
         decay = quadratics.decompose(piece)
@@ -95,7 +96,11 @@ def follow(quadratics: Quadratics, w: np.ndarray, until: float, max_events: int)
         if decay.loss > LOST or zero.which is None or len(events) == max_events:
             break
         event, piece = change(quadratics, piece, sums, zero, decay)
-        left = sums.unit[zero.which] if event.kind.startswith("leaves") else None
+        left = {k: t for k, t in left.items() if piece.time - t <= TOGETHER * piece.time}
+        for k in left:                    # others left at this time: they are still at their kinks
+            piece.w[quadratics.units[k]] = piece.error_w[quadratics.units[k]] = 0.0
+        if event.kind.startswith("leaves"):
+            left[sums.unit[zero.which]] = piece.time
         events.append(event)
         pieces.append(piece)
     limit, end, settled = None, np.inf, False
@@ -160,8 +165,8 @@ class Monitors(NamedTuple):
     start: np.ndarray
 
 
-def monitors(quadratics: Quadratics, piece: Piece, decay: Decay, left: int | None) -> Monitors:
-    """The monitors of a piece; `left`: the kink that has just left a slide, so that z_j and its
+def monitors(quadratics: Quadratics, piece: Piece, decay: Decay, left: dict) -> Monitors:
+    """The monitors of a piece; `left`: the kinks that have just left a slide, so that z_j and its
     velocity are zero.
     """
     units, alpha, place = quadratics.units, quadratics.alpha, np.full(len(piece.w), -1)
@@ -178,7 +183,7 @@ def monitors(quadratics: Quadratics, piece: Piece, decay: Decay, left: int | Non
     for k in np.flatnonzero(piece.w[units[moving]] == 0):
         row = quadratics.plus[moving[k]] if sign[k] > 0 else -quadratics.minus[moving[k]]
         start[2:4, k] = alpha * (row @ piece.r), 0.0
-        if moving[k] == left:
+        if moving[k] in left:
             columns = quadratics.matrix(piece.side)[:, decay.free]
             push = -row @ columns @ (piece.r @ columns)
             error = np.abs(row) @ np.abs(columns) @ (piece.error @ np.abs(columns))
