@@ -21,19 +21,22 @@ KINDS = [f"tests/{name}.py" for name in (
 def test(project, options):
     """Run unit tests and strict nbval in one pytest call; returns its exit status.
 
-    Paths among the arguments take the place of all tests and notebooks.
+    The longest notebooks come first, so that the cores end at about the same time. Paths among the arguments take the place of all tests and notebooks.
     """
     paths = [a for a in options.arguments if not a.startswith("-")
              and (project.root / a.partition("::")[0]).exists()]
-    everything = [] if paths else ["tests", "notebooks"]
-    return pytest(project, [*everything, *NBVAL, "-n", str(cores()), *options.arguments])
+    by_length = [f"notebooks/{n.file}" for n in sorted(
+        notebooks.load(project), key=lambda notebook: -notebook.seconds)]
+    return pytest(project, [*([] if paths else [*by_length, "tests"]), *NBVAL,
+                            "-n", str(cores()), *options.arguments])
 
 
 def pytest(project, arguments):
     """Run pytest in the environment of all runs; returns its exit status."""
     environment = process_environment(variables(
         project, "full", project.build / "test", together=len(notebooks.load(project))))
-    command = [sys.executable, "-m", "pytest", "-q", "--dist", "loadfile", *arguments]
+    command = [sys.executable, "-m", "pytest", "-q", "--dist", "loadfile",
+               "--no-loadscope-reorder", *arguments]
     return subprocess.call(command, cwd=project.root, env=environment)
 
 

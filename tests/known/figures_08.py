@@ -95,7 +95,7 @@ def _(figure):
         some = ladder.climb(size, "implicit-euler", ladder.SIZES[size], samples=10)
         assert 0.75 < paid["implicit Euler"] / some.passes.mean() < 1.33
         assert paid["Newton"] < paid["Chebyshev"] < paid[BEST] < paid[PAPER]
-        sheaf, x, pin, start, _ = ladder.problem(size, ladder.SIZES[size])
+        sheaf, x, pin, start, _ = ladder.problem(size, ladder.SIZES[size], samples=100)
         found = equilibrium(sheaf, x, pin, start)
         assert all(stationary(sheaf, w, one) for w, one in zip(found.cochain, x))
         # as documented: these, and from 1 to 5 each time that a sample is looked at coordinate by coordinate
