@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from benchmarks import Side
-from sheaflib import ladder
-from sheaflib.equilibrium import equilibrium
-from sheaflib.heat import choose_stepper
+from sheaflib.companion import ladder
+from sheaflib.equilibria.newton import equilibrium
+from sheaflib.flow.heat import choose_stepper
 
 METHODS = {  # name -> the method of `ladder.climb`, its dt (0: the best stable step), rounds
     "prox-euler, paper's dt": ("prox-euler", 0.01, 1),

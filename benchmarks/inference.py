@@ -3,7 +3,8 @@
 import numpy as np
 
 from benchmarks import Side
-from sheaflib import Network, NeuralSheaf, harmonic_extension, relax, tasks
+from sheaflib import Network, NeuralSheaf, harmonic_extension, relax
+from sheaflib.companion import tasks
 
 DT, STEPS, LONG = 0.01, 5000, 50_000
 

@@ -5,10 +5,10 @@ descent. Their ends differ by design; that each engine does what it says is for 
 import pytest
 
 from benchmarks import Side
-from sheaflib import race
-from sheaflib.experiments import TABLE_E1, initial
-from sheaflib.fused import FusedDescentStepper
-from sheaflib.minibatch import MiniBatches
+from sheaflib.circuits.minibatch import MiniBatches
+from sheaflib.companion import race
+from sheaflib.companion.experiments import TABLE_E1, initial
+from sheaflib.training.kernels import FusedDescentStepper
 
 CANDIDATES = {"ohm": {"kappa": 0.0, "stiffness": 1.0}, "mirror": {"kappa": -1.0, "stiffness": 3.0}}
 BATCH = 32

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from benchmarks import Side
-from sheaflib import Network, NeuralSheaf, spectrum
+from sheaflib import Network, NeuralSheaf
+from sheaflib.linear import spectrum
 
 SAMPLES = 50  # of [2,300,300,1], treated as one batch
 FORWARD = {  # row -> what is done, and at most how many forward passes of one sample it may cost

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 from benchmarks import Side
-from sheaflib import NeuralSheaf, tasks
-from sheaflib.experiments import initial
-from sheaflib.fused import FusedJointStepper
-from sheaflib.pins import resolve
+from sheaflib import NeuralSheaf
+from sheaflib.companion import tasks
+from sheaflib.companion.experiments import initial
+from sheaflib.sheaves.pins import resolve
+from sheaflib.training.kernels import FusedJointStepper
 
 SETUPS = {  # name -> task, widths, seed of the recorded weights
     "2x30x1": ("paraboloid", "2x30x1", 0),

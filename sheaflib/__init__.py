@@ -17,23 +17,28 @@ True
 'at rest: |∂V/∂w| ≤ 1e-10 of its own terms'
 """
 
-from sheaflib.affine import Affine
-from sheaflib.cellular import CellularSheaf, SheafEdge
-from sheaflib.equilibrium import equilibrium
-from sheaflib.events import exact_flow, exact_flows
-from sheaflib.harmonic import backpropagate, harmonic_extension
-from sheaflib.heat import HeatUnstable, heat, relax
+from sheaflib.diagnosis.report import report
+from sheaflib.equilibria.newton import equilibrium
+from sheaflib.flow.exact_flow import exact_flow, exact_flows
+from sheaflib.flow.heat import HeatUnstable, heat, relax
 from sheaflib.layers import add, average_pool, batch_norm, convolution, max_pool
-from sheaflib.network import Network, Node
-from sheaflib.operations import Stack
-from sheaflib.output import Output
-from sheaflib.pins import hard, soft
-from sheaflib.report import report
-from sheaflib.selection import MaxPool, ReLU
-from sheaflib.sheaf import NeuralSheaf
-from sheaflib.solution import Solution
-from sheaflib.substitution import backward_substitution, forward_substitution
-from sheaflib.training import TrainingDiverged, TrainingState, gradient_descent, joint_flow
+from sheaflib.linear.harmonic import backpropagate, harmonic_extension
+from sheaflib.linear.solution import Solution
+from sheaflib.linear.substitution import backward_substitution, forward_substitution
+from sheaflib.networks.affine import Affine
+from sheaflib.networks.graph import Network, Node
+from sheaflib.networks.operations import Stack
+from sheaflib.networks.output import Output
+from sheaflib.networks.selection import MaxPool, ReLU
+from sheaflib.sheaves.cellular import CellularSheaf, SheafEdge
+from sheaflib.sheaves.neural import NeuralSheaf
+from sheaflib.sheaves.pins import hard, soft
+from sheaflib.training.flows import (
+    TrainingDiverged,
+    TrainingState,
+    gradient_descent,
+    joint_flow,
+)
 
 __version__ = "0.1.0"
 

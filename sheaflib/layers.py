@@ -8,9 +8,9 @@ from __future__ import annotations
 import numpy as np
 import scipy as sp
 
-from sheaflib.affine import Affine
-from sheaflib.checks import positive, real_array, whole
-from sheaflib.selection import MaxPool
+from sheaflib.networks.affine import Affine
+from sheaflib.networks.selection import MaxPool
+from sheaflib.support.checks import positive, real_array, whole
 
 Shape = tuple[int, int, int]
 

@@ -3,10 +3,10 @@
 from typing import NamedTuple
 
 import numpy as np
+from training_cases import chain, random_pins
 
 from oracles import dense_system, row_weights
 from sheaflib import Affine, Network, NeuralSheaf, ReLU, Stack, hard, soft
-from training_cases import chain, random_pins
 
 SLOPES = (0.0, 0.0, 0.2, 1.0, -0.5, -1.0, 2.0)
 MODES = ("track", "global")

@@ -7,7 +7,13 @@ import sys
 from tools import notebooks
 from tools.environment import interpreter
 from tools.runner import CELL_SECONDS, KERNEL_SECONDS
-from tools.surroundings import cores, process_environment, python_path, target, variables
+from tools.surroundings import (
+    cores,
+    process_environment,
+    python_path,
+    target,
+    variables,
+)
 
 NBVAL = ["--nbval", "--nbval-current-env", "--nbval-sanitize-with", "tests/sanitize.cfg",
          "--nbval-cell-timeout", str(CELL_SECONDS),

@@ -12,15 +12,15 @@ from functools import cached_property
 
 import numpy as np
 
-from sheaflib.checks import batch, finite
-from sheaflib.frozen import output_maps
-from sheaflib.joint import output_weight
-from sheaflib.network import INPUT, gather
-from sheaflib.objective import check_labels, error
-from sheaflib.output import Output
-from sheaflib.resistance import Resistance, effective_resistance
-from sheaflib.sheaf import NeuralSheaf, check_sheaf
-from sheaflib.substitution import inject
+from sheaflib.linear.fixed_pattern import output_maps
+from sheaflib.linear.resistance import Resistance, effective_resistance
+from sheaflib.linear.substitution import inject
+from sheaflib.networks.graph import INPUT, gather
+from sheaflib.networks.output import Output
+from sheaflib.sheaves.neural import NeuralSheaf, check_sheaf
+from sheaflib.support.checks import batch, finite
+from sheaflib.training.joint import output_weight
+from sheaflib.training.objective import check_labels, error
 
 NEWTON, HALVINGS = 100, 60
 FLAT = 0.5  # a step of Newton's ends where the slope along it has fallen to this part of its start
@@ -95,7 +95,7 @@ def currents(sheaf: NeuralSheaf, x, y) -> Currents:
     at most, whatever their scales; ArithmeticError where Newton's method on a sigmoid or softmax
     does not come so far.
 
-    >>> from sheaflib.network import Network
+    >>> from sheaflib.networks.graph import Network
     >>> chain = NeuralSheaf(Network.mlp([[[1.0]], [[1.0]]]))
     >>> currents(chain, [[1.0]], [[5.0]]).edges                    # an error of 4 over three resistors of 1 and the label's own
     array([[1., 1., 1.]])

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sheaflib.fused import IDENTITY, SIGMOID, exponential, fused
+from sheaflib.training.kernels import IDENTITY, SIGMOID, exponential, fused
 
 BACKPROP, EXACT, RAYLEIGH, PROX = range(4)
 SGD, ADAM, REGRESSION = range(3)
@@ -88,8 +88,7 @@ def sweep_down(theta, dims, z, g, up, power, size, unit):
         for j in range(dims[last]):
             for s in range(size):
                 g[last, j, s] = 1.0 if j == unit else 0.0
-    for s in range(size):
-        power[s] = 0.0
+    power[:] = 0.0
     for j in range(dims[last]):
         for s in range(size):
             power[s] += g[last, j, s] * g[last, j, s]
@@ -119,8 +118,7 @@ def sweep_down(theta, dims, z, g, up, power, size, unit):
 def power_of(dims, g, up, h, down, stiff, power, size):
     """Σ_e ⟨g_e, h_e⟩/w_e of every sample, all edges of weight `stiff`: a matrix element of ρ."""
     last = len(dims) - 1
-    for s in range(size):
-        power[s] = 0.0
+    power[:] = 0.0
     for l in range(1, last + 1):
         for j in range(dims[l]):
             for s in range(size):
@@ -136,11 +134,9 @@ def power_of(dims, g, up, h, down, stiff, power, size):
 @fused
 def tangent_power(dims, a, g, lr, power, room, size):
     """lr Σ_l (1 + |a^{l−1}|²)|g_l|² of every sample: power in affine edges of that compliance, activation edges rigid."""
-    for s in range(size):
-        power[s] = 0.0
+    power[:] = 0.0
     for l in range(1, len(dims)):
-        for s in range(size):
-            room[s] = 1.0
+        room[:] = 1.0
         for i in range(dims[l - 1]):
             for s in range(size):
                 room[s] += a[l - 1, i, s] ** 2
@@ -221,8 +217,7 @@ def shorter(delta):
 @fused
 def moved(output, d, delta, room, m, size):
     """δ of a step d of the logits: 0, max |d_j|, or max d_j − min d_j."""
-    for s in range(size):
-        delta[s] = 0.0
+    delta[:] = 0.0
     if output == SIGMOID:
         for j in range(m):
             for s in range(size):
@@ -247,8 +242,7 @@ def ohm_along(output, z, y, c, power, t, w, m, size):
     """
     v, p, room = w[0], w[1], w[2]
     square, r, low, high, gap, slope, mean, widest = w[0, m], w[0, m + 1], w[1, m], w[1, m + 1], w[3, m], w[3, m + 1], w[4, m], w[4, m + 1]
-    for s in range(size):
-        square[s] = 1e-300
+    square[:] = 1e-300
     for j in range(m):
         for s in range(size):
             square[s] += c[j, s] * c[j, s]
@@ -262,15 +256,9 @@ def ohm_along(output, z, y, c, power, t, w, m, size):
             t[s] = 1.0 / (1.0 + r[s])
         return
     moved(output, c, widest, room, m, size)
-    for s in range(size):
-        t[s] = 0.0
-        low[s] = 0.0
-        high[s] = 1.0
+    t[:], low[:], high[:] = 0.0, 0.0, 1.0
     for _ in range(ITERATIONS):
-        for s in range(size):
-            gap[s] = 0.0
-            slope[s] = 0.0
-            mean[s] = 0.0
+        gap[:], slope[:], mean[:] = 0.0, 0.0, 0.0
         for j in range(m):
             for s in range(size):
                 gap[s] += c[j, s] * (p[j, s] - y[j, s])
@@ -389,8 +377,7 @@ def ohm_exact(output, z, y, rho, c, tables, w, m, size):
                 for s in range(size):
                     d[j, s] += rho[k, j, s] * c[k, s]
         for j in range(m):                                     # K = J L, column by column
-            for s in range(size):
-                mean[s] = 0.0
+            mean[:] = 0.0
             if output != IDENTITY and output != SIGMOID:
                 for k in range(j, m):
                     for s in range(size):
@@ -416,8 +403,7 @@ def ohm_exact(output, z, y, rho, c, tables, w, m, size):
                 move[j, s] = d[j, s]
         cholesky(A, m, size)
         substitute(A, move, m, size)
-        for s in range(size):
-            decrement[s] = 0.0
+        decrement[:] = 0.0
         for j in range(m):
             for s in range(size):
                 decrement[s] += move[j, s] * d[j, s]
@@ -469,8 +455,7 @@ def flow(theta, dims, output, a, z, y, gs, ups, rho, tables, room, power, t, rul
             for s in range(size):
                 rho[k, j, s] = power[s]
     if units > 0 or rule == BACKPROP:
-        for s in range(size):
-            t[s] = 1.0
+        t[:] = 1.0
         return
     if rule == PROX:
         tangent_power(dims, a, g, lr, power, t, size)

@@ -19,10 +19,10 @@ from typing import Iterator
 
 import numpy as np
 
-from sheaflib.currents import ohm
-from sheaflib.network import INPUT
-from sheaflib.sheaf import NeuralSheaf, check_sheaf
-from sheaflib.vertices import Link, begin, links
+from sheaflib.circuits.currents import ohm
+from sheaflib.circuits.vertices import Link, begin, links
+from sheaflib.networks.graph import INPUT
+from sheaflib.sheaves.neural import NeuralSheaf, check_sheaf
 
 
 def send_up(link: Link, mean: np.ndarray, P: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
@@ -70,7 +70,7 @@ def messages(sheaf: NeuralSheaf, x, y, start=None, pattern=None) -> Iterator[np.
     around a loop a message would come back to its sender and be counted again.
 
     >>> from itertools import islice
-    >>> from sheaflib.network import Network
+    >>> from sheaflib.networks.graph import Network
     >>> chain = NeuralSheaf(Network.mlp([[[1.0]], [[1.0]]]))
     >>> next(islice(messages(chain, [[1.0]], [[5.0]]), exact_after(chain), None))       # 4 over three resistors and the label's
     array([[2., 3., 4.]])
@@ -90,7 +90,7 @@ def vector_messages(sheaf: NeuralSheaf, x, y, start=None, pattern=None) -> Itera
     rounds dearer than all else: matrices. Arguments and errors as in `messages`.
 
     >>> from itertools import islice
-    >>> from sheaflib.network import Network
+    >>> from sheaflib.networks.graph import Network
     >>> chain = NeuralSheaf(Network.mlp([[[1.0]], [[1.0]]]))
     >>> states = list(islice(vector_messages(chain, [[1.0]], [[5.0]]), exact_after(chain, vectors=True) + 1))
     >>> states[1], states[6]              # the output first feels 4 over its own resistor and the label's, in the end over all four

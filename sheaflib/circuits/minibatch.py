@@ -14,11 +14,20 @@ from __future__ import annotations
 
 import numpy as np
 
-from sheaflib.checks import batch, positive, real_array, unmasked
-from sheaflib.circuit import ADAM, BACKPROP, EXACT, PROX, RAYLEIGH, REGRESSION, SGD, steps
-from sheaflib.fused import Chain, can_fuse
-from sheaflib.network import INPUT, Network
-from sheaflib.objective import check_labels
+from sheaflib.circuits.kernels import (
+    ADAM,
+    BACKPROP,
+    EXACT,
+    PROX,
+    RAYLEIGH,
+    REGRESSION,
+    SGD,
+    steps,
+)
+from sheaflib.networks.graph import INPUT, Network
+from sheaflib.support.checks import batch, positive, real_array, unmasked
+from sheaflib.training.kernels import Chain, can_fuse
+from sheaflib.training.objective import check_labels
 
 RULES = {"backprop": BACKPROP, "circuit": EXACT, "rayleigh": RAYLEIGH, "prox": PROX}
 OPTIMISERS = {"adam": ADAM, "sgd": SGD, "least-squares": REGRESSION}

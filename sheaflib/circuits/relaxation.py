@@ -15,11 +15,11 @@ from typing import Callable, Iterator, Sequence
 import numpy as np
 import scipy as sp
 
-from sheaflib.checks import batch, real_array, whole
-from sheaflib.currents import Currents
-from sheaflib.joint import output_weight
-from sheaflib.sheaf import NeuralSheaf, check_sheaf
-from sheaflib.vertices import Vertex, begin, vertices
+from sheaflib.circuits.currents import Currents
+from sheaflib.circuits.vertices import Vertex, begin, vertices
+from sheaflib.sheaves.neural import NeuralSheaf, check_sheaf
+from sheaflib.support.checks import batch, real_array, whole
+from sheaflib.training.joint import output_weight
 
 FLAT = 1e-300          # half the width of a spectrum that is one point
 
@@ -27,7 +27,7 @@ FLAT = 1e-300          # half the width of a spectrum that is one point
 def colours(sheaf: NeuralSheaf) -> tuple[tuple[str, ...], ...]:
     """The stalks by colour, no edge within one: greedily in the order of computation; on a chain all z, then all a.
 
-    >>> from sheaflib.network import Network
+    >>> from sheaflib.networks.graph import Network
     >>> colours(NeuralSheaf(Network.mlp([[[1.0]], [[1.0]], [[1.0]]])))
     (('z1', 'z2', 'z3'), ('a1', 'a2'))
     """
@@ -44,7 +44,7 @@ def parallel_rounds(sheaf: NeuralSheaf, x, y, groups: Sequence[Sequence[str]], s
 
     x (B, n_0), y (B, n_out), pattern (B, M); the forward pass and its pattern by default. ValueError for an edge within a group.
 
-    >>> from sheaflib.network import Network
+    >>> from sheaflib.networks.graph import Network
     >>> chain = NeuralSheaf(Network.mlp([[[1.0]], [[1.0]]]))
     >>> [w[0].tolist() for w in islice(parallel_rounds(chain, [[1.0]], [[5.0]], colours(chain)), 3)]
     [[1.0, 1.0, 1.0], [1.0, 1.0, 3.0], [1.0, 2.0, 3.0]]
@@ -79,7 +79,7 @@ def gauss_seidel(sheaf: NeuralSheaf, x, y, start=None, pattern=None, order: Sequ
     One block Gauss–Seidel step (D + T) ω' = b − Tᵀω, T the blocks of L below D in that order. order: every stalk once, ValueError
     otherwise; sheaf.layout.names is from the input to the output. A sweep is as many rounds as there are vertices, one after the other.
 
-    >>> from sheaflib.network import Network
+    >>> from sheaflib.networks.graph import Network
     >>> chain = NeuralSheaf(Network.mlp([[[1.0]], [[1.0]]]))
     >>> next(islice(gauss_seidel(chain, [[1.0]], [[5.0]]), 1, None))           # z2 = (1 + 5)/2, a1 = (1 + 3)/2, z1 = (1 + 2)/2
     array([[1.5, 2. , 3. ]])
@@ -96,7 +96,7 @@ def red_black(sheaf: NeuralSheaf, x, y, start=None, pattern=None) -> Iterator[np
 
     On a chain it ends like Gauss–Seidel from either end: the error falls by μ² a sweep, μ = 1 − λ_min(D⁻¹L) (Young 1954).
 
-    >>> from sheaflib.network import Network
+    >>> from sheaflib.networks.graph import Network
     >>> chain = NeuralSheaf(Network.mlp([[[1.0]], [[1.0]]]))
     >>> next(islice(red_black(chain, [[1.0]], [[5.0]]), 1, None))
     array([[1., 2., 3.]])
@@ -110,7 +110,7 @@ def jacobi_bounds(sheaf: NeuralSheaf, pattern) -> tuple[np.ndarray, np.ndarray]:
 
     Global knowledge: they depend on every weight of the network, and no vertex can find them by itself. ValueError for another output.
 
-    >>> from sheaflib.network import Network
+    >>> from sheaflib.networks.graph import Network
     >>> low, high = jacobi_bounds(NeuralSheaf(Network.mlp([[[1.0]], [[1.0]]])), [True])
     >>> float(low[0].round(6)), float(high[0].round(6))                                             # 1 ∓ cos π/4
     (0.292893, 1.707107)
@@ -145,7 +145,7 @@ def chebyshev(sheaf: NeuralSheaf, x, y, low, high, start=None, pattern=None) -> 
     by local blocks gives a smaller κ than D (Eisenstat, Lewis & Schultz 1982). low ≤ λ ≤ high for every eigenvalue λ of D⁻¹L, numbers
     or (B,), as from `jacobi_bounds`: the two things that are not local. ValueError for an output with another loss, or bad bounds.
 
-    >>> from sheaflib.network import Network
+    >>> from sheaflib.networks.graph import Network
     >>> chain = NeuralSheaf(Network.mlp([[[1.0]], [[1.0]]]))
     >>> next(islice(chebyshev(chain, [[1.0]], [[5.0]], 0.25, 1.75), 1, None))                       # a Jacobi step of 2/(low + high)
     array([[1., 1., 3.]])
@@ -203,7 +203,7 @@ def reach(scheme: Callable, sheaf: NeuralSheaf, x, y, other, rounds: int) -> np.
 
     scheme(sheaf, x, y) yields stalks (B, N), as all generators here do. A local scheme is felt one edge further a parallel round.
 
-    >>> from sheaflib.network import Network
+    >>> from sheaflib.networks.graph import Network
     >>> chain = NeuralSheaf(Network.mlp([[[1.0]], [[1.0]]]))
     >>> reach(lambda *given: parallel_rounds(*given, colours(chain)), chain, [[1.0]], [[5.0]], [[6.0]], 2).astype(int)
     array([[0, 0, 0],

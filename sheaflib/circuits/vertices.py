@@ -7,15 +7,15 @@ from dataclasses import dataclass
 import numpy as np
 import scipy as sp
 
-from sheaflib.affine import Affine
-from sheaflib.checks import batch
-from sheaflib.currents import ohm
-from sheaflib.joint import output_weight
-from sheaflib.network import INPUT
-from sheaflib.objective import check_labels, error
-from sheaflib.operations import Operation
-from sheaflib.sheaf import NeuralSheaf, check_sheaf
-from sheaflib.substitution import masked_forward
+from sheaflib.circuits.currents import ohm
+from sheaflib.linear.substitution import masked_forward
+from sheaflib.networks.affine import Affine
+from sheaflib.networks.graph import INPUT
+from sheaflib.networks.operations import Operation
+from sheaflib.sheaves.neural import NeuralSheaf, check_sheaf
+from sheaflib.support.checks import batch
+from sheaflib.training.joint import output_weight
+from sheaflib.training.objective import check_labels, error
 
 ENTRIES = 2**26        # of one vertex's D⁻¹, over the batch
 

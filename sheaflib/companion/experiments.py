@@ -7,13 +7,19 @@ from typing import Iterator, NamedTuple
 
 import numpy as np
 
-from sheaflib import spectrum, tasks
-from sheaflib.checks import whole
-from sheaflib.network import Network
-from sheaflib.objective import loss
-from sheaflib.resistance import effective_resistance
-from sheaflib.sheaf import NeuralSheaf
-from sheaflib.training import TrainingDiverged, TrainingState, gradient_descent, joint_flow
+from sheaflib.companion import tasks
+from sheaflib.linear import spectrum
+from sheaflib.linear.resistance import effective_resistance
+from sheaflib.networks.graph import Network
+from sheaflib.sheaves.neural import NeuralSheaf
+from sheaflib.support.checks import whole
+from sheaflib.training.flows import (
+    TrainingDiverged,
+    TrainingState,
+    gradient_descent,
+    joint_flow,
+)
+from sheaflib.training.objective import loss
 
 OUTPUTS = {"paraboloid": "identity", "saddle": "identity", "circular": "sigmoid", "blobs": "softmax"}
 DEEP = {"widths": "2x10x8x1", "dt": 0.01, "steps": 200_000}

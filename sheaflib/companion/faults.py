@@ -14,16 +14,17 @@ from typing import Mapping, Sequence
 import numpy as np
 from scipy.stats import mannwhitneyu
 
-from sheaflib import discord, experiments, tasks
-from sheaflib.equilibrium import equilibrium
-from sheaflib.joint import with_weights
-from sheaflib.network import A_OUT, INPUT, Network
-from sheaflib.objective import error, output_energy
-from sheaflib.pins import hard
-from sheaflib.resistance import effective_resistance
-from sheaflib.sheaf import NeuralSheaf
-from sheaflib.substitution import backward_substitution
-from sheaflib.training import gradient, gradient_descent, joint_flow, loss
+from sheaflib.companion import experiments, tasks
+from sheaflib.equilibria.newton import equilibrium
+from sheaflib.linear.resistance import effective_resistance
+from sheaflib.linear.substitution import backward_substitution
+from sheaflib.networks.graph import A_OUT, INPUT, Network
+from sheaflib.sheaves import discord
+from sheaflib.sheaves.neural import NeuralSheaf
+from sheaflib.sheaves.pins import hard
+from sheaflib.training.flows import gradient, gradient_descent, joint_flow, loss
+from sheaflib.training.joint import with_weights
+from sheaflib.training.objective import error, output_energy
 
 SMALLEST = 1e-300
 FAULT, NULL = "fault", "null"

@@ -6,16 +6,17 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sheaflib import spectrum, tasks
-from sheaflib.certificate import ROUNDING
-from sheaflib.equilibrium import Equilibrium, Others, equilibrium, newton
-from sheaflib.events import exact_flows
-from sheaflib.experiments import initial, stalks
-from sheaflib.heat import choose_stepper
-from sheaflib.pieces import Pinned
-from sheaflib.pins import hard, resolve
-from sheaflib.sheaf import NeuralSheaf
-from sheaflib.steppers import MinimisingMovementsStepper
+from sheaflib.companion import tasks
+from sheaflib.companion.experiments import initial, stalks
+from sheaflib.equilibria.certificate import ROUNDING
+from sheaflib.equilibria.energy import Pinned
+from sheaflib.equilibria.newton import Equilibrium, Others, equilibrium, newton
+from sheaflib.flow.exact_flow import exact_flows
+from sheaflib.flow.heat import choose_stepper
+from sheaflib.flow.steppers import MinimisingMovementsStepper
+from sheaflib.linear import spectrum
+from sheaflib.sheaves.neural import NeuralSheaf
+from sheaflib.sheaves.pins import hard, resolve
 
 SIZES = {"2x30x1": 0, "2x10x8x1": 42, "2x12x8x6x1": 0}     # the paper's nets and the seeds of their weights
 STALKS = 42

@@ -11,17 +11,17 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sheaflib import tasks
-from sheaflib.checks import whole
-from sheaflib.experiments import OUTPUTS, TABLE_E1, initial
-from sheaflib.extras import needs
-from sheaflib.joint import with_weights
-from sheaflib.minibatch import MiniBatches, rates
-from sheaflib.network import Network
-from sheaflib.objective import CLAMP, loss
-from sheaflib.resistance import effective_resistance
-from sheaflib.sheaf import NeuralSheaf
-from sheaflib.sweep import sweep
+from sheaflib.circuits.minibatch import MiniBatches, rates
+from sheaflib.companion import tasks
+from sheaflib.companion.experiments import OUTPUTS, TABLE_E1, initial
+from sheaflib.companion.sweep import sweep
+from sheaflib.linear.resistance import effective_resistance
+from sheaflib.networks.graph import Network
+from sheaflib.sheaves.neural import NeuralSheaf
+from sheaflib.support.checks import whole
+from sheaflib.support.extras import needs
+from sheaflib.training.joint import with_weights
+from sheaflib.training.objective import CLAMP, loss
 
 DIGITS = "64x64x32x10"
 RESAMPLES = 10_000

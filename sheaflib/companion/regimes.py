@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sheaflib.race import Choices, candidates, drift, losses, measured
+from sheaflib.companion.race import Choices, candidates, drift, losses, measured
 
 NULL = "null"
 LATER = 10                                                # what the null adds to a tuning seed

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-INSTALLED = Path(__file__).resolve().parents[1]        # the folder in which this sheaflib lies
+INSTALLED = Path(__file__).resolve().parents[2]        # the folder in which this sheaflib lies
 INDEX = Path("notebooks") / "index.toml"               # what makes a folder the repository
 OUTSIDE = "sheaflib-results"
 

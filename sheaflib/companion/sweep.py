@@ -15,15 +15,15 @@ from io import StringIO
 from pathlib import Path
 from uuid import uuid4
 
-from sheaflib.extras import needs
-from sheaflib.progress import bar
-from sheaflib.repository import sweeps
+from sheaflib.companion.repository import sweeps
+from sheaflib.support.extras import needs
+from sheaflib.support.progress import bar
 
-with needs("sheaflib.sweep", "notebooks"):
+with needs("sheaflib.companion.sweep", "notebooks"):
     import joblib
     from joblib.parallel import default_parallel_config, get_active_backend
 
-FOLDER = Path(__file__).resolve().parent
+FOLDER = Path(__file__).resolve().parents[1]             # sheaflib
 COMPUTED_WITH = ("numpy", "scipy", "numba")
 INSTRUCTIONS = (
     "NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES", "NUMBA_DISABLE_INTEL_SVML", "OPENBLAS_CORETYPE",
@@ -187,7 +187,7 @@ def library_digest():
 
     Of the environment, what says which of the processor's instructions these use is part of it: last digits depend on them.
     """
-    files = [*FOLDER.rglob("*.py"), *(path for path in (FOLDER / "data").glob("*") if path.suffix != ".md")]
+    files = [*FOLDER.rglob("*.py"), *(path for path in (FOLDER / "companion" / "data").glob("*") if path.suffix != ".md")]
     kept = [[path.relative_to(FOLDER).as_posix(), digest(path.read_bytes())] for path in sorted(files) if path.is_file()]
     packages = [installed(name) for name in COMPUTED_WITH]
     instructions = [os.environ.get(name) for name in INSTRUCTIONS]

@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sheaflib.network import Network
-from sheaflib.sheaf import NeuralSheaf
+from sheaflib.networks.graph import Network
+from sheaflib.sheaves.neural import NeuralSheaf
 
 HEAT_RUNS = {
     "2x4x1": ("heat/nb_2x4x1_seed42", 42, "identity"),
@@ -39,7 +39,7 @@ class Task(NamedTuple):
 @cache
 def paper_inputs() -> dict[str, np.ndarray]:
     """Every array of data/paper_inputs.npz by its name, read-only."""
-    with files("sheaflib").joinpath("data/paper_inputs.npz").open("rb") as file, np.load(file) as arrays:
+    with files("sheaflib.companion").joinpath("data/paper_inputs.npz").open("rb") as file, np.load(file) as arrays:
         inputs = {name: arrays[name] for name in arrays.files}
     for array in inputs.values():
         array.flags.writeable = False

@@ -6,14 +6,14 @@ from typing import Callable, Iterator, Mapping, NamedTuple
 
 import numpy as np
 
-from sheaflib.certificate import UNDECIDED
-from sheaflib.equilibrium import equilibrium
-from sheaflib.network import A_OUT
-from sheaflib.objective import output_energy
-from sheaflib.pins import hard
-from sheaflib.resistance import effective_resistance
-from sheaflib.sheaf import NeuralSheaf
-from sheaflib.spectrum import extremes
+from sheaflib.equilibria.certificate import UNDECIDED
+from sheaflib.equilibria.newton import equilibrium
+from sheaflib.linear.resistance import effective_resistance
+from sheaflib.linear.spectrum import extremes
+from sheaflib.networks.graph import A_OUT
+from sheaflib.sheaves.neural import NeuralSheaf
+from sheaflib.sheaves.pins import hard
+from sheaflib.training.objective import output_energy
 
 ROOM = 2**18           # coordinates that are solved for at once: a hundred megabytes at work
 MOST = 1e150           # beyond this a square leaves float64

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Mapping, Sequence
 
 import matplotlib.pyplot as plt
@@ -10,7 +9,7 @@ import matplotlib.style
 import numpy as np
 from matplotlib.figure import Figure
 
-from sheaflib.plots import EDGE_COLOURS, SERIES
+from sheaflib.plots import EDGE_COLOURS, SERIES, STYLE
 
 NULL = "0.75"
 STYLES = (("-", 3.0), ("--", 1.6), (":", 2.0), ("-.", 1.6))
@@ -18,7 +17,7 @@ STYLES = (("-", 3.0), ("--", 1.6), (":", 2.0), ("-.", 1.6))
 
 def look():
     """The companion's look whatever the caller has set, for as long as the context is open."""
-    return matplotlib.style.context(["default", Path(__file__).parents[1] / "sheaflib.mplstyle"])
+    return matplotlib.style.context(["default", STYLE])
 
 
 def overview(report) -> Figure:

@@ -11,14 +11,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sheaflib import diagnosis, report_text
-from sheaflib.checks import batch, read_only, real_array, whole
-from sheaflib.diagnosis import EdgeRow, Neuron
-from sheaflib.kinks import kinks
-from sheaflib.network import Network
-from sheaflib.objective import check_labels
-from sheaflib.progress import bar as progress_bar
-from sheaflib.sheaf import NeuralSheaf
+from sheaflib.diagnosis import measures, text
+from sheaflib.diagnosis.measures import EdgeRow, Neuron
+from sheaflib.equilibria.kinks import kinks
+from sheaflib.networks.graph import Network
+from sheaflib.sheaves.neural import NeuralSheaf
+from sheaflib.support.checks import batch, read_only, real_array, whole
+from sheaflib.support.progress import bar as progress_bar
+from sheaflib.training.objective import check_labels
 
 NEURONS = 10           # how many of the worst are listed
 
@@ -63,11 +63,11 @@ class Report:
         """How often the labels were permuted; 0: there is no null."""
         return len(next(iter(self.null.values()), ()))
 
-    __repr__, __str__, _repr_html_ = report_text.line, report_text.terminal, report_text.html
+    __repr__, __str__, _repr_html_ = text.line, text.terminal, text.html
 
     def figure(self):
         """The report's picture, a matplotlib figure: discord by edge beside the null, the worst neurons, discord against loss."""
-        from sheaflib.plots.report import overview
+        from sheaflib.diagnosis.picture import overview
 
         return overview(self)
 
@@ -96,15 +96,15 @@ def report(network: Network, X, y, *, permutations: int = 20, samples: int = 200
     listed, permutations = how_many(worst, len(X)), whole("permutations", permutations, least=0)
     subset = np.sort(rng.choice(len(X), m, replace=False))
     permutations *= bool((y[subset] != y[subset[0]]).any())
-    output, loss = diagnosis.forward(sheaf, X, y)
+    output, loss = measures.forward(sheaf, X, y)
     with bar(len(X) + (permutations + 1) * m, progress) as done:
-        found = diagnosis.pinned(sheaf, X, y, everyone, everyone, done)
-        null, unsettled = diagnosis.null(sheaf, X, y, subset, permutations, rng, done)
-        stiff = diagnosis.stiffness(sheaf, X, subset, done)
-    *edges, total = diagnosis.edge_rows(sheaf, found.per_edge, subset, null, stiff.shares)
+        found = measures.pinned(sheaf, X, y, everyone, everyone, done)
+        null, unsettled = measures.null(sheaf, X, y, subset, permutations, rng, done)
+        stiff = measures.stiffness(sheaf, X, subset, done)
+    *edges, total = measures.edge_rows(sheaf, found.per_edge, subset, null, stiff.shares)
     discord = sum(found.per_edge.values())
     pin = network.nodes[-1].name if network.output.is_identity else f"a_out ({network.output.name}, cross-entropy)"
-    first, neurons = np.argsort(-discord, kind="stable")[:listed], diagnosis.worst_neurons(sheaf, found.neurons, NEURONS)
+    first, neurons = np.argsort(-discord, kind="stable")[:listed], measures.worst_neurons(sheaf, found.neurons, NEURONS)
     return Report(
         network,
         tuple(edges),
@@ -176,7 +176,7 @@ def label_rows(network: Network, y, n_batch: int) -> np.ndarray:
         hint = "; for classes use y[:, 0]" if kind == "softmax" else '; for classes make the network with output="softmax"'
         hint = hint if y.ndim <= 2 and y.size == n_batch else ""
         raise ValueError(f"y has shape {y.shape}, expected ({n_batch}, {n}): the {kind} output is {n} wide{hint}")
-    if np.abs(y).max() > diagnosis.MOST:
+    if np.abs(y).max() > measures.MOST:
         raise ValueError(f"y holds {y.flat[np.abs(y).argmax()]:g}, whose square leaves float64")
     return check_labels(network.output, y, n, n_batch)
 

@@ -9,7 +9,7 @@ from typing import Sequence
 
 import numpy as np
 
-from sheaflib.certificate import UNDECIDED
+from sheaflib.equilibria.certificate import UNDECIDED
 
 COLUMNS = 100          # of a terminal
 MARGIN = 15            # where the facts below the table begin
@@ -51,8 +51,8 @@ def html(report) -> str:
 def html_picture(report) -> str:
     """The report's figure as an <img> that holds its PNG; without matplotlib, what to install."""
     try:
-        from sheaflib.gallery import shown
-        from sheaflib.plots.report import look
+        from sheaflib.diagnosis.picture import look
+        from sheaflib.plots.files import shown
     except ModuleNotFoundError as missing:
         return f"<p>No picture: {escape(str(missing))}</p>"
     with look():

@@ -19,17 +19,16 @@ from functools import cached_property
 
 import numpy as np
 
-from sheaflib import spectrum
-from sheaflib.affine import Affine
-from sheaflib.frozen import Frozen
-from sheaflib.lanczos import BASIS
-from sheaflib.network import INPUT
-from sheaflib.newton_steps import near_minimum
-from sheaflib.pieces import Pieces, Pinned
-from sheaflib.pins import ResolvedPins
-from sheaflib.rest import ROUNDING
-from sheaflib.solution import shown
-
+from sheaflib.equilibria.energy import Pieces, Pinned
+from sheaflib.equilibria.newton_steps import near_minimum
+from sheaflib.linear import spectrum
+from sheaflib.linear.fixed_pattern import Frozen
+from sheaflib.linear.lanczos import BASIS
+from sheaflib.linear.rest import ROUNDING
+from sheaflib.linear.solution import shown
+from sheaflib.networks.affine import Affine
+from sheaflib.networks.graph import INPUT
+from sheaflib.sheaves.pins import ResolvedPins
 
 MINIMUM, NO_MINIMUM, UNDECIDED = "minimum", "no minimum", "undecided by rounding"
 

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sheaflib.affine import Affine
-from sheaflib.kinks import kinks
-from sheaflib.network import A_OUT, INPUT, gather
-from sheaflib.pins import Pin, ResolvedPins, resolve
-from sheaflib.selection import ReLU
-from sheaflib.sheaf import NeuralSheaf
-from sheaflib.substitution import held_backward, held_forward
+from sheaflib.equilibria.kinks import kinks
+from sheaflib.linear.substitution import held_backward, held_forward
+from sheaflib.networks.affine import Affine
+from sheaflib.networks.graph import A_OUT, INPUT, gather
+from sheaflib.networks.selection import ReLU
+from sheaflib.sheaves.neural import NeuralSheaf
+from sheaflib.sheaves.pins import Pin, ResolvedPins, resolve
 
 FEW = 4 * np.finfo(float).eps
 

@@ -15,14 +15,14 @@ from typing import Sequence
 
 import numpy as np
 
-from sheaflib.affine import Affine
-from sheaflib.checks import batch
-from sheaflib.exact import solve
-from sheaflib.kinks import kinks
-from sheaflib.network import INPUT
-from sheaflib.pieces import names_a_out
-from sheaflib.pins import Pin, ResolvedPins, resolve
-from sheaflib.sheaf import NeuralSheaf, check_sheaf
+from sheaflib.equilibria.energy import names_a_out
+from sheaflib.equilibria.kinks import kinks
+from sheaflib.linear.rational import solve
+from sheaflib.networks.affine import Affine
+from sheaflib.networks.graph import INPUT
+from sheaflib.sheaves.neural import NeuralSheaf, check_sheaf
+from sheaflib.sheaves.pins import Pin, ResolvedPins, resolve
+from sheaflib.support.checks import batch
 
 MOST = 12              # 3^12 = 531 441 faces take seconds
 ENTRIES = 2**19        # of the matrices of one chunk of faces

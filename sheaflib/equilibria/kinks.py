@@ -12,11 +12,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sheaflib.affine import Affine
-from sheaflib.network import INPUT
-from sheaflib.operations import Stack
-from sheaflib.selection import MaxPool, ReLU
-from sheaflib.sheaf import NeuralSheaf
+from sheaflib.networks.affine import Affine
+from sheaflib.networks.graph import INPUT
+from sheaflib.networks.operations import Stack
+from sheaflib.networks.selection import MaxPool, ReLU
+from sheaflib.sheaves.neural import NeuralSheaf
 
 
 @dataclass(frozen=True, eq=False)

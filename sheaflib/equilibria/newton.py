@@ -17,14 +17,20 @@ from typing import Sequence
 
 import numpy as np
 
-from sheaflib.certificate import NO_MINIMUM, ROUNDING, UNDECIDED, Certificate, certify
-from sheaflib.checks import batch, positive, whole
-from sheaflib.network import INPUT
-from sheaflib.newton_steps import Step, near_minimum, newton_step
-from sheaflib.pieces import Pieces, Pinned
-from sheaflib.pins import Pin
-from sheaflib.sheaf import NeuralSheaf, check_sheaf
-from sheaflib.solution import Solution, shown
+from sheaflib.equilibria.certificate import (
+    NO_MINIMUM,
+    ROUNDING,
+    UNDECIDED,
+    Certificate,
+    certify,
+)
+from sheaflib.equilibria.energy import Pieces, Pinned
+from sheaflib.equilibria.newton_steps import Step, near_minimum, newton_step
+from sheaflib.linear.solution import Solution, shown
+from sheaflib.networks.graph import INPUT
+from sheaflib.sheaves.neural import NeuralSheaf, check_sheaf
+from sheaflib.sheaves.pins import Pin
+from sheaflib.support.checks import batch, positive, whole
 
 ARMIJO = 1e-4          # the fraction of the predicted descent that a full step must reach
 FLAT = 0.05            # where the slope along a step has fallen to this part of its start, the line search ends

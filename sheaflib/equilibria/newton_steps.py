@@ -14,9 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 import scipy as sp
 
-from sheaflib.pieces import Pieces, Pinned
-from sheaflib.rest import ROUNDING
-from sheaflib.substitution import held_backward, held_forward, held_pass
+from sheaflib.equilibria.energy import Pieces, Pinned
+from sheaflib.linear.rest import ROUNDING
+from sheaflib.linear.substitution import held_backward, held_forward, held_pass
 
 # a curvature of V this much above that of the free edges: CG would lose the small ones to rounding
 STIFF = 1e6

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from sheaflib.forces import force
-from sheaflib.network import INPUT
-from sheaflib.pins import ResolvedPins
-from sheaflib.rest import ROUNDING, Gauge
-from sheaflib.selection import ReLU
-from sheaflib.sheaf import NeuralSheaf
-
+from sheaflib.linear.rest import ROUNDING, Gauge
+from sheaflib.networks.graph import INPUT
+from sheaflib.networks.selection import ReLU
+from sheaflib.sheaves.forces import force
+from sheaflib.sheaves.neural import NeuralSheaf
+from sheaflib.sheaves.pins import ResolvedPins
 
 NOISE = 1e-9           # of the terms of an edge: what a flow at rest may be off by and not run away
 

@@ -12,13 +12,13 @@ from typing import NamedTuple, Sequence
 
 import numpy as np
 
-from sheaflib.checks import batch, positive, real_array, whole
-from sheaflib.march import Zero, first_zero
-from sheaflib.network import INPUT
-from sheaflib.pieces import Pinned
-from sheaflib.pins import Pin
-from sheaflib.quadratics import ROUNDING, Decay, Piece, Quadratics
-from sheaflib.sheaf import NeuralSheaf, check_sheaf
+from sheaflib.equilibria.energy import Pinned
+from sheaflib.flow.first_zero import Zero, first_zero
+from sheaflib.flow.quadratics import ROUNDING, Decay, Piece, Quadratics
+from sheaflib.networks.graph import INPUT
+from sheaflib.sheaves.neural import NeuralSheaf, check_sheaf
+from sheaflib.sheaves.pins import Pin
+from sheaflib.support.checks import batch, positive, real_array, whole
 
 TOGETHER = 1e-14       # events nearer than this part of their time are due together
 LOST = 1e-3            # a rate that may be wrong by this part of itself is lost to rounding

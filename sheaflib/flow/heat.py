@@ -15,16 +15,21 @@ from typing import Iterator, Sequence
 
 import numpy as np
 
-from sheaflib import discord, spectrum
-from sheaflib.checks import batch, positive, whole
-from sheaflib.euler import EulerStepper, HeatUnstable, ProxEulerStepper, Stepper
-from sheaflib.forces import check_output_force
-from sheaflib.network import INPUT
-from sheaflib.pins import Pin, ResolvedPins, resolve
-from sheaflib.rest import check_rule
-from sheaflib.sheaf import NeuralSheaf, check_sheaf
-from sheaflib.solution import Solution
-from sheaflib.steppers import ChebyshevStepper, ImplicitEulerStepper, MinimisingMovementsStepper
+from sheaflib.flow.euler import EulerStepper, HeatUnstable, ProxEulerStepper, Stepper
+from sheaflib.flow.steppers import (
+    ChebyshevStepper,
+    ImplicitEulerStepper,
+    MinimisingMovementsStepper,
+)
+from sheaflib.linear import spectrum
+from sheaflib.linear.rest import check_rule
+from sheaflib.linear.solution import Solution
+from sheaflib.networks.graph import INPUT
+from sheaflib.sheaves import discord
+from sheaflib.sheaves.forces import check_output_force
+from sheaflib.sheaves.neural import NeuralSheaf, check_sheaf
+from sheaflib.sheaves.pins import Pin, ResolvedPins, resolve
+from sheaflib.support.checks import batch, positive, whole
 
 NO_SWITCHES = np.zeros((0, 3), dtype=np.int64)
 STEPPERS = {
@@ -199,10 +204,12 @@ def choose_stepper(stepper: str | type[Stepper] | None, sheaf: NeuralSheaf, pins
     name = ("prox-euler" if pins else "euler") if stepper is None else stepper
     if not isinstance(name, str) or name not in STEPPERS:
         raise ValueError(f"stepper={stepper!r} is unknown, expected one of {', '.join(STEPPERS)}, or a Stepper class")
-    from sheaflib import compiled         # here, for importing numba takes as long as all the rest
+    from sheaflib.flow import (
+        kernels,  # here, for importing numba takes as long as all the rest
+    )
 
     in_numpy = STEPPERS[name]
-    return compiled.STEPPERS.get(name, in_numpy) if compiled.can_compile(sheaf) else in_numpy
+    return kernels.STEPPERS.get(name, in_numpy) if kernels.can_compile(sheaf) else in_numpy
 
 
 def default_step(sheaf: NeuralSheaf, pins: ResolvedPins | None = None, augmented: bool = False, alpha: float = 1.0,

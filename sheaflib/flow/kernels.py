@@ -9,12 +9,17 @@ from __future__ import annotations
 import numpy as np
 import scipy as sp
 
-from sheaflib.affine import Affine
-from sheaflib.euler import ProxEulerStepper, Stepper, kink_stiffness, raise_unstable
-from sheaflib.network import INPUT
-from sheaflib.rest import SLACK
-from sheaflib.selection import MaxPool, ReLU
-from sheaflib.sheaf import NeuralSheaf
+from sheaflib.flow.euler import (
+    ProxEulerStepper,
+    Stepper,
+    kink_stiffness,
+    raise_unstable,
+)
+from sheaflib.linear.rest import SLACK
+from sheaflib.networks.affine import Affine
+from sheaflib.networks.graph import INPUT
+from sheaflib.networks.selection import MaxPool, ReLU
+from sheaflib.sheaves.neural import NeuralSheaf
 
 try:
     from numba import njit

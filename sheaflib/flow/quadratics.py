@@ -12,11 +12,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.linalg import norm
 import scipy as sp
+from numpy.linalg import norm
 
-from sheaflib.march import EPS
-from sheaflib.pieces import Pinned
+from sheaflib.equilibria.energy import Pinned
+from sheaflib.flow.first_zero import EPS
 
 ROUNDING = 8 * EPS     # of a sum, relative to the sum of the sizes of its terms
 GRADED = 1e4           # singular values that differ by more than this need the careful method

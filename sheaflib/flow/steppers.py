@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from sheaflib import spectrum
-from sheaflib.certificate import holding
-from sheaflib.equilibrium import newton
-from sheaflib.euler import BatchStepper
-from sheaflib.pieces import Pinned
+from sheaflib.equilibria.certificate import holding
+from sheaflib.equilibria.energy import Pinned
+from sheaflib.equilibria.newton import newton
+from sheaflib.flow.euler import BatchStepper
+from sheaflib.linear import spectrum
 
 LOOSE = 1e-3           # accuracy of a minimising movement that is only on the way
 SETTLED = 20           # steps with the same pieces before Chebyshev's iteration begins

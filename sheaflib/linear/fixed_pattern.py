@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from sheaflib.checks import real_array
-from sheaflib.forces import check_output_force
-from sheaflib.pins import ResolvedPins, resolve
-from sheaflib.sheaf import NeuralSheaf, check_sheaf
-from sheaflib.substitution import held_backward, held_forward, inject, send_back
+from sheaflib.linear.substitution import held_backward, held_forward, inject, send_back
+from sheaflib.sheaves.forces import check_output_force
+from sheaflib.sheaves.neural import NeuralSheaf, check_sheaf
+from sheaflib.sheaves.pins import ResolvedPins, resolve
+from sheaflib.support.checks import real_array
 
 AT_ONCE = 2**24        # entries of a dense array that are made in one go
 PROBES = 4             # passes that estimate what rounding does

@@ -7,12 +7,16 @@ from typing import Sequence
 import numpy as np
 import scipy as sp
 
-from sheaflib.checks import batch, finite
-from sheaflib.network import INPUT, gather
-from sheaflib.pins import Pin, resolve
-from sheaflib.sheaf import NeuralSheaf, check_sheaf
-from sheaflib.solution import Solution
-from sheaflib.substitution import backward_substitution, masked_forward, pinned_minimum
+from sheaflib.linear.solution import Solution
+from sheaflib.linear.substitution import (
+    backward_substitution,
+    masked_forward,
+    pinned_minimum,
+)
+from sheaflib.networks.graph import INPUT, gather
+from sheaflib.sheaves.neural import NeuralSheaf, check_sheaf
+from sheaflib.sheaves.pins import Pin, resolve
+from sheaflib.support.checks import batch, finite
 
 
 def harmonic_extension(sheaf: NeuralSheaf, x, pins: Pin | Sequence[Pin] = (), pattern=None) -> Solution:
@@ -27,7 +31,7 @@ def harmonic_extension(sheaf: NeuralSheaf, x, pins: Pin | Sequence[Pin] = (), pa
     by a relative 1e-14 at most, whatever their scales. Outside it ArithmeticError, where rounding
     decides, and OverflowError, where a stalk or a gain leaves float64.
 
-    >>> from sheaflib.network import Network
+    >>> from sheaflib.networks.graph import Network
     >>> harmonic_extension(NeuralSheaf(Network.mlp([[[2.0]], [[3.0]]])), [[1.0]])
     Solution(direct, residual < 1e-12, error < 1e-12)
     """

@@ -7,7 +7,7 @@ from math import lcm
 
 import numpy as np
 
-from sheaflib.checks import real_array
+from sheaflib.support.checks import real_array
 
 Matrix = list[list[Fraction]]
 

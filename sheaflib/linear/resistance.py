@@ -12,9 +12,9 @@ from functools import cached_property
 
 import numpy as np
 
-from sheaflib.checks import batch, positive
-from sheaflib.frozen import Frozen
-from sheaflib.sheaf import NeuralSheaf, check_sheaf
+from sheaflib.linear.fixed_pattern import Frozen
+from sheaflib.sheaves.neural import NeuralSheaf, check_sheaf
+from sheaflib.support.checks import batch, positive
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +52,7 @@ class Resistance:
     def injections(self, error, spring: float = np.inf) -> np.ndarray:
         """η = δω − c at equilibrium when the stalk is moved by `error` (B, m), or pulled so by a spring γ: (B, N).
 
-        >>> from sheaflib.network import Network
+        >>> from sheaflib.networks.graph import Network
         >>> chain = NeuralSheaf(Network.mlp([[[1.0]], [[1.0]]]))
         >>> effective_resistance(chain, [True]).injections([[3.0]])      # three resistors of 1 share the error
         array([[1., 1., 1.]])

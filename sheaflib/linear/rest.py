@@ -13,11 +13,11 @@ from functools import cached_property
 
 import numpy as np
 
-from sheaflib.checks import positive
-from sheaflib.forces import force
-from sheaflib.pins import ResolvedPins
-from sheaflib.selection import ReLU
-from sheaflib.sheaf import NeuralSheaf
+from sheaflib.networks.selection import ReLU
+from sheaflib.sheaves.forces import force
+from sheaflib.sheaves.neural import NeuralSheaf
+from sheaflib.sheaves.pins import ResolvedPins
+from sheaflib.support.checks import positive
 
 RULES = ("velocity", "step")
 ROUNDING = 256 * np.finfo(float).eps

@@ -7,11 +7,11 @@ from functools import cached_property
 
 import numpy as np
 
-from sheaflib.forces import force
-from sheaflib.pins import ResolvedPins
-from sheaflib.rest import left_pattern
-from sheaflib.sheaf import NeuralSheaf
-from sheaflib.substitution import forward_substitution, pinned_minimum
+from sheaflib.linear.rest import left_pattern
+from sheaflib.linear.substitution import forward_substitution, pinned_minimum
+from sheaflib.sheaves.forces import force
+from sheaflib.sheaves.neural import NeuralSheaf
+from sheaflib.sheaves.pins import ResolvedPins
 
 NOISE = 1e-12          # below this a repr shows only the bound, never rounding noise
 

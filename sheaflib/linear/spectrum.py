@@ -19,12 +19,18 @@ from typing import Callable, NamedTuple
 import numpy as np
 import scipy as sp
 
-from sheaflib.checks import positive, whole
-from sheaflib.forces import check_output_force
-from sheaflib.frozen import AT_ONCE, Frozen, check_output_pins, output_maps, resolved
-from sheaflib.lanczos import BASIS, largest
-from sheaflib.pins import ResolvedPins
-from sheaflib.sheaf import NeuralSheaf
+from sheaflib.linear.fixed_pattern import (
+    AT_ONCE,
+    Frozen,
+    check_output_pins,
+    output_maps,
+    resolved,
+)
+from sheaflib.linear.lanczos import BASIS, largest
+from sheaflib.sheaves.forces import check_output_force
+from sheaflib.sheaves.neural import NeuralSheaf
+from sheaflib.sheaves.pins import ResolvedPins
+from sheaflib.support.checks import positive, whole
 
 DENSE = 400            # up to this many free coordinates a dense symmetric eigensolver is used
 UNIT = 8 * np.finfo(float).eps      # what rounding does in a few passes, relative to each entry
@@ -42,7 +48,7 @@ def bound(sheaf: NeuralSheaf, pins: ResolvedPins | None = None, augmented: bool 
 
     OverflowError where this is no float64.
 
-    >>> from sheaflib.network import Network
+    >>> from sheaflib.networks.graph import Network
     >>> round(bound(NeuralSheaf(Network.mlp([[[1.0]], [[1.0]]]))), 12)
     4.0
     """
@@ -195,7 +201,7 @@ def extremes(sheaf: NeuralSheaf, pattern, pins: ResolvedPins | None = None, z=No
     L⁻¹, for a better `lower`. Raises ValueError for bad input, ArithmeticError when Lanczos does
     not arrive, OverflowError when L or L⁻¹ leaves float64.
 
-    >>> from sheaflib.network import Network
+    >>> from sheaflib.networks.graph import Network
     >>> found = extremes(NeuralSheaf(Network.mlp([[[1.0]]])), [[]])
     >>> float(found.smallest[0]), float(found.largest[0])
     (1.0, 1.0)

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 import scipy as sp
 
-from sheaflib.checks import batch, finite
-from sheaflib.network import INPUT, gather
-from sheaflib.pins import ResolvedPins
-from sheaflib.sheaf import NeuralSheaf
+from sheaflib.networks.graph import INPUT, gather
+from sheaflib.sheaves.neural import NeuralSheaf
+from sheaflib.sheaves.pins import ResolvedPins
+from sheaflib.support.checks import batch, finite
 
 REFINEMENTS = 10       # at most; two or three are usual
 EXACT = 2**-51  # equations met to this part of their terms are met as well as rounding allows

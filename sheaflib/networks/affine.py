@@ -9,8 +9,8 @@ from typing import Callable
 import numpy as np
 import scipy as sp
 
-from sheaflib.checks import read_only, real_array, sparse_matrix, whole
-from sheaflib.operations import NO_PATTERN, Operation
+from sheaflib.networks.operations import NO_PATTERN, Operation
+from sheaflib.support.checks import read_only, real_array, sparse_matrix, whole
 
 # of a matrix-free map: up to so many are asked for where their absolute values are needed
 ENTRIES = 2**22

@@ -11,11 +11,11 @@ from typing import Sequence
 import numpy as np
 import scipy as sp
 
-from sheaflib.affine import Affine
-from sheaflib.checks import batch, compressed, whole
-from sheaflib.operations import Operation, Stack
-from sheaflib.output import Output
-from sheaflib.selection import MaxPool, ReLU
+from sheaflib.networks.affine import Affine
+from sheaflib.networks.operations import Operation, Stack
+from sheaflib.networks.output import Output
+from sheaflib.networks.selection import MaxPool, ReLU
+from sheaflib.support.checks import batch, compressed, whole
 
 INPUT = "x"
 A_OUT = "a_out"

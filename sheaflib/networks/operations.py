@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sheaflib.checks import whole
+from sheaflib.support.checks import whole
 
 NO_PATTERN = np.zeros((1, 0), dtype=bool)
 

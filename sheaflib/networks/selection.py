@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sheaflib.checks import read_only, real_array, unmasked, whole
-from sheaflib.operations import Operation
+from sheaflib.networks.operations import Operation
+from sheaflib.support.checks import read_only, real_array, unmasked, whole
 
 
 class Selection(Operation):

@@ -1,12 +1,17 @@
-"""Pictures of sheaves and flows: each function takes data and an axes, draws, and returns the axes; none computes.
+"""Pictures of sheaves, flows and matrices: each function takes data and an axes, draws, and returns
+the axes; none computes. Colours by edge kind are the same in every figure.
 
-Colours by edge kind are the same in every figure.
+May import: support, networks, sheaves.
+In the paper: the look of its figures; which figure a function draws stands at the function.
 """
 
-from sheaflib.extras import needs
+from pathlib import Path
+
+from sheaflib.support.extras import needs
 
 with needs("sheaflib.plots", "plots"):
     import matplotlib  # noqa: F401 - all that is in here draws with it
 
+STYLE = Path(__file__).with_name("sheaflib.mplstyle")
 EDGE_COLOURS = {"affine": "#0072B2", "activation": "#E69F00", "projection": "#009E73", "output": "#CC79A7", "penalty": "#D55E00"}
 SERIES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")         # the first, second, … of what is compared

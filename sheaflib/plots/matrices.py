@@ -7,9 +7,9 @@ from typing import Mapping
 import matplotlib.pyplot as plt
 import numpy as np
 
-from sheaflib.extras import needs
-from sheaflib.layout import Layout
 from sheaflib.plots.schematic import math_name
+from sheaflib.sheaves.layout import Layout
+from sheaflib.support.extras import needs
 
 with needs("sheaflib.plots.matrices", "plots"):
     import seaborn as sns

@@ -9,9 +9,9 @@ import matplotlib.pyplot as plt
 from matplotlib.colors import to_rgb
 from matplotlib.patches import FancyBboxPatch, Patch, Rectangle
 
-from sheaflib.selection import MaxPool
+from sheaflib.networks.selection import MaxPool
 from sheaflib.plots import EDGE_COLOURS
-from sheaflib.sheaf import Edge, NeuralSheaf
+from sheaflib.sheaves.neural import Edge, NeuralSheaf
 
 CELL = 0.17            # height of a coordinate in inches
 MOST = 6               # a longer stalk is drawn with dots

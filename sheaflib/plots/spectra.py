@@ -9,8 +9,8 @@ import numpy as np
 from matplotlib.colors import to_rgb
 from matplotlib.patches import Patch
 
-from sheaflib.extras import needs
 from sheaflib.plots import EDGE_COLOURS
+from sheaflib.support.extras import needs
 
 with needs("sheaflib.plots.spectra", "plots"):
     import seaborn as sns

@@ -9,8 +9,8 @@ from typing import Mapping, Sequence
 import numpy as np
 import scipy as sp
 
-from sheaflib.checks import positive, real_array, sparse_matrix, whole
-from sheaflib.layout import Layout
+from sheaflib.sheaves.layout import Layout
+from sheaflib.support.checks import positive, real_array, sparse_matrix, whole
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sheaflib.sheaf import NeuralSheaf
+from sheaflib.sheaves.neural import NeuralSheaf
 
 
 def per_neuron(sheaf: NeuralSheaf, w, x, pattern=None) -> dict[str, np.ndarray]:
@@ -13,7 +13,7 @@ def per_neuron(sheaf: NeuralSheaf, w, x, pattern=None) -> dict[str, np.ndarray]:
     Range: that of `NeuralSheaf.discrepancy`; ∞ where a square is above 1.8e308, and squares below
     1e-308 are lost.
 
-    >>> from sheaflib.network import Network
+    >>> from sheaflib.networks.graph import Network
     >>> sheaf = NeuralSheaf(Network.mlp([[[2.0]], [[3.0]]]))
     >>> total(sheaf, [[2.0, 2.0, 7.0]], [[1.0]])
     array([1.])

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from sheaflib.pins import ResolvedPins
-from sheaflib.sheaf import NeuralSheaf
+from sheaflib.sheaves.neural import NeuralSheaf
+from sheaflib.sheaves.pins import ResolvedPins
 
 OUTPUT_FORCES = ("jacobian", "identity")
 

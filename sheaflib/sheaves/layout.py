@@ -7,7 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
-from sheaflib.checks import real_array
+from sheaflib.support.checks import real_array
 
 
 @dataclass(frozen=True)

@@ -15,12 +15,12 @@ from typing import Mapping
 import numpy as np
 import scipy as sp
 
-from sheaflib.affine import Affine
-from sheaflib.cellular import CellularSheaf, SheafEdge
-from sheaflib.checks import batch, positive, real_array
-from sheaflib.layout import Layout
-from sheaflib.network import A_OUT, INPUT, Network, Node, check_overflow, gather
-from sheaflib.selection import Selection
+from sheaflib.networks.affine import Affine
+from sheaflib.networks.graph import A_OUT, INPUT, Network, Node, check_overflow, gather
+from sheaflib.networks.selection import Selection
+from sheaflib.sheaves.cellular import CellularSheaf, SheafEdge
+from sheaflib.sheaves.layout import Layout
+from sheaflib.support.checks import batch, positive, real_array
 
 
 @dataclass(frozen=True)

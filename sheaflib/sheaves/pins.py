@@ -10,9 +10,9 @@ from typing import Sequence
 
 import numpy as np
 
-from sheaflib.checks import positive, read_only, real_array, whole
-from sheaflib.network import INPUT
-from sheaflib.sheaf import NeuralSheaf
+from sheaflib.networks.graph import INPUT
+from sheaflib.sheaves.neural import NeuralSheaf
+from sheaflib.support.checks import positive, read_only, real_array, whole
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,7 +6,7 @@ import os
 import sys
 from importlib.util import find_spec
 
-from sheaflib.extras import needs
+from sheaflib.support.extras import needs
 
 
 def watched() -> bool:

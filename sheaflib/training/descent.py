@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from sheaflib.harmonic import backpropagate
-from sheaflib.joint import TrainingDiverged, descend, runaway_limit
-from sheaflib.objective import loss_gradient, output_energy
-from sheaflib.network import Network
-from sheaflib.sheaf import NeuralSheaf
+from sheaflib.linear.harmonic import backpropagate
+from sheaflib.networks.graph import Network
+from sheaflib.sheaves.neural import NeuralSheaf
+from sheaflib.training.joint import TrainingDiverged, descend, runaway_limit
+from sheaflib.training.objective import loss_gradient, output_energy
 
 
 def gradient(network: Network, x, y) -> dict[str, tuple]:

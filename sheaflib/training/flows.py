@@ -12,14 +12,19 @@ from typing import Iterator, NamedTuple, Sequence
 
 import numpy as np
 
-from sheaflib import discord
-from sheaflib.checks import batch, positive, read_only, whole
-from sheaflib.descent import DescentStepper, gradient
-from sheaflib.joint import JointStepper, TrainingDiverged, edge_energies, weight_gradient
-from sheaflib.network import INPUT, Network
-from sheaflib.objective import check_labels, loss
-from sheaflib.pins import Pin, resolve
-from sheaflib.sheaf import NeuralSheaf, check_sheaf
+from sheaflib.networks.graph import INPUT, Network
+from sheaflib.sheaves import discord
+from sheaflib.sheaves.neural import NeuralSheaf, check_sheaf
+from sheaflib.sheaves.pins import Pin, resolve
+from sheaflib.support.checks import batch, positive, read_only, whole
+from sheaflib.training.descent import DescentStepper, gradient
+from sheaflib.training.joint import (
+    JointStepper,
+    TrainingDiverged,
+    edge_energies,
+    weight_gradient,
+)
+from sheaflib.training.objective import check_labels, loss
 
 __all__ = ["Record", "TrainingDiverged", "TrainingState", "gradient", "gradient_descent", "joint_flow", "loss", "weight_gradient"]
 
@@ -97,9 +102,11 @@ def joint_flow(sheaf: NeuralSheaf, x, y, start=None, *, beta: float | None = Non
     beta = 1 / len(x) if beta is None else positive("beta", beta, zero=True)
     dt, alpha, cold, every = positive("dt", dt), positive("alpha", alpha), whole("cold", cold, least=0), whole("every", every)
     if stepper is None:
-        from sheaflib import fused        # here, for importing numba takes as long as all the rest
+        from sheaflib.training import (
+            kernels,  # here, for importing numba takes as long as all the rest
+        )
 
-        stepper = fused.FusedJointStepper if fused.can_fuse(sheaf.network) else JointStepper
+        stepper = kernels.FusedJointStepper if kernels.can_fuse(sheaf.network) else JointStepper
     flow = stepper(sheaf, x, y, w, beta, dt, alpha, pinned)
     flow.step = step
     return _flow_states(flow, every, cold)
@@ -134,9 +141,9 @@ def gradient_descent(network: Network, x, y, lr: float, *, every: int = 1000, st
         raise TypeError(f"start is a {type(start).__name__}, expected a TrainingState or None: gradient descent has no stalks of its own")
     sheaf, x, y, step = _problem(network, NeuralSheaf(network), x, y, start)
     if stepper is None:
-        from sheaflib import fused
+        from sheaflib.training import kernels
 
-        stepper = fused.FusedDescentStepper if fused.can_fuse(network) else DescentStepper
+        stepper = kernels.FusedDescentStepper if kernels.can_fuse(network) else DescentStepper
     descent = stepper(sheaf.network, x, y, positive("lr", lr))
     descent.step = step
     return _descent_states(descent, whole("every", every))

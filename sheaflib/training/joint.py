@@ -10,12 +10,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from sheaflib import spectrum
-from sheaflib.forces import force
-from sheaflib.network import INPUT, Network, gather
-from sheaflib.objective import error, output_energy
-from sheaflib.pins import ResolvedPins
-from sheaflib.sheaf import NeuralSheaf
+from sheaflib.linear import spectrum
+from sheaflib.networks.graph import INPUT, Network, gather
+from sheaflib.sheaves.forces import force
+from sheaflib.sheaves.neural import NeuralSheaf
+from sheaflib.sheaves.pins import ResolvedPins
+from sheaflib.training.objective import error, output_energy
 
 RUNAWAY = 1e6                                             # times the energy of the start, or of zero stalks
 

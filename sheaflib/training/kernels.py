@@ -16,14 +16,14 @@ from math import factorial
 
 import numpy as np
 
-from sheaflib.affine import Affine
-from sheaflib.compiled import OUTPUTS, njit
-from sheaflib.descent import DescentStepper
-from sheaflib.joint import JointStepper, output_weight, with_weights
-from sheaflib.network import INPUT, Network
-from sheaflib.objective import loss_scale
-from sheaflib.selection import ReLU
-from sheaflib.sheaf import NeuralSheaf
+from sheaflib.flow.kernels import OUTPUTS, njit
+from sheaflib.networks.affine import Affine
+from sheaflib.networks.graph import INPUT, Network
+from sheaflib.networks.selection import ReLU
+from sheaflib.sheaves.neural import NeuralSheaf
+from sheaflib.training.descent import DescentStepper
+from sheaflib.training.joint import JointStepper, output_weight, with_weights
+from sheaflib.training.objective import loss_scale
 
 FAST = {"reassoc", "contract", "nsz", "arcp"}             # no nnan, no ninf: those let the compiler delete the tests for NaN
 LANES, ROUND = 320, 16                                    # samples a block at most; lanes are a multiple of ROUND

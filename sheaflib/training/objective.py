@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from sheaflib.checks import batch
-from sheaflib.network import Network
-from sheaflib.output import Output
+from sheaflib.networks.graph import Network
+from sheaflib.networks.output import Output
+from sheaflib.support.checks import batch
 
 CLAMP = 1e-12                                             # the authors' floor of a probability under the logarithm
 

@@ -4,13 +4,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from equilibrium_cases import DAGS, MODES, small, toy
 from hypothesis import given
 from hypothesis import strategies as st
 
-from equilibrium_cases import DAGS, MODES, small, toy
 from sheaflib import Affine, MaxPool, Network, NeuralSheaf, ReLU, Stack, hard, soft
-from sheaflib.equilibrium import equilibrium
-from sheaflib.faces import enumerate_equilibria
+from sheaflib.equilibria.enumeration import enumerate_equilibria
+from sheaflib.equilibria.newton import equilibrium
 
 NET = Network.mlp([[[1, 2], [3, 4], [5, 6]], [[1, -1, 1]]])
 SHEAF, X = NeuralSheaf(NET), np.array([[1.0, 0.5], [0.0, 1.0]])

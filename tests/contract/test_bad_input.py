@@ -4,10 +4,34 @@ import numpy as np
 import pytest
 import scipy.sparse as sparse
 
-from sheaflib import (Affine, CellularSheaf, HeatUnstable, MaxPool, Network, NeuralSheaf, Node, Output, ReLU, Stack, add, average_pool,
-                      backpropagate, backward_substitution, batch_norm, convolution, discord, forward_substitution, hard,
-                      harmonic_extension, heat, max_pool, relax, soft, spectrum)
-from sheaflib.tasks import heat_run, paper_network, task
+from sheaflib import (
+    Affine,
+    CellularSheaf,
+    HeatUnstable,
+    MaxPool,
+    Network,
+    NeuralSheaf,
+    Node,
+    Output,
+    ReLU,
+    Stack,
+    add,
+    average_pool,
+    backpropagate,
+    backward_substitution,
+    batch_norm,
+    convolution,
+    forward_substitution,
+    hard,
+    harmonic_extension,
+    heat,
+    max_pool,
+    relax,
+    soft,
+)
+from sheaflib.companion.tasks import heat_run, paper_network, task
+from sheaflib.linear import spectrum
+from sheaflib.sheaves import discord
 
 NET = Network.mlp([[[1, 2], [3, 4], [5, 6]], [[1, -1, 1]]])
 SHEAF = NeuralSheaf(NET)
@@ -211,7 +235,7 @@ def test_between_the_bound_and_that_value_it_runs_and_converges():
 
 @pytest.mark.parametrize("engine", [None, "numpy"])
 def test_growth_stops_with_step_edge_and_energy(engine):
-    from sheaflib.euler import EulerStepper
+    from sheaflib.flow.euler import EulerStepper
     sheaf = NeuralSheaf(Network.mlp([[[1.0]], [[1.0]]], [[10.0], [0.0]]))
     with pytest.raises(HeatUnstable, match=r"energy grew to \d+.* at step \d+ of sample 1, most of it on edge (affine|activation)_\d.*dt=0\.9"):
         relax(sheaf, [[-20.0], [0.0]], [[-10.0, 0.0, 0.0], [-0.01, 0.0, 10.0]], dt=0.9, pins=hard("z2", [[0.0], [10.0]]),

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from benchmarks import equilibria
-from sheaflib import gallery
+from sheaflib.companion.record import gallery
 from tools import bench
 from tools.project import REPOSITORY, Project
 

@@ -12,8 +12,8 @@ import time
 from pathlib import Path
 
 import pytest
-
 import toy
+
 from tools import __main__ as command_line
 from tools import project as projects
 from tools.project import REPOSITORY, Project, Refusal, alone

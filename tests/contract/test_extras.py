@@ -38,7 +38,7 @@ assert next(gradient_descent(network, x, y[:, None], 0.1))
 found = report(network, x, y)
 print(found)
 assert "<table>" in found._repr_html_()
-assert 'No picture: sheaflib.gallery needs matplotlib: pip install' in found._repr_html_()
+assert 'No picture: sheaflib.companion.record.gallery needs matplotlib: pip install' in found._repr_html_()
 """)
     assert done.returncode == 0, done.stderr
     assert "total" in done.stdout and done.stderr == ""
@@ -47,12 +47,12 @@ assert 'No picture: sheaflib.gallery needs matplotlib: pip install' in found._re
 SAYING = [
     ("report(network, x, y).figure()", "sheaflib.plots needs matplotlib", "plots"),
     ("import sheaflib.plots.spectra", "sheaflib.plots needs matplotlib", "plots"),
-    ("import sheaflib.gallery", "sheaflib.gallery needs matplotlib", "plots"),
-    ("import sheaflib.sweep", "sheaflib.sweep needs joblib", "notebooks"),
+    ("import sheaflib.companion.record.gallery", "sheaflib.companion.record.gallery needs matplotlib", "plots"),
+    ("import sheaflib.companion.sweep", "sheaflib.companion.sweep needs joblib", "notebooks"),
     ("report(network, x, y, progress=True)", "a progress bar needs tqdm", "notebooks"),
-    ("import sheaflib.estimators", "needs scikit-learn 1.6 or later", "sklearn"),
+    ("import sheaflib.circuits.estimators", "needs scikit-learn 1.6 or later", "sklearn"),
 ]
-WITHOUT_SKLEARN = [("from sheaflib.race import digits; digits()", "race.digits needs sklearn",
+WITHOUT_SKLEARN = [("from sheaflib.companion.race import digits; digits()", "race.digits needs sklearn",
                     "sklearn")]
 WITHOUT_SEABORN = [
     (f"import sheaflib.plots.{module}", f"sheaflib.plots.{module} needs seaborn", "plots")
@@ -83,7 +83,7 @@ for code in {[code for code, _, _ in cases]!r}:
 
 def test_the_estimators_need_scikit_learn_alone():
     done = run("""
-from sheaflib.estimators import SheafRegressor
+from sheaflib.circuits.estimators import SheafRegressor
 print(SheafRegressor((3,), max_iter=2, random_state=0).fit(x, y).predict(x).shape)
 """, missing=("matplotlib", "seaborn", "PIL", "tqdm", "IPython"))
     assert done.stdout.strip() == "(2,)", done.stderr

@@ -8,13 +8,31 @@ import numpy as np
 import pytest
 import scipy.sparse as sparse
 from hypothesis import given
-
-from sheaflib import (Affine, MaxPool, Network, NeuralSheaf, ReLU, Stack, backpropagate, backward_substitution, batch_norm, convolution,
-                      discord, forward_substitution, hard, harmonic_extension, heat, relax, soft, spectrum)
-from sheaflib.euler import EulerStepper
-from sheaflib.forces import force
-from sheaflib.pins import resolve
 from strategies import KINDS, cases, networks
+
+from sheaflib import (
+    Affine,
+    MaxPool,
+    Network,
+    NeuralSheaf,
+    ReLU,
+    Stack,
+    backpropagate,
+    backward_substitution,
+    batch_norm,
+    convolution,
+    forward_substitution,
+    hard,
+    harmonic_extension,
+    heat,
+    relax,
+    soft,
+)
+from sheaflib.flow.euler import EulerStepper
+from sheaflib.linear import spectrum
+from sheaflib.sheaves import discord
+from sheaflib.sheaves.forces import force
+from sheaflib.sheaves.pins import resolve
 
 RNG = np.random.default_rng(0)
 SHEAF = NeuralSheaf(Network.he([2, 3, 2], RNG, "sigmoid"))

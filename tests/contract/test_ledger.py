@@ -7,9 +7,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from sheaflib import gallery
-from sheaflib.claims import round_to
-from sheaflib.ledger import Ledger
+from sheaflib.companion.record import gallery
+from sheaflib.companion.record.claims import round_to
+from sheaflib.companion.record.ledger import Ledger
 
 ENTRIES = {
     "equal": "expected = 1.5\ntolerance = 0.01",

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from sheaflib import gallery
-from sheaflib.claims import read_claims
+from sheaflib.companion.record import gallery
+from sheaflib.companion.record.claims import read_claims
 from tools import ledgers, notebooks, runs
 from tools.project import Project
 

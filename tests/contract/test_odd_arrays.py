@@ -18,7 +18,6 @@ from sheaflib import (
     backward_substitution,
     batch_norm,
     convolution,
-    discord,
     equilibrium,
     exact_flow,
     forward_substitution,
@@ -30,11 +29,12 @@ from sheaflib import (
     relax,
     report,
     soft,
-    spectrum,
 )
-from sheaflib.checks import real_array
-from sheaflib.minibatch import MiniBatches
-from sheaflib.training import loss
+from sheaflib.circuits.minibatch import MiniBatches
+from sheaflib.linear import spectrum
+from sheaflib.sheaves import discord
+from sheaflib.support.checks import real_array
+from sheaflib.training.flows import loss
 
 NET = Network.mlp([[[1.0, 2], [3, 4], [5, 6]], [[1, -1, 1]]])
 SHEAF = NeuralSheaf(NET)

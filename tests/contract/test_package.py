@@ -31,7 +31,7 @@ test = doctest.DocTestParser().get_doctest(block, {}, "README", readme, 0)
 failed, attempted = doctest.DocTestRunner().run(test)
 
 import sheaflib
-from sheaflib.ledger import Ledger
+from sheaflib.companion.record.ledger import Ledger
 
 try:
     Ledger("01")
@@ -116,7 +116,7 @@ def test_the_wheel_holds_the_library_and_nothing_else(wheel):
     wanted = {f"sheaflib/{name}" for name in files(REPOSITORY / "sheaflib")
               if "__pycache__" not in name}
     assert library == wanted
-    assert {"sheaflib/sheaflib.mplstyle", "sheaflib/data/paper_inputs.npz"} <= library
+    assert {"sheaflib/plots/sheaflib.mplstyle", "sheaflib/companion/data/paper_inputs.npz"} <= library
     assert {name.split("/")[0] for name in inside - library} == {"sheaflib-0.1.0.dist-info"}
 
 

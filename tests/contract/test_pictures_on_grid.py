@@ -12,10 +12,19 @@ import pytest
 import seaborn as sns
 from matplotlib.patches import Circle, FancyBboxPatch
 
-from sheaflib import gallery
-from sheaflib.layout import Layout
-from sheaflib.plots import (diagnostics, flow, gap, harmonic, matrices, pinned, report, resistance,
-                            scaling, spectra, training)
+from sheaflib.companion.figures import (
+    diagnostics,
+    gap,
+    harmonic,
+    pinned,
+    resistance,
+    scaling,
+    training,
+)
+from sheaflib.companion.record import gallery
+from sheaflib.diagnosis import picture as report
+from sheaflib.plots import flow, matrices, spectra
+from sheaflib.sheaves.layout import Layout
 
 PLAIN = np.array([0.127, 0.31, 0.84, 0.27, 0.52, 0.73, 0.19, 0.66, 0.45, 0.9, 0.11, 0.58])
 PLACES = np.arange(1, 13)

@@ -2,9 +2,10 @@
 
 import matplotlib.pyplot as plt
 import pytest
-
 from pictures import labels
-from sheaflib.plots import EDGE_COLOURS, diagnostics
+
+from sheaflib.companion.figures import diagnostics
+from sheaflib.plots import EDGE_COLOURS
 
 EDGES = ("affine_1", "activation_1", "affine_2")
 METHODS = ("sheaf", "gradient descent")

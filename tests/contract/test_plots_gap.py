@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
-
 from pictures import labels
-from sheaflib.plots import SERIES, gap
+
+from sheaflib.companion.figures import gap
+from sheaflib.plots import SERIES
 
 FOUND = {"ours": {"one-1h": [3.0, 1.0, 2.0], "two": [5.0]}, "recorded": {"one-1h": 4.0}}
 

@@ -3,10 +3,10 @@
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-
 from pictures import labels
+
 from sheaflib import Network, NeuralSheaf, exact_flow, hard
-from sheaflib.plots import inference
+from sheaflib.companion.figures import inference
 
 RUNGS = {"slow": {"small": 100.0, "large": 1000.0}, "quick": {"small": 10.0, "large": None}, "untried": {}}
 

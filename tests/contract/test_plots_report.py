@@ -4,12 +4,13 @@ import matplotlib.colors
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-
 from pictures import labels
+
 from sheaflib import Network
 from sheaflib import report as make
-from sheaflib.diagnosis import EdgeRow, Neuron
-from sheaflib.plots import EDGE_COLOURS, report
+from sheaflib.diagnosis import picture as report
+from sheaflib.diagnosis.measures import EdgeRow, Neuron
+from sheaflib.plots import EDGE_COLOURS
 
 ROWS = [EdgeRow("affine_1", "affine", 4, 0.3, 0.5, 0.5, 1.0, 2.0, 3.0, 0.1), EdgeRow("activation_1", "activation", 4, 0.2, 0.5, 0.5)]
 

@@ -4,9 +4,10 @@ import matplotlib.colors
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-
 from pictures import labels
-from sheaflib.plots import EDGE_COLOURS, resistance
+
+from sheaflib.companion.figures import resistance
+from sheaflib.plots import EDGE_COLOURS
 
 EDGES = {"affine_1": 2.0, "activation_1": 1.0, "output": 1.0}
 LINES = {"pinned": [0.0, 2.0, 3.0], "spring": [0.0, 1.5, 2.25, 3.0]}

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from sheaflib.plots import scaling
+from sheaflib.companion.figures import scaling
 
 BETA = [0.1, 1.0, 10.0]
 LOSS = np.array([[3.0, 5.0], [1.0, 2.0], [4.0, np.nan]])

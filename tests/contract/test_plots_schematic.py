@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from sheaflib import Affine, Network, NeuralSheaf, ReLU, Stack
-from sheaflib.layout import Layout
 from sheaflib.plots.matrices import block_matrix, nonzeros
 from sheaflib.plots.schematic import schematic
+from sheaflib.sheaves.layout import Layout
 
 
 def chain():

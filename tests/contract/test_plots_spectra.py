@@ -12,9 +12,20 @@ import numpy as np
 import pytest
 
 from sheaflib import NeuralSheaf
-from sheaflib.layout import Layout
-from sheaflib.plots import harmonic, spectra
-from sheaflib.random_networks import WEIGHTS, cube_points, draw, measure, pairs, random_matrix, random_network, random_patterns, small_cnn
+from sheaflib.companion.figures import harmonic
+from sheaflib.companion.random_networks import (
+    WEIGHTS,
+    cube_points,
+    draw,
+    measure,
+    pairs,
+    random_matrix,
+    random_network,
+    random_patterns,
+    small_cnn,
+)
+from sheaflib.plots import spectra
+from sheaflib.sheaves.layout import Layout
 
 rng = np.random.default_rng(0)
 ROWS = {"first": rng.random(20) + 0.1, "second": rng.random(30) + 0.1}

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from sheaflib import Network, NeuralSheaf
-from sheaflib.plots import EDGE_COLOURS, training
+from sheaflib.companion.figures import training
+from sheaflib.plots import EDGE_COLOURS
 
 rng = np.random.default_rng(0)
 SHEAF = NeuralSheaf(Network.he([2, 3, 1], rng))

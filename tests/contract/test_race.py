@@ -10,10 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks import minibatches
-from sheaflib import Network, circuit, race, regimes
-from sheaflib.minibatch import HOLD, MiniBatches
-from sheaflib.race import Ratio, ratio, verdict
-from sheaflib.tasks import task
+from sheaflib import Network
+from sheaflib.circuits import kernels as circuit
+from sheaflib.circuits.minibatch import HOLD, MiniBatches
+from sheaflib.companion import race, regimes
+from sheaflib.companion.race import Ratio, ratio, verdict
+from sheaflib.companion.tasks import task
 
 PROTOCOL = tomllib.loads((Path(__file__).parents[2] / "notebooks" / "11-protocol.toml").read_text(encoding="utf-8"))
 ROWS = [*PROTOCOL["data"]["rows"], "digits"]

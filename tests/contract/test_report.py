@@ -16,11 +16,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import sheaflib.report  # noqa: F401  (the module, whose name the function takes)
-from sheaflib import Affine, MaxPool, Network, NeuralSheaf, ReLU, Stack, diagnosis, report, report_text
-from sheaflib.objective import loss
+import sheaflib.diagnosis.report  # noqa: F401  (the module, whose name the function takes)
+from sheaflib import Affine, MaxPool, Network, NeuralSheaf, ReLU, Stack, report
+from sheaflib.diagnosis import measures as diagnosis
+from sheaflib.diagnosis import text as report_text
+from sheaflib.training.objective import loss
 
-MODULE = sys.modules["sheaflib.report"]
+MODULE = sys.modules["sheaflib.diagnosis.report"]
 NAN = float("nan")
 
 

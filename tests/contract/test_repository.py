@@ -6,8 +6,9 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import pytest
 
-from sheaflib import gallery, repository
-from sheaflib.ledger import Ledger
+from sheaflib.companion import repository
+from sheaflib.companion.record import gallery
+from sheaflib.companion.record.ledger import Ledger
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 VARIABLES = ("SHEAFLIB_OUT", "SHEAFLIB_CACHE", "SHEAFLIB_CLAIMS")

@@ -5,15 +5,15 @@ import warnings
 
 import numpy as np
 import pytest
+from training_cases import OUTPUTS, chain, nth, pose
 
 from sheaflib import Network, NeuralSheaf
-from sheaflib.descent import DescentStepper
-from sheaflib.experiments import train
-from sheaflib.fused import FusedDescentStepper, FusedJointStepper, can_fuse
-from sheaflib.joint import JointStepper
-from sheaflib.pins import resolve
-from sheaflib.training import TrainingDiverged, gradient_descent, joint_flow
-from training_cases import OUTPUTS, chain, nth, pose
+from sheaflib.companion.experiments import train
+from sheaflib.sheaves.pins import resolve
+from sheaflib.training.descent import DescentStepper
+from sheaflib.training.flows import TrainingDiverged, gradient_descent, joint_flow
+from sheaflib.training.joint import JointStepper
+from sheaflib.training.kernels import FusedDescentStepper, FusedJointStepper, can_fuse
 
 NET, NAN, INF = Network.mlp([[[1.0]]]), float("nan"), float("inf")
 ENGINES = [JointStepper, FusedJointStepper] if can_fuse(NET) else [JointStepper]

@@ -13,11 +13,11 @@ from types import SimpleNamespace
 import joblib
 import numpy as np
 import pytest
-
-import sheaflib.sweep as module
 import sweep_cases
-from sheaflib.progress import watched
-from sheaflib.sweep import library_digest, sweep
+
+import sheaflib.companion.sweep as module
+from sheaflib.companion.sweep import library_digest, sweep
+from sheaflib.support.progress import watched
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -147,7 +147,7 @@ def test_a_damaged_entry_is_computed_again(folder, tmp_path, damage):
 
 # interruptions ------------------------------------------------------------------------------------------------------------
 
-KILLED = "import sys, sweep_cases; from sheaflib.sweep import sweep; sweep(sweep_cases.slow, [{'folder': sys.argv[1], 'k': k} for k in range(8)])"
+KILLED = "import sys, sweep_cases; from sheaflib.companion.sweep import sweep; sweep(sweep_cases.slow, [{'folder': sys.argv[1], 'k': k} for k in range(8)])"
 
 
 def test_a_killed_sweep_ends_its_workers_and_goes_on_where_it_was(folder, tmp_path):

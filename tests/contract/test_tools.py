@@ -11,8 +11,8 @@ from argparse import Namespace
 from pathlib import Path
 
 import pytest
-
 import toy
+
 from tools import __main__ as command_line
 from tools import commands, drift, ledgers, notebooks, runner, runs, surroundings
 from tools.notebooks import nbformat
@@ -104,7 +104,7 @@ def test_a_changed_source_makes_a_notebook_and_those_that_need_it_stale(project)
     assert stale(project) == {"00": "changed: notebook", "01": "changed: notebooks it needs"}
 
 
-LIBRARY = ["sheaflib/gallery.py", "sheaflib/sheaflib.mplstyle", "requirements.lock"]
+LIBRARY = ["sheaflib/companion/record/gallery.py", "sheaflib/plots/sheaflib.mplstyle", "requirements.lock"]
 
 
 @pytest.mark.parametrize("file", LIBRARY)
@@ -306,7 +306,7 @@ def square(k):
 """
 SWEPT = """\
 import sys; sys.path.insert(0, {folder!r})
-from sheaflib.sweep import sweep
+from sheaflib.companion.sweep import sweep
 from counted import square
 print(sweep(square, [{{"k": 2}}, {{"k": 3}}]))"""
 
@@ -319,8 +319,8 @@ def sweeping(project, tmp_path, monkeypatch):
     count = tmp_path / "count"
     count.touch()
     monkeypatch.setenv("COUNTED", str(count))
-    for name in ("sweep.py", "progress.py"):
-        shutil.copy(REPOSITORY / "sheaflib" / name, project.root / "sheaflib" / name)
+    for name in ("companion/sweep.py", "support/progress.py"):
+        toy.bring(project, name)
     toy.write(project, "00-first", *toy.good("00", "first"), SWEPT.format(folder=str(tmp_path)))
     toy.index(project, {"file": "00-first.ipynb", "figures": ["first"]})
     claim = toy.CLAIM.format(id="toy.00", nb="00", value=3)
@@ -665,7 +665,7 @@ def test_a_changed_file_that_a_notebook_reads_makes_it_stale_unless_a_needed_one
 
 
 def test_measured_times_are_the_committed_ones_wherever_results_go(project):
-    toy.write(project, "00-first", "from sheaflib import gallery", "print(gallery.bench())")
+    toy.write(project, "00-first", "from sheaflib.companion.record import gallery", "print(gallery.bench())")
     toy.index(project, {"file": "00-first.ipynb"})
     (project.figures / "bench.json").write_text('[{"name": "a", "ratio": 2.5}]')
     job = runs.to_run(project, notebooks.load(project)[0], project.build / "x", "custom")

@@ -6,12 +6,18 @@ from dataclasses import FrozenInstanceError
 
 import numpy as np
 import pytest
+from training_cases import OUTPUTS, chain, nth, pose, theta
 
 from sheaflib import NeuralSheaf, hard, soft
-from sheaflib.descent import DescentStepper
-from sheaflib.joint import JointStepper, edge_energies
-from sheaflib.training import gradient, gradient_descent, joint_flow, loss, weight_gradient
-from training_cases import OUTPUTS, chain, nth, pose, theta
+from sheaflib.training.descent import DescentStepper
+from sheaflib.training.flows import (
+    gradient,
+    gradient_descent,
+    joint_flow,
+    loss,
+    weight_gradient,
+)
+from sheaflib.training.joint import JointStepper, edge_energies
 
 SHAPES = [[2, 1], [1, 3], [2, 4, 1], [3, 5, 4, 2]]
 

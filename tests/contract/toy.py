@@ -4,7 +4,9 @@ import json
 import shutil
 from pathlib import Path
 
-from tools.notebooks import nbformat  # which it loads without a slow part that is not needed
+from tools.notebooks import (
+    nbformat,  # which it loads without a slow part that is not needed
+)
 from tools.project import REPOSITORY, Project
 
 CLAIM = """\
@@ -24,6 +26,11 @@ plots = ["matplotlib"]
 notebooks = ["toy[plots]"]
 """
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
+COPIED = (
+    "companion/record/ledger.py", "companion/record/claims.py", "companion/record/gallery.py",
+    "companion/repository.py", "plots/drawing.py", "plots/files.py", "plots/sheaflib.mplstyle",
+    "support/extras.py",
+)
 PARTS = ("figures", "gallery", "ledger")
 README = "\n".join(f"<!-- begin: {name} -->\n<!-- end: {name} -->" for name in PARTS)
 SKETCH = """\
@@ -37,7 +44,7 @@ for ending in (".json", ".pdf", ".png"):
     (folder / ("{name}" + ending)).write_text(json.dumps(drawn))"""
 CURVE = """\
 import matplotlib.pyplot as plt
-from sheaflib import gallery
+from sheaflib.companion.record import gallery
 gallery.style()
 fig, ax = plt.subplots(figsize=(2, 2))
 ax.plot([0, size]);
@@ -59,9 +66,9 @@ def write(project, name, *codes):
 def good(number, name, value=3, figure=SKETCH):
     """Return the code cells of a notebook that makes one figure and checks one claim.
 
-    SKETCH writes files, which is fast, and CURVE draws with sheaflib.gallery.
+    SKETCH writes files, which is fast, and CURVE draws with sheaflib.companion.record.gallery.
     """
-    check = ("from sheaflib.ledger import Ledger\n"
+    check = ("from sheaflib.companion.record.ledger import Ledger\n"
              f'Ledger("{number}").check("toy.{number}", size, f"size is {{size}}")')
     return f"size = {value}", figure.format(name=name), check
 
@@ -77,6 +84,16 @@ def index(project, *entries):
     (project.notebooks / "index.toml").write_text("\n".join(lines) + "\n")
 
 
+def bring(project, name):
+    """Copy a file of sheaflib, with the packages that it lies in, into a toy."""
+    target = project.root / "sheaflib" / name
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(REPOSITORY / "sheaflib" / name, target)
+    for folder in list(Path(name).parents)[:-1]:
+        opening = f"{folder.as_posix()}/__init__.py"
+        shutil.copy(REPOSITORY / "sheaflib" / opening, project.root / "sheaflib" / opening)
+
+
 def make(root):
     """Make a toy repository of two good notebooks, one of which draws, and return its Project."""
     project = Project(Path(root))
@@ -84,9 +101,8 @@ def make(root):
     library = project.root / "sheaflib"
     library.mkdir()
     (library / "__init__.py").write_text('"""Toy."""\n')
-    for name in ("ledger.py", "claims.py", "gallery.py", "drawing.py", "repository.py", "extras.py",
-                 "sheaflib.mplstyle"):
-        shutil.copy(REPOSITORY / "sheaflib" / name, library / name)
+    for name in COPIED:
+        bring(project, name)
     (project.root / "pyproject.toml").write_text(PYPROJECT)
     (project.root / "requirements.lock").write_text("")
     (project.root / "README.md").write_text(README)

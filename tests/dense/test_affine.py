@@ -5,7 +5,7 @@ import pytest
 import scipy.sparse as sparse
 
 from sheaflib import Affine, Network, NeuralSheaf, harmonic_extension
-from sheaflib import spectrum
+from sheaflib.linear import spectrum
 
 RNG = np.random.default_rng(2)
 W, B = RNG.standard_normal((4, 3)) * (RNG.random((4, 3)) < 0.7), RNG.standard_normal(4)

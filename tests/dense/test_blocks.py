@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.sparse.linalg import LinearOperator
+from strategies import any_pattern, cases
 
 from sheaflib import Network, NeuralSheaf
-from strategies import any_pattern, cases
 
 RNG = np.random.default_rng(3)
 W1, W2, W3 = RNG.standard_normal((3, 2)), RNG.standard_normal((2, 3)), RNG.standard_normal((1, 2))

@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 from hypothesis import given
+from strategies import MODERATE, any_pattern, cases
 
 from oracles import dense_system, row_weights
 from sheaflib import Network, NeuralSheaf, ReLU, hard, soft
-from sheaflib.frozen import Frozen, output_maps
-from sheaflib.output import Output
-from sheaflib.pins import resolve
-from sheaflib.resistance import effective_resistance
-from strategies import MODERATE, any_pattern, cases
+from sheaflib.linear.fixed_pattern import Frozen, output_maps
+from sheaflib.linear.resistance import effective_resistance
+from sheaflib.networks.output import Output
+from sheaflib.sheaves.pins import resolve
 
 
 def dense_delta(sheaf, pattern, z=None, output_force="jacobian"):
@@ -92,7 +92,7 @@ def test_many_samples_in_parts(monkeypatch):
     sheaf = NeuralSheaf(Network.he([2, 6, 4, 2], rng))
     patterns = any_pattern(sheaf, rng, 7)
     whole, rows = Frozen(sheaf, patterns).matrix(), Frozen(sheaf, patterns).rows([3, 17])
-    monkeypatch.setattr("sheaflib.frozen.AT_ONCE", 1000)
+    monkeypatch.setattr("sheaflib.linear.fixed_pattern.AT_ONCE", 1000)
     np.testing.assert_array_equal(Frozen(sheaf, patterns).matrix(), whole)
     np.testing.assert_array_equal(Frozen(sheaf, patterns).rows([3, 17]), rows)
     for i, s in enumerate(patterns):

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sheaflib.lanczos import BASIS, largest
+from sheaflib.linear.lanczos import BASIS, largest
 
 
 def with_spectrum(values, rng):

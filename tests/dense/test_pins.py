@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from strategies import MODERATE, cases
 
 from effort import examples
 from oracles import constrained_minimum, dense_laplacian, dense_system, row_weights
 from sheaflib import Network, NeuralSheaf, hard, harmonic_extension, relax, soft
-from strategies import MODERATE, cases
 
 GAMMAS = (0.01, 1.0, 30.0)
 

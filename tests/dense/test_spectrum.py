@@ -5,14 +5,15 @@ import tracemalloc
 import numpy as np
 import pytest
 from hypothesis import given
+from strategies import MODERATE, any_pattern, cases
 
 from effort import examples
 from oracles import dense_laplacian
-from sheaflib import Network, NeuralSheaf, hard, relax, soft, spectrum
-from sheaflib.forces import force
-from sheaflib.output import Output
-from sheaflib.pins import resolve
-from strategies import MODERATE, any_pattern, cases
+from sheaflib import Network, NeuralSheaf, hard, relax, soft
+from sheaflib.linear import spectrum
+from sheaflib.networks.output import Output
+from sheaflib.sheaves.forces import force
+from sheaflib.sheaves.pins import resolve
 
 OUTPUTS = ["identity", "sigmoid", "softmax"]
 

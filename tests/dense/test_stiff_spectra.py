@@ -6,14 +6,15 @@ import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from strategies import any_pattern, cases
 
 from effort import examples
 from oracles import dense_laplacian, dense_system, row_weights
-from sheaflib import Network, NeuralSheaf, ReLU, hard, relax, soft, spectrum
-from sheaflib.frozen import Frozen, output_maps
-from sheaflib.pins import resolve
-from sheaflib.resistance import effective_resistance
-from strategies import any_pattern, cases
+from sheaflib import Network, NeuralSheaf, ReLU, hard, relax, soft
+from sheaflib.linear import spectrum
+from sheaflib.linear.fixed_pattern import Frozen, output_maps
+from sheaflib.linear.resistance import effective_resistance
+from sheaflib.sheaves.pins import resolve
 
 DIGITS = 150
 PINS = ["none", "hard", "soft", "both"]

@@ -7,11 +7,12 @@ import numpy as np
 from figure_oracles import close, numbers, oracle
 from paraboloid_runs import TRAIN, run, stalks
 
-from sheaflib import Network, NeuralSheaf, experiments, gradient_descent, joint_flow
-from sheaflib.joint import JointStepper, edge_energies
-from sheaflib.pins import resolve
-from sheaflib.tasks import paper_network, task
-from sheaflib.training import loss
+from sheaflib import Network, NeuralSheaf, gradient_descent, joint_flow
+from sheaflib.companion import experiments
+from sheaflib.companion.tasks import paper_network, task
+from sheaflib.sheaves.pins import resolve
+from sheaflib.training.flows import loss
+from sheaflib.training.joint import JointStepper, edge_energies
 
 
 @cache

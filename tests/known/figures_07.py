@@ -5,13 +5,14 @@ from functools import cache
 import numpy as np
 import pytest
 from figure_oracles import close, numbers, oracle
-from oracles import dense_laplacian, dense_system
 
-from sheaflib import NeuralSheaf, tasks
-from sheaflib.experiments import begin_at, initial, stalks
-from sheaflib.joint import JointStepper, TrainingDiverged
-from sheaflib.objective import loss
-from sheaflib.pins import resolve
+from oracles import dense_laplacian, dense_system
+from sheaflib import NeuralSheaf
+from sheaflib.companion import tasks
+from sheaflib.companion.experiments import begin_at, initial, stalks
+from sheaflib.sheaves.pins import resolve
+from sheaflib.training.joint import JointStepper, TrainingDiverged
+from sheaflib.training.objective import loss
 
 SEEDS = [(0, 42), (100, 43), (200, 44)]
 BETA_N = [0.003, 0.009, 0.03, 0.09, 0.3, 0.6, 0.999, 1.5, 3, 9, 30]

@@ -5,12 +5,15 @@ from itertools import product
 
 import numpy as np
 from figure_oracles import close, oracle
-from oracles import dense_laplacian, dense_system
 from scipy.integrate import solve_ivp
 
-from sheaflib import Network, discord, gallery, hard, ladder
-from sheaflib.equilibrium import equilibrium
-from sheaflib.tasks import heat_run
+from oracles import dense_laplacian, dense_system
+from sheaflib import Network, hard
+from sheaflib.companion import ladder
+from sheaflib.companion.record import gallery
+from sheaflib.companion.tasks import heat_run
+from sheaflib.equilibria.newton import equilibrium
+from sheaflib.sheaves import discord
 
 PAPER, BEST = "prox-Euler, the authors' dt", "prox-Euler, best step"
 NAMES = {PAPER: "prox-euler, paper's dt", BEST: "prox-euler, best step", "Chebyshev": "chebyshev", "implicit Euler": "implicit-euler"}

@@ -5,15 +5,16 @@ from itertools import islice
 
 import numpy as np
 import pytest
-from effort import TIMES
 from figure_oracles import close, oracle
-from oracles import constrained_minimum, dense_laplacian, dense_system
 from paraboloid_runs import APPENDIX, DATA, MAIN_TEXT, SIZES, TRAIN, run
 from scipy.special import expit
 
-from sheaflib import NeuralSheaf, experiments, gradient_descent, hard, joint_flow
-from sheaflib.equilibrium import equilibrium
-from sheaflib.tasks import paper_inputs, task
+from effort import TIMES
+from oracles import constrained_minimum, dense_laplacian, dense_system
+from sheaflib import NeuralSheaf, gradient_descent, hard, joint_flow
+from sheaflib.companion import experiments
+from sheaflib.companion.tasks import paper_inputs, task
+from sheaflib.equilibria.newton import equilibrium
 
 METHODS = ("sheaf", "gradient descent")
 EDGES = ("affine_1", "activation_1", "affine_2")          # of 1H

@@ -4,14 +4,28 @@ from itertools import islice
 
 import numpy as np
 from figure_oracles import close, oracle
-from oracles import constrained_minimum, dense_laplacian, dense_system, row_weights
 from paraboloid_runs import DATA, TRAIN, run, stalks
 
-from sheaflib import Affine, Network, NeuralSheaf, ReLU, Stack, add, equilibrium, hard, joint_flow
-from sheaflib.joint import JointStepper
-from sheaflib.pins import resolve
-from sheaflib.random_networks import random_network, random_patterns, random_widths
-from sheaflib.tasks import paper_network
+from oracles import constrained_minimum, dense_laplacian, dense_system, row_weights
+from sheaflib import (
+    Affine,
+    Network,
+    NeuralSheaf,
+    ReLU,
+    Stack,
+    add,
+    equilibrium,
+    hard,
+    joint_flow,
+)
+from sheaflib.companion.random_networks import (
+    random_network,
+    random_patterns,
+    random_widths,
+)
+from sheaflib.companion.tasks import paper_network
+from sheaflib.sheaves.pins import resolve
+from sheaflib.training.joint import JointStepper
 
 X, Y = TRAIN
 TENTHS = range(0, 100_001, 10_000)

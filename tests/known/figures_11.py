@@ -3,15 +3,16 @@
 from functools import cache
 
 import numpy as np
-from effort import TIMES
 from figure_oracles import close, numbers, oracle
-from oracles import dense_system
 
-from sheaflib import Network, NeuralSheaf, experiments
-from sheaflib.joint import with_weights
-from sheaflib.objective import loss
-from sheaflib.race import batches, data, place, rates, start
-from sheaflib.tasks import task
+from effort import TIMES
+from oracles import dense_system
+from sheaflib import Network, NeuralSheaf
+from sheaflib.companion import experiments
+from sheaflib.companion.race import batches, data, place, rates, start
+from sheaflib.companion.tasks import task
+from sheaflib.training.joint import with_weights
+from sheaflib.training.objective import loss
 
 REGRESSION = ("paraboloid-1h", "paraboloid-2h", "saddle-1h", "saddle-2h")
 SIDES = ("primary", "backprop")

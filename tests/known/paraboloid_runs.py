@@ -3,8 +3,9 @@
 from functools import cache
 from itertools import islice
 
-from sheaflib import NeuralSheaf, experiments, gradient_descent, joint_flow
-from sheaflib.tasks import paper_network, task
+from sheaflib import NeuralSheaf, gradient_descent, joint_flow
+from sheaflib.companion import experiments
+from sheaflib.companion.tasks import paper_network, task
 
 SIZES = {
     "1H": ("2x30x1", 0.005, [1000, 20_000, 100_000]),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sheaflib import race, regimes
+from sheaflib.companion import race, regimes
 
 NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
 KEPT = NOTEBOOKS / "11-chosen.json"

@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-
 from equilibrium_cases import MODES
+
 from sheaflib import Network, NeuralSheaf, hard, soft
-from sheaflib.equilibrium import equilibrium
-from sheaflib.faces import enumerate_equilibria
-from sheaflib.tasks import paper_network
+from sheaflib.companion.tasks import paper_network
+from sheaflib.equilibria.enumeration import enumerate_equilibria
+from sheaflib.equilibria.newton import equilibrium
 
 PAPER, X = NeuralSheaf(paper_network("2x4x1", 42)), [[1.0, 0.5]]
 

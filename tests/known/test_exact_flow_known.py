@@ -5,9 +5,10 @@ import pytest
 from scipy.integrate import solve_ivp
 
 from oracles import dense_system, row_weights
-from sheaflib import Affine, MaxPool, Network, NeuralSheaf, ReLU, hard, soft, tasks
-from sheaflib.events import exact_flow, exact_flows
-from sheaflib.march import first_zero
+from sheaflib import Affine, MaxPool, Network, NeuralSheaf, ReLU, hard, soft
+from sheaflib.companion import tasks
+from sheaflib.flow.exact_flow import exact_flow, exact_flows
+from sheaflib.flow.first_zero import first_zero
 
 RUNS = {
     "2x4x1": [(0.311876, "z1[0]", "slides"), (0.463639, "z1[3]", "crosses up"), (0.522060, "z1[0]", "leaves up"), (1.091141, "z1[2]", "crosses down")],

@@ -5,11 +5,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sheaflib import Network, NeuralSheaf, discord, faults
-from sheaflib.experiments import initial
-from sheaflib.objective import loss
-from sheaflib.resistance import effective_resistance
-from sheaflib.training import gradient
+from sheaflib import Network, NeuralSheaf
+from sheaflib.companion import faults
+from sheaflib.companion.experiments import initial
+from sheaflib.linear.resistance import effective_resistance
+from sheaflib.sheaves import discord
+from sheaflib.training.flows import gradient
+from sheaflib.training.objective import loss
 
 RNG = np.random.default_rng(3)
 CHAIN = Network.mlp([RNG.standard_normal((5, 2)), RNG.standard_normal((4, 5)), RNG.standard_normal((1, 4))],

@@ -4,9 +4,6 @@ import tomllib
 from functools import cache
 from itertools import product
 
-import numpy as np
-import pytest
-
 import figures_06  # noqa: F401  (its oracles register themselves)
 import figures_07  # noqa: F401
 import figures_08  # noqa: F401
@@ -14,10 +11,15 @@ import figures_09  # noqa: F401
 import figures_09_report  # noqa: F401
 import figures_10  # noqa: F401
 import figures_11  # noqa: F401
+import numpy as np
+import pytest
 from figure_oracles import FIGURES, ORACLES, ROOT, close, numbers, oracle
+
 from oracles import dense_laplacian, dense_system
-from sheaflib import Network, NeuralSheaf, discord, heat
-from sheaflib.tasks import heat_run, paper_network
+from sheaflib import Network, NeuralSheaf, heat
+from sheaflib.companion.tasks import heat_run, paper_network
+from sheaflib.sheaves import discord
+
 
 def patterns(sheaf):
     return [np.array(s) for s in product((0, 1), repeat=sheaf.M)]

@@ -3,7 +3,19 @@
 import numpy as np
 import pytest
 
-from sheaflib import Affine, Network, NeuralSheaf, discord, hard, harmonic_extension, heat, ReLU, relax, soft, spectrum
+from sheaflib import (
+    Affine,
+    Network,
+    NeuralSheaf,
+    ReLU,
+    hard,
+    harmonic_extension,
+    heat,
+    relax,
+    soft,
+)
+from sheaflib.linear import spectrum
+from sheaflib.sheaves import discord
 
 
 def net(b1=0.0, w2=1.0, b2=0.0, w1=1.0, weights=1.0, output="identity"):

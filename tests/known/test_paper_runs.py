@@ -5,9 +5,11 @@ from functools import cache
 import numpy as np
 import pytest
 
-from sheaflib import discord, hard, heat, relax, soft, spectrum
-from sheaflib.euler import EulerStepper
-from sheaflib.tasks import heat_run, paper_inputs, task
+from sheaflib import hard, heat, relax, soft
+from sheaflib.companion.tasks import heat_run, paper_inputs, task
+from sheaflib.flow.euler import EulerStepper
+from sheaflib.linear import spectrum
+from sheaflib.sheaves import discord
 
 pytestmark = pytest.mark.filterwarnings("error")
 

@@ -4,10 +4,10 @@ from itertools import permutations
 
 import numpy as np
 import pytest
+from equilibrium_cases import toy
 from scipy.optimize import root
 from scipy.special import softmax
 
-from equilibrium_cases import toy
 from oracles import dense_laplacian, dense_system
 from sheaflib import Network, NeuralSheaf, report
 

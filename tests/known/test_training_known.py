@@ -2,13 +2,14 @@
 
 import numpy as np
 import pytest
-
-from sheaflib import Network, NeuralSheaf, hard, soft, tasks
-from sheaflib.descent import DescentStepper
-from sheaflib.experiments import TABLE_E1, initial, stalks, train
-from sheaflib.joint import JointStepper, edge_energies
-from sheaflib.training import gradient_descent, joint_flow, loss
 from training_cases import nth, theta
+
+from sheaflib import Network, NeuralSheaf, hard, soft
+from sheaflib.companion import tasks
+from sheaflib.companion.experiments import TABLE_E1, initial, stalks, train
+from sheaflib.training.descent import DescentStepper
+from sheaflib.training.flows import gradient_descent, joint_flow, loss
+from sheaflib.training.joint import JointStepper, edge_energies
 
 LINE = Network.mlp([[[2.0]], [[-1.0]]], [[0.5], [1.0]])
 RECORDED = 5.1e-7                                          # half a unit of the last printed digit

@@ -5,7 +5,8 @@ import pytest
 from scipy.linalg import expm
 
 from oracles import dense_laplacian
-from sheaflib import Network, NeuralSheaf, hard, harmonic_extension, heat, relax, soft, spectrum
+from sheaflib import Network, NeuralSheaf, hard, harmonic_extension, heat, relax, soft
+from sheaflib.linear import spectrum
 
 RNG = np.random.default_rng(12)
 SHEAF = NeuralSheaf(Network.mlp([RNG.uniform(0.2, 1, (3, 2)), RNG.uniform(-1, 1, (2, 3))], [[1.0, 1.0, 1.0], [0.5, -0.5]]),

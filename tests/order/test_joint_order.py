@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from scipy.integrate import solve_ivp
 from scipy.special import expit, softmax
+from training_cases import nth, theta
 
 from sheaflib import Network, NeuralSheaf
-from sheaflib.joint import JointStepper
-from sheaflib.training import joint_flow
-from training_cases import nth, theta
+from sheaflib.training.flows import joint_flow
+from sheaflib.training.joint import JointStepper
 
 RNG = np.random.default_rng(31)
 DIMS = [2, 3, 2, 2]

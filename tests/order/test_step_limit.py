@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from sheaflib import HeatUnstable, Network, NeuralSheaf, hard, heat, relax
-from sheaflib.compiled import CompiledStepper, can_compile
-from sheaflib.euler import EulerStepper, flow_energy
-from sheaflib.forces import force
-from sheaflib.pins import resolve
+from sheaflib.flow.euler import EulerStepper, flow_energy
+from sheaflib.flow.kernels import CompiledStepper, can_compile
+from sheaflib.sheaves.forces import force
+from sheaflib.sheaves.pins import resolve
 
 # δ = [[1, 0, 0], [−s, 1, 0], [0, −W, 1]], W = 0.1: λ_max = 1.11 with the neuron off (s = 0), 2.62 with it on
 TINY = NeuralSheaf(Network.mlp([[[1.0]], [[0.1]]]))

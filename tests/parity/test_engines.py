@@ -6,12 +6,26 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from strategies import KINDS, MODERATE, cases
 
 from effort import examples
-from sheaflib import Affine, HeatUnstable, MaxPool, Network, NeuralSheaf, ReLU, Stack, add, hard, heat, max_pool, relax, soft
-from sheaflib.compiled import CompiledProxStepper, CompiledStepper, can_compile
-from sheaflib.euler import EulerStepper, ProxEulerStepper
-from strategies import KINDS, MODERATE, cases
+from sheaflib import (
+    Affine,
+    HeatUnstable,
+    MaxPool,
+    Network,
+    NeuralSheaf,
+    ReLU,
+    Stack,
+    add,
+    hard,
+    heat,
+    max_pool,
+    relax,
+    soft,
+)
+from sheaflib.flow.euler import EulerStepper, ProxEulerStepper
+from sheaflib.flow.kernels import CompiledProxStepper, CompiledStepper, can_compile
 
 STEPS = 60
 COMPILED = tuple(kind for kind in KINDS if kind != "matrix-free")

@@ -28,10 +28,17 @@ from sklearn.model_selection import GridSearchCV, train_test_split
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from effort import seeds
-from sheaflib import Network, TrainingDiverged, gradient_descent, report, tasks
-from sheaflib.estimators import SheafClassifier, SheafRegressor, folded, in_units, spread
-from sheaflib.minibatch import MiniBatches, rates
-from sheaflib.objective import loss
+from sheaflib import Network, TrainingDiverged, gradient_descent, report
+from sheaflib.circuits.estimators import (
+    SheafClassifier,
+    SheafRegressor,
+    folded,
+    in_units,
+    spread,
+)
+from sheaflib.circuits.minibatch import MiniBatches, rates
+from sheaflib.companion import tasks
+from sheaflib.training.objective import loss
 
 ROOT = Path(__file__).resolve().parents[2]
 RNG = np.random.default_rng(0)
@@ -69,7 +76,7 @@ def test_a_grid_search_tunes_the_rule():
 
 
 def test_importing_sheaflib_leaves_scikit_learn_alone():
-    code = "import sys, sheaflib; assert 'sklearn' not in sys.modules; sys.modules['sklearn'] = None; import sheaflib.estimators"
+    code = "import sys, sheaflib; assert 'sklearn' not in sys.modules; sys.modules['sklearn'] = None; import sheaflib.circuits.estimators"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert done.returncode and 'pip install "sheaflib[sklearn]"' in done.stderr.splitlines()[-1]
 
@@ -78,7 +85,7 @@ def test_importing_sheaflib_leaves_scikit_learn_alone():
 
 def test_full_batches_by_back_propagation_are_gradient_descent(monkeypatch):
     """For two outputs ½ of the squares' mean over samples is their mean over all entries; it is taken in ten parts here."""
-    monkeypatch.setattr("sheaflib.estimators.CHUNK", 7)
+    monkeypatch.setattr("sheaflib.circuits.estimators.CHUNK", 7)
     options = BARE | {"rule": "backprop", "optimiser": "sgd", "learning_rate": "constant", "learning_rate_init": 1e-5, "batch_size": 64}
     estimator = SheafRegressor(**options)
     start = Network.he([3, 6, 2], np.random.default_rng(0))
@@ -446,10 +453,10 @@ def test_a_fit_that_fails_leaves_the_estimator_as_it_was(
         if name == "Network.he":
             monkeypatch.setattr(Network, "he", Interrupt(Network.he, at))
         else:
-            import sheaflib.estimators
+            import sheaflib.circuits.estimators
 
             monkeypatch.setattr(
-                f"sheaflib.estimators.{name}", Interrupt(getattr(sheaflib.estimators, name), at)
+                f"sheaflib.circuits.estimators.{name}", Interrupt(getattr(sheaflib.circuits.estimators, name), at)
             )
     before, kept = pickle.dumps(estimator), dict(vars(estimator))
     with pytest.raises(
@@ -468,15 +475,15 @@ def test_a_fit_that_fails_leaves_the_estimator_as_it_was(
 @pytest.mark.parametrize("fitted", [True, False], ids=["later", "first"])
 def test_a_partial_fit_that_fails_leaves_the_estimator_as_it_was(monkeypatch, name, fitted):
     """The second look at the loss comes after the update, and after samples were drawn."""
-    import sheaflib.estimators
+    import sheaflib.circuits.estimators
 
     estimator = SheafClassifier(**SMALL)
     if fitted:
         estimator.partial_fit(X, SPECIES, classes=np.unique(SPECIES))
     before = pickle.dumps(estimator)
     monkeypatch.setattr(
-        f"sheaflib.estimators.{name}",
-        Interrupt(getattr(sheaflib.estimators, name), int(name == "mean_loss")),
+        f"sheaflib.circuits.estimators.{name}",
+        Interrupt(getattr(sheaflib.circuits.estimators, name), int(name == "mean_loss")),
     )
     with pytest.raises(KeyboardInterrupt):
         estimator.partial_fit(X, SPECIES, classes=np.unique(SPECIES))

@@ -2,15 +2,15 @@
 
 import numpy as np
 import pytest
-
 from scipy.optimize import brentq
 
-from sheaflib import Network, NeuralSheaf, ReLU, backpropagate, tasks
-from sheaflib.currents import currents
-from sheaflib.experiments import initial
-from sheaflib.minibatch import MiniBatches
-from sheaflib.network import INPUT, gather
-from sheaflib.objective import error
+from sheaflib import Network, NeuralSheaf, ReLU, backpropagate
+from sheaflib.circuits.currents import currents
+from sheaflib.circuits.minibatch import MiniBatches
+from sheaflib.companion import tasks
+from sheaflib.companion.experiments import initial
+from sheaflib.networks.graph import INPUT, gather
+from sheaflib.training.objective import error
 
 ROWS = [("paraboloid", "2x30x1"), ("saddle", "2x10x8x1"), ("circular", "2x10x8x1"), ("blobs", "2x10x8x4")]
 

@@ -5,12 +5,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import minimize_scalar
+from strategies import KINDS, MODERATE, cases
 
 from effort import examples
-from sheaflib import Affine, Network, NeuralSheaf, ReLU, Stack, add, hard, heat, relax, soft
-from sheaflib.compiled import CompiledProxStepper, CompiledStepper, can_compile
-from sheaflib.euler import EulerStepper, ProxEulerStepper, prox
-from strategies import KINDS, MODERATE, cases
+from sheaflib import (
+    Affine,
+    Network,
+    NeuralSheaf,
+    ReLU,
+    Stack,
+    add,
+    hard,
+    heat,
+    relax,
+    soft,
+)
+from sheaflib.flow.euler import EulerStepper, ProxEulerStepper, prox
+from sheaflib.flow.kernels import CompiledProxStepper, CompiledStepper, can_compile
 
 STEPS = 100
 COMPILED = tuple(kind for kind in KINDS if kind != "matrix-free")

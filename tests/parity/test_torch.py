@@ -11,6 +11,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from training_cases import OUTPUTS, labels, nth, theta
 
 from sheaflib import (
     Affine,
@@ -27,10 +28,9 @@ from sheaflib import (
     joint_flow,
     max_pool,
 )
-from sheaflib.minibatch import MiniBatches
-from sheaflib.objective import loss, loss_gradient
-from sheaflib.training import gradient
-from training_cases import OUTPUTS, labels, nth, theta
+from sheaflib.circuits.minibatch import MiniBatches
+from sheaflib.training.flows import gradient
+from sheaflib.training.objective import loss, loss_gradient
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "build" / "torch"

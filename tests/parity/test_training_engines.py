@@ -5,16 +5,33 @@ import pytest
 import scipy.sparse as sparse
 from hypothesis import given
 from hypothesis import strategies as st
+from training_cases import (
+    OUTPUTS,
+    assert_same_bits,
+    chain,
+    gap,
+    nth,
+    pose,
+    problems,
+    random_pins,
+    theta,
+)
 
 from effort import examples
-from sheaflib import Affine, Network, NeuralSheaf, ReLU, Stack, add, hard, soft, tasks
-from sheaflib.descent import DescentStepper
-from sheaflib.experiments import TABLE_E1, initial, stalks
-from sheaflib.fused import LANES, MAX_WEIGHTS, FusedDescentStepper, FusedJointStepper, can_fuse
-from sheaflib.joint import JointStepper
-from sheaflib.pins import resolve
-from sheaflib.training import gradient_descent, joint_flow
-from training_cases import OUTPUTS, assert_same_bits, chain, gap, nth, pose, problems, random_pins, theta
+from sheaflib import Affine, Network, NeuralSheaf, ReLU, Stack, add, hard, soft
+from sheaflib.companion import tasks
+from sheaflib.companion.experiments import TABLE_E1, initial, stalks
+from sheaflib.sheaves.pins import resolve
+from sheaflib.training.descent import DescentStepper
+from sheaflib.training.flows import gradient_descent, joint_flow
+from sheaflib.training.joint import JointStepper
+from sheaflib.training.kernels import (
+    LANES,
+    MAX_WEIGHTS,
+    FusedDescentStepper,
+    FusedJointStepper,
+    can_fuse,
+)
 
 TIGHT = 1e-10
 STEPS = 100

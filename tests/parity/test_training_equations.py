@@ -3,13 +3,14 @@
 import numpy as np
 import pytest
 from scipy.special import expit, softmax
-
-from sheaflib import NeuralSheaf, tasks
-from sheaflib.experiments import TABLE_E1, initial, stalks
-from sheaflib.fused import IDENTITY, SIGMOID, SOFTMAX, errors, exponential
-from sheaflib.joint import JointStepper
-from sheaflib.training import joint_flow
 from training_cases import chain, nth, pose, theta
+
+from sheaflib import NeuralSheaf
+from sheaflib.companion import tasks
+from sheaflib.companion.experiments import TABLE_E1, initial, stalks
+from sheaflib.training.flows import joint_flow
+from sheaflib.training.joint import JointStepper
+from sheaflib.training.kernels import IDENTITY, SIGMOID, SOFTMAX, errors, exponential
 
 PHI = {"identity": lambda z: z, "sigmoid": expit, "softmax": lambda z: softmax(z, axis=1)}
 

@@ -2,12 +2,18 @@
 
 import numpy as np
 import pytest
+from training_cases import OUTPUTS, chain, labels, nth, pose
 
 from sheaflib import Affine, MaxPool, Network, NeuralSheaf, ReLU, Stack, add
-from sheaflib.descent import DescentStepper
-from sheaflib.joint import JointStepper, edge_energies
-from sheaflib.training import gradient, gradient_descent, joint_flow, loss, weight_gradient
-from training_cases import OUTPUTS, chain, labels, nth, pose
+from sheaflib.training.descent import DescentStepper
+from sheaflib.training.flows import (
+    gradient,
+    gradient_descent,
+    joint_flow,
+    loss,
+    weight_gradient,
+)
+from sheaflib.training.joint import JointStepper, edge_energies
 
 autograd = pytest.importorskip("autograd")
 anp = pytest.importorskip("autograd.numpy")

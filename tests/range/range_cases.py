@@ -9,8 +9,8 @@ every row of a matrix does.
 from typing import NamedTuple
 
 import numpy as np
-
 from rational import Problem, floats
+
 from sheaflib import Network, NeuralSheaf, hard, soft
 
 SCALES = (1e-8, 1e-4, 1.0, 1e4, 1e8)

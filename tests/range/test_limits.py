@@ -11,14 +11,14 @@ from sheaflib import (
     NeuralSheaf,
     Output,
     backpropagate,
-    discord,
     hard,
     harmonic_extension,
     soft,
 )
-from sheaflib.currents import currents
-from sheaflib.faces import enumerate_equilibria
-from sheaflib.objective import error, output_energy
+from sheaflib.circuits.currents import currents
+from sheaflib.equilibria.enumeration import enumerate_equilibria
+from sheaflib.sheaves import discord
+from sheaflib.training.objective import error, output_energy
 
 X = [[1.0]]
 

@@ -9,10 +9,10 @@ import warnings
 from functools import cache
 
 import pytest
-
-from effort import TIMES
 from range_cases import GRID, WIDTHS, Case
 from verbs import VERBS
+
+from effort import TIMES
 
 SMALL = WIDTHS[:2]
 EVEN = "all"  # the kind of the grid at which all numbers are of size one

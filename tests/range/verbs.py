@@ -12,14 +12,25 @@ from functools import lru_cache
 from typing import Callable, NamedTuple
 
 import numpy as np
-
 from range_cases import Case
-from rational import dot, eigenvalue_error, exact, floats, multiply, sizes, times, transposed
-from sheaflib import backpropagate, discord, equilibrium, harmonic_extension, relax, spectrum
-from sheaflib.currents import currents
-from sheaflib.events import exact_flow
-from sheaflib.faces import enumerate_equilibria
-from sheaflib.resistance import effective_resistance
+from rational import (
+    dot,
+    eigenvalue_error,
+    exact,
+    floats,
+    multiply,
+    sizes,
+    times,
+    transposed,
+)
+
+from sheaflib import backpropagate, equilibrium, harmonic_extension, relax
+from sheaflib.circuits.currents import currents
+from sheaflib.equilibria.enumeration import enumerate_equilibria
+from sheaflib.flow.exact_flow import exact_flow
+from sheaflib.linear import spectrum
+from sheaflib.linear.resistance import effective_resistance
+from sheaflib.sheaves import discord
 
 REST = 1000  # steps that a flow may take
 UNDERFLOW = Fraction(1, 2**1000)

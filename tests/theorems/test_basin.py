@@ -2,13 +2,13 @@
 
 import numpy as np
 import pytest
+from equilibrium_cases import toy
 from hypothesis import given
 from hypothesis import strategies as st
 
-from equilibrium_cases import toy
 from sheaflib import Network, NeuralSheaf, ReLU, equilibrium, exact_flow, hard
-from sheaflib.affine import Affine
-from sheaflib.faces import enumerate_equilibria
+from sheaflib.equilibria.enumeration import enumerate_equilibria
+from sheaflib.networks.affine import Affine
 
 SEEDS = st.integers(0, 2**32 - 1)
 

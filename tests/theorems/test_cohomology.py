@@ -2,7 +2,6 @@
 
 import numpy as np
 from hypothesis import given
-
 from strategies import MODERATE, cases
 
 

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 from hypothesis import given
+from strategies import MODERATE, cases
 
 from oracles import dense_system, row_weights
 from sheaflib import Network, NeuralSheaf, backpropagate, harmonic_extension, soft
-from sheaflib.currents import currents, edge_update
-from sheaflib.objective import error, loss_gradient, loss_scale
-from strategies import MODERATE, cases
+from sheaflib.circuits.currents import currents, edge_update
+from sheaflib.training.objective import error, loss_gradient, loss_scale
 
 OUTPUTS = {"identity": 1, "sigmoid": 2, "softmax": 4}
 
@@ -67,7 +67,7 @@ def test_kappa_1_is_the_gradient_of_the_equilibrium_energy(output):
     biases = [node.operation.bias + 0.3 for node in sheaf.network.nodes[::2]]
 
     def energy(weights, biases):
-        from sheaflib.objective import output_energy
+        from sheaflib.training.objective import output_energy
         shifted = NeuralSheaf(Network.mlp(weights, biases, output))
         found = currents(shifted, x, y)
         z = found.relaxed[:, shifted.layout["z3"]]

@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from strategies import MODERATE, any_pattern, cases
 
 from oracles import EPS
-from sheaflib import Network, NeuralSheaf, hard, soft, spectrum
-from sheaflib.pins import resolve
-from strategies import MODERATE, any_pattern, cases
+from sheaflib import Network, NeuralSheaf, hard, soft
+from sheaflib.linear import spectrum
+from sheaflib.sheaves.pins import resolve
 
 
 @given(cases(scales=MODERATE, weighted=False, most=6))

@@ -4,13 +4,14 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from strategies import MODERATE, cases
 
 from oracles import dense_system, row_weights
-from sheaflib import Network, NeuralSheaf, discord
-from sheaflib.forces import force
-from sheaflib.output import Output
-from sheaflib.pins import hard, resolve, soft
-from strategies import MODERATE, cases
+from sheaflib import Network, NeuralSheaf
+from sheaflib.networks.output import Output
+from sheaflib.sheaves import discord
+from sheaflib.sheaves.forces import force
+from sheaflib.sheaves.pins import hard, resolve, soft
 
 
 @given(cases(integer=True))

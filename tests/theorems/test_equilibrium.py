@@ -2,21 +2,30 @@
 
 import numpy as np
 import pytest
+from equilibrium_cases import (
+    DAGS,
+    MODES,
+    dense_piece,
+    nearest,
+    residual_scale,
+    small,
+    stress,
+    toy,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import minimize
+from training_cases import chain, labels
 
 from effort import examples, seeds
-from equilibrium_cases import DAGS, MODES, dense_piece, nearest, residual_scale, small, stress, toy
 from oracles import dense_system
 from sheaflib import Network, NeuralSheaf, hard, joint_flow, relax, soft
-from sheaflib.certificate import certify
-from sheaflib.equilibrium import equilibrium
-from sheaflib.faces import enumerate_equilibria
-from sheaflib.joint import JointStepper
-from sheaflib.pieces import Pinned
-from sheaflib.substitution import held_backward, held_forward
-from training_cases import chain, labels
+from sheaflib.equilibria.certificate import certify
+from sheaflib.equilibria.energy import Pinned
+from sheaflib.equilibria.enumeration import enumerate_equilibria
+from sheaflib.equilibria.newton import equilibrium
+from sheaflib.linear.substitution import held_backward, held_forward
+from sheaflib.training.joint import JointStepper
 
 SEEDS = st.integers(0, 2**32 - 1)
 

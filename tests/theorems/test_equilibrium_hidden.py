@@ -3,13 +3,13 @@ numbers vanish; labels that saturate."""
 
 import numpy as np
 import pytest
+from exact_equilibrium import face
 
 from effort import seeds
-from exact_equilibrium import face
 from sheaflib import Affine, Network, NeuralSheaf, ReLU, hard, soft
-from sheaflib.certificate import MINIMUM, NO_MINIMUM, certify
-from sheaflib.equilibrium import equilibrium
-from sheaflib.pieces import Pinned
+from sheaflib.equilibria.certificate import MINIMUM, NO_MINIMUM, certify
+from sheaflib.equilibria.energy import Pinned
+from sheaflib.equilibria.newton import equilibrium
 
 
 @pytest.mark.parametrize("stiffness", [4e6, 1e9, 1e12])

@@ -3,15 +3,15 @@ arithmetic."""
 
 import numpy as np
 import pytest
+from exact_equilibrium import energy, face, rational
 from hypothesis import given
 from hypothesis import strategies as st
 
 from effort import seeds
-from exact_equilibrium import energy, face, rational
 from sheaflib import Network, NeuralSheaf, hard, soft
-from sheaflib.certificate import MINIMUM, NO_MINIMUM, UNDECIDED, certify
-from sheaflib.equilibrium import equilibrium
-from sheaflib.pieces import Pinned
+from sheaflib.equilibria.certificate import MINIMUM, NO_MINIMUM, UNDECIDED, certify
+from sheaflib.equilibria.energy import Pinned
+from sheaflib.equilibria.newton import equilibrium
 
 SCALES = (1e-8, 1e-4, 1.0, 1e4, 1e6, 1e8)
 

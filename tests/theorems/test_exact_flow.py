@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 
 from effort import examples
 from sheaflib import NeuralSheaf, hard, heat, soft
-from sheaflib.certificate import certify
-from sheaflib.equilibrium import equilibrium
-from sheaflib.events import exact_flow
-from sheaflib.pieces import Pinned
-from sheaflib.random_networks import random_network
+from sheaflib.companion.random_networks import random_network
+from sheaflib.equilibria.certificate import certify
+from sheaflib.equilibria.energy import Pinned
+from sheaflib.equilibria.newton import equilibrium
+from sheaflib.flow.exact_flow import exact_flow
 
 
 class Case(NamedTuple):

@@ -4,14 +4,14 @@ weights, inputs, starts and edge weights.
 
 import numpy as np
 import pytest
+from exact_flow_oracle import first_events
 from hypothesis import given
 from hypothesis import strategies as st
 
 from effort import seeds
-from exact_flow_oracle import first_events
 from sheaflib import Network, NeuralSheaf, hard, soft
-from sheaflib.events import exact_flow
-from sheaflib.pieces import Pinned
+from sheaflib.equilibria.energy import Pinned
+from sheaflib.flow.exact_flow import exact_flow
 
 EPS = np.finfo(float).eps
 

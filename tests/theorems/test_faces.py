@@ -2,13 +2,13 @@
 
 import numpy as np
 import pytest
+from equilibrium_cases import DAGS, SLOPES, nearest, small, toy
 from hypothesis import given
 from hypothesis import strategies as st
 
-from equilibrium_cases import DAGS, SLOPES, nearest, small, toy
 from sheaflib import Affine, Network, NeuralSheaf, ReLU, hard, relax, soft
-from sheaflib.faces import enumerate_equilibria
-from sheaflib.pins import resolve
+from sheaflib.equilibria.enumeration import enumerate_equilibria
+from sheaflib.sheaves.pins import resolve
 
 SEEDS = st.integers(0, 2**32 - 1)
 

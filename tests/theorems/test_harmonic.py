@@ -2,11 +2,11 @@
 
 import numpy as np
 from hypothesis import given
+from strategies import MODERATE, any_pattern, cases
 
 from oracles import dense_system
 from sheaflib import harmonic_extension
-from sheaflib.exact import rational
-from strategies import MODERATE, any_pattern, cases
+from sheaflib.linear.rational import rational
 
 
 @given(cases(integer=True))

@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
+from training_cases import chain, gradients, nth, theta
 
 from oracles import constrained_minimum, dense_laplacian, dense_system, row_weights
 from sheaflib import Affine, Network, NeuralSheaf, ReLU, Stack, add, backpropagate
-from sheaflib.joint import JointStepper
-from sheaflib.training import joint_flow, weight_gradient
-from training_cases import chain, gradients, nth, theta
+from sheaflib.training.flows import joint_flow, weight_gradient
+from sheaflib.training.joint import JointStepper
 
 RNG = np.random.default_rng(21)
 SKIP = Network(2, [("z1", Affine(RNG.standard_normal((3, 2)), RNG.standard_normal(3))), ("a1", ReLU(3)),

@@ -5,15 +5,24 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy.linalg import expm
+from training_cases import (
+    OUTPUTS,
+    assert_same_bits,
+    chain,
+    nth,
+    pose,
+    problems,
+    random_pins,
+    theta,
+)
 
 from effort import examples
 from oracles import dense_laplacian, dense_system, row_weights
 from sheaflib import Network, NeuralSheaf, hard, relax, soft
-from sheaflib.descent import DescentStepper
-from sheaflib.euler import EulerStepper
-from sheaflib.joint import JointStepper
-from sheaflib.training import gradient_descent, joint_flow
-from training_cases import OUTPUTS, assert_same_bits, chain, nth, pose, problems, random_pins, theta
+from sheaflib.flow.euler import EulerStepper
+from sheaflib.training.descent import DescentStepper
+from sheaflib.training.flows import gradient_descent, joint_flow
+from sheaflib.training.joint import JointStepper
 
 SEEDS = st.integers(0, 2**32 - 1)
 ENGINES = [None, JointStepper]

@@ -8,7 +8,8 @@ from itertools import product
 import numpy as np
 import pytest
 
-from sheaflib import Network, NeuralSheaf, heat, relax, spectrum
+from sheaflib import Network, NeuralSheaf, heat, relax
+from sheaflib.linear import spectrum
 
 
 def rate(sheaf, rng):

@@ -7,15 +7,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.linalg import expm
+from strategies import KINDS, MODERATE, cases
 
 from effort import examples
 from oracles import dense_laplacian
-from sheaflib import Network, NeuralSheaf, ReLU, discord, hard, harmonic_extension, heat, relax, soft
-from sheaflib.compiled import CompiledProxStepper, can_compile
-from sheaflib.euler import ProxEulerStepper, flow_energy
-from sheaflib.forces import force
-from sheaflib.tasks import heat_run, paper_network, task
-from strategies import KINDS, MODERATE, cases
+from sheaflib import (
+    Network,
+    NeuralSheaf,
+    ReLU,
+    hard,
+    harmonic_extension,
+    heat,
+    relax,
+    soft,
+)
+from sheaflib.companion.tasks import heat_run, paper_network, task
+from sheaflib.flow.euler import ProxEulerStepper, flow_energy
+from sheaflib.flow.kernels import CompiledProxStepper, can_compile
+from sheaflib.sheaves import discord
+from sheaflib.sheaves.forces import force
 
 NEURON = NeuralSheaf(Network.mlp([[[1.0]], [[1.0]]], [[0.5], [0.0]]))       # z = ½, a = ReLU(z), z² = a
 HELD = hard("a1", -1.0)                                       # ż = ½ − z below the kink, ½ − z − (z + 1) above: both push onto it

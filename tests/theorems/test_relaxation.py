@@ -10,20 +10,40 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy.linalg import block_diag
 from scipy.special import eval_chebyt
+from strategies import MODERATE, cases
 
 from effort import examples
 from oracles import dense_system, row_weights
-from sheaflib import Affine, MaxPool, Network, NeuralSheaf, ReLU, Stack, add, convolution, harmonic_extension, soft
-from sheaflib.currents import currents, ohm
-from sheaflib.joint import output_weight, with_weights
-from sheaflib.messages import exact_after, messages, send_up, vector_messages
-from sheaflib.objective import output_energy
-from sheaflib.relaxation import (chebyshev, colours, edge_currents, gauss_seidel, jacobi_bounds, parallel_rounds, reach, red_black,
-                                 relative_error)
-from sheaflib.resistance import effective_resistance
-from sheaflib.vertices import begin, vertices
-from sheaflib.vertices import links as vertex_links
-from strategies import MODERATE, cases
+from sheaflib import (
+    Affine,
+    MaxPool,
+    Network,
+    NeuralSheaf,
+    ReLU,
+    Stack,
+    add,
+    convolution,
+    harmonic_extension,
+    soft,
+)
+from sheaflib.circuits.currents import currents, ohm
+from sheaflib.circuits.messages import exact_after, messages, send_up, vector_messages
+from sheaflib.circuits.relaxation import (
+    chebyshev,
+    colours,
+    edge_currents,
+    gauss_seidel,
+    jacobi_bounds,
+    parallel_rounds,
+    reach,
+    red_black,
+    relative_error,
+)
+from sheaflib.circuits.vertices import begin, vertices
+from sheaflib.circuits.vertices import links as vertex_links
+from sheaflib.linear.resistance import effective_resistance
+from sheaflib.training.joint import output_weight, with_weights
+from sheaflib.training.objective import output_energy
 
 OUTPUTS = {"identity": 1, "sigmoid": 2, "softmax": 3}
 NEW = np.random.default_rng
@@ -515,7 +535,7 @@ def test_bad_orders_bounds_and_groups(monkeypatch):
             call(*setting("sigmoid"))
     with pytest.raises(ValueError, match="rounds=-1 must be ≥ 0"):
         reach(red_black, sheaf, x, y, y, -1)
-    monkeypatch.setattr("sheaflib.vertices.ENTRIES", 15)
+    monkeypatch.setattr("sheaflib.circuits.vertices.ENTRIES", 15)
     with pytest.raises(ValueError, match="stalk 'a1' is 4 wide and an affine edge leaves it: its vertex solves would hold 16 numbers"):
         gauss_seidel(sheaf, x, y)
 

@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 from hypothesis import assume, given
+from strategies import MODERATE, cases
 
 from oracles import constrained_minimum, dense_laplacian, dense_system, row_weights
-from sheaflib import Network, NeuralSheaf, discord, hard, harmonic_extension, soft
-from sheaflib.resistance import effective_resistance
-from strategies import MODERATE, cases
+from sheaflib import Network, NeuralSheaf, hard, harmonic_extension, soft
+from sheaflib.linear.resistance import effective_resistance
+from sheaflib.sheaves import discord
 
 
 @given(cases(scales=MODERATE, cube=True))

@@ -4,16 +4,26 @@ numbers, in every stepper.
 
 import numpy as np
 import pytest
+from equilibrium_cases import nearest, toy
 from hypothesis import given
 from hypothesis import strategies as st
 
-from equilibrium_cases import nearest, toy
 from oracles import dense_laplacian, dense_system, row_weights
-from sheaflib import Affine, HeatUnstable, Network, NeuralSheaf, ReLU, hard, heat, relax, soft
-from sheaflib.compiled import CompiledProxStepper, CompiledStepper, can_compile
-from sheaflib.euler import EulerStepper, ProxEulerStepper
-from sheaflib.faces import enumerate_equilibria
-from sheaflib.heat import default_step
+from sheaflib import (
+    Affine,
+    HeatUnstable,
+    Network,
+    NeuralSheaf,
+    ReLU,
+    hard,
+    heat,
+    relax,
+    soft,
+)
+from sheaflib.equilibria.enumeration import enumerate_equilibria
+from sheaflib.flow.euler import EulerStepper, ProxEulerStepper
+from sheaflib.flow.heat import default_step
+from sheaflib.flow.kernels import CompiledProxStepper, CompiledStepper, can_compile
 
 EPS = np.finfo(float).eps
 NEURON = NeuralSheaf(Network.mlp([[[1.0]], [[1.0]]], [[0.5], [0.0]]))       # u = ½

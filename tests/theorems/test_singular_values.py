@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from sheaflib import Network, NeuralSheaf
-from sheaflib.march import first_zero
-from sheaflib.quadratics import minimum, singular
+from sheaflib.flow.first_zero import first_zero
+from sheaflib.flow.quadratics import minimum, singular
 
 
 @pytest.mark.parametrize("s", [1e2, 1e5, 1e8, 1e12])

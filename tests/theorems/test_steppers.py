@@ -2,20 +2,26 @@
 
 import numpy as np
 import pytest
+from equilibrium_cases import DAGS, dense_piece, nearest, small, toy
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import minimize_scalar
 
 from effort import examples
-from equilibrium_cases import DAGS, dense_piece, nearest, small, toy
-from sheaflib import Affine, Network, NeuralSheaf, exact_flow, hard, heat, ladder, relax, soft
-from sheaflib.certificate import certify
-from sheaflib.equilibrium import equilibrium
-from sheaflib.faces import enumerate_equilibria
-from sheaflib.pieces import Pinned
-from sheaflib.pins import resolve
-from sheaflib.steppers import SETTLED, ChebyshevStepper, ImplicitEulerStepper, MinimisingMovementsStepper
-from sheaflib.tasks import heat_run
+from sheaflib import Affine, Network, NeuralSheaf, exact_flow, hard, heat, relax, soft
+from sheaflib.companion import ladder
+from sheaflib.companion.tasks import heat_run
+from sheaflib.equilibria.certificate import certify
+from sheaflib.equilibria.energy import Pinned
+from sheaflib.equilibria.enumeration import enumerate_equilibria
+from sheaflib.equilibria.newton import equilibrium
+from sheaflib.flow.steppers import (
+    SETTLED,
+    ChebyshevStepper,
+    ImplicitEulerStepper,
+    MinimisingMovementsStepper,
+)
+from sheaflib.sheaves.pins import resolve
 
 SEEDS = st.integers(0, 2**32 - 1)
 NAMES = {"implicit-euler": ImplicitEulerStepper, "minimising-movements": MinimisingMovementsStepper, "chebyshev": ChebyshevStepper}

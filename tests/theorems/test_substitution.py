@@ -2,10 +2,10 @@
 
 import numpy as np
 from hypothesis import given
+from strategies import cases
 
 from oracles import EPS, dense_system
 from sheaflib import backward_substitution, forward_substitution
-from strategies import cases
 
 
 @given(cases(integer=True, cube=False))

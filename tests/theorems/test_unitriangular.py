@@ -7,10 +7,10 @@ from math import prod
 import numpy as np
 import pytest
 from hypothesis import given
-
-from sheaflib import Affine, Network, NeuralSheaf, ReLU, add, Stack
-from sheaflib.exact import determinant, gram, pivots, rational
 from strategies import any_pattern, cases
+
+from sheaflib import Affine, Network, NeuralSheaf, ReLU, Stack, add
+from sheaflib.linear.rational import determinant, gram, pivots, rational
 
 
 @given(cases(cube=True))

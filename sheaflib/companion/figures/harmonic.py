@@ -7,10 +7,10 @@ from typing import Mapping, Sequence
 import matplotlib.pyplot as plt
 import numpy as np
 
-from sheaflib.layout import Layout
 from sheaflib.plots import EDGE_COLOURS
 from sheaflib.plots.schematic import math_name
 from sheaflib.plots.spectra import jitter
+from sheaflib.sheaves.layout import Layout
 
 BLUE, ORANGE = "#0072B2", "#D55E00"
 

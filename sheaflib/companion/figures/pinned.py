@@ -8,10 +8,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.patches import FancyBboxPatch
 
-from sheaflib.pins import Pin
 from sheaflib.plots import EDGE_COLOURS
 from sheaflib.plots.schematic import BOX, math_name, schematic
-from sheaflib.sheaf import NeuralSheaf
+from sheaflib.sheaves.neural import NeuralSheaf
+from sheaflib.sheaves.pins import Pin
 
 STEP, DROP = 0.98, 1.15      # the schematic's distance of vertices; how far below its vertex a pin stands, in inches
 

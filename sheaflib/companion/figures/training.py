@@ -8,13 +8,13 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.patches import FancyBboxPatch, Patch
 
-from sheaflib.extras import needs
-from sheaflib.network import INPUT
+from sheaflib.networks.graph import INPUT
 from sheaflib.plots import EDGE_COLOURS
 from sheaflib.plots.schematic import BOUNDARY, BOX, FREE, INK, math_name
-from sheaflib.sheaf import NeuralSheaf
+from sheaflib.sheaves.neural import NeuralSheaf
+from sheaflib.support.extras import needs
 
-with needs("sheaflib.plots.training", "plots"):
+with needs("sheaflib.companion.figures.training", "plots"):
     import seaborn as sns
 
 METHODS = {"sheaf": "#0072B2", "gradient descent": "#D55E00"}

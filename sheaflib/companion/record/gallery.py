@@ -1,43 +1,35 @@
 """Every figure leaves as PDF, PNG and a JSON of its plotted numbers: the same numbers give the same bytes."""
 
 import hashlib
-import io
 import json
 import math
 import os
 import re
 import sys
-from contextlib import contextmanager
-from pathlib import Path
-from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from sheaflib import repository
-from sheaflib.extras import needs
+from sheaflib.companion import repository
+from sheaflib.support.extras import needs
 
-with needs("sheaflib.gallery", "plots"):
+with needs("sheaflib.companion.record.gallery", "plots"):
     import matplotlib
     import matplotlib.pyplot as pyplot
     import matplotlib.style
     from matplotlib.figure import Figure
-    from matplotlib.transforms import Bbox
-    from PIL import Image
-    from PIL.PngImagePlugin import PngInfo
 
-    from sheaflib.drawing import on_grid, on_the_grid
+    from sheaflib.plots import STYLE
+    from sheaflib.plots.files import drawn, laid_out, shown
 
-COLOURS = 128
 LIMIT = 300_000
 LONGEST = 1000
 DIGITS = 10
 DECIMALS = 400                                  # more than a number has
-BOXES = WeakKeyDictionary()                     # what each figure shows, as long as it is the same
 
 
 def style():
     """Apply the companion's look to every later figure: colour-blind-safe colours, constrained layout, stable bytes."""
-    matplotlib.style.use(Path(__file__).with_name("sheaflib.mplstyle"))
+    matplotlib.style.use(STYLE)
     shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
     if shell is not None:                     # inline pictures with a palette too; the backend would set its own otherwise
         pyplot.switch_backend(matplotlib.get_backend())
@@ -169,56 +161,6 @@ def written(head, kept):
     fields = [f'"{key}": {json.dumps(head[key], sort_keys=True, ensure_ascii=False)}' for key in head]
     rows = ",\n  ".join(f"{json.dumps(key)}: {canonical(value)}" for key, value in kept.items())
     return "{\n " + ",\n ".join([*fields, '"numbers": {\n  ' + rows + "\n }"]) + "\n}\n"
-
-
-def shown(fig):
-    """Return the PNG of a figure for a notebook's page."""
-    with laid_out(fig) as box:
-        return drawn(fig, "png", box, {}, dpi=fig.dpi)
-
-
-@contextmanager
-def laid_out(fig):
-    """Find the layout and the box of all that a figure shows, in inches, for the files made inside.
-
-    It takes longer than a file does, so it holds until the figure changes: what `save` found serves
-    the notebook's page.
-    """
-    engine = fig.get_layout_engine()
-    if fig.stale or fig not in BOXES:
-        fig.draw_without_rendering()
-        box = fig.get_tightbbox().padded(matplotlib.rcParams["savefig.pad_inches"])
-        BOXES[fig] = Bbox(on_grid(box.get_points()))
-    with matplotlib.rc_context({"figure.constrained_layout.use": False}):    # else once more a file
-        fig.set_layout_engine(None)
-        try:
-            yield BOXES[fig]
-        finally:
-            fig.set_layout_engine(engine)
-            fig.stale = False                # its page was moved and put back, nothing else
-
-
-def drawn(fig, kind, box, metadata, **options):
-    """Return what lies in a box of the figure as bytes of a PDF or of a PNG with a palette, without dates and versions of software."""
-    buffer = io.BytesIO()
-    if kind == "pdf":
-        undated = dict.fromkeys(("CreationDate", "ModDate", "Creator", "Producer"))
-        options["metadata"] = {**undated, **metadata}
-    else:
-        options["pil_kwargs"] = {"compress_level": 0}        # `palette` reads it and packs its own
-    with on_the_grid(fig):
-        fig.savefig(buffer, format=kind, bbox_inches=box, **options)
-    return palette(buffer, metadata) if kind == "png" else buffer.getvalue()
-
-
-def palette(buffer, metadata):
-    """Return a PNG with at most 128 colours, a third of the size; the texts of `metadata` go with it."""
-    texts, small = PngInfo(), io.BytesIO()
-    for key, text in metadata.items():
-        texts.add_itxt(key, text)
-    image = Image.open(buffer).convert("RGB").quantize(COLOURS, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
-    image.save(small, format="png", pnginfo=texts, optimize=True)
-    return small.getvalue()
 
 
 def replace(target, data):

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from sheaflib import repository
-from sheaflib.claims import Claim, read_claims
+from sheaflib.companion import repository
+from sheaflib.companion.record.claims import Claim, read_claims
 
 MARKS = {"holds": "✓", "refuted": "≠", "measured": "○", "fails": "✗", "left out": "·"}
 

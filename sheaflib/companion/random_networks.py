@@ -6,12 +6,12 @@ from typing import Iterator, NamedTuple
 
 import numpy as np
 
-from sheaflib.affine import Affine
 from sheaflib.layers import add, convolution, max_pool
-from sheaflib.network import INPUT, Network
-from sheaflib.operations import Stack
-from sheaflib.selection import ReLU
-from sheaflib.sheaf import NeuralSheaf
+from sheaflib.networks.affine import Affine
+from sheaflib.networks.graph import INPUT, Network
+from sheaflib.networks.operations import Stack
+from sheaflib.networks.selection import ReLU
+from sheaflib.sheaves.neural import NeuralSheaf
 
 WEIGHTS = ("He", "rank one", "layers 1e±6", "rows 1e±6")
 

@@ -1,0 +1,353 @@
+"""What the estimators share: a chain trained on standardised data, pass by pass (derived)."""
+
+from __future__ import annotations
+
+import multiprocessing
+import warnings
+from copy import copy, deepcopy
+from typing import NamedTuple
+
+import numpy as np
+
+from sheaflib.circuits.minibatch import MiniBatches, rates
+from sheaflib.circuits.standardisation import folded, in_units, spread
+from sheaflib.networks.graph import Network
+from sheaflib.support.checks import positive, unmasked, whole
+from sheaflib.support.progress import bar as progress_bar
+from sheaflib.support.progress import watched
+from sheaflib.training.joint import RUNAWAY, TrainingDiverged
+from sheaflib.training.kernels import MAX_WEIGHTS
+from sheaflib.training.objective import loss
+
+try:
+    from sklearn.base import BaseEstimator, is_classifier
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.model_selection import train_test_split
+    from sklearn.utils import check_random_state, gen_batches
+    from sklearn.utils.validation import check_is_fitted, validate_data
+except ImportError as error:
+    raise ImportError(
+        "sheaflib.circuits.estimators needs scikit-learn 1.6 or later: "
+        f'pip install "sheaflib[sklearn]" ({error})'
+    ) from error
+
+BATCH = 32                                                # the race's
+CHUNK = 10_000                                            # samples whose loss is taken at once
+PATIENCE = 1.0                                            # seconds before a bar shows that nobody asked for
+WORSE = 2.0                                               # times the loss at the start: harm
+
+
+class State(NamedTuple):
+    """Where training stands: the network of standardised data, mean and deviation of X and of y, what the optimiser remembers."""
+
+    network: Network
+    scales: tuple[np.ndarray, ...]
+    optimiser: str = ""
+    moments: np.ndarray | None = None
+    second: np.ndarray | None = None
+    updates: int = 0
+    scale: float = 0.0
+
+
+class Losses(NamedTuple):
+    """What a loss is measured by: that at the start of a call, and the largest met at one so far.
+
+    The latter, `scale`, is at least the loss of logits that are all zero.
+    """
+
+    start: float
+    scale: float
+
+
+class SheafMLP(BaseEstimator):
+    """What both share. A subclass has `_read`, checked X and the labels as rows (n, n_outputs), and `_quality`, the score of such rows."""
+
+    def __init__(self, hidden_layer_sizes=(100,), *, rule="circuit", kappa="auto", stiffness=3.0, optimiser="adam", damping=0.1, decay=0.0,
+                 learning_rate="linear", learning_rate_init=0.02, batch_size="auto", max_iter=200, standardise=True, early_stopping=False,
+                 validation_fraction=0.1, n_iter_no_change=10, tol=1e-4, random_state=None, verbose=None):
+        self.hidden_layer_sizes, self.rule, self.kappa, self.stiffness = hidden_layer_sizes, rule, kappa, stiffness
+        self.optimiser, self.damping, self.decay, self.standardise = optimiser, damping, decay, standardise
+        self.learning_rate, self.learning_rate_init, self.batch_size = learning_rate, learning_rate_init, batch_size
+        self.early_stopping, self.validation_fraction, self.n_iter_no_change = early_stopping, validation_fraction, n_iter_no_change
+        self.max_iter, self.tol, self.random_state, self.verbose = max_iter, tol, random_state, verbose
+
+    def fit(self, X, y):
+        """Train a fresh network on X (n, n_features) and the labels y; returns the estimator.
+
+        A fit that fails leaves the estimator exactly as it was. An interrupt (Ctrl-C) ends training
+        with a warning and keeps the weights of the last complete pass; before the end of the first
+        one it is a failure as any other.
+
+        The training loss of the weights that are kept is compared with that at the start, or with
+        that of an output of zeros where this is larger: above a million times as much, or when it
+        is not finite, TrainingDiverged is raised; above twice as much, a ConvergenceWarning is
+        given. Both name learning_rate_init, the loss reached and the loss at the start.
+
+        Raises ValueError or TypeError for bad input and bad parameters. X and y may be of any size
+        in float64 with standardise=True; ValueError says so where their squares, or the weights
+        for their units, are not.
+        """
+        new = copy(self)
+        new._fit(X, y)
+        self.__dict__ = new.__dict__  # at once, and only now
+        return self
+
+    def _fit(self, X, y):
+        """As `fit`, on an estimator of its own."""
+        X, rows = self._read(X, y, first=True)
+        network, rng = self._fresh(X, rows)
+        passes, patience = whole("max_iter", self.max_iter), whole("n_iter_no_change", self.n_iter_no_change)
+        tol, constant = positive("tol", self.tol, zero=True), self.learning_rate == "constant"
+        if self.early_stopping:
+            X, held_X, rows, held = self._split(X, rows, rng)
+        state = State(network, self._scales(X, rows))
+        engine, batches = self._engine(state, X, rows)
+        losses = self._losses(engine, 0.0)
+        if self.early_stopping:
+            mean, deviation, shift, stretch = state.scales
+            held_X = in_units("X", held_X, mean, deviation)
+            held = in_units("y", held, shift, stretch)
+        speeds = rates(self.learning_rate_init, passes * batches, constant).reshape(passes, batches)
+        curve, scores, best, waited, kept = [], [], -np.inf, 0, None
+        try:
+            with bar(passes, self.verbose) as shown:
+                for speed in speeds:
+                    reached = one_pass(engine, speed, rng, losses.start)
+                    score = self._validate(engine, held_X, held) if self.early_stopping else 0.0
+                    state = self._state(state, engine, losses.scale)
+                    curve.append(reached)
+                    shown.set_postfix(loss=f"{reached:.4g}", refresh=False)
+                    shown.update()
+                    if self.early_stopping:
+                        scores.append(score)
+                        waited = 0 if score >= best + tol else waited + 1
+                        if score > best:
+                            kept, best = (state, reached), score
+                        if waited > patience:
+                            break
+        except KeyboardInterrupt:
+            if not curve:
+                raise
+            warnings.warn(
+                f"training was interrupted after {len(curve)} of {passes} passes: "
+                "the weights so far are kept",
+                stacklevel=3,
+            )
+        state, reached = kept or (state, curve[-1])
+        self._judge(reached, losses)
+        self._keep(state, rng, curve, scores)
+
+    def _partial_fit(self, X, y, **options):
+        """One pass over the samples at a constant rate; a call that fails changes nothing."""
+        if self.early_stopping:
+            raise ValueError("early_stopping=True with partial_fit, expected False: one pass leaves nothing to stop")
+        new, first = copy(self), not hasattr(self, "network_")
+        X, rows = new._read(X, y, first=first, **options)
+        if first:
+            network, rng = new._fresh(X, rows)
+            state, curve, scores = State(network, new._scales(X, rows)), [], []
+        else:
+            state, rng = self._training, deepcopy(self._rng)
+            curve, scores = self.loss_curve_, self.validation_scores_
+        engine, batches = new._engine(state, X, rows)
+        losses = new._losses(engine, state.scale)
+        now = one_pass(engine, np.full(batches, float(self.learning_rate_init)), rng, losses.start)
+        new._judge(now, losses)
+        new._keep(new._state(state, engine, losses.scale), rng, [*curve, now], scores)
+        self.__dict__ = new.__dict__  # at once, and only now
+        return self
+
+    def _losses(self, engine: MiniBatches, scale: float) -> Losses:
+        """The loss before an update, and the largest so far; ValueError where it leaves float64."""
+        start = mean_loss(engine)
+        if is_classifier(self):
+            silent = np.log(max(2, engine.y.shape[1]))
+        else:
+            with np.errstate(over="ignore"):
+                silent = max((engine.y**2).mean(), float(self.standardise))
+        if not np.isfinite(start + silent):
+            large, labels = abs(engine.x).max(), abs(engine.y).max()
+            how = " less their means, over their deviations" if self.standardise else ""
+            remedy = (
+                "rescale them" if self.standardise else "rescale them, or pass standardise=True"
+            )
+            raise ValueError(
+                f"the loss at the start is too large for float64: X and y{how} hold numbers up to "
+                f"{large:.3g} and {labels:.3g} in size; {remedy}"
+            )
+        return Losses(start, max(start, silent, scale))
+
+    def _judge(self, loss: float, losses: Losses) -> None:
+        """Raise TrainingDiverged, or warn, when the loss is far above that to begin with."""
+        said = (
+            f"the training loss is {loss:.4g}, {losses.start:.4g} at the start: "
+            f"lower learning_rate_init, {self.learning_rate_init:g} at present"
+        )
+        if loss > RUNAWAY * losses.scale:
+            raise TrainingDiverged(f"training diverged: {said}")
+        if loss > WORSE * losses.scale:
+            warnings.warn(f"training did harm: {said}", ConvergenceWarning, stacklevel=4)
+
+    def _validate(self, engine: MiniBatches, x, rows) -> float:
+        """The score of the present weights, all in the units of training."""
+        try:
+            with np.errstate(over="ignore", invalid="ignore"):
+                return float(self._quality(rows, engine.network(x)))
+        except OverflowError as error:
+            raise TrainingDiverged(
+                f"on the validation samples, which hold numbers up to {abs(x).max():.3g} in the"
+                f" units of training, {error}: lower learning_rate_init,"
+                f" {self.learning_rate_init:g} at present, or leave such samples out"
+            ) from error
+
+    def _fresh(self, X, rows) -> tuple[Network, np.random.Generator]:
+        """He weights, and the generator that drew them; ValueError for more weights than the engine takes."""
+        if isinstance(self.random_state, (int, np.integer)):
+            rng = np.random.default_rng(whole("random_state", self.random_state, least=0))
+        else:
+            rng = np.random.default_rng(check_random_state(self.random_state).randint(2**31 - 1))
+        hidden = [whole("hidden_layer_sizes", n) for n in np.atleast_1d(np.asarray(self.hidden_layer_sizes, dtype=object))]
+        dims = [X.shape[1], *hidden, rows.shape[1]]
+        size = sum(n * m for n, m in zip(dims, dims[1:]))
+        if size > MAX_WEIGHTS:
+            raise ValueError(f"hidden_layer_sizes={self.hidden_layer_sizes!r} makes {size} weights with {dims[0]} features and {dims[-1]} "
+                             f"outputs, expected at most {MAX_WEIGHTS}")
+        kind = "identity" if not is_classifier(self) else "sigmoid" if dims[-1] == 1 else "softmax"
+        return Network.he(dims, rng, kind), rng
+
+    def _split(self, X, rows, rng) -> list[np.ndarray]:
+        """Samples to train on, samples to validate on, their rows in the same order; classes in equal proportions."""
+        share, n = positive("validation_fraction", self.validation_fraction), len(X)
+        held = int(np.ceil(share * n)) if share < 1 else n
+        if not 2 <= held < n:
+            raise ValueError(
+                f"validation_fraction={share:g} of n_samples={n}, expected a share of at least two"
+                " samples that leaves at least one to train on"
+            )
+        kinds, stratify = np.zeros(n, dtype=int), None
+        if is_classifier(self):
+            kinds = stratify = rows.argmax(axis=1) if rows.shape[1] > 1 else rows[:, 0].astype(int)
+            counts, classes = np.bincount(kinds), len(self.classes_)
+            if counts.min() < 2:
+                raise ValueError(
+                    f"y holds the class {self.classes_[counts.argmin()]!s} once, expected every"
+                    " class twice or more with early_stopping=True, to train on and to validate"
+                    " on: add samples of it, leave it out, or pass early_stopping=False"
+                )
+            if not classes <= held <= n - classes:
+                raise ValueError(
+                    f"validation_fraction={share:g} of n_samples={n} holds back {held}, expected"
+                    f" {classes} to {n - classes}: as many as there are classes, or more, on both"
+                    " sides"
+                )
+        *parts, trained, _ = train_test_split(
+            X,
+            rows,
+            kinds,
+            test_size=share,
+            random_state=int(rng.integers(2**31)),
+            stratify=stratify,
+        )
+        missing = np.setdiff1d(kinds, trained)
+        if len(missing):
+            raise ValueError(
+                f"validation_fraction={share:g} holds back every sample of the class "
+                f"{self.classes_[missing[0]]!s}, expected a share that leaves some to train on"
+            )
+        return parts
+
+    def _scales(self, X, rows) -> tuple[np.ndarray, ...]:
+        """Mean and deviation of X, then of the rows, as they are to be folded."""
+        return *spread(X, self.standardise), *spread(rows, self.standardise and not is_classifier(self))
+
+    def _engine(self, state: State, X, rows) -> tuple[MiniBatches, int]:
+        """Training from a state on, which it leaves alone, and the batches of a pass; another optimiser remembers nothing."""
+        if self.learning_rate not in ("linear", "constant") or isinstance(self.batch_size, str) and self.batch_size != "auto":
+            raise ValueError(f"learning_rate={self.learning_rate!r} and batch_size={self.batch_size!r}, expected 'linear' or 'constant', "
+                             "and 'auto' or a whole number")
+        positive("learning_rate_init", self.learning_rate_init)
+        size = BATCH if self.batch_size == "auto" else whole("batch_size", self.batch_size)
+        kappa = self.kappa if self.kappa != "auto" else -1.0 if self.rule in ("circuit", "rayleigh") else 0.0
+        mean, deviation, shift, stretch = state.scales
+        engine = MiniBatches(
+            state.network,
+            in_units("X", X, mean, deviation),
+            in_units("y", rows, shift, stretch),
+            rule=self.rule,
+            kappa=kappa,
+            stiffness=self.stiffness,
+            optimiser=self.optimiser,
+            damping=self.damping,
+            decay=self.decay,
+        )
+        if state.optimiser == self.optimiser:
+            engine.moments, engine.second, engine.updates = state.moments.copy(), state.second.copy(), state.updates
+        return engine, -(-len(X) // size)
+
+    def _state(self, before: State, engine: MiniBatches, scale: float) -> State:
+        return State(
+            engine.network,
+            before.scales,
+            self.optimiser,
+            engine.moments.copy(),
+            engine.second.copy(),
+            engine.updates,
+            scale,
+        )
+
+    def _keep(self, state: State, rng, curve: list[float], scores: list[float]):
+        """Set what fitting leaves behind."""
+        self._training, self._rng, self.network_ = state, rng, folded(state.network, *state.scales)
+        self.loss_curve_, self.validation_scores_, self.n_iter_, self.n_outputs_ = curve, scores, len(curve), self.network_.n_out
+
+    def _forward(self, X, output: str | None = None) -> np.ndarray:
+        """network_(X), or with another output map; X is checked."""
+        check_is_fitted(self, "network_")
+        unmasked("X", X)
+        X, network = validate_data(self, X, reset=False, dtype=np.float64), self.network_
+        return Network(network.n_in, network.nodes, output or network.output)(X)
+
+
+def mean_loss(engine: MiniBatches) -> float:
+    """The loss over all samples; infinite where it, or the forward pass, leaves float64."""
+    if not np.isfinite(engine.theta).all():
+        return np.inf
+    network, parts = engine.network, gen_batches(len(engine.x), CHUNK)
+    try:
+        with np.errstate(over="ignore", invalid="ignore"):
+            total = sum(
+                loss(network, engine.x[part], engine.y[part]) * (part.stop - part.start)
+                for part in parts
+            )
+    except OverflowError:
+        return np.inf
+    return total / len(engine.x) if np.isfinite(total) else np.inf
+
+
+def one_pass(
+    engine: MiniBatches, speeds: np.ndarray, rng: np.random.Generator, start: float
+) -> float:
+    """Take every sample once, in as many batches as there are rates, and return the loss after it.
+
+    start: the loss at the start, for the message of TrainingDiverged where the loss is not finite.
+    """
+    order = rng.permutation(len(engine.x))
+    size, more = divmod(len(order), len(speeds))
+    cut = more * (size + 1)
+    engine.advance(order[:cut].reshape(more, size + 1), speeds[:more])
+    engine.advance(order[cut:].reshape(-1, size), speeds[more:])
+    reached = mean_loss(engine)
+    if not np.isfinite(reached):
+        raise TrainingDiverged(
+            f"training diverged within {engine.updates} updates: the loss is not finite,"
+            f" {start:.4g} at the start: lower learning_rate_init, {speeds[0]:g} at present"
+        )
+    return reached
+
+
+def bar(passes: int, verbose: bool | None):
+    """A bar of passes: as asked for, or, not asked, for a person who has waited a while, never in
+    a worker process."""
+    shown = watched() and multiprocessing.parent_process() is None if verbose is None else verbose
+    delay = 0 if verbose else PATIENCE
+    return progress_bar(passes, "fit", shown, leave=bool(verbose), delay=delay)

@@ -1,0 +1,5 @@
+"""Feedforward networks: graphs of affine maps, selections (ReLU, max pooling) and an output.
+
+May import: support.
+In the paper: section 2, networks as compositions z = W a + b, a = ReLU(z).
+"""

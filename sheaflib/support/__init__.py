@@ -1,0 +1,5 @@
+"""What every room leans on: checks of arguments, optional packages, progress bars.
+
+May import: nothing of sheaflib.
+In the paper: nowhere.
+"""
