@@ -2,7 +2,7 @@
 where V is stiff (derived).
 
 In the injections ε = δ_FF v the Hessian is W + AᵀDA with few rows A: held edges, springs, the
-output (`pieces`). Conjugate gradients
+output (`energy`). Conjugate gradients
 end in about as many steps, but lose small curvatures beside large ones; a QR decomposition with one
 row a held edge and spring does not.
 """

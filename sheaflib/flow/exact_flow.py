@@ -39,7 +39,7 @@ def exact_flow(sheaf: NeuralSheaf, x, start, pins: Pin | Sequence[Pin] = (), *, 
     to `until`, or for max_events.
 
     The output edge of a sigmoid or softmax is left out. An event costs one dense singular value
-    decomposition, of order N³, and the search for it at most `march.MOST` steps: a flow that
+    decomposition, of order N³, and the search for it at most `first_zero.MOST` steps: a flow that
     needs more ends there, without a limit, as `reason` then says. Raises ValueError for max-pool, for kinks that do not separate
     (`kinks`), and for a_out in the start or pinned.
 
