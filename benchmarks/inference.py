@@ -13,7 +13,7 @@ def test_harmonic_extension(row):
     rng = np.random.default_rng(0)
     sheaf = NeuralSheaf(Network.he([784, 1000, 1000, 1000, 10], rng))
     x = rng.standard_normal((1000, 784))
-    *hidden, last = [node.operation.weight for node in sheaf.network.nodes[::2]]
+    *hidden, last = [node.operation.weight for node in sheaf.network.affine_nodes]
 
     def plain():
         a = x
@@ -44,7 +44,7 @@ def euler(W, x, z, a):
 def test_heat_step(row):
     """Of the recorded run that takes 67 557 steps."""
     sheaf, x, start = tasks.heat_run("2x6x4x4x1")
-    W = [node.operation.weight for node in sheaf.network.nodes[::2]]
+    W = [node.operation.weight for node in sheaf.network.affine_nodes]
     parts = sheaf.layout.split(start)
     z, a = ([parts[name].copy() for name in parts if name[0] == kind] for kind in "za")
 

@@ -30,7 +30,7 @@ def test_deep_network(row, name):
     """41 affine layers, 10⁷ weights: against the forward pass of one sample."""
     rng, (compute, most) = np.random.default_rng(0), FORWARD[name]
     sheaf, x = NeuralSheaf(Network.he([500] * 41 + [10], rng)), rng.standard_normal((1, 500))
-    pattern = sheaf.pattern(sheaf.forward(x), x)
+    pattern = sheaf.forward_pattern(x)
     ours = Side(lambda: compute(sheaf, pattern))
     row(
         f"{name}, N = {sheaf.N}", ours, Side(lambda: sheaf.network(x)),
@@ -43,7 +43,7 @@ def test_extreme_eigenvalues(row):
     """λ₁, λ_max and their vectors for a batch, per sample, against building L and `eigh`."""
     rng = np.random.default_rng(0)
     sheaf, x = NeuralSheaf(Network.he([2, 300, 300, 1], rng)), rng.standard_normal((SAMPLES, 2))
-    patterns = sheaf.pattern(sheaf.forward(x), x)
+    patterns = sheaf.forward_pattern(x)
     ours = Side(lambda: spectrum.extremes(sheaf, patterns, dense=0), SAMPLES)
     dense = Side(lambda: np.linalg.eigh(sheaf.laplacian(patterns[0]).toarray()))
     found, (values, _) = ours.call(), dense.call()

@@ -42,7 +42,7 @@ def onward(stepper):
 
 def lists(sheaf, w):
     """Lists of weights, of biases, of z and of a, copied."""
-    affine, parts = [node.operation for node in sheaf.network.nodes[::2]], sheaf.layout.split(w)
+    affine, parts = [node.operation for node in sheaf.network.affine_nodes], sheaf.layout.split(w)
     stalks = ([parts[name].copy() for name in parts if name[0] == kind] for kind in "za")
     return [a.weight.copy() for a in affine], [a.bias.copy() for a in affine], *stalks
 

@@ -34,7 +34,7 @@ def eliminate(matrix, load):
 
 def layers(network):
     """The weights and biases of a chain, as rational numbers."""
-    affine = [node.operation for node in network.nodes if node.operation.kind == "affine"]
+    affine = [node.operation for node in network.affine_nodes]
     return [([rational(row) for row in op.weight], rational(op.bias)) for op in affine]
 
 

@@ -74,7 +74,7 @@ def nth(states, n):
 
 def theta(network):
     """All weights and biases as one flat array."""
-    parts = [part for node in network.nodes if node.operation.kind == "affine" for part in (node.operation.weight, node.operation.bias)]
+    parts = [part for node in network.affine_nodes for part in (node.operation.weight, node.operation.bias)]
     return np.concatenate([np.ravel(getattr(part, "data", part) if hasattr(part, "indptr") else part) for part in parts])
 
 

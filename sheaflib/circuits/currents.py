@@ -64,7 +64,7 @@ class Currents:
         w = self.forward + kappa * (self.relaxed - self.forward)
         values = {INPUT: self.x, **self.sheaf.layout.split(w)}
         return {node.name: node.operation.gradient(gather(values, node), -self.edges[:, self.sheaf.layout[node.name]])
-                for node in self.sheaf.network.nodes if node.operation.kind == "affine"}
+                for node in self.sheaf.network.affine_nodes}
 
     def __repr__(self):
         return f"Currents({len(self.x)} samples, |c| up to {np.abs(self.pull).max():.3g}, {self.resistance!r})"
@@ -76,7 +76,7 @@ def edge_update(sheaf: NeuralSheaf, name: str, x, forward, relaxed, kappa: float
     It looks at its own two ends alone: its current is w(z* − W a* − b), what it feels a + κ(a* − a), a and z its lower and upper stalk.
     ValueError for a name that is no end of an affine edge.
     """
-    affine = [node.name for node in sheaf.network.nodes if node.operation.kind == "affine"]
+    affine = [node.name for node in sheaf.network.affine_nodes]
     if name not in affine:
         raise ValueError(f"name={name!r}, expected a stalk at the end of an affine edge: {', '.join(affine)}")
     node = next(node for node in sheaf.network.nodes if node.name == name)
@@ -107,7 +107,7 @@ def currents(sheaf: NeuralSheaf, x, y) -> Currents:
     with np.errstate(over="ignore", invalid="ignore"):
         law = effective_resistance(sheaf, pattern)
         finite("the effective resistance of the output", law.total)
-    z = w[:, sheaf.layout[sheaf.network.nodes[-1].name]]
+    z = w[:, sheaf.layout[sheaf.network.output_name]]
     return Currents(sheaf, x, w, pattern, law, ohm(sheaf, law.total, z, y))
 
 

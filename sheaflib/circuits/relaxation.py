@@ -210,7 +210,7 @@ def reach(scheme: Callable, sheaf: NeuralSheaf, x, y, other, rounds: int) -> np.
            [0, 0, 1],
            [0, 1, 1]])
     """
-    edges, pattern = [e.rows for e in check_sheaf(sheaf).edges if e.head in sheaf.layout], sheaf.pattern(sheaf.forward(x), x)
+    edges, pattern = [e.rows for e in check_sheaf(sheaf).edges if e.head in sheaf.layout], sheaf.forward_pattern(x)
     runs = [islice(scheme(sheaf, x, labels), whole("rounds", rounds, least=0) + 1) for labels in (y, other)]
     changed = [edge_currents(sheaf, x, a, pattern) != edge_currents(sheaf, x, b, pattern) for a, b in zip(*runs)]
     return np.array([[state[:, rows].any() for rows in edges] for state in changed])

@@ -14,7 +14,7 @@ def folded(network: Network, mean, deviation, shift, stretch) -> Network:
     >>> folded(Network.mlp([[[3.0]]], [[1.0]]), *np.array([[1.0], [2.0], [10.0], [2.0]]))([[3.0]])       # 10 + 2 (3 (3 − 1)/2 + 1)
     array([[18.]])
     """
-    first, last = network.nodes[0], network.nodes[-1].name
+    first, last = network.nodes[0], network.output_name
     with np.errstate(over="ignore", invalid="ignore"):
         W = first.operation.weight / deviation
         b = first.operation.bias - W @ mean

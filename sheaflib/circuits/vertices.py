@@ -84,7 +84,7 @@ def begin(sheaf: NeuralSheaf, x, y, start, pattern) -> tuple[np.ndarray, ...]:
     """x, y, the start and the pattern (B, M), checked and copied; by default the forward pass and its pattern."""
     x = batch(INPUT, x, check_sheaf(sheaf).network.n_in).copy()
     y = check_labels(sheaf.network.output, y, sheaf.network.n_out, len(x)).copy()
-    pattern = sheaf.pattern(sheaf.forward(x), x) if pattern is None else sheaf.check_pattern(pattern, len(x)).copy()
+    pattern = sheaf.forward_pattern(x) if pattern is None else sheaf.check_pattern(pattern, len(x)).copy()
     pattern = np.broadcast_to(pattern, (len(x), sheaf.M))
     w = masked_forward(sheaf, x, pattern) if start is None else batch("start", start, sheaf.N).copy()
     if len(w) != len(x):

@@ -190,6 +190,6 @@ def at_birth(widths: str, seed: int, samples: int = 50) -> Birth:
     """λ₁ and ρ of a fresh network over the first training inputs of the paraboloid."""
     sheaf = NeuralSheaf(initial("paraboloid", widths, seed, True))
     x = tasks.task("paraboloid").X_train[:samples]
-    pattern = sheaf.pattern(sheaf.forward(x), x)
+    pattern = sheaf.forward_pattern(x)
     gaps = spectrum.extremes(sheaf, pattern).smallest
     return Birth(float(np.median(gaps)), float(np.median(effective_resistance(sheaf, pattern).norm)))

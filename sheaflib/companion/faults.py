@@ -57,12 +57,12 @@ def among(scores: Mapping[str, np.ndarray], faulty, counted=True) -> dict[str, f
 
 def plain(network: Network) -> dict:
     """A chain's weights and biases as lists: the parameters `weights` and `biases` of a sweep."""
-    affine = [node.operation for node in network.nodes if node.operation.kind == "affine"]
+    affine = [node.operation for node in network.affine_nodes]
     return {"weights": [a.weight.tolist() for a in affine], "biases": [a.bias.tolist() for a in affine]}
 
 
 def affine_nodes(network: Network) -> list:
-    return [node for node in network.nodes if node.operation.kind == "affine"]
+    return network.affine_nodes
 
 
 def dead(network: Network, part: Part, x, margin: float = 1.0) -> Network:
@@ -127,13 +127,13 @@ def layers(network: Network) -> list[Part]:
 
 def pinned(network: Network, x, y) -> np.ndarray:
     """The cochain of the equilibrium with the output clamped to its labels, z^{k+1} or for a sigmoid or softmax a_out."""
-    return equilibrium(NeuralSheaf(network), x, hard(network.nodes[-1].name if network.output.is_identity else A_OUT, y)).cochain
+    return equilibrium(NeuralSheaf(network), x, hard(network.output_name if network.output.is_identity else A_OUT, y)).cochain
 
 
 def sample_gradients(network: Network, x, y) -> np.ndarray:
     """The gradient of every sample's Φ (half the squared error, or the cross-entropy) in all weights and biases: (B, weights)."""
     sheaf = NeuralSheaf(network)
-    w, last = sheaf.forward(x), sheaf.layout[network.nodes[-1].name]
+    w, last = sheaf.forward(x), sheaf.layout[network.output_name]
     pulled = np.zeros_like(w)
     pulled[:, last] = error(network.output, w[:, last], y)
     back = backward_substitution(sheaf, pulled, sheaf.pattern(w, x))
@@ -147,14 +147,14 @@ def sample_gradients(network: Network, x, y) -> np.ndarray:
 def sample_scores(network: Network, x, y) -> dict[str, np.ndarray]:
     """Of every sample (B,): total pinned discord, twice its Φ (the squared error in regression), norm of its gradient."""
     sheaf = NeuralSheaf(network)
-    z = sheaf.forward(x)[:, sheaf.layout[network.nodes[-1].name]]
+    z = sheaf.forward(x)[:, sheaf.layout[network.output_name]]
     return {"pinned discord": discord.total(sheaf, pinned(network, x, y), x), "loss": 2 * output_energy(network.output, z, y),
             "gradient": np.linalg.norm(sample_gradients(network, x, y), axis=1)}
 
 
 def frozen_discord(sheaf: NeuralSheaf, x, y) -> np.ndarray:
     """Total pinned discord eᵀρ⁻¹e at the forward pass's pattern, by effective resistance: (B,)."""
-    resistance = effective_resistance(sheaf, sheaf.pattern(sheaf.forward(x), x))
+    resistance = effective_resistance(sheaf, sheaf.forward_pattern(x))
     return (resistance.injections(y - sheaf.network(x))**2).sum(axis=1)
 
 
@@ -162,7 +162,7 @@ def part_scores(network: Network, x, y, parts: Sequence[Part], kept: np.ndarray,
     """Of every part (n,): mean discord of its own affine rows in `w` (pinned), with the forward pattern frozen, and in the stalks
     `kept`; how much the loss changes when the part is silenced; norm of the gradient of the weights into it. Identity output."""
     sheaf = NeuralSheaf(network)
-    resistance = effective_resistance(sheaf, sheaf.pattern(sheaf.forward(x), x))
+    resistance = effective_resistance(sheaf, sheaf.forward_pattern(x))
     squares = {"pinned discord": sheaf.discrepancy(w, x)**2, "frozen pattern": resistance.injections(y - network(x))**2,
                "kept stalks": sheaf.discrepancy(kept, x)**2}
     slope, now = gradient(network, x, y), loss(network, x, y)
@@ -279,7 +279,7 @@ def learned_flips(task: str, widths: str, method: str, steps: int, dt: float, se
     if network.output.is_identity:
         scores["frozen pattern"] = frozen_discord(sheaf, x, y)
     if method == "sheaf":
-        z = state.stalks[:, sheaf.layout[state.network.nodes[-1].name]]
+        z = state.stalks[:, sheaf.layout[state.network.output_name]]
         scores["kept stalks"] = discord.total(sheaf, state.stalks, x) + 2 * output_energy(state.network.output, z, y)
     return among(scores, rows)
 

@@ -38,7 +38,7 @@ def problem(widths: str, seed: int, start: str = "random", samples: int = 300, f
     Paraboloid inputs, output clamped to the label; start "random": the recorded stalks (or drawn, for a fresh network), "forward".
     """
     sheaf, task = NeuralSheaf(initial("paraboloid", widths, seed, fresh)), tasks.task("paraboloid")
-    x, pin = task.X_train[:samples], hard(sheaf.network.nodes[-1].name, task.Y_train[:samples])
+    x, pin = task.X_train[:samples], hard(sheaf.network.output_name, task.Y_train[:samples])
     w = sheaf.forward(x) if start == "forward" else stalks(sheaf, widths, STALKS, fresh, samples)
     pins = resolve(sheaf, pin, samples)
     return sheaf, x, pin, pins.impose(w), Pinned(sheaf, x, pins)

@@ -76,7 +76,7 @@ def start(row: str, seed: int, scale: float = 1.0) -> Network:
         network = initial(task, widths, seed, True)
     if scale == 1:
         return network
-    return with_weights(network, {node.name: (scale * node.operation.weight, node.operation.bias) for node in network.nodes[::2]})
+    return with_weights(network, {node.name: (scale * node.operation.weight, node.operation.bias) for node in network.affine_nodes})
 
 
 @lru_cache(maxsize=8)
@@ -131,7 +131,7 @@ def resistance(row: str, seeds: list, *, rule: str, lr: float, updates: int, siz
         engine = MiniBatches(start(row, seed), given.X_train, given.Y_train, rule=rule, kappa=kappa, stiffness=stiffness)
         for _ in along(engine, seed, (0, updates), lr, updates, size):
             sheaf = NeuralSheaf(engine.network)
-            pattern = sheaf.pattern(sheaf.forward(given.X_train), given.X_train)
+            pattern = sheaf.forward_pattern(given.X_train)
             found.append(np.median(effective_resistance(sheaf, pattern).total[:, 0, 0]))
     return np.array(found).reshape(len(seeds), 2)
 

@@ -138,7 +138,7 @@ def measure(network: Network) -> Shape:
         for name in node.inputs:
             reads[name] = reads.get(name, 0) + 1
     merges = sum(isinstance(node.operation, Stack) for node in network.nodes)
-    width = max(node.operation.n_out for node in network.nodes if node.operation.kind == "affine")
+    width = max(node.operation.n_out for node in network.affine_nodes)
     return Shape(width, max(depth.values()), merges, sum(n > 1 for name, n in reads.items() if name != INPUT))
 
 

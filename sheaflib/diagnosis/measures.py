@@ -93,14 +93,14 @@ def forward(sheaf: NeuralSheaf, x, y) -> tuple[np.ndarray, np.ndarray]:
             i, j = (int(k) for k in np.argwhere(wild)[0])
             raise ValueError(f"X cannot be diagnosed: {sheaf.layout.label(j)} is {w[i, j]:g} in sample {rows.start + i}, "
                              "whose square leaves float64")
-        z = w[:, sheaf.layout[sheaf.network.nodes[-1].name]]
+        z = w[:, sheaf.layout[sheaf.network.output_name]]
         values[rows], loss[rows] = output.value(z), scale * np.maximum(output_energy(output, z, y[rows]), 0)
     return values, loss
 
 
 def pinned(sheaf: NeuralSheaf, x, y, at, of, done: Callable = NOBODY) -> Solved:
     """The samples `at` with the labels of the samples `of` pinned: z^{k+1} itself, or a_out, from the forward pass."""
-    stalk = sheaf.network.nodes[-1].name if sheaf.network.output.is_identity else A_OUT
+    stalk = sheaf.network.output_name if sheaf.network.output.is_identity else A_OUT
     per_edge = {edge.name: np.empty(len(at)) for edge in sheaf.edges}
     neurons, converged = np.zeros(sheaf.augmented_layout.size), np.empty(len(at), dtype=bool)
     verdict = np.empty(len(at), dtype=f"U{len(UNDECIDED)}")
@@ -138,7 +138,7 @@ def stiffness(sheaf: NeuralSheaf, x, at, done: Callable = NOBODY) -> Stiffness:
     found, shares = [], {edge.name: 0.0 for edge in sheaf.edges if edge.kind != "output"}
     for rows in chunks(len(at), sheaf.N * sheaf.network.n_out):
         here = x[at[rows]]
-        pattern = sheaf.pattern(sheaf.forward(here), here)
+        pattern = sheaf.forward_pattern(here)
         ends, rho = extremes(sheaf, pattern, dense=DENSE), effective_resistance(sheaf, pattern)
         found.append((ends.smallest, ends.largest, rho.norm))
         trace = np.trace(rho.total, axis1=1, axis2=2)

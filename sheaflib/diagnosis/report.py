@@ -103,7 +103,7 @@ def report(network: Network, X, y, *, permutations: int = 20, samples: int = 200
         stiff = measures.stiffness(sheaf, X, subset, done)
     *edges, total = measures.edge_rows(sheaf, found.per_edge, subset, null, stiff.shares)
     discord = sum(found.per_edge.values())
-    pin = network.nodes[-1].name if network.output.is_identity else f"a_out ({network.output.name}, cross-entropy)"
+    pin = network.output_name if network.output.is_identity else f"a_out ({network.output.name}, cross-entropy)"
     first, neurons = np.argsort(-discord, kind="stable")[:listed], measures.worst_neurons(sheaf, found.neurons, NEURONS)
     return Report(
         network,

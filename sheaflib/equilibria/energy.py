@@ -52,7 +52,7 @@ class Pinned:
         self.gamma[self.pins.soft_index], self.rest[:, self.pins.soft_index] = self.pins.gamma, self.pins.soft_value
         self.weights = sheaf.row_weights[:N]
         self.kinks = kinks(sheaf, self.gamma)
-        self.last = sheaf.layout[sheaf.network.nodes[-1].name]
+        self.last = sheaf.layout[sheaf.network.output_name]
         self.offset = self.pins.offset
 
     def impose(self, w):

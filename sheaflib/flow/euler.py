@@ -204,7 +204,7 @@ def flow_energy(sheaf: NeuralSheaf, w, x, pins: ResolvedPins, output_force: str)
     springs = 0.5 * (pins.gamma * pins.stretch(w)**2).sum(axis=1)
     if w.shape[1] == sheaf.N or output_force == "jacobian":
         return sheaf.energy(w, x) + springs
-    z = w[:, sheaf.layout[sheaf.network.nodes[-1].name]]
+    z = w[:, sheaf.layout[sheaf.network.output_name]]
     cross_entropy = sheaf.network.output.potential(z) - (w[:, sheaf.N:] * z).sum(axis=1)
     return sheaf.energy(w[:, :sheaf.N], x) + springs + sheaf.edge_weights["output"] * cross_entropy
 
@@ -227,7 +227,7 @@ def energy_limit(sheaf: NeuralSheaf, w, x, pins: ResolvedPins, output_force: str
     limit = energy + np.abs(energy) + NOISE**2 * scale
     if w.shape[1] == sheaf.N or output_force == "jacobian":
         return limit
-    z = w[:, sheaf.layout[sheaf.network.nodes[-1].name]]
+    z = w[:, sheaf.layout[sheaf.network.output_name]]
     # the cross-entropy is the difference of these parts
     parts = np.abs(sheaf.network.output.potential(z)) + np.abs(w[:, sheaf.N:] * z).sum(axis=1)
     if pins.free[sheaf.N:].any():

@@ -250,7 +250,7 @@ def check_step(sheaf: NeuralSheaf, x, w, dt: float, alpha: float, pins: Resolved
         return
     state = w if pins else sheaf.forward(x, augmented=augmented)
     patterns = sheaf.pattern(state, x)
-    last = sheaf.layout[sheaf.network.nodes[-1].name]
+    last = sheaf.layout[sheaf.network.output_name]
     logits = state[:, last] if augmented else None
     largest = float(spectrum.extremes(sheaf, patterns, pins, logits, output_force).largest.max())
     limit = stable_step(2.0, alpha, largest) if largest else np.inf

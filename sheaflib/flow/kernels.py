@@ -16,7 +16,6 @@ from sheaflib.flow.euler import (
     raise_unstable,
 )
 from sheaflib.linear.rest import SLACK
-from sheaflib.networks.affine import Affine
 from sheaflib.networks.graph import INPUT
 from sheaflib.networks.selection import MaxPool, ReLU
 from sheaflib.sheaves.neural import NeuralSheaf
@@ -37,7 +36,7 @@ WITNESS, CEILING, LARGEST, CONSTANT = 0, 1, 2, 3        # what `_at_rest` rememb
 
 def can_compile(sheaf: NeuralSheaf) -> bool:
     """Whether numba is there and the network is small enough, with entries to read (no matrix-free map)."""
-    weights = [node.operation.weight for node in sheaf.network.nodes if isinstance(node.operation, Affine)]
+    weights = [node.operation.weight for node in sheaf.network.affine_nodes]
     foreign = sp.sparse.linalg.LinearOperator
     if njit is None or any(isinstance(weight, foreign) for weight in weights):
         return False
@@ -98,7 +97,7 @@ class CompiledStepper(Stepper):
     def _run(self, sample: int, n: int) -> tuple[int, int, np.ndarray]:
         """Up to n steps of one sample: steps done, why the engine returned, switches."""
         sheaf, events = self.sheaf, np.zeros((EVENTS + self.sheaf.N, 2), dtype=np.int64)
-        last = sheaf.layout[sheaf.network.nodes[-1].name].start
+        last = sheaf.layout[sheaf.network.output_name].start
         output = OUTPUTS[sheaf.network.output.name] if self.w.shape[1] > sheaf.N else 0
         done, status, count, self.change[sample] = _advance(
             self.w[sample], self.constant[sample], *self.rows, sheaf.row_weights, last, output, self.output_force == "jacobian",
@@ -157,7 +156,7 @@ def _steepness(sheaf: NeuralSheaf, rows, gamma) -> np.ndarray:
     steepness[:sheaf.N] += stress + np.bincount(indices, sizes * stress[row], sheaf.N)
     if len(gamma) > sheaf.N:
         steepness[sheaf.N:] += 2 * weights[sheaf.N:]
-        steepness[sheaf.layout[sheaf.network.nodes[-1].name]] += 2 * weights[sheaf.N:].sum()
+        steepness[sheaf.layout[sheaf.network.output_name]] += 2 * weights[sheaf.N:].sum()
     return steepness
 
 

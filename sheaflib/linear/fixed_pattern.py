@@ -38,7 +38,7 @@ class Frozen:
         self.J = None if z is None else output_maps(sheaf, z, len(self.pattern), output_force)
         if z is not None:
             check_output_pins(sheaf, pins, output_force)
-        self.last = sheaf.layout[sheaf.network.nodes[-1].name]
+        self.last = sheaf.layout[sheaf.network.output_name]
         self.width = sheaf.N if z is None else sheaf.augmented_layout.size
         self.weights = sheaf.row_weights[:self.width]
         self.free = pins.free if pins else np.ones(self.width, dtype=bool)

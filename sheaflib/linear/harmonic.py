@@ -41,7 +41,7 @@ def harmonic_extension(sheaf: NeuralSheaf, x, pins: Pin | Sequence[Pin] = (), pa
     if not frozen:
         w = sheaf.forward(x)
         return Solution(sheaf, x, w, sheaf.pattern(w, x), pinned, "direct", "")
-    s = sheaf.check_pattern(sheaf.pattern(sheaf.forward(x), x) if pattern is None else pattern, len(x))
+    s = sheaf.check_pattern(sheaf.forward_pattern(x) if pattern is None else pattern, len(x))
     s = np.broadcast_to(s, (len(x), sheaf.M))
     with np.errstate(over="ignore", invalid="ignore"):
         w = (
@@ -66,14 +66,13 @@ def backpropagate(sheaf: NeuralSheaf, x, g) -> dict[str, tuple]:
     if len(g) != len(x):
         raise ValueError(f"g has {len(g)} rows, expected {len(x)}: one a row of x")
     seed = np.zeros_like(w)
-    seed[:, sheaf.layout[sheaf.network.nodes[-1].name]] = g
+    seed[:, sheaf.layout[sheaf.network.output_name]] = g
     values = {INPUT: x, **sheaf.layout.split(w)}
     with np.errstate(over="ignore", invalid="ignore"):
         e = finite("a sensitivity", backward_substitution(sheaf, seed, sheaf.pattern(w, x)))
         found = {
             node.name: node.operation.gradient(gather(values, node), e[:, sheaf.layout[node.name]])
-            for node in sheaf.network.nodes
-            if node.operation.kind == "affine"
+            for node in sheaf.network.affine_nodes
         }
     for name, (dW, _) in found.items():
         finite(f"the gradient of the weight of {name!r}", dW.data if sp.sparse.issparse(dW) else dW)

@@ -93,5 +93,5 @@ def effective_resistance(sheaf: NeuralSheaf, pattern, stalk: str | None = None) 
 
     ValueError for an unknown stalk or a pattern of the wrong shape.
     """
-    here = check_sheaf(sheaf).layout[sheaf.network.nodes[-1].name if stalk is None else stalk]
+    here = check_sheaf(sheaf).layout[sheaf.network.output_name if stalk is None else stalk]
     return Resistance(sheaf, Frozen(sheaf, pattern).rows(np.arange(here.start, here.stop)))

@@ -153,7 +153,7 @@ class Gauge:
         """The numbers that the terms grow with: |w|, and φ(z) with a_out."""
         if w.shape[1] == self.sheaf.N:
             return np.abs(w)
-        last = self.sheaf.layout[self.sheaf.network.nodes[-1].name]
+        last = self.sheaf.layout[self.sheaf.network.output_name]
         return np.hstack([np.abs(w), self.sheaf.network.output.value(w[:, last])])
 
 

@@ -41,7 +41,7 @@ class Solution:
     @property
     def output(self) -> np.ndarray:
         """φ(z^{k+1}): (B, n_out)."""
-        return self.sheaf.network.output.value(self[self.sheaf.network.nodes[-1].name])
+        return self.sheaf.network.output.value(self[self.sheaf.network.output_name])
 
     @cached_property
     def own_pattern(self) -> np.ndarray:

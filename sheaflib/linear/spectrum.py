@@ -61,7 +61,7 @@ def bound(sheaf: NeuralSheaf, pins: ResolvedPins | None = None, augmented: bool 
             if name in norms:
                 norms[name] = math.hypot(norms[name], node.operation.norm)
     if augmented and not sheaf.network.output.is_identity:
-        norm, last = sheaf.network.output.norm, sheaf.network.nodes[-1].name
+        norm, last = sheaf.network.output.norm, sheaf.network.output_name
         norm = norm if check_output_force(output_force) == "jacobian" else math.sqrt(norm)
         norms[last] = math.hypot(norms[last], norm)
     weight = max(w for e, w in sheaf.edge_weights.items() if augmented or e != "output")
@@ -91,7 +91,7 @@ def augmented_coboundary(sheaf: NeuralSheaf, pattern, z,
                          output_force: str = "jacobian") -> sp.sparse.csr_array:
     """δ with the row and column of a_out, [[δ_Ω, 0], [−J at z^{k+1}, I]], linearised at the logits z (n_out,) (Thm 4.2, as reported)."""
     J = output_maps(sheaf, z, 1, output_force)[0]
-    last = sheaf.layout[sheaf.network.nodes[-1].name]
+    last = sheaf.layout[sheaf.network.output_name]
     row = sp.sparse.lil_array((len(J), sheaf.N))
     row[:, last] = -J
     blocks = [[sheaf.coboundary(pattern), None], [row, sp.sparse.eye_array(len(J))]]

@@ -83,7 +83,26 @@ class Network:
 
     @property
     def n_out(self) -> int:
+        """The width of the output."""
         return self.nodes[-1].operation.n_out
+
+    @property
+    def output_name(self) -> str:
+        """The name of the last node, whose value the output function φ is applied to.
+
+        >>> Network.mlp([[[1.0]], [[2.0]]]).output_name
+        'z2'
+        """
+        return self.nodes[-1].name
+
+    @property
+    def affine_nodes(self) -> list[Node]:
+        """The nodes with weights, in order.
+
+        >>> [node.name for node in Network.mlp([[[1.0]], [[2.0]]]).affine_nodes]
+        ['z1', 'z2']
+        """
+        return [node for node in self.nodes if node.operation.kind == "affine"]
 
     def __call__(self, x) -> np.ndarray:
         """φ(z^{k+1}) for a batch: (B, n_in) -> (B, n_out); OverflowError when the pass leaves float64."""
@@ -92,7 +111,7 @@ class Network:
         for node in self.nodes:
             values[node.name] = node.operation.value(gather(values, node))
         check_overflow(values)
-        return self.output.value(values[self.nodes[-1].name])
+        return self.output.value(values[self.output_name])
 
     def save(self, file) -> None:
         """Write the network to a .npz file (plain arrays and one JSON string, no pickle); TypeError when matrix-free."""

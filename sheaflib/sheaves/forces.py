@@ -29,7 +29,7 @@ def force(sheaf: NeuralSheaf, w, x, pins: ResolvedPins | None = None, pattern=No
     f = -stress
     f[:, :sheaf.N] = -sheaf.pull(stress[:, :sheaf.N], s)
     if w.shape[1] > sheaf.N:
-        last = sheaf.layout[sheaf.network.nodes[-1].name]
+        last = sheaf.layout[sheaf.network.output_name]
         back = stress[:, sheaf.N:]
         if check_output_force(output_force) == "jacobian":
             back = sheaf.network.output.jacobian_product(w[:, last], back)

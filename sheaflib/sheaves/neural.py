@@ -15,7 +15,6 @@ from typing import Mapping
 import numpy as np
 import scipy as sp
 
-from sheaflib.networks.affine import Affine
 from sheaflib.networks.graph import A_OUT, INPUT, Network, Node, check_overflow, gather
 from sheaflib.networks.selection import Selection
 from sheaflib.sheaves.cellular import CellularSheaf, SheafEdge
@@ -130,6 +129,13 @@ class NeuralSheaf:
         parts = [node.operation.pattern(gather(values, node)) for node in self.network.nodes if node.name in self.pattern_layout]
         return np.concatenate(parts, axis=1) if parts else np.zeros((len(w), 0), dtype=bool)
 
+    def forward_pattern(self, x) -> np.ndarray:
+        """The activation pattern of the forward pass (B, M), as `pattern` gives it.
+
+        Raises OverflowError when the forward pass leaves float64.
+        """
+        return self.pattern(self.forward(x), x)
+
     def check_pattern(self, pattern, n_batch: int | None = None) -> np.ndarray:
         """`pattern` checked, as (B, M) or (1, M): booleans, ReLU coefficients in [0, 1] or max-pool choices.
 
@@ -162,7 +168,7 @@ class NeuralSheaf:
         for node in self.network.nodes:
             e[:, self.layout[node.name]] -= node.operation.value(gather(values, node), self.own(node, pattern))
         if w.shape[1] > self.N:
-            e[:, self.N:] -= self.network.output.value(values[self.network.nodes[-1].name])
+            e[:, self.N:] -= self.network.output.value(values[self.network.output_name])
         return e
 
     def push(self, v, pattern) -> np.ndarray:
@@ -238,7 +244,7 @@ class NeuralSheaf:
             )
         if w.shape[1] > self.N:
             terms[:, self.N :] += np.abs(
-                self.network.output.value(w[:, self.layout[self.network.nodes[-1].name]])
+                self.network.output.value(w[:, self.layout[self.network.output_name]])
             )
         return terms
 
@@ -265,7 +271,7 @@ class NeuralSheaf:
         )
         # ‖J_φ‖ ≤ 1 in every norm that counts here
         if w.shape[1] > self.N:
-            terms[:, self.layout[self.network.nodes[-1].name]] += stress[:, self.N :].sum(
+            terms[:, self.layout[self.network.output_name]] += stress[:, self.N :].sum(
                 axis=1, keepdims=True
             )
         return terms
@@ -316,7 +322,7 @@ class NeuralSheaf:
     @cached_property
     def ones_blocks(self) -> dict[str, tuple[tuple[str, int], ...]]:
         """Vertex -> its ones-blocks: (affine node that reads it, width). The bias acts on them as diag(b)."""
-        readers = [n for n in self.network.nodes if isinstance(n.operation, Affine)]
+        readers = [n for n in self.network.affine_nodes]
         return {v: tuple((n.name, n.operation.n_out) for n in readers if n.inputs == (v,)) for v in (INPUT, *self.layout.names)}
 
     @cached_property
@@ -414,7 +420,7 @@ def _edges(network: Network, layout: Layout) -> tuple[Edge, ...]:
             add(node.operation.kind, tail, node.name, slice(start, stop))
             start = stop
     if A_OUT in layout:
-        add("output", network.nodes[-1].name, A_OUT, layout[A_OUT])
+        add("output", network.output_name, A_OUT, layout[A_OUT])
     return tuple(edges)
 
 

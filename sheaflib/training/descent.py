@@ -14,7 +14,7 @@ from sheaflib.training.objective import loss_gradient, output_energy
 def gradient(network: Network, x, y) -> dict[str, tuple]:
     """The gradient of `loss` with respect to every affine node's (W, b), by one backward substitution in δ_Ωᵀ."""
     sheaf = NeuralSheaf(network)
-    z = sheaf.forward(x)[:, sheaf.layout[network.nodes[-1].name]]
+    z = sheaf.forward(x)[:, sheaf.layout[network.output_name]]
     return backpropagate(sheaf, x, loss_gradient(network.output, z, y))
 
 
@@ -74,4 +74,4 @@ class DescentStepper:
 def total_energy(network: Network, x, y) -> float:
     """ΣΦ of the forward pass: half the summed squares, or the summed cross-entropy."""
     sheaf = NeuralSheaf(network)
-    return float(output_energy(network.output, sheaf.forward(x)[:, sheaf.layout[network.nodes[-1].name]], y).sum())
+    return float(output_energy(network.output, sheaf.forward(x)[:, sheaf.layout[network.output_name]], y).sum())

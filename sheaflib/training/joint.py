@@ -61,7 +61,7 @@ def edge_energies(sheaf: NeuralSheaf, x, y, w) -> dict[str, float]:
     """E(ω, θ) edge by edge, summed over the batch; "output" is the edge to the label, w_out Φ."""
     squares = sheaf.row_weights[:sheaf.N] * sheaf.discrepancy(w, x)**2
     energies = {e.name: float(0.5 * squares[:, e.rows].sum()) for e in sheaf.edges if e.rows.stop <= sheaf.N}
-    z = w[:, sheaf.layout[sheaf.network.nodes[-1].name]]
+    z = w[:, sheaf.layout[sheaf.network.output_name]]
     return {**energies, "output": float(output_weight(sheaf) * output_energy(sheaf.network.output, z, y).sum())}
 
 
@@ -70,7 +70,7 @@ def weight_gradient(sheaf: NeuralSheaf, x, w) -> dict[str, tuple]:
     stress = sheaf.row_weights[:sheaf.N] * sheaf.discrepancy(w, x)
     values = {INPUT: x, **sheaf.layout.split(w)}
     return {node.name: node.operation.gradient(gather(values, node), -stress[:, sheaf.layout[node.name]])
-            for node in sheaf.network.nodes if node.operation.kind == "affine"}
+            for node in sheaf.network.affine_nodes}
 
 
 class JointStepper:
@@ -124,7 +124,7 @@ class JointStepper:
                 self.step += 1
 
     def _step(self) -> None:
-        sheaf, w, last = self.sheaf, self.w, self.sheaf.layout[self.sheaf.network.nodes[-1].name]
+        sheaf, w, last = self.sheaf, self.w, self.sheaf.layout[self.sheaf.network.output_name]
         f = force(sheaf, w, self.x, self.pins)
         f[:, last] -= output_weight(sheaf) * self.pins.free[last] * error(sheaf.network.output, w[:, last], self.y)
         network = descend(sheaf.network, weight_gradient(sheaf, self.x, w), self.dt * self.beta)

@@ -52,7 +52,7 @@ def can_fuse(network: Network) -> bool:
     """Whether numba is there and the network is a small chain: dense affine maps with ReLUs (any slope) between them."""
     if njit is None or not is_chain(network):
         return False
-    return sum(node.operation.weight.size for node in network.nodes[::2]) <= MAX_WEIGHTS
+    return sum(node.operation.weight.size for node in network.affine_nodes) <= MAX_WEIGHTS
 
 
 def is_chain(network: Network) -> bool:
@@ -81,19 +81,19 @@ class Chain:
                 " them: leave `stepper` out for any other"
             )
         self.network = network
-        affine = [node.operation for node in network.nodes[::2]]
+        affine = [node.operation for node in network.affine_nodes]
         self.dims = np.array([network.n_in, *(a.n_out for a in affine)])
         self.slopes = np.array([node.operation.slope for node in network.nodes[1::2]] + [0.0])
         self.output = OUTPUTS[network.output.name]
 
     def flat(self, network: Network) -> np.ndarray:
         """θ of a network of this shape."""
-        return np.concatenate([part.ravel() for node in network.nodes[::2] for part in (node.operation.weight, node.operation.bias)])
+        return np.concatenate([part.ravel() for node in network.affine_nodes for part in (node.operation.weight, node.operation.bias)])
 
     def unflat(self, theta: np.ndarray) -> Network:
         """The network of this shape with the weights θ."""
         weights, start = {}, 0
-        for node, (m, n) in zip(self.network.nodes[::2], pairwise(self.dims)):
+        for node, (m, n) in zip(self.network.affine_nodes, pairwise(self.dims)):
             weights[node.name] = (theta[start:start + n * m].reshape(n, m), theta[start + n * m:start + n * m + n])
             start += n * m + n
         return with_weights(self.network, weights)

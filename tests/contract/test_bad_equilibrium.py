@@ -139,7 +139,7 @@ def test_passes_are_counted_as_documented(seed, mode):
     Of a look, the passes over the absolute values of a matrix-free map are not seen here.
     """
     p = toy(seed, (2, 5, 4, 1))
-    weights = [Counting(node.operation.weight) for node in p.sheaf.network.nodes if isinstance(node.operation, Affine)]
+    weights = [Counting(node.operation.weight) for node in p.sheaf.network.affine_nodes]
     network = Network.mlp([w.operation for w in weights])
     for weight in weights:
         weight.operation.absolute(np.ones((1, weight.operation.n_in)))       # asks for its entries once

@@ -57,7 +57,7 @@ def test_nothing_in_a_state_can_be_written():
         for state, _ in zip(states, range(2)):
             record = state.record
             arrays = [state.stalks, record.stalks, record.x, record.y]
-            arrays += [part for node in state.network.nodes[::2] for part in (node.operation.weight, node.operation.bias)]
+            arrays += [part for node in state.network.affine_nodes for part in (node.operation.weight, node.operation.bias)]
             for array in arrays:
                 with pytest.raises(ValueError, match="read-only"):
                     array[0] = 7

@@ -186,7 +186,7 @@ def stiff_network(gain):
 def test_stiff_networks_beyond_a_dense_solver(gain, pinned):
     """κ(L) is 1e9 to 1e14, L is known by passes alone, and λ₁ to what is stated."""
     sheaf, x = stiff_network(gain)
-    patterns = sheaf.pattern(sheaf.forward(x), x)
+    patterns = sheaf.forward_pattern(x)
     middle = [hard(f"z{i}", 0.0, at=[0, 3]) for i in range(1, 6)]
     pins = {"none": None, "hard": hard("z7", 0.0), "soft": soft("z7", 0.0, 1.0),
             "both": [hard("z7", 0.0), *middle]}[pinned]
@@ -380,7 +380,7 @@ def test_injections_of_a_stiff_network(scale, spring):
 def test_no_check_may_rest_on_the_quotient_of_L():
     """vᵀLv of the bottom vectors that Lanczos finds misses λ₁ by 100 times more than L⁻¹ does."""
     sheaf, x = stiff_network(4.0)
-    patterns = sheaf.pattern(sheaf.forward(x), x)
+    patterns = sheaf.forward_pattern(x)
     found = spectrum.extremes(sheaf, patterns)
     exact = spectrum.extremes(sheaf, patterns, dense=1000)
     L = [dense_laplacian(sheaf, s) for s in patterns]

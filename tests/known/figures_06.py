@@ -26,7 +26,7 @@ def paraboloid_run():
 
 def one_layer(network):
     """W¹, b¹, W² as a row and b² of a network with one hidden layer and one output."""
-    first, second = (node.operation for node in network.nodes[::2])
+    first, second = (node.operation for node in network.affine_nodes)
     return first.weight, first.bias, second.weight[0], second.bias[0]
 
 

@@ -108,7 +108,7 @@ def born(depth, seed):
     """A network of the depth law and its patterns at the first 50 training inputs."""
     sheaf = NeuralSheaf(initial("paraboloid", "x".join(["2", *["10"] * depth, "1"]), seed, True))
     x = DATA.X_train[:50]
-    return sheaf, sheaf.pattern(sheaf.forward(x), x)
+    return sheaf, sheaf.forward_pattern(x)
 
 
 @oracle("07-depth-law")

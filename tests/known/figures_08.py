@@ -55,7 +55,7 @@ def slowest(sheaf, w):
 
 def largest(sheaf):
     """The bound of λ_max of a chain: (1 + the largest norm of a weight, or 1)²."""
-    weights = [node.operation.weight for node in sheaf.network.nodes if node.operation.kind == "affine"]
+    weights = [node.operation.weight for node in sheaf.network.affine_nodes]
     return (1 + max(1, *(np.linalg.norm(W, 2) for W in weights[1:])))**2
 
 

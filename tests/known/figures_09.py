@@ -34,7 +34,7 @@ def last(size, method, seed=MAIN_TEXT):
 
 def layers(network):
     """[(W, b)] of a chain."""
-    return [(node.operation.weight, node.operation.bias) for node in network.nodes if node.operation.kind == "affine"]
+    return [(node.operation.weight, node.operation.bias) for node in network.affine_nodes]
 
 
 def forward(parts, x):
@@ -82,7 +82,7 @@ def kinked(layout):
 def dense_pinned(sheaf, x, y):
     """The cochain (N,) of one sample by dense solves, each on the last one's pattern; None where that does not settle."""
     z, _ = kinked(sheaf.layout)
-    s, last_one = sheaf.pattern(sheaf.forward(x[None]), x[None])[0].astype(float), sheaf.N - 1
+    s, last_one = sheaf.forward_pattern(x[None])[0].astype(float), sheaf.N - 1
     for _ in range(4):
         delta, c = dense_system(sheaf.network, s, x)
         w = constrained_minimum(delta, c, np.ones(sheaf.N), hard=[(last_one, y[0])])
@@ -126,7 +126,7 @@ def pinned(size, method, step, which, count, order=None, seed=MAIN_TEXT):
     x, y = (array[:count] for array in {"train": TRAIN, "test": TEST}[which])
     y = y if order is None else y[list(order)]
     sheaf = NeuralSheaf(network)
-    found = equilibrium(sheaf, x, hard(network.nodes[-1].name, y)).cochain
+    found = equilibrium(sheaf, x, hard(network.output_name, y)).cochain
     for i in range(count):
         dense = dense_pinned(sheaf, x[i], y[i])
         if dense is None:
@@ -143,7 +143,7 @@ def from_random_stalks(network, count, draws):
     """
     sheaf, x, y = NeuralSheaf(network), *(np.tile(part[:count], (draws, 1)) for part in TEST)
     start = [np.random.default_rng([0, i]).standard_normal((count, sheaf.N)) for i in range(draws)]
-    found = equilibrium(sheaf, x, hard(network.nodes[-1].name, y), np.vstack(start)).cochain
+    found = equilibrium(sheaf, x, hard(network.output_name, y), np.vstack(start)).cochain
     assert all(stationary(sheaf, found[i], x[i]) for i in range(0, len(x), 10))
     squares = residual_squares(network, found, x)
     return {edge: part.sum(axis=1).reshape(draws, count) for edge, part in squares.items()}

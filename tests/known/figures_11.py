@@ -83,8 +83,8 @@ def updates(network, x, y, order, lr, compliance=0.0, kappa=0.0, adam=True, prox
     """Yield (W, b), changed in place, after every plain NumPy update: the pulls c of Ohm's law
     back-propagated, activity a + κ(a* − a).
     """
-    W = [node.operation.weight.copy() for node in network.nodes[::2]]
-    b = [node.operation.bias.copy() for node in network.nodes[::2]]
+    W = [node.operation.weight.copy() for node in network.affine_nodes]
+    b = [node.operation.bias.copy() for node in network.affine_nodes]
     m, v = [0.0] * (2 * len(W)), [0.0] * (2 * len(W))
     for step, (rows, rate) in enumerate(zip(order, lr), start=1):
         a, masks = [x[rows]], []
@@ -161,7 +161,7 @@ def test_loss(row, seed, c):
     compliance = 0.0 if c["rule"] == "backprop" else 1 / c["stiffness"]
     order, lr = batches(seed, 0, len(given.X_train), c["updates"], 32), rates(c["lr"], c["updates"], False)
     W, b = train(network, given.X_train, given.Y_train, order, lr, compliance, c["kappa"])
-    changed = dict(zip((node.name for node in network.nodes[::2]), zip(W, b)))
+    changed = dict(zip((node.name for node in network.affine_nodes), zip(W, b)))
     return loss(with_weights(network, changed), given.X_test, given.Y_test)
 
 
@@ -212,7 +212,7 @@ def dense_forces(w, kappa):
         else:
             relaxed, current = forward[0], G * (y[0] - forward[0, -1])
         parts, felt = sheaf.layout.split(forward + kappa * (relaxed - forward)), []
-        for node, below in zip(network.nodes[::2], (x[None], parts["a1"], parts["a2"])):
+        for node, below in zip(network.affine_nodes, (x[None], parts["a1"], parts["a2"])):
             own = current[sheaf.layout[node.name]]
             felt += [-np.outer(own, below[0]).ravel(), -own]
         total = total + np.concatenate(felt)

@@ -99,10 +99,10 @@ def test_sample_scores_follow_the_law_where_no_unit_switches():
     """Total pinned discord is e²/ρ and the loss e²: one label apart by a little, so that patterns stay."""
     y = CHAIN(X) + 1e-4
     sheaf = NeuralSheaf(CHAIN)
-    rho = effective_resistance(sheaf, sheaf.pattern(sheaf.forward(X), X)).total[:, 0, 0]
+    rho = effective_resistance(sheaf, sheaf.forward_pattern(X)).total[:, 0, 0]
     scores = faults.sample_scores(CHAIN, X, y)
     np.testing.assert_allclose(scores["loss"], 1e-8, rtol=1e-6)
-    settled = (NeuralSheaf(CHAIN).pattern(faults.pinned(CHAIN, X, y), X) == sheaf.pattern(sheaf.forward(X), X)).all(axis=1)
+    settled = (NeuralSheaf(CHAIN).pattern(faults.pinned(CHAIN, X, y), X) == sheaf.forward_pattern(X)).all(axis=1)
     assert settled.mean() > 0.9
     np.testing.assert_allclose(scores["pinned discord"][settled], 1e-8 / rho[settled], rtol=1e-6)
     np.testing.assert_allclose(faults.frozen_discord(sheaf, X, y), 1e-8 / rho, rtol=1e-6)

@@ -26,7 +26,7 @@ def patterns(sheaf):
 
 
 def at_forward(sheaf, x):
-    return sheaf.pattern(sheaf.forward(x), x)[0]
+    return sheaf.forward_pattern(x)[0]
 
 
 def extremes(sheaf, s):

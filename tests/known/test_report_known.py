@@ -74,7 +74,7 @@ def test_where_the_worst_neuron_sits():
 def series(sheaf, pattern):
     """ρ of the last stalk and its parts by edge from the inverse of the dense δ: (m, m) each."""
     inverse = np.linalg.inv(dense_system(sheaf.network, pattern, np.zeros(sheaf.network.n_in))[0])
-    G = inverse[sheaf.layout[sheaf.network.nodes[-1].name]]
+    G = inverse[sheaf.layout[sheaf.network.output_name]]
     return G @ G.T, {edge.name: G[:, edge.rows] @ G[:, edge.rows].T for edge in sheaf.edges if edge.kind != "output"}
 
 
@@ -88,7 +88,7 @@ def test_spectrum_and_resistance_are_those_of_dense_matrices(output, dims):
     sheaf, x = NeuralSheaf(Network.he(dims, rng, output)), rng.standard_normal((9, dims[0]))
     y = np.eye(dims[-1])[rng.integers(0, dims[-1], 9)] if output == "softmax" else rng.standard_normal((9, dims[-1]))
     found = quiet(sheaf.network, x, y, permutations=1, samples=6)
-    patterns = sheaf.pattern(sheaf.forward(x), x)[found.subset]
+    patterns = sheaf.forward_pattern(x)[found.subset]
     values = np.array([np.linalg.eigvalsh(dense_laplacian(sheaf, s))[[0, -1]] for s in patterns])
     np.testing.assert_allclose(np.column_stack([found.smallest, found.largest]), values, rtol=1e-7)
     rho, parts = zip(*(series(sheaf, s) for s in patterns))
@@ -106,7 +106,7 @@ def test_small_moves_have_the_discord_of_dense_algebra(seed):
     sheaf, x = problem.sheaf, rng.standard_normal((8, 2))
     error = 1e-9 * rng.standard_normal((8, 2))
     found = quiet(sheaf.network, x, sheaf.network(x) + error, permutations=0)
-    for i, (s, e) in enumerate(zip(sheaf.pattern(sheaf.forward(x), x), error)):
+    for i, (s, e) in enumerate(zip(sheaf.forward_pattern(x), error)):
         rho, parts = series(sheaf, s)
         current = np.linalg.solve(rho, e)
         assert found.discord[i] == pytest.approx(e @ current, rel=1e-4)

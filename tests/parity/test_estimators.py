@@ -50,7 +50,7 @@ BARE = SMALL | {"standardise": False, "learning_rate_init": 0.001}
 
 
 def theta(estimator):
-    return np.concatenate([part.ravel() for node in estimator.network_.nodes[::2] for part in (node.operation.weight, node.operation.bias)])
+    return np.concatenate([part.ravel() for node in estimator.network_.affine_nodes for part in (node.operation.weight, node.operation.bias)])
 
 
 def standard(rows):
@@ -168,7 +168,7 @@ def test_standardising_changes_scales_alone(hidden):
     one, other = SheafRegressor(**options).fit(here, Y), SheafRegressor(**options).fit(there, 1e4 * Y - 3)
     np.testing.assert_allclose(other.predict(there), 1e4 * one.predict(here) - 3, rtol=1e-6)
     dims = [4, *np.ravel(hidden).astype(int), 2]
-    assert [node.operation.n_out for node in one.network_.nodes[::2]] == dims[1:]
+    assert [node.operation.n_out for node in one.network_.affine_nodes] == dims[1:]
 
 
 def test_folding():

@@ -37,7 +37,7 @@ LOSSES = {"identity": square_loss, "softmax": cross_entropy}
 
 
 def parameters(network):
-    return [(node.name, node.operation.weight, node.operation.bias) for node in network.nodes if node.operation.kind == "affine"]
+    return [(node.name, node.operation.weight, node.operation.bias) for node in network.affine_nodes]
 
 
 def compare(network, forward, loss, y, x):

@@ -22,7 +22,7 @@ def flat(gradient):
 def rayleigh(sheaf, x, y, rates):
     """−(pull) of every sample along its error, by a scalar root finder; rates: lr/batch of "prox", whose compliances replace 1/w."""
     net = sheaf.network
-    z = sheaf.forward(x)[:, sheaf.layout[net.nodes[-1].name]]
+    z = sheaf.forward(x)[:, sheaf.layout[net.output_name]]
     pulls = -error(net.output, z, y)
     for i, c in enumerate(pulls):
         one = backpropagate(sheaf, x[i:i + 1], c[None])    # (current)[a, 1]ᵀ: its squared norm is Σ |current|² (1 + |a|²)
@@ -40,7 +40,7 @@ def regressed(sheaf, x, g, second, beta2, number, damping):
     """Every affine edge's current times (C + damping)⁻¹, C the running mean of [a, 1][a, 1]ᵀ; g is flat."""
     values = {INPUT: x, **sheaf.layout.split(sheaf.forward(x))}
     parts, at = [], 0
-    for node in sheaf.network.nodes[::2]:
+    for node in sheaf.network.affine_nodes:
         a = np.column_stack([gather(values, node), np.ones(len(x))])
         second[node.name] = beta2 * second.get(node.name, 0.0) + (1 - beta2) * a.T @ a / len(x)
         n, m = node.operation.n_out, node.operation.n_in
@@ -62,7 +62,7 @@ def slow(network, x, y, order, lr, rule, kappa, stiffness, optimiser, decay=0.0,
         if rule == "circuit":
             g = flat(currents(sheaf, x[rows], y[rows]).gradient(kappa))
         elif rule == "backprop":
-            z = sheaf.forward(x[rows])[:, sheaf.layout[net.nodes[-1].name]]
+            z = sheaf.forward(x[rows])[:, sheaf.layout[net.output_name]]
             g = flat(backpropagate(sheaf, x[rows], error(net.output, z, y[rows])))
         else:
             g = flat(backpropagate(sheaf, x[rows], rayleigh(sheaf, x[rows], y[rows], rate / len(rows) if rule == "prox" else 0)))

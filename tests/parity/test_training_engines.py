@@ -133,7 +133,7 @@ def test_gradient_descent_on_a_dag_is_that_of_the_chain_that_computes_the_same()
     (dag, line), x, y = branches(rng), rng.standard_normal((9, 2)), rng.standard_normal((9, 1))
     assert not can_fuse(dag) and can_fuse(line)
     one, other = (nth(gradient_descent(network, x, y, 0.01, every=200), 1) for network in (dag, line))
-    moved = {node.name: node.operation.weight for node in one.network.nodes if node.operation.kind == "affine"}
+    moved = {node.name: node.operation.weight for node in one.network.affine_nodes}
     np.testing.assert_allclose(np.vstack([moved["u"], moved["v"]]), other.network.nodes[0].operation.weight, atol=TIGHT)
     np.testing.assert_allclose(moved["z"], other.network.nodes[2].operation.weight, atol=TIGHT)
     assert abs(moved["u"] - dag.nodes[0].operation.weight).max() > 0.01

@@ -31,7 +31,7 @@ def follow(W, b, z, a, x, y, phi, beta, dt, steps):
 
 def compare(sheaf, x, y, start, beta, dt, steps, stepper=None):
     """The largest difference between that loop and `joint_flow`."""
-    affine, parts = [node.operation for node in sheaf.network.nodes[::2]], list(sheaf.layout.split(start).values())
+    affine, parts = [node.operation for node in sheaf.network.affine_nodes], list(sheaf.layout.split(start).values())
     W, b, z, a = follow([m.weight for m in affine], [m.bias for m in affine], parts[::2], parts[1::2], x, y,
                         PHI[sheaf.network.output.name], beta, dt, steps)
     state = nth(joint_flow(sheaf, x, y, start, beta=beta, dt=dt, every=steps, stepper=stepper), 1)

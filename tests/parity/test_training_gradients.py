@@ -61,7 +61,7 @@ CASES = [pytest.param(output, i, id=f"{output}-{name}") for output in OUTPUTS fo
 def weights(network):
     """node -> (W, b) as dense arrays."""
     return {node.name: (getattr(node.operation.weight, "toarray", lambda w=node.operation.weight: np.array(w))(), np.array(node.operation.bias))
-            for node in network.nodes if node.operation.kind == "affine"}
+            for node in network.affine_nodes}
 
 
 def read(values, node):
@@ -72,7 +72,7 @@ def logits(network, operations, theta, x):
     values = {"x": x}
     for node in network.nodes:
         values[node.name] = operations[node.name](theta.get(node.name), read(values, node))
-    return values[network.nodes[-1].name]
+    return values[network.output_name]
 
 
 def log_partition(z):
@@ -101,7 +101,7 @@ def energy(sheaf, operations, theta, parts, x, y):
         for edge in (e for e in sheaf.edges if e.head == node.name):
             first = sheaf.layout[node.name].start
             total = total + 0.5 * sheaf.edge_weights[edge.name] * anp.sum(squares[:, edge.rows.start - first:edge.rows.stop - first])
-    label = anp.sum(costs(network.output.name, values[network.nodes[-1].name], y)) * (0.5 if network.output.is_identity else 1)
+    label = anp.sum(costs(network.output.name, values[network.output_name], y)) * (0.5 if network.output.is_identity else 1)
     return total + sheaf.edge_weights.get("output", 1.0) * label
 
 

@@ -63,8 +63,8 @@ def test_the_circuit_is_closed(output, w, scale):
 def test_kappa_1_is_the_gradient_of_the_equilibrium_energy(output):
     """Central differences of min_ω E(ω, θ), the minimum found anew for every shifted weight."""
     sheaf, x, y = setting(output, widths=(2, 4, 3), n_batch=5)
-    weights = [node.operation.weight for node in sheaf.network.nodes[::2]]
-    biases = [node.operation.bias + 0.3 for node in sheaf.network.nodes[::2]]
+    weights = [node.operation.weight for node in sheaf.network.affine_nodes]
+    biases = [node.operation.bias + 0.3 for node in sheaf.network.affine_nodes]
 
     def energy(weights, biases):
         from sheaflib.training.objective import output_energy
@@ -138,7 +138,7 @@ def test_an_edges_own_ends_are_enough(output, kappa):
     x = rng.standard_normal((9, 3))
     found = currents(sheaf, x, labels(output, 9, OUTPUTS[output], rng))
     whole = found.gradient(kappa)
-    for node, below in zip(network.nodes[::2], ("x", "a1", "a2")):
+    for node, below in zip(network.affine_nodes, ("x", "a1", "a2")):
         poisoned = [np.full_like(found.relaxed, np.nan) for _ in range(2)]
         for own in {below, node.name} - {"x"}:
             for state, true in zip(poisoned, (found.forward, found.relaxed)):

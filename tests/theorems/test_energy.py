@@ -87,7 +87,7 @@ def test_augmented_force_is_minus_the_gradient(output_force, case):
     n_out = sheaf.network.n_out
     w = np.hstack([case.w[:1], [np.linspace(0.1, 0.9, n_out)]])
     s = sheaf.pattern(w, x)
-    last, weight = sheaf.layout[sheaf.network.nodes[-1].name], sheaf.edge_weights["output"]
+    last, weight = sheaf.layout[sheaf.network.output_name], sheaf.edge_weights["output"]
 
     def energy(w):
         if output_force == "jacobian":

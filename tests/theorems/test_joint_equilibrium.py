@@ -26,7 +26,7 @@ def posed(network, edge_weights=1.0, n_batch=4, far=0.02):
 
 def equilibrium(sheaf, x, y):
     """argmin_ω E by dense least squares, the pattern frozen at the forward pass's; asserted to be its own."""
-    pattern, last = sheaf.pattern(sheaf.forward(x), x), range(sheaf.N - sheaf.network.n_out, sheaf.N)
+    pattern, last = sheaf.forward_pattern(x), range(sheaf.N - sheaf.network.n_out, sheaf.N)
     w = np.array([constrained_minimum(*dense_system(sheaf.network, pattern[i], x[i]), row_weights(sheaf), soft=[(j, 1.0, t) for j, t in zip(last, y[i])])
                   for i in range(len(x))])
     assert (sheaf.pattern(w, x) == pattern).all()

@@ -71,7 +71,7 @@ def setting(output="identity", depth=2, width=4, seed=0, n_batch=5):
 
 
 def by_bounds(sheaf, x, y, **options):
-    return chebyshev(sheaf, x, y, *jacobi_bounds(sheaf, sheaf.pattern(sheaf.forward(x), x)), **options)
+    return chebyshev(sheaf, x, y, *jacobi_bounds(sheaf, sheaf.forward_pattern(x)), **options)
 
 
 def energy(sheaf, x, y, pattern, w):
@@ -244,7 +244,7 @@ def test_chebyshev_is_its_polynomial_and_keeps_its_bound(case):
 def test_no_local_scaling_of_a_chain_is_better_than_its_blocks():
     """κ(D⁻¹L) ≤ κ(S⁻¹L) for S = I and for random positive definite blocks."""
     sheaf, x, y = setting(depth=3)
-    pattern = sheaf.pattern(sheaf.forward(x), x)
+    pattern = sheaf.forward_pattern(x)
     low, high = jacobi_bounds(sheaf, pattern)
     rng = NEW(0)
     for i, s in enumerate(pattern):
@@ -352,7 +352,7 @@ def test_messages_pass_convolutions_pools_and_leaky_units():
 
 def test_the_upward_message_is_the_forward_value_and_its_resistance():
     sheaf, x, y = setting(depth=3)
-    pattern = sheaf.pattern(sheaf.forward(x), x)
+    pattern = sheaf.forward_pattern(x)
     message = x, None
     for name, link in zip(sheaf.layout.names, vertex_links(sheaf, x, pattern).values()):
         message = send_up(link, *message)
@@ -367,7 +367,7 @@ def test_the_first_current_is_backpropagations(scheme):
     network = Network.he([3, 4, 1], rng)
     sheaf = NeuralSheaf(network, {"affine_2": 1e9})
     x, y = rng.standard_normal((5, 3)), rng.standard_normal((5, 1))
-    found = edge_currents(sheaf, x, after(scheme(sheaf, x, y), 1), sheaf.pattern(sheaf.forward(x), x))
+    found = edge_currents(sheaf, x, after(scheme(sheaf, x, y), 1), sheaf.forward_pattern(x))
     np.testing.assert_allclose(found[:, -1:], y - network(x), rtol=1e-5)
 
 
@@ -447,7 +447,7 @@ def test_what_is_changed_spreads_one_vertex_a_round(scheme, output):
     """Another x, y, or map, bias, weight and pattern of one edge: after s rounds no stalk beyond s − 1 from where it is met is off."""
     sheaf, x, y = setting(output, depth=2)
     rng, network, names = NEW(1), sheaf.network, sheaf.layout.names
-    start, pattern, K = rng.standard_normal((len(x), sheaf.N)), sheaf.pattern(sheaf.forward(x), x), len(names)
+    start, pattern, K = rng.standard_normal((len(x), sheaf.N)), sheaf.forward_pattern(x), len(names)
     relabelled = y + 1 if output == "identity" else np.roll(y, 1, axis=1)
     other = {"x": (0, 0, sheaf, x + 9, y, pattern), "y": (K - 1, K - 1, sheaf, x, relabelled, pattern)}
     for edge, node in enumerate(network.nodes):

@@ -94,7 +94,7 @@ def test_it_agrees_with_the_library_behind_a_soft_pin():
     rng = np.random.default_rng(2)
     sheaf = NeuralSheaf(Network.he([3, 6, 5, 2], rng), {"affine_1": 3.0})
     x, y = rng.standard_normal((8, 3)), rng.standard_normal((8, 2))
-    s = sheaf.pattern(sheaf.forward(x), x)
+    s = sheaf.forward_pattern(x)
     solved = harmonic_extension(sheaf, x, soft("z3", y, 1.0), pattern=s)
     predicted = effective_resistance(sheaf, s).discord(y - sheaf.network(x), spring=1.0)
     for edge, values in discord.per_edge(sheaf, solved.cochain, x, s).items():

@@ -224,7 +224,7 @@ def test_passes_are_what_is_touched(name, seed):
         operation.absolute(np.ones((1, operation.n_in)))       # asks for its entries once
         return operation
 
-    weights = [node.operation.weight for node in p.sheaf.network.nodes if node.operation.kind == "affine"]
+    weights = [node.operation.weight for node in p.sheaf.network.affine_nodes]
     sheaf = NeuralSheaf(Network.mlp([weights[0], watched(weights[1]), weights[2]]))
     flow = begin(NAMES[name], p._replace(sheaf=sheaf), 0.3)
     for _ in range(5):
