@@ -17,11 +17,11 @@ True
 'at rest: |∂V/∂w| ≤ 1e-10 of its own terms'
 """
 
+from sheaflib import layers  # noqa: F401 - so that it is there with sheaflib
 from sheaflib.diagnosis.report import report
 from sheaflib.equilibria.newton import equilibrium
 from sheaflib.flow.exact_flow import exact_flow, exact_flows
 from sheaflib.flow.heat import HeatUnstable, heat, relax
-from sheaflib.layers import add, average_pool, batch_norm, convolution, max_pool
 from sheaflib.linear.harmonic import backpropagate, harmonic_extension
 from sheaflib.linear.solution import Solution
 from sheaflib.linear.substitution import backward_substitution, forward_substitution
@@ -43,8 +43,38 @@ from sheaflib.training.flows import (
 __version__ = "0.1.0"
 
 __all__ = [
-    "Affine", "CellularSheaf", "HeatUnstable", "MaxPool", "Network", "NeuralSheaf", "Node", "Output", "ReLU", "SheafEdge",
-    "Solution", "Stack", "TrainingDiverged", "TrainingState", "add", "average_pool", "backpropagate", "backward_substitution", "batch_norm", "convolution",
-    "equilibrium", "exact_flow", "exact_flows", "forward_substitution", "gradient_descent", "hard", "harmonic_extension", "heat", "joint_flow", "max_pool", "relax",
-    "report", "soft",
+    # networks (constructors of layers are in sheaflib.layers)
+    "Affine",
+    "MaxPool",
+    "Network",
+    "Node",
+    "Output",
+    "ReLU",
+    "Stack",
+    # sheaves
+    "CellularSheaf",
+    "NeuralSheaf",
+    "SheafEdge",
+    "hard",
+    "soft",
+    # one linear solve
+    "Solution",
+    "backpropagate",
+    "backward_substitution",
+    "forward_substitution",
+    "harmonic_extension",
+    # states at rest, and the flow
+    "HeatUnstable",
+    "equilibrium",
+    "exact_flow",
+    "exact_flows",
+    "heat",
+    "relax",
+    # training
+    "TrainingDiverged",
+    "TrainingState",
+    "gradient_descent",
+    "joint_flow",
+    # diagnosis
+    "report",
 ]

@@ -10,7 +10,8 @@ import numpy as np
 import scipy.sparse as sparse
 from hypothesis import strategies as st
 
-from sheaflib import Affine, MaxPool, Network, NeuralSheaf, ReLU, Stack, convolution
+from sheaflib import Affine, MaxPool, Network, NeuralSheaf, ReLU, Stack
+from sheaflib.layers import convolution
 
 SCALES = (1e-6, 1e-2, 0.5, 1.0, 1.0, 3.0, 1e2, 1e6)
 MODERATE = (0.1, 0.5, 1.0, 1.0, 1.5)

@@ -15,21 +15,17 @@ from sheaflib import (
     Output,
     ReLU,
     Stack,
-    add,
-    average_pool,
     backpropagate,
     backward_substitution,
-    batch_norm,
-    convolution,
     forward_substitution,
     hard,
     harmonic_extension,
     heat,
-    max_pool,
     relax,
     soft,
 )
 from sheaflib.companion.tasks import heat_run, paper_network, task
+from sheaflib.layers import add, average_pool, batch_norm, convolution, max_pool
 from sheaflib.linear import spectrum
 from sheaflib.sheaves import discord
 

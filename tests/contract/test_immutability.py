@@ -19,8 +19,6 @@ from sheaflib import (
     Stack,
     backpropagate,
     backward_substitution,
-    batch_norm,
-    convolution,
     forward_substitution,
     hard,
     harmonic_extension,
@@ -29,6 +27,7 @@ from sheaflib import (
     soft,
 )
 from sheaflib.flow.euler import EulerStepper
+from sheaflib.layers import batch_norm, convolution
 from sheaflib.linear import spectrum
 from sheaflib.sheaves import discord
 from sheaflib.sheaves.forces import force

@@ -16,8 +16,6 @@ from sheaflib import (
     ReLU,
     backpropagate,
     backward_substitution,
-    batch_norm,
-    convolution,
     equilibrium,
     exact_flow,
     forward_substitution,
@@ -31,6 +29,7 @@ from sheaflib import (
     soft,
 )
 from sheaflib.circuits.minibatch import MiniBatches
+from sheaflib.layers import batch_norm, convolution
 from sheaflib.linear import spectrum
 from sheaflib.sheaves import discord
 from sheaflib.support.checks import real_array

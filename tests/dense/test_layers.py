@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from scipy.signal import correlate2d
 
-from sheaflib import add, average_pool, batch_norm, convolution, max_pool
+from sheaflib import Affine, Network, NeuralSheaf, ReLU, Stack
+from sheaflib.layers import add, average_pool, batch_norm, convolution, max_pool
 
 RNG = np.random.default_rng(9)
 
@@ -77,3 +78,26 @@ def test_batch_norm():
 def test_add():
     parts = RNG.standard_normal((3, 4, 2))
     np.testing.assert_allclose(add(2, 3).value(np.hstack(parts)), parts.sum(axis=0), rtol=1e-15, atol=1e-15)
+
+
+def test_what_a_network_says_of_itself():
+    """The last node, the nodes with weights, and the pattern of the forward pass, on a network
+    that merges and pools, against its definition."""
+    rng = np.random.default_rng(5)
+    nodes = [
+        ("first", Affine(rng.standard_normal((4, 3)))),
+        ("bent", ReLU(4)),
+        ("both", Stack((4, 4)), ["first", "bent"]),
+        ("merged", add(4)),
+        ("pooled", max_pool((1, 2, 2), 2)[0]),
+        ("last", Affine(rng.standard_normal((2, 1)))),
+    ]
+    network = Network(3, nodes)
+    sheaf, x = NeuralSheaf(network), rng.standard_normal((5, 3))
+    assert network.output_name == "last" and network.n_out == 2
+    assert [node.name for node in network.affine_nodes] == ["first", "merged", "last"]
+    pattern = sheaf.forward_pattern(x)
+    z = x @ nodes[0][1].weight.T
+    merged = z + np.maximum(z, 0)
+    np.testing.assert_array_equal(pattern[:, :4], z >= 0)
+    np.testing.assert_array_equal(pattern[:, 4:].argmax(axis=1), merged.argmax(axis=1))

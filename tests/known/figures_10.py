@@ -13,7 +13,6 @@ from sheaflib import (
     NeuralSheaf,
     ReLU,
     Stack,
-    add,
     equilibrium,
     hard,
     joint_flow,
@@ -24,6 +23,7 @@ from sheaflib.companion.random_networks import (
     random_widths,
 )
 from sheaflib.companion.tasks import paper_network
+from sheaflib.layers import add
 from sheaflib.sheaves.pins import resolve
 from sheaflib.training.joint import JointStepper
 

@@ -17,15 +17,14 @@ from sheaflib import (
     NeuralSheaf,
     ReLU,
     Stack,
-    add,
     hard,
     heat,
-    max_pool,
     relax,
     soft,
 )
 from sheaflib.flow.euler import EulerStepper, ProxEulerStepper
 from sheaflib.flow.kernels import CompiledProxStepper, CompiledStepper, can_compile
+from sheaflib.layers import add, max_pool
 
 STEPS = 60
 COMPILED = tuple(kind for kind in KINDS if kind != "matrix-free")

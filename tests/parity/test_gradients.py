@@ -4,17 +4,8 @@ import numpy as np
 import pytest
 import scipy.sparse as sparse
 
-from sheaflib import (
-    Affine,
-    MaxPool,
-    Network,
-    NeuralSheaf,
-    ReLU,
-    Stack,
-    add,
-    backpropagate,
-    convolution,
-)
+from sheaflib import Affine, MaxPool, Network, NeuralSheaf, ReLU, Stack, backpropagate
+from sheaflib.layers import add, convolution
 
 autograd = pytest.importorskip("autograd")
 anp = pytest.importorskip("autograd.numpy")

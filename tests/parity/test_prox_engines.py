@@ -8,20 +8,10 @@ from scipy.optimize import minimize_scalar
 from strategies import KINDS, MODERATE, cases
 
 from effort import examples
-from sheaflib import (
-    Affine,
-    Network,
-    NeuralSheaf,
-    ReLU,
-    Stack,
-    add,
-    hard,
-    heat,
-    relax,
-    soft,
-)
+from sheaflib import Affine, Network, NeuralSheaf, ReLU, Stack, hard, heat, relax, soft
 from sheaflib.flow.euler import EulerStepper, ProxEulerStepper, prox
 from sheaflib.flow.kernels import CompiledProxStepper, CompiledStepper, can_compile
+from sheaflib.layers import add
 
 STEPS = 100
 COMPILED = tuple(kind for kind in KINDS if kind != "matrix-free")

@@ -19,16 +19,12 @@ from sheaflib import (
     NeuralSheaf,
     ReLU,
     Stack,
-    add,
-    average_pool,
     backward_substitution,
-    batch_norm,
-    convolution,
     gradient_descent,
     joint_flow,
-    max_pool,
 )
 from sheaflib.circuits.minibatch import MiniBatches
+from sheaflib.layers import add, average_pool, batch_norm, convolution, max_pool
 from sheaflib.training.flows import gradient
 from sheaflib.training.objective import loss, loss_gradient
 

@@ -18,9 +18,10 @@ from training_cases import (
 )
 
 from effort import examples
-from sheaflib import Affine, Network, NeuralSheaf, ReLU, Stack, add, hard, soft
+from sheaflib import Affine, Network, NeuralSheaf, ReLU, Stack, hard, soft
 from sheaflib.companion import tasks
 from sheaflib.companion.experiments import TABLE_E1, initial, stalks
+from sheaflib.layers import add
 from sheaflib.sheaves.pins import resolve
 from sheaflib.training.descent import DescentStepper
 from sheaflib.training.flows import gradient_descent, joint_flow

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from training_cases import OUTPUTS, chain, labels, nth, pose
 
-from sheaflib import Affine, MaxPool, Network, NeuralSheaf, ReLU, Stack, add
+from sheaflib import Affine, MaxPool, Network, NeuralSheaf, ReLU, Stack
+from sheaflib.layers import add
 from sheaflib.training.descent import DescentStepper
 from sheaflib.training.flows import (
     gradient,

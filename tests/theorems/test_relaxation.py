@@ -21,8 +21,6 @@ from sheaflib import (
     NeuralSheaf,
     ReLU,
     Stack,
-    add,
-    convolution,
     harmonic_extension,
     soft,
 )
@@ -41,6 +39,7 @@ from sheaflib.circuits.relaxation import (
 )
 from sheaflib.circuits.vertices import begin, vertices
 from sheaflib.circuits.vertices import links as vertex_links
+from sheaflib.layers import add, convolution
 from sheaflib.linear.resistance import effective_resistance
 from sheaflib.training.joint import output_weight, with_weights
 from sheaflib.training.objective import output_energy

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from strategies import any_pattern, cases
 
-from sheaflib import Affine, Network, NeuralSheaf, ReLU, Stack, add
+from sheaflib import Affine, Network, NeuralSheaf, ReLU, Stack
+from sheaflib.layers import add
 from sheaflib.linear.rational import determinant, gram, pivots, rational
 
 
