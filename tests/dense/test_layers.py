@@ -87,7 +87,7 @@ def test_what_a_network_says_of_itself():
     nodes = [
         ("first", Affine(rng.standard_normal((4, 3)))),
         ("bent", ReLU(4)),
-        ("both", Stack((4, 4)), ["first", "bent"]),
+        ("both", Stack(4, 4), ["first", "bent"]),
         ("merged", add(4)),
         ("pooled", max_pool((1, 2, 2), 2)[0]),
         ("last", Affine(rng.standard_normal((2, 1)))),
