@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from typing import Mapping, Sequence
 
-import matplotlib.pyplot as plt
-import matplotlib.style
 import numpy as np
-from matplotlib.figure import Figure
+
+from sheaflib.support.extras import needs
+
+with needs("the picture of a report", "plots"):
+    import matplotlib.pyplot as plt
+    import matplotlib.style
+    from matplotlib.figure import Figure
 
 from sheaflib.plots import EDGE_COLOURS, SERIES, STYLE
 

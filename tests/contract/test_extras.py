@@ -38,16 +38,17 @@ assert next(gradient_descent(network, x, y[:, None], 0.1))
 found = report(network, x, y)
 print(found)
 assert "<table>" in found._repr_html_()
-assert 'No picture: sheaflib.companion.record.gallery needs matplotlib: pip install' in found._repr_html_()
+assert 'No picture: the picture of a report needs matplotlib: pip install' in found._repr_html_()
 """)
     assert done.returncode == 0, done.stderr
     assert "total" in done.stdout and done.stderr == ""
 
 
 SAYING = [
-    ("report(network, x, y).figure()", "sheaflib.plots needs matplotlib", "plots"),
+    ("report(network, x, y).figure()", "the picture of a report needs matplotlib", "plots"),
     ("import sheaflib.plots.spectra", "sheaflib.plots needs matplotlib", "plots"),
-    ("import sheaflib.companion.record.gallery", "sheaflib.companion.record.gallery needs matplotlib", "plots"),
+    ("import sheaflib.companion.record.gallery",
+     "sheaflib.companion.record.gallery needs matplotlib", "plots"),
     ("import sheaflib.companion.sweep", "sheaflib.companion.sweep needs joblib", "notebooks"),
     ("report(network, x, y, progress=True)", "a progress bar needs tqdm", "notebooks"),
     ("import sheaflib.circuits.estimators", "needs scikit-learn 1.6 or later", "sklearn"),
@@ -55,8 +56,8 @@ SAYING = [
 WITHOUT_SKLEARN = [("from sheaflib.companion.race import digits; digits()", "race.digits needs sklearn",
                     "sklearn")]
 WITHOUT_SEABORN = [
-    (f"import sheaflib.plots.{module}", f"sheaflib.plots.{module} needs seaborn", "plots")
-    for module in ("matrices", "spectra", "training")]
+    (f"import sheaflib.{module}", f"sheaflib.{module} needs seaborn", "plots")
+    for module in ("plots.matrices", "plots.spectra", "companion.figures.training")]
 
 
 @pytest.mark.parametrize("missing, cases", [

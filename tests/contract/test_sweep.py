@@ -117,10 +117,10 @@ def test_the_library_is_its_source_its_data_and_what_it_computes_with(tmp_path, 
     copy = shutil.copytree(module.FOLDER, tmp_path / "sheaflib", ignore=shutil.ignore_patterns("__pycache__"))
     monkeypatch.setattr(module, "FOLDER", copy)
     before = library_digest()
-    (copy / "data" / "README.md").write_text("not read")
+    (copy / "companion" / "data" / "README.md").write_text("not read")
     (copy / "compiled.nbi").write_text("not read")
     assert library_digest() == before
-    for file in (copy / "plots" / "spectra.py", copy / "data" / "paper_inputs.npz"):
+    for file in (copy / "plots" / "spectra.py", copy / "companion" / "data" / "paper_inputs.npz"):
         file.write_bytes(file.read_bytes() + b"\n")
         assert library_digest() != before
         before = library_digest()

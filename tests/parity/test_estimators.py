@@ -29,14 +29,9 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from effort import seeds
 from sheaflib import Network, TrainingDiverged, gradient_descent, report
-from sheaflib.circuits.estimators import (
-    SheafClassifier,
-    SheafRegressor,
-    folded,
-    in_units,
-    spread,
-)
+from sheaflib.circuits.estimators import SheafClassifier, SheafRegressor
 from sheaflib.circuits.minibatch import MiniBatches, rates
+from sheaflib.circuits.standardisation import folded, in_units, spread
 from sheaflib.companion import tasks
 from sheaflib.training.objective import loss
 
@@ -85,7 +80,7 @@ def test_importing_sheaflib_leaves_scikit_learn_alone():
 
 def test_full_batches_by_back_propagation_are_gradient_descent(monkeypatch):
     """For two outputs ½ of the squares' mean over samples is their mean over all entries; it is taken in ten parts here."""
-    monkeypatch.setattr("sheaflib.circuits.estimators.CHUNK", 7)
+    monkeypatch.setattr("sheaflib.circuits.mlp.CHUNK", 7)
     options = BARE | {"rule": "backprop", "optimiser": "sgd", "learning_rate": "constant", "learning_rate_init": 1e-5, "batch_size": 64}
     estimator = SheafRegressor(**options)
     start = Network.he([3, 6, 2], np.random.default_rng(0))
@@ -456,7 +451,7 @@ def test_a_fit_that_fails_leaves_the_estimator_as_it_was(
             import sheaflib.circuits.estimators
 
             monkeypatch.setattr(
-                f"sheaflib.circuits.estimators.{name}", Interrupt(getattr(sheaflib.circuits.estimators, name), at)
+                f"sheaflib.circuits.mlp.{name}", Interrupt(getattr(sheaflib.circuits.mlp, name), at)
             )
     before, kept = pickle.dumps(estimator), dict(vars(estimator))
     with pytest.raises(
@@ -482,8 +477,8 @@ def test_a_partial_fit_that_fails_leaves_the_estimator_as_it_was(monkeypatch, na
         estimator.partial_fit(X, SPECIES, classes=np.unique(SPECIES))
     before = pickle.dumps(estimator)
     monkeypatch.setattr(
-        f"sheaflib.circuits.estimators.{name}",
-        Interrupt(getattr(sheaflib.circuits.estimators, name), int(name == "mean_loss")),
+        f"sheaflib.circuits.mlp.{name}",
+        Interrupt(getattr(sheaflib.circuits.mlp, name), int(name == "mean_loss")),
     )
     with pytest.raises(KeyboardInterrupt):
         estimator.partial_fit(X, SPECIES, classes=np.unique(SPECIES))
