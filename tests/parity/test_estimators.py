@@ -29,6 +29,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from effort import seeds
 from sheaflib import Network, TrainingDiverged, gradient_descent, report
+from sheaflib.circuits import estimators, mlp
 from sheaflib.circuits.estimators import SheafClassifier, SheafRegressor
 from sheaflib.circuits.minibatch import MiniBatches, rates
 from sheaflib.circuits.standardisation import folded, in_units, spread
@@ -448,11 +449,8 @@ def test_a_fit_that_fails_leaves_the_estimator_as_it_was(
         if name == "Network.he":
             monkeypatch.setattr(Network, "he", Interrupt(Network.he, at))
         else:
-            import sheaflib.circuits.estimators
-
-            monkeypatch.setattr(
-                f"sheaflib.circuits.mlp.{name}", Interrupt(getattr(sheaflib.circuits.mlp, name), at)
-            )
+            place = where(name)
+            monkeypatch.setattr(place, name, Interrupt(getattr(place, name), at))
     before, kept = pickle.dumps(estimator), dict(vars(estimator))
     with pytest.raises(
         KeyboardInterrupt if interrupt else (ValueError, TypeError, TrainingDiverged)
@@ -466,20 +464,21 @@ def test_a_fit_that_fails_leaves_the_estimator_as_it_was(
     )
 
 
+def where(name):
+    """The module in which a fit looks up a function of this name."""
+    return estimators if name == "validate_data" else mlp
+
+
 @pytest.mark.parametrize("name", ["one_pass", "folded", "mean_loss", "validate_data"])
 @pytest.mark.parametrize("fitted", [True, False], ids=["later", "first"])
 def test_a_partial_fit_that_fails_leaves_the_estimator_as_it_was(monkeypatch, name, fitted):
     """The second look at the loss comes after the update, and after samples were drawn."""
-    import sheaflib.circuits.estimators
-
-    estimator = SheafClassifier(**SMALL)
+    estimator, place = SheafClassifier(**SMALL), where(name)
     if fitted:
         estimator.partial_fit(X, SPECIES, classes=np.unique(SPECIES))
     before = pickle.dumps(estimator)
-    monkeypatch.setattr(
-        f"sheaflib.circuits.mlp.{name}",
-        Interrupt(getattr(sheaflib.circuits.mlp, name), int(name == "mean_loss")),
-    )
+    interrupt = Interrupt(getattr(place, name), int(name == "mean_loss"))
+    monkeypatch.setattr(place, name, interrupt)
     with pytest.raises(KeyboardInterrupt):
         estimator.partial_fit(X, SPECIES, classes=np.unique(SPECIES))
     assert pickle.dumps(estimator) == before
