@@ -45,7 +45,7 @@ def test_deep_equilibrium(row):
 def sides(widths, method, seed, ours, theirs, **start):
     """Newton on a batch of `ours` samples, a method on `theirs` of them, and a note."""
     sheaf, x, pin, w, _ = ladder.problem(widths, seed, samples=ours, **start)
-    solve = partial(equilibrium, sheaf, x, pin, w)
+    solve = partial(equilibrium, sheaf, x, pins=pin, start=w)
     solved = solve()
     kind, dt, rounds = METHODS[method]
     climb = ladder.climb(widths, kind, seed, samples=theirs, dt=dt, **start)

@@ -40,7 +40,7 @@ from sheaflib.training.flows import (
     joint_flow,
 )
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     # networks (constructors of layers are in sheaflib.layers)

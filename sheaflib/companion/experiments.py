@@ -134,7 +134,7 @@ def states(task: str, widths: str, every: int, *, method: str = "sheaf", seed: i
     if method == "sheaf":
         sheaf = NeuralSheaf(network)
         begin = begin_at(start or ("random" if regression else "forward"), sheaf, widths, stalk_seed, fresh, len(x))
-        return joint_flow(sheaf, x, y, begin, beta=beta_n / len(x), dt=dt, cold=0 if regression else 1000, every=every)
+        return joint_flow(sheaf, x, y, start=begin, beta=beta_n / len(x), dt=dt, cold=0 if regression else 1000, every=every)
     raise ValueError(f"method={method!r} is unknown, expected sheaf or gd")
 
 
@@ -171,7 +171,7 @@ def time_to_half(widths: str, seed: int, *, edge_weight: float = 1.0, alpha: flo
     data, sheaf = tasks.task("paraboloid"), NeuralSheaf(initial("paraboloid", widths, seed, True), edge_weight)
     x, y = data.X_train[:n], data.Y_train[:n]
     begin = begin_at(start, sheaf, widths, seed, True, n)
-    for state in joint_flow(sheaf, x, y, begin, beta=beta_n / n, alpha=alpha, dt=dt, every=every):
+    for state in joint_flow(sheaf, x, y, start=begin, beta=beta_n / n, alpha=alpha, dt=dt, every=every):
         if state.record.loss < 0.5 * y.var():
             return state.record.time
         if state.record.time >= T:

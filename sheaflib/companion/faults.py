@@ -127,7 +127,7 @@ def layers(network: Network) -> list[Part]:
 
 def pinned(network: Network, x, y) -> np.ndarray:
     """The cochain of the equilibrium with the output clamped to its labels, z^{k+1} or for a sigmoid or softmax a_out."""
-    return equilibrium(NeuralSheaf(network), x, hard(network.output_name if network.output.is_identity else A_OUT, y)).cochain
+    return equilibrium(NeuralSheaf(network), x, pins=hard(network.output_name if network.output.is_identity else A_OUT, y)).cochain
 
 
 def sample_gradients(network: Network, x, y) -> np.ndarray:
@@ -273,7 +273,7 @@ def learned_flips(task: str, widths: str, method: str, steps: int, dt: float, se
         run = gradient_descent(network, x, y, 0.005 if network.output.is_identity else 0.01, every=steps)
     else:
         sheaf = NeuralSheaf(network)
-        run = joint_flow(sheaf, x, y, experiments.stalks(sheaf, widths, seed, True, len(x)), dt=dt, every=steps)
+        run = joint_flow(sheaf, x, y, start=experiments.stalks(sheaf, widths, seed, True, len(x)), dt=dt, every=steps)
     state = list(islice(run, 2))[1]
     scores, sheaf = sample_scores(state.network, x, y), NeuralSheaf(state.network)
     if network.output.is_identity:

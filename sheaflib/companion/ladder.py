@@ -53,7 +53,7 @@ def climb(widths: str, method: str, seed: int = 0, start: str = "random", sample
     """
     sheaf, x, pin, w, pinned = problem(widths, seed, start, samples, fresh)
     if method == "newton":
-        found = equilibrium(sheaf, x, pin, w)
+        found = equilibrium(sheaf, x, pins=pin, start=w)
         return Climb(found.passes, found.converged, found.cochain)
     pins = pinned.pins
     step = dt or (10.0 if method == "implicit-euler" else best_step(sheaf, pins))
@@ -84,7 +84,7 @@ def follow(flow, pinned: Pinned, accuracy: float, most: int) -> Climb:
 def others(widths: str, seed: int = 0, samples: int = 300, starts: int = 50, drawn: int = 0) -> Others:
     """The distinct equilibria that Newton finds from other starts, drawn with the seed `drawn`."""
     sheaf, x, pin, w, _ = problem(widths, seed, samples=samples)
-    return equilibrium(sheaf, x, pin, w).others(starts, drawn)
+    return equilibrium(sheaf, x, pins=pin, start=w).others(starts, drawn)
 
 
 class Limits(NamedTuple):
@@ -98,7 +98,7 @@ class Limits(NamedTuple):
 def exact_limits(widths: str, seed: int = 0, start: str = "random", samples: int = 200) -> Limits:
     """The exact flow of each sample of the ladder's problem."""
     sheaf, x, pin, w, _ = problem(widths, seed, start, samples)
-    flows = exact_flows(sheaf, x, w, pin)
+    flows = exact_flows(sheaf, x, w, pins=pin)
     return Limits(np.array([flow.limit for flow in flows]), np.array([len(flow.events) for flow in flows]),
                   np.array([flow.settled for flow in flows]))
 
@@ -109,5 +109,5 @@ def movements(widths: str, seed: int = 0, start: str = "random", samples: int = 
     flow = MinimisingMovementsStepper(sheaf, x, w, tau, 1.0, pinned.pins, "jacobian", 0.0)
     while flow.time < until:
         flow.advance(1)
-    found: Equilibrium = equilibrium(sheaf, x, pin, flow.w)
+    found: Equilibrium = equilibrium(sheaf, x, pins=pin, start=flow.w)
     return Climb(flow.passes + found.passes, found.converged, found.cochain)

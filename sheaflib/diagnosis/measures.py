@@ -105,7 +105,7 @@ def pinned(sheaf: NeuralSheaf, x, y, at, of, done: Callable = NOBODY) -> Solved:
     neurons, converged = np.zeros(sheaf.augmented_layout.size), np.empty(len(at), dtype=bool)
     verdict = np.empty(len(at), dtype=f"U{len(UNDECIDED)}")
     for rows in chunks(len(at), sheaf.N):
-        found = equilibrium(sheaf, x[at[rows]], hard(stalk, y[of[rows]]))
+        found = equilibrium(sheaf, x[at[rows]], pins=hard(stalk, y[of[rows]]))
         squares = sheaf.discrepancy(found.cochain, found.x)**2
         neurons += squares.sum(axis=0) / len(at)
         converged[rows], verdict[rows] = found.converged, found.certificate.verdict

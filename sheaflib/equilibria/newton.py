@@ -51,9 +51,9 @@ STALLS = 6             # full steps on the same pieces, after which nothing is g
 def equilibrium(
     sheaf: NeuralSheaf,
     x,
+    *,
     pins: Pin | Sequence[Pin] = (),
     start=None,
-    *,
     tol: float = ROUNDING,
     mode: str = "track",
     max_iterations: int = MOST,

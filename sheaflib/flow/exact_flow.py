@@ -33,7 +33,8 @@ class Event(NamedTuple):
     kind: str
 
 
-def exact_flow(sheaf: NeuralSheaf, x, start, pins: Pin | Sequence[Pin] = (), *, alpha: float = 1.0, until: float | None = None,
+def exact_flow(sheaf: NeuralSheaf, x, start, *, pins: Pin | Sequence[Pin] = (), alpha: float = 1.0,
+               until: float | None = None,
                max_events: int = 10_000) -> ExactFlow:
     """The flow of one sample x (1, n_0) from `start` (1, N), with pins as in `heat`: to its limit,
     to `until`, or for max_events.
@@ -50,11 +51,12 @@ def exact_flow(sheaf: NeuralSheaf, x, start, pins: Pin | Sequence[Pin] = (), *, 
     >>> flow.events[0].kind, bool(np.isclose(flow.events[0].time, np.log(2), rtol=1e-15)), flow.limit.round(12)
     ('crosses up', True, array([1., 1., 1.]))
     """
-    flows = exact_flows(sheaf, x, start, pins, alpha=alpha, until=until, max_events=max_events, most=1)
+    flows = exact_flows(sheaf, x, start, pins=pins, alpha=alpha, until=until, max_events=max_events, most=1)
     return flows[0]
 
 
-def exact_flows(sheaf: NeuralSheaf, x, start, pins: Pin | Sequence[Pin] = (), *, alpha: float = 1.0, until: float | None = None,
+def exact_flows(sheaf: NeuralSheaf, x, start, *, pins: Pin | Sequence[Pin] = (), alpha: float = 1.0,
+               until: float | None = None,
                 max_events: int = 10_000, most: int | None = None) -> list[ExactFlow]:
     """`exact_flow` for every sample of x (B, n_0), one after the other; ValueError for more than `most`."""
     x = batch(INPUT, x, check_sheaf(sheaf).network.n_in).copy()

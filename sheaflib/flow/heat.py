@@ -88,7 +88,8 @@ class HeatHistory:
         return f"HeatHistory({len(self.step)} records, {len(self.switches)} switches, {self.steps.max()} steps of dt = {self.dt:g})"
 
 
-def heat(sheaf: NeuralSheaf, x, start, dt: float | None = None, alpha: float = 1.0, pins: Pin | Sequence[Pin] = (),
+def heat(sheaf: NeuralSheaf, x, start, *, dt: float | None = None, alpha: float = 1.0,
+         pins: Pin | Sequence[Pin] = (),
          output_force: str = "jacobian", every: int = 1, tol: float = 0.0,
          stepper: str | type[Stepper] | None = None, rest: str = "velocity") -> Iterator[HeatState]:
     """Yield the flow from `start` (B, N) or (B, N + n_out) over inputs x (B, n_0): first the start,
@@ -129,7 +130,8 @@ def _states(flow: Stepper, every: int) -> Iterator[HeatState]:
         switches = flow.advance(every)
 
 
-def relax(sheaf: NeuralSheaf, x, start, dt: float | None = None, alpha: float = 1.0, pins: Pin | Sequence[Pin] = (),
+def relax(sheaf: NeuralSheaf, x, start, *, dt: float | None = None, alpha: float = 1.0,
+          pins: Pin | Sequence[Pin] = (),
           output_force: str = "jacobian", every: int = 100, tol: float = 1e-12,
           stepper: str | type[Stepper] | None = None, max_steps: int = 1_000_000,
           rest: str = "velocity") -> Solution:

@@ -19,7 +19,7 @@ from sheaflib.sheaves.pins import Pin, resolve
 from sheaflib.support.checks import batch, finite
 
 
-def harmonic_extension(sheaf: NeuralSheaf, x, pins: Pin | Sequence[Pin] = (), pattern=None) -> Solution:
+def harmonic_extension(sheaf: NeuralSheaf, x, *, pins: Pin | Sequence[Pin] = (), pattern=None) -> Solution:
     """The cochain that minimises V over Ω, for a batch x (B, n_0): the forward pass, or its pinned counterpart.
 
     Without pins and pattern: forward substitution, the pattern read off on the way; this is the forward pass and V = 0.

@@ -72,7 +72,8 @@ class TrainingState(NamedTuple):
         return f"TrainingState(step {self.record.step}, t = {self.record.time:g}, loss {self.record.loss:.4g})"
 
 
-def joint_flow(sheaf: NeuralSheaf, x, y, start=None, *, beta: float | None = None, dt: float = 0.005, alpha: float = 1.0,
+def joint_flow(sheaf: NeuralSheaf, x, y, *, start=None, beta: float | None = None,
+               dt: float = 0.005, alpha: float = 1.0,
                cold: int = 0, pins: Pin | Sequence[Pin] = (), every: int = 1000,
                stepper: type[JointStepper] | None = None) -> Iterator[TrainingState]:
     """Yield the joint flow of stalks and weights by explicit Euler: first the start, then every `every` steps, for ever.

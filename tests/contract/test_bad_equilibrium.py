@@ -23,7 +23,7 @@ NAN, INF = float("nan"), float("inf")
 
 
 def solve(sheaf=SHEAF, x=X, pins=(), start=None, **options):
-    return lambda: equilibrium(sheaf, x, pins, start, **options)
+    return lambda: equilibrium(sheaf, x, pins=pins, start=start, **options)
 
 
 def enumerated(sheaf=SHEAF, x=X[:1], pins=()):
@@ -92,7 +92,7 @@ def test_arguments_are_left_alone_and_later_changes_do_not_reach_in():
     x, start, value = rng.standard_normal((2, 2)), rng.standard_normal((2, 7)), rng.standard_normal((2, 1))
     kept = x.copy(), start.copy(), value.copy()
     pins = [hard("z2", value), soft("z1", 0.5, 2.0, at=1)]
-    found = equilibrium(SHEAF, x, pins, start)
+    found = equilibrium(SHEAF, x, pins=pins, start=start)
     enumerate_equilibria(SHEAF, x[:1], [soft("z1", value[0], 2.0, at=1)])
     for array, before in zip((x, start, value), kept):
         np.testing.assert_array_equal(array, before)
@@ -107,10 +107,10 @@ def test_samples_do_not_see_each_other(kind, mode, from_start, seed):
     """A batch gives what its samples give one by one (the last CG steps may differ in number, being rounding)."""
     p = small(kind, np.random.default_rng(seed), n_batch=4)
     start = p.start if from_start else None
-    together = equilibrium(p.sheaf, p.x, p.pins, start, mode=mode)
+    together = equilibrium(p.sheaf, p.x, pins=p.pins, start=start, mode=mode)
     for i in range(4):
         pins = [type(pin)(pin.stalk, pin.value[[i]] if pin.value.ndim == 2 else pin.value, pin.at, pin.gamma) for pin in p.pins]
-        alone = equilibrium(p.sheaf, p.x[[i]], pins, None if start is None else start[[i]], mode=mode)
+        alone = equilibrium(p.sheaf, p.x[[i]], pins=pins, start=None if start is None else start[[i]], mode=mode)
         np.testing.assert_allclose(together.cochain[[i]], alone.cochain, rtol=1e-12, atol=1e-12)
         assert together.converged[i] == alone.converged[0]
 
@@ -144,7 +144,7 @@ def test_passes_are_counted_as_documented(seed, mode):
     for weight in weights:
         weight.operation.absolute(np.ones((1, weight.operation.n_in)))       # asks for its entries once
         weight.count = 0
-    found = equilibrium(NeuralSheaf(network), p.x, p.pins, p.start, mode=mode)
+    found = equilibrium(NeuralSheaf(network), p.x, pins=p.pins, start=p.start, mode=mode)
     looks = found.passes[0] - (2 + 2 * found.iterations + 2 * found.cg)[0]
     unseen = found.passes[0] - weights[1].count
     assert 1 <= looks <= 5 * (found.iterations[0] + 1) and found.iterations[0] > 0
@@ -154,7 +154,7 @@ def test_passes_are_counted_as_documented(seed, mode):
 def test_too_few_iterations_are_admitted():
     """The answer says so, in its flags and in its repr, and no certificate is issued for it."""
     p = toy(1, (2, 12, 12, 12, 1))
-    full, cut = equilibrium(p.sheaf, p.x, p.pins, p.start), equilibrium(p.sheaf, p.x, p.pins, p.start, max_iterations=1)
+    full, cut = equilibrium(p.sheaf, p.x, pins=p.pins, start=p.start), equilibrium(p.sheaf, p.x, pins=p.pins, start=p.start, max_iterations=1)
     assert full.iterations[0] > 1 and full.converged.all() and cut.iterations.tolist() == [1]
     assert not cut.converged.any() and not cut.certificate.minimum().any() and "1 of 1 samples not converged" in repr(cut)
 
@@ -163,13 +163,13 @@ def test_too_few_iterations_are_admitted():
 def test_a_unit_that_nothing_reaches():
     """A zero row of W: the force at its corner does not depend on anything, and no warning is due."""
     sheaf = NeuralSheaf(Network.mlp([[[0.0], [1.0]], [[1.0, 1.0]]]))
-    found = equilibrium(sheaf, [[1.0]], hard("a1", -1.0, at=0))
+    found = equilibrium(sheaf, [[1.0]], pins=hard("a1", -1.0, at=0))
     assert found.converged.all() and found.certificate.minimum().all() and not np.isnan(found.certificate.margin).any()
 
 
 def test_the_lowest_of_nothing_is_refused():
     """A sample for which no start converged has no lowest equilibrium: it is named."""
-    others = equilibrium(SHEAF, X, hard("z2", 1.0)).others(2)
+    others = equilibrium(SHEAF, X, pins=hard("z2", 1.0)).others(2)
     assert others.lowest.shape == (2, SHEAF.N)
     empty = replace(others, energies=[others.energies[0], others.energies[1][:0]], cochains=[others.cochains[0], others.cochains[1][:0]])
     with pytest.raises(ValueError, match="sample 1 has no equilibrium: none of its 3 starts converged"):

@@ -46,7 +46,7 @@ def flow(**options):
 
 
 def pinned(*pins, x=X):
-    return lambda: harmonic_extension(SHEAF, x, pins)
+    return lambda: harmonic_extension(SHEAF, x, pins=pins)
 
 
 BAD = {
@@ -276,8 +276,8 @@ def test_every_real_form_gives_the_same_result(form):
     np.testing.assert_array_equal(network(form(x)), reference(x.astype(float)))
     np.testing.assert_array_equal(other.discrepancy(form(start), form(x)), sheaf.discrepancy(start.astype(float), x.astype(float)))
     pins = hard("z1", form([[1, 2, 3], [4, 5, 6]])), soft("a1", 2, gamma=3)
-    np.testing.assert_array_equal(harmonic_extension(other, form(x), pins).cochain,
-                                  harmonic_extension(sheaf, x.astype(float), pins).cochain)
+    np.testing.assert_array_equal(harmonic_extension(other, form(x), pins=pins).cochain,
+                                  harmonic_extension(sheaf, x.astype(float), pins=pins).cochain)
     np.testing.assert_array_equal(relax(other, form(x), form(start), max_steps=20).cochain,
                                   relax(sheaf, x.astype(float), start.astype(float), max_steps=20).cochain)
 
@@ -297,7 +297,7 @@ def test_pattern_forms():
 
 
 def test_one_pin_or_a_sequence():
-    np.testing.assert_array_equal(harmonic_extension(SHEAF, X, hard("z1", 1)).cochain, harmonic_extension(SHEAF, X, [hard("z1", [1, 1, 1])]).cochain)
+    np.testing.assert_array_equal(harmonic_extension(SHEAF, X, pins=hard("z1", 1)).cochain, harmonic_extension(SHEAF, X, pins=[hard("z1", [1, 1, 1])]).cochain)
 
 
 def test_output_by_name_or_object():

@@ -27,7 +27,7 @@ def descent(output="identity", n_out=1, **options):
 def state_of(dims, output="identity"):
     """A state of another network's training."""
     problem = pose(chain(dims, np.random.default_rng(0), output), np.random.default_rng(1), 2)
-    return next(joint_flow(*problem))
+    return next(joint_flow(*problem[:3], start=problem[3]))
 
 
 BOTH = {

@@ -31,7 +31,7 @@ def test_the_verbs_work_without_the_extras():
 from sheaflib import equilibrium, exact_flow, gradient_descent, hard, joint_flow, relax
 solution = relax(sheaf, x, np.zeros((2, sheaf.N)), tol=1e-12)
 assert np.allclose(solution.output, network(x)), solution
-assert equilibrium(sheaf, x, hard("z2", 1.0)).converged.all()
+assert equilibrium(sheaf, x, pins=hard("z2", 1.0)).converged.all()
 assert exact_flow(sheaf, x[:1], np.zeros((1, sheaf.N))).at(50.0).shape == (1, sheaf.N)
 assert next(joint_flow(sheaf, x, y[:, None]))
 assert next(gradient_descent(network, x, y[:, None], 0.1))

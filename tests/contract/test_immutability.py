@@ -55,7 +55,7 @@ CALLS = {
     "forward substitution": lambda a: forward_substitution(SHEAF, a["w"], a["pattern"]),
     "backward substitution": lambda a: backward_substitution(SHEAF, a["w"], a["pattern"]),
     "harmonic extension": lambda a: repr(harmonic_extension(SHEAF, a["x"], pattern=a["pattern"])),
-    "pinned": lambda a: repr(harmonic_extension(SHEAF, a["x"], [hard("z1", a["value"]), soft("a1", a["value"], 2.0)])),
+    "pinned": lambda a: repr(harmonic_extension(SHEAF, a["x"], pins=[hard("z1", a["value"]), soft("a1", a["value"], 2.0)])),
     "backpropagate": lambda a: backpropagate(SHEAF, a["x"], a["g"]),
     "force": lambda a: force(SHEAF, a["aug"], a["x"], resolve(SHEAF, hard("z1", a["value"]), 3, True), a["pattern"]),
     "discord": lambda a: (discord.per_neuron(SHEAF, a["w"], a["x"]), discord.forward_deviation(SHEAF, a["w"], a["x"])),
@@ -105,7 +105,7 @@ def test_later_changes_of_the_callers_arrays_do_not_reach_in():
     before, pin = network(x), hard("m", value)
     W[:], S.data[:], b[:], windows[:], value[:] = 7, 7, 7, 0, 7
     np.testing.assert_array_equal(network(x), before)
-    assert harmonic_extension(sheaf, x, pin)["m"][0, 0] == 0.5
+    assert harmonic_extension(sheaf, x, pins=pin)["m"][0, 0] == 0.5
 
 
 def test_a_solution_keeps_its_own_input():

@@ -96,7 +96,7 @@ MASKED = {
     "extension": (lambda: harmonic_extension(SHEAF, masked(X)), r"x is masked"),
     "start of heat": (lambda: heat(SHEAF, X, masked(W)), r"start is masked"),
     "start of a relaxation": (lambda: relax(SHEAF, X, masked(W)), r"start is masked"),
-    "equilibrium": (lambda: equilibrium(SHEAF, masked(X), hard("z2", Y)), r"x is masked"),
+    "equilibrium": (lambda: equilibrium(SHEAF, masked(X), pins=hard("z2", Y)), r"x is masked"),
     "exact flow": (lambda: exact_flow(SHEAF, X[:1], masked(W[:1])), r"start is masked"),
     "logits": (
         lambda: spectrum.eigenvalues(
@@ -105,7 +105,7 @@ MASKED = {
         r"z is masked",
     ),
     "labels of a flow": (lambda: joint_flow(SHEAF, X, masked(Y)), r"y is masked"),
-    "stalks of a flow": (lambda: joint_flow(SHEAF, X, Y, masked(W)), r"start is masked"),
+    "stalks of a flow": (lambda: joint_flow(SHEAF, X, Y, start=masked(W)), r"start is masked"),
     "inputs of a descent": (lambda: gradient_descent(NET, masked(X), Y, 0.1), r"x is masked"),
     "labels of a descent": (lambda: gradient_descent(NET, X, masked(Y), 0.1), r"y is masked"),
     "labels of a loss": (lambda: loss(NET, X, masked(Y)), r"y is masked"),

@@ -117,7 +117,7 @@ def test_the_wheel_holds_the_library_and_nothing_else(wheel):
               if "__pycache__" not in name}
     assert library == wanted
     assert {"sheaflib/plots/sheaflib.mplstyle", "sheaflib/companion/data/paper_inputs.npz"} <= library
-    assert {name.split("/")[0] for name in inside - library} == {"sheaflib-0.1.0.dist-info"}
+    assert {name.split("/")[0] for name in inside - library} == {"sheaflib-0.2.0.dist-info"}
 
 
 def test_the_sdist_makes_the_same_wheel(wheel, unpacked, tmp_path):

@@ -41,7 +41,7 @@ def test_both_faces_meet_at_the_kink(u, a, ax):
 def test_events_have_a_row_a_unit_and_a_slide_is_a_bar(ax):
     """The neuron u = ½, z² clamped to 1, from (−½, −4): lands at ln 2, leaves upwards at ln(4.5)/2."""
     sheaf = NeuralSheaf(Network.mlp([[[1.0]], [[1.0]]], [[0.5], [0.0]]))
-    flow = exact_flow(sheaf, [[0.0]], [[-0.5, -4.0, 1.0]], hard("z2", 1.0))
+    flow = exact_flow(sheaf, [[0.0]], [[-0.5, -4.0, 1.0]], pins=hard("z2", 1.0))
     assert inference.events(flow, ax) is ax
     bar, *marks = ax.lines
     np.testing.assert_allclose(bar.get_xdata(), [np.log(2), np.log(4.5) / 2], rtol=1e-9)

@@ -38,7 +38,7 @@ def until_it_stops(states):
 @pytest.mark.parametrize("absurd", ABSURD, ids=str)
 def test_a_runaway_flow_is_stopped(absurd, every, output, stepper):
     problem = pose(chain([2, 4, 3, 2], np.random.default_rng(1), output), np.random.default_rng(2))
-    message = until_it_stops(joint_flow(*problem, every=every, stepper=stepper, **absurd))
+    message = until_it_stops(joint_flow(*problem[:3], start=problem[3], every=every, stepper=stepper, **absurd))
     values = {"beta": 0.2, "dt": 0.005, **absurd}
     assert re.search(r"diverged at step \d+: energy \S+ \(limit \S+, .*\), (most of it on edge (affine_[123]|activation_[12]|output)|stalk \S+ is no longer finite"
                      r"|weights are no longer finite|at a reset: .*overflows at '[az]\d'.*); lower beta=", message)
@@ -60,7 +60,7 @@ def test_a_runaway_descent_is_stopped(lr, every, output, stepper):
 def test_both_engines_stop_one_layer_and_a_descent_at_the_same_step_with_the_same_words(every):
     """Of the last affine edge and the edge to the label the fused engine knows the energy; of those before, a lower bound."""
     layer = pose(chain([2, 3], np.random.default_rng(1)), np.random.default_rng(2))
-    messages = {until_it_stops(joint_flow(*layer, beta=120.0, every=every, stepper=stepper)) for stepper in ENGINES}
+    messages = {until_it_stops(joint_flow(*layer[:3], start=layer[3], beta=120.0, every=every, stepper=stepper)) for stepper in ENGINES}
     assert len(messages) == 1 and int(re.search(r"step (\d+)", messages.pop())[1]) > 3
     deep = pose(chain([2, 4, 3, 2], np.random.default_rng(1)), np.random.default_rng(2))
     messages = {until_it_stops(gradient_descent(deep.sheaf.network, *deep[1:3], 3.0, every=every, stepper=stepper)) for stepper in DESCENTS}
@@ -70,7 +70,7 @@ def test_both_engines_stop_one_layer_and_a_descent_at_the_same_step_with_the_sam
 @pytest.mark.parametrize("runaway", [{"beta": 120.0}, {"beta": 1000.0}, {"dt": 0.6}, {"dt": 3.0}], ids=str)
 def test_the_fused_engine_stops_a_few_steps_after_the_oracle_at_most(runaway):
     problem = pose(chain([2, 4, 3, 2], np.random.default_rng(1)), np.random.default_rng(2))
-    steps = [int(re.search(r"step (\d+)", until_it_stops(joint_flow(*problem, every=50, stepper=stepper, **runaway)))[1]) for stepper in ENGINES]
+    steps = [int(re.search(r"step (\d+)", until_it_stops(joint_flow(*problem[:3], start=problem[3], every=50, stepper=stepper, **runaway)))[1]) for stepper in ENGINES]
     assert steps[0] <= steps[-1] <= steps[0] + 3
 
 

@@ -31,7 +31,7 @@ def runs(problem, **options):
     """The four kinds of training of one problem: both flows and both descents."""
     sheaf, x, y, start = problem
     for stepper in (None, JointStepper):
-        yield joint_flow(sheaf, x, y, start, stepper=stepper, **options)
+        yield joint_flow(sheaf, x, y, start=start, stepper=stepper, **options)
     for stepper in (None, DescentStepper):
         yield gradient_descent(sheaf.network, x, y, 0.05, stepper=stepper, **options)
 
@@ -77,8 +77,8 @@ def pins(given):
 
 
 CALLS = {
-    "fused flow": lambda sheaf, a: joint_flow(sheaf, a["x"], a["y"], a["start"], every=2, cold=3, pins=pins(a)),
-    "NumPy flow": lambda sheaf, a: joint_flow(sheaf, a["x"], a["y"], a["start"], every=2, cold=3, pins=pins(a), stepper=JointStepper),
+    "fused flow": lambda sheaf, a: joint_flow(sheaf, a["x"], a["y"], start=a["start"], every=2, cold=3, pins=pins(a)),
+    "NumPy flow": lambda sheaf, a: joint_flow(sheaf, a["x"], a["y"], start=a["start"], every=2, cold=3, pins=pins(a), stepper=JointStepper),
     "fused descent": lambda sheaf, a: gradient_descent(sheaf.network, a["x"], a["y"], 0.05, every=2),
     "NumPy descent": lambda sheaf, a: gradient_descent(sheaf.network, a["x"], a["y"], 0.05, every=2, stepper=DescentStepper),
 }
@@ -111,9 +111,9 @@ def test_later_changes_of_the_arguments_do_not_reach_in(call):
 def test_a_state_taken_up_again_is_left_as_it_was():
     problem = posed()
     for engine in (None, JointStepper):
-        state = nth(joint_flow(*problem, every=5, stepper=engine), 1)
+        state = nth(joint_flow(*problem[:3], start=problem[3], every=5, stepper=engine), 1)
         stalks, weights = state.stalks.copy(), theta(state.network).copy()
-        nth(joint_flow(*problem[:3], state, every=5, pins=hard("z1", 0.0), stepper=engine), 2)
+        nth(joint_flow(*problem[:3], start=state, every=5, pins=hard("z1", 0.0), stepper=engine), 2)
         np.testing.assert_array_equal(state.stalks, stalks)
         np.testing.assert_array_equal(theta(state.network), weights)
 
@@ -122,7 +122,7 @@ def test_a_state_taken_up_again_is_left_as_it_was():
 def test_a_record_speaks_of_its_own_state(output):
     """Loss and energies are those of the recorded step, whenever they are asked for."""
     problem = posed(output=output)
-    states = [state for state, _ in zip(joint_flow(*problem, every=50), range(3))]
+    states = [state for state, _ in zip(joint_flow(*problem[:3], start=problem[3], every=50), range(3))]
     for state in states:
         assert state.record.loss == loss(state.network, problem.x, problem.y)
         assert state.record.sheaf.network is state.network and state.record.stalks is state.stalks

@@ -41,7 +41,7 @@ def pinned_cases(draw):
 def test_direct_pinned_solve(drawn):
     case, pins, clamped, springs = drawn
     sheaf, s = case.sheaf, case.pattern
-    solution = harmonic_extension(sheaf, case.x, pins, pattern=s)
+    solution = harmonic_extension(sheaf, case.x, pins=pins, pattern=s)
     assert solution.frozen and solution.pattern_changes == (solution.own_pattern != s).sum()
     for i, x in enumerate(case.x):
         delta, c = dense_system(sheaf.network, s[i], x)
@@ -58,7 +58,7 @@ def test_direct_pinned_solve(drawn):
 def test_residual_is_the_largest_gradient_off_the_clamped_coordinates(drawn):
     case, pins, clamped, springs = drawn
     sheaf, s = case.sheaf, case.pattern
-    solution = harmonic_extension(sheaf, case.x, pins, pattern=s)
+    solution = harmonic_extension(sheaf, case.x, pins=pins, pattern=s)
     moved = type(solution)(sheaf, case.x, case.w, s, solution.pins, "direct", "moved", frozen=True)
     largest = 0.0
     for i, x in enumerate(case.x):
@@ -77,7 +77,7 @@ def test_error_of_a_pinned_solution_measures_the_distance(drawn):
     """Move the answer by a known amount on the free coordinates: `error` finds that amount."""
     case, pins, clamped, _ = drawn
     sheaf = case.sheaf
-    solution = harmonic_extension(sheaf, case.x, pins, pattern=case.pattern)
+    solution = harmonic_extension(sheaf, case.x, pins=pins, pattern=case.pattern)
     shift = 1e3 * case.w
     shift[:, list(clamped[0])] = 0
     moved = type(solution)(sheaf, case.x, solution.cochain + shift, solution.pattern, solution.pins, "direct", "moved", frozen=True)
@@ -87,7 +87,7 @@ def test_error_of_a_pinned_solution_measures_the_distance(drawn):
 
 def test_two_springs_on_one_coordinate_are_one_of_summed_stiffness():
     sheaf, x = NeuralSheaf(Network.mlp([[[1.0]], [[2.0]]])), [[1.0]]
-    both = harmonic_extension(sheaf, x, [soft("a1", 4.0, gamma=1.0), soft("a1", 1.0, gamma=3.0)], pattern=[True])
+    both = harmonic_extension(sheaf, x, pins=[soft("a1", 4.0, gamma=1.0), soft("a1", 1.0, gamma=3.0)], pattern=[True])
     delta, c = dense_system(sheaf.network, [1], np.array([1.0]))
     expected = constrained_minimum(delta, c, np.ones(3), soft=[(1, 1.0, 4.0), (1, 3.0, 1.0)])
     np.testing.assert_allclose(both.cochain[0], expected, rtol=1e-13)
@@ -97,7 +97,7 @@ def test_energy_counts_the_spring_of_every_soft_pin():
     """V = ½‖δw − c‖² + ½Σγ(w − t)², every penalty edge by itself, also when two hold one coordinate."""
     sheaf, x = NeuralSheaf(Network.mlp([[[1.0]], [[2.0]]])), [[1.0]]
     springs = [(1, 1.0, 4.0), (1, 3.0, 1.0)]
-    solution = harmonic_extension(sheaf, x, [soft("a1", t, gamma=gamma) for _, gamma, t in springs], pattern=[True])
+    solution = harmonic_extension(sheaf, x, pins=[soft("a1", t, gamma=gamma) for _, gamma, t in springs], pattern=[True])
     w = solution.cochain[0]
     delta, c = dense_system(sheaf.network, [1], np.array([1.0]))
     expected = 0.5 * np.sum((delta @ w - c)**2) + 0.5 * sum(gamma * (w[i] - t)**2 for i, gamma, t in springs)
@@ -106,8 +106,8 @@ def test_energy_counts_the_spring_of_every_soft_pin():
 
 def test_hard_wins_over_soft():
     sheaf, x = NeuralSheaf(Network.mlp([[[1.0]], [[2.0]]])), [[1.0]]
-    pinned = harmonic_extension(sheaf, x, [soft("a1", 9.0, gamma=100.0), hard("a1", 3.0)])
-    np.testing.assert_array_equal(pinned.cochain, harmonic_extension(sheaf, x, hard("a1", 3.0)).cochain)
+    pinned = harmonic_extension(sheaf, x, pins=[soft("a1", 9.0, gamma=100.0), hard("a1", 3.0)])
+    np.testing.assert_array_equal(pinned.cochain, harmonic_extension(sheaf, x, pins=hard("a1", 3.0)).cochain)
 
 
 @examples(10)
@@ -119,7 +119,7 @@ def test_flow_and_direct_solve_agree_when_the_pattern_does(seed):
     w = sheaf.forward(x)
     margin = abs(w[:, sheaf.layout["z1"]]).min()
     pins = [hard("z2", w[:, -2:] + [[0.05 * margin, 0.0]]), soft("a1", w[:, 4:6] + 0.05 * margin, 2.0, at=(0, 1))]
-    direct = harmonic_extension(sheaf, x, pins)
+    direct = harmonic_extension(sheaf, x, pins=pins)
     assume(direct.pattern_changes == 0)
     flow = relax(sheaf, x, w, tol=1e-14, pins=pins, every=10_000)
     np.testing.assert_allclose(flow.cochain, direct.cochain, rtol=0, atol=1e-9)
@@ -131,12 +131,12 @@ def test_without_pins_no_coordinate_moves_and_pins_at_the_forward_pass_change_no
     sheaf, x = NeuralSheaf(Network.he([3, 5, 4, 2], rng)), rng.standard_normal((4, 3))
     w = sheaf.forward(x)
     for name in sheaf.layout.names:
-        pinned = harmonic_extension(sheaf, x, hard(name, w[:, sheaf.layout[name]]))
+        pinned = harmonic_extension(sheaf, x, pins=hard(name, w[:, sheaf.layout[name]]))
         np.testing.assert_allclose(pinned.cochain, w, rtol=0, atol=1e-13)
         assert (pinned.energy < 1e-26).all()
 
 
 def test_negative_places_count_from_the_end():
     sheaf, x = NeuralSheaf(Network.he([2, 4, 2], np.random.default_rng(2))), [[1.0, -1.0]]
-    np.testing.assert_array_equal(harmonic_extension(sheaf, x, hard("a1", 1.0, at=-1)).cochain,
-                                  harmonic_extension(sheaf, x, hard("a1", 1.0, at=3)).cochain)
+    np.testing.assert_array_equal(harmonic_extension(sheaf, x, pins=hard("a1", 1.0, at=-1)).cochain,
+                                  harmonic_extension(sheaf, x, pins=hard("a1", 1.0, at=3)).cochain)

@@ -66,7 +66,7 @@ def flowed(name, method, steps):
     x, y = data.X_train, data.Y_train
     if method == "sheaf":
         cold = 1000 if start is None else 0
-        flow = joint_flow(sheaf, x, y, start, beta=1 / 300, dt=dt, cold=cold, every=steps)
+        flow = joint_flow(sheaf, x, y, start=start, beta=1 / 300, dt=dt, cold=cold, every=steps)
     else:
         flow = gradient_descent(sheaf.network, x, y, 0.01 if start is None else 0.005, every=steps)
     _, then = islice(flow, 2)
@@ -189,7 +189,7 @@ def _(n):
     data, rng = task("paraboloid"), np.random.default_rng(3)
     network = Network.mlp([rng.standard_normal((30, 2)), rng.standard_normal((1, 30)) * np.sqrt(2 / 30)])
     start = np.random.default_rng([3, 1]).standard_normal((300, 61))
-    flows = {"sheaf": joint_flow(NeuralSheaf(network), data.X_train, data.Y_train, start, every=100_000),
+    flows = {"sheaf": joint_flow(NeuralSheaf(network), data.X_train, data.Y_train, start=start, every=100_000),
              "gradient descent": gradient_descent(network, data.X_train, data.Y_train, 0.005, every=100_000)}
     for name, flow in flows.items():
         last = list(islice(flow, 2))[1]

@@ -99,7 +99,7 @@ def _(figure):
         assert 0.75 < paid["implicit Euler"] / some.passes.mean() < 1.33
         assert paid["Newton"] < paid["Chebyshev"] < paid[BEST] < paid[PAPER]
         sheaf, x, pin, start, _ = ladder.problem(size, ladder.SIZES[size], samples=100)
-        found = equilibrium(sheaf, x, pin, start)
+        found = equilibrium(sheaf, x, pins=pin, start=start)
         assert all(stationary(sheaf, w, one) for w, one in zip(found.cochain, x))
         # as documented: these, and from 1 to 5 each time that a sample is looked at coordinate by coordinate
         steps_paid, looks = 2 + 2 * found.iterations + 2 * found.cg, found.iterations + 1
@@ -110,7 +110,7 @@ def _(figure):
             assert climb.reached.all() and all(stationary(sheaf, w, one) for w, one in zip(climb.end, x))
     paid = {name: row["10 hidden layers of 50"] for name, row in passes.items() if name not in (PAPER, "implicit Euler", plain)}
     sheaf, x, pin, start, _ = ladder.problem(ladder.DEEP, 1, "forward", 2, True)
-    found = equilibrium(sheaf, x, pin, start)
+    found = equilibrium(sheaf, x, pins=pin, start=start)
     assert all(stationary(sheaf, w, one) for w, one in zip(found.cochain, x))
     close(paid["Newton"], found.passes.mean(), rtol=0.05)
     rates = np.array([slowest(sheaf, w)[0] for w in found.cochain])                # near the flow's end, if not there
@@ -300,7 +300,7 @@ def _(figure):
         sheaf, x, pin, start, _ = ladder.problem(size, seed)
         rng, points, value = np.random.default_rng(0), [[] for _ in SOME], pin.value[SOME]
         for begin in [start, *(3 * rng.standard_normal((50, *start.shape)))]:
-            for known, w, one in zip(points, equilibrium(sheaf, x[SOME], hard(pin.stalk, value), begin[SOME]).cochain, x[SOME]):
+            for known, w, one in zip(points, equilibrium(sheaf, x[SOME], pins=hard(pin.stalk, value), start=begin[SOME]).cochain, x[SOME]):
                 if all(abs(w - other).max() > 1e-5 * (1 + abs(w).max()) for other in known):
                     assert stationary(sheaf, w, one)
                     known.append(w)
@@ -317,8 +317,8 @@ def _(figure):
         close(energy[name], sum(by_edge[name].values()) / 2)
     assert energy["lowest of 51"] < energy["forward, lower side"] < energy["forward"]
     sheaf, x, pin, start, _ = ladder.problem(size, ladder.SIZES[size])
-    few = equilibrium(sheaf, x, pin, start).others(4).lowest
-    for name, w in (("forward", equilibrium(sheaf, x, pin).cochain), ("forward, lower side", equilibrium(sheaf, x, pin, mode="global").cochain),
+    few = equilibrium(sheaf, x, pins=pin, start=start).others(4).lowest
+    for name, w in (("forward", equilibrium(sheaf, x, pins=pin).cochain), ("forward, lower side", equilibrium(sheaf, x, pins=pin, mode="global").cochain),
                     ("lowest of 51", few)):
         assert all(stationary(sheaf, *pair) for pair in zip(w, x))
         V = np.array([0.5 * ((delta @ v - c)**2).sum() for v, one in zip(w, x)

@@ -126,7 +126,7 @@ def pinned(size, method, step, which, count, order=None, seed=MAIN_TEXT):
     x, y = (array[:count] for array in {"train": TRAIN, "test": TEST}[which])
     y = y if order is None else y[list(order)]
     sheaf = NeuralSheaf(network)
-    found = equilibrium(sheaf, x, hard(network.output_name, y)).cochain
+    found = equilibrium(sheaf, x, pins=hard(network.output_name, y)).cochain
     for i in range(count):
         dense = dense_pinned(sheaf, x[i], y[i])
         if dense is None:
@@ -143,7 +143,7 @@ def from_random_stalks(network, count, draws):
     """
     sheaf, x, y = NeuralSheaf(network), *(np.tile(part[:count], (draws, 1)) for part in TEST)
     start = [np.random.default_rng([0, i]).standard_normal((count, sheaf.N)) for i in range(draws)]
-    found = equilibrium(sheaf, x, hard(network.output_name, y), np.vstack(start)).cochain
+    found = equilibrium(sheaf, x, pins=hard(network.output_name, y), start=np.vstack(start)).cochain
     assert all(stationary(sheaf, found[i], x[i]) for i in range(0, len(x), 10))
     squares = residual_squares(network, found, x)
     return {edge: part.sum(axis=1).reshape(draws, count) for edge, part in squares.items()}
@@ -473,7 +473,7 @@ def check_dead(n):
     parts[2][1][5] -= z[2][:, 5].max() + 1                                    # the last unit of the last hidden layer
     network = type(sheaf.network).mlp(*zip(*parts))
     x, y = TRAIN
-    found = equilibrium(NeuralSheaf(network), x, hard("z4", y)).cochain
+    found = equilibrium(NeuralSheaf(network), x, pins=hard("z4", y)).cochain
     woken = np.flatnonzero(found[:, NeuralSheaf(network).layout["z3"]][:, 5] > 0)
     assert len(woken) and forward(parts, x)[0][2][:, 5].max() == pytest.approx(-1)
     assert all(stationary(NeuralSheaf(network), found[i], x[i]) for i in woken)
@@ -526,7 +526,7 @@ def check_saturated(n, steps=3000, gain=10.0, draws=40):
             network = experiments.initial("circular", "2x25x1", seed, True)
             sheaf = NeuralSheaf(network)
             flow = gradient_descent(network, data.X_train, data.Y_train, 0.01, every=steps) if "GD" in name else joint_flow(
-                sheaf, data.X_train, data.Y_train, sheaf.forward(data.X_train), beta=1 / 300, dt=0.005, cold=1000, every=steps)
+                sheaf, data.X_train, data.Y_train, start=sheaf.forward(data.X_train), beta=1 / 300, dt=0.005, cold=1000, every=steps)
             parts = layers(list(islice(flow, 2))[1].network)
             for kind, factor in (("healthy", 1.0), ("fault", gain)):
                 these = [parts[0], (factor * parts[1][0], factor * parts[1][1])]

@@ -52,7 +52,7 @@ def softmax_residuals(x, y, weights, biases, w):
 def pinned_edges(x, y, weights, biases):
     """Discord of every sample and edge at the equilibrium that Newton finds from the forward pass: (6, B)."""
     network = Network.mlp(weights, biases, "softmax")
-    parts = [equilibrium(NeuralSheaf(network), x[i:i + 500], hard("a_out", y[i:i + 500])).cochain for i in range(0, len(x), 500)]
+    parts = [equilibrium(NeuralSheaf(network), x[i:i + 500], pins=hard("a_out", y[i:i + 500])).cochain for i in range(0, len(x), 500)]
     return np.array([(felt**2).sum(axis=1) for felt in softmax_residuals(x, y, weights, biases, np.vstack(parts))])
 
 

@@ -122,7 +122,7 @@ def _(n):
             delta, c = dense_system(network, s, x[i])
             w = constrained_minimum(delta, c, np.ones(61), hard=[(60, y[i, 0])])
             if ((w[:30] >= 0) != s).any():                  # then a unit rests at its kink
-                w = equilibrium(sheaf, x[i:i + 1], hard("z2", y[i:i + 1])).cochain[0]
+                w = equilibrium(sheaf, x[i:i + 1], pins=hard("z2", y[i:i + 1])).cochain[0]
                 delta, c = dense_system(network, w[:30] >= 0, x[i])
                 force = delta.T @ (delta @ w - c)
                 force[np.r_[np.flatnonzero(w[:30] == 0), 60]] = 0
@@ -306,7 +306,7 @@ def _(n):
         close(n["foreign"][i], ((w[:, :30] >= 0) != (dense.forward[:, :30] >= 0)).mean())
     network, w = run("1H", "sheaf")[20_000]
     for beta_n, lag in list(zip(n["beta_n"], n["lag"]))[::3]:                    # the ends
-        flow = joint_flow(NeuralSheaf(network), X, Y, w, beta=beta_n / 300, dt=0.005, every=20_000)
+        flow = joint_flow(NeuralSheaf(network), X, Y, start=w, beta=beta_n / 300, dt=0.005, every=20_000)
         state = list(islice(flow, 2))[1]
         actual, own, _ = Dense(state.network, X, Y).speeds(state.stalks)
         close(lag, own / actual - 1, rtol=1e-4)

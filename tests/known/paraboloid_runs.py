@@ -33,7 +33,7 @@ def computed(size, method, seed):
     if method == "sheaf":
         start = stalks(network, widths)
         options = {"beta": 1 / 300, "dt": dt, "every": 1000}
-        flow = joint_flow(NeuralSheaf(network), *TRAIN, start, **options)
+        flow = joint_flow(NeuralSheaf(network), *TRAIN, start=start, **options)
     else:
         flow = gradient_descent(network, *TRAIN, 0.005, every=1000)
     kept = {}

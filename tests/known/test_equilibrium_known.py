@@ -17,7 +17,7 @@ def line(b1, w2=1.0):
 
 
 def test_recorded_hard_pin():
-    found = equilibrium(PAPER, X, hard("z1", 0.5, at=0))
+    found = equilibrium(PAPER, X, pins=hard("z1", 0.5, at=0))
     assert found.output[0, 0] == pytest.approx(1.310511, abs=5e-7) and found["z1"][0, 0] == 0.5
     assert found.iterations.tolist() == [1] and found.certificate.minimum().all()
 
@@ -25,7 +25,7 @@ def test_recorded_hard_pin():
 @pytest.mark.parametrize("gamma, z, output", [(0.1, 0.364632, 1.162022), (1, 0.200548, 0.639112), (10, 0.036463, 0.116202), (100, 0.003971, 0.012656)])
 @pytest.mark.parametrize("mode", MODES)
 def test_recorded_soft_pins(gamma, z, output, mode):
-    found = equilibrium(PAPER, X, soft("z1", 0.0, gamma), mode=mode)
+    found = equilibrium(PAPER, X, pins=soft("z1", 0.0, gamma), mode=mode)
     assert found["z1"][0, 0] == pytest.approx(z, abs=5e-7) and found.output[0, 0] == pytest.approx(output, abs=5e-7)
     assert found.iterations[0] <= 2 and found.certificate.minimum().all()
 
@@ -34,7 +34,7 @@ def test_recorded_soft_pins(gamma, z, output, mode):
 @pytest.mark.parametrize("mode", MODES)
 def test_a_corner_is_held_exactly(start, mode):
     """x = 0, b¹ = ½, a clamped to −1: the force on z at 0 is ½ from below, −½ from above."""
-    found = equilibrium(line(0.5), [[0.0]], hard("a1", -1.0), start, mode=mode)
+    found = equilibrium(line(0.5), [[0.0]], pins=hard("a1", -1.0), start=start, mode=mode)
     assert found.cochain.tolist() == [[0.0, -1.0, -1.0]] and found.iterations[0] <= 1
     certificate = found.certificate
     assert certificate.minimum().all() and certificate.corner.tolist() == [[True, False, False]]
@@ -48,14 +48,14 @@ def test_a_corner_is_held_exactly(start, mode):
     ([[1.0, 1.0, 0.0]], [1 / 3, 7 / 6, 2]), ([[0.0, 5.0, 0.0]], [1 / 3, 7 / 6, 2])])
 def test_two_equilibria_by_start(start, expected):
     """x = 0, b¹ = −½, z2 clamped to 2: "track" keeps the side of its start where that has a minimum; V = 1 and 25/24."""
-    found = equilibrium(line(-0.5), [[0.0]], hard("z2", 2.0), start)
+    found = equilibrium(line(-0.5), [[0.0]], pins=hard("z2", 2.0), start=start)
     np.testing.assert_allclose(found.cochain, [expected], rtol=0, atol=1e-14)
     assert found.certificate.minimum().all() and found.certificate.dividing.tolist() == [1]
     assert found.energy[0] == pytest.approx(1 if expected[0] < 0 else 25 / 24, rel=1e-14)
 
 
 def test_both_are_found_by_other_starts():
-    found = equilibrium(line(-0.5), [[0.0]], hard("z2", 2.0)).others(20)
+    found = equilibrium(line(-0.5), [[0.0]], pins=hard("z2", 2.0)).others(20)
     assert found.count.tolist() == [2]
     np.testing.assert_allclose(sorted(found.cochains[0].tolist()), [[-1 / 2, 1, 2], [1 / 3, 7 / 6, 2]], rtol=0, atol=1e-12)
 
@@ -65,7 +65,7 @@ def test_zero_input_and_zero_bias(mode):
     """Every kink starts at its corner; the start is the answer where nothing is pinned, and a pin is met where one is."""
     sheaf = NeuralSheaf(Network.he([2, 6, 4, 1], np.random.default_rng(0)))
     assert not equilibrium(sheaf, [[0.0, 0.0]], mode=mode).cochain.any()
-    found = equilibrium(sheaf, [[0.0, 0.0]], hard("z3", 1.0), mode=mode)
+    found = equilibrium(sheaf, [[0.0, 0.0]], pins=hard("z3", 1.0), mode=mode)
     assert found.converged.all() and found.certificate.minimum().all()
 
 
@@ -74,5 +74,5 @@ def test_recorded_net_with_a_label_against_enumeration(y):
     pins = hard("z2", y)
     minima = enumerate_equilibria(PAPER, X, pins).minima
     for mode in MODES:
-        found = equilibrium(PAPER, X, pins, mode=mode)
+        found = equilibrium(PAPER, X, pins=pins, mode=mode)
         assert abs(minima - found.cochain).max(axis=1).min() < 1e-12

@@ -78,7 +78,7 @@ def test_events_of_the_recorded_runs(name, until):
 
 def test_a_slide_for_ever():
     """x = 0, b¹ = ½, a¹ held at −1: Q_− = ½, Q_+ = −½, so z¹ stays; z² = −1 + e^{−t} from 0."""
-    flow = exact_flow(net(0.5), [[0.0]], [[0.0, 0.0, 0.0]], hard("a1", -1.0))
+    flow = exact_flow(net(0.5), [[0.0]], [[0.0, 0.0, 0.0]], pins=hard("a1", -1.0))
     assert not flow.events and flow.settled and flow.slides == {"z1[0]": [(0.0, np.inf)]}
     times = np.array([0.0, 0.3, 2.0])
     np.testing.assert_allclose(flow.at(times), np.stack([0 * times, 0 * times - 1, np.exp(-times) - 1], axis=1), rtol=0, atol=1e-15)
@@ -91,18 +91,18 @@ def test_a_slide_for_ever():
     (1.0, 0.5, -2.0, ["slides"], [np.log(7 / 3) / 2]),            # ż = −3/2 − 2z as well, but Q_− = ½
 ])
 def test_one_kink_with_its_reader_held(z, b, a, kinds, times):
-    flow = exact_flow(net(b), [[0.0]], [[z, 0.0, 0.0]], hard("a1", a))
+    flow = exact_flow(net(b), [[0.0]], [[z, 0.0, 0.0]], pins=hard("a1", a))
     assert [event.kind for event in flow.events] == kinds
     np.testing.assert_allclose([event.time for event in flow.events], times, rtol=1e-14)
-    fast = exact_flow(net(b), [[0.0]], [[z, 0.0, 0.0]], hard("a1", a), alpha=2.5)
+    fast = exact_flow(net(b), [[0.0]], [[z, 0.0, 0.0]], pins=hard("a1", a), alpha=2.5)
     np.testing.assert_allclose([event.time for event in fast.events], np.array(times) / 2.5, rtol=1e-14)
-    stiff = exact_flow(net(b, edge_weights=3.0), [[0.0]], [[z, 0.0, 0.0]], hard("a1", a))
+    stiff = exact_flow(net(b, edge_weights=3.0), [[0.0]], [[z, 0.0, 0.0]], pins=hard("a1", a))
     np.testing.assert_allclose([event.time for event in stiff.events], np.array(times) / 3, rtol=1e-14)
 
 
 def test_at_a_limit_on_the_kink_nothing_can_be_proven():
     """z¹ = e^{−2t}: with a¹ held at 1 and b¹ = −1 it decays to the kink itself."""
-    flow = exact_flow(net(-1.0), [[0.0]], [[1.0, 0.0, 0.0]], hard("a1", 1.0))
+    flow = exact_flow(net(-1.0), [[0.0]], [[1.0, 0.0, 0.0]], pins=hard("a1", 1.0))
     assert not flow.events and not flow.settled and flow.reason == "at rest up to rounding" and flow.settled_from == np.inf
     np.testing.assert_allclose(flow.limit, [0.0, 1.0, 1.0], rtol=0, atol=1e-15)
 
@@ -110,7 +110,7 @@ def test_at_a_limit_on_the_kink_nothing_can_be_proven():
 @pytest.mark.parametrize("start, limit", [(-1.0, [-0.5, 1.0, 2.0]), (1.0, [1 / 3, 7 / 6, 2.0])])
 def test_two_limits_of_one_output_pinned_net(start, limit):
     """x = 0, b¹ = −½, z² = 2: the two equilibria of the recorded runs."""
-    flow = exact_flow(net(-0.5), [[0.0]], [[start, 1.0, 2.0]], hard("z2", 2.0))
+    flow = exact_flow(net(-0.5), [[0.0]], [[start, 1.0, 2.0]], pins=hard("z2", 2.0))
     assert flow.settled and not flow.events
     np.testing.assert_allclose(flow.limit, limit, rtol=0, atol=1e-14)
 
@@ -137,7 +137,7 @@ def test_identical_units_have_their_events_together(seed):
     if seed is not None:
         signs = np.random.default_rng(seed).choice([-1, 0, 1], start.shape)
         start = start * (1 + 2e-16 * signs)
-    flow = exact_flow(sheaf, x, start, pin)
+    flow = exact_flow(sheaf, x, start, pins=pin)
     assert flow.settled and len(flow.events) == 6
     for one, other in zip(flow.events[::2], flow.events[1::2]):
         assert one.kind == other.kind
@@ -165,7 +165,7 @@ def test_what_is_not_covered_is_refused():
         exact_flow(tied, [[1.0]], np.zeros((1, tied.N)))
     sigmoid = NeuralSheaf(Network.mlp([[[1.0]], [[1.0]]], output="sigmoid"))
     with pytest.raises(ValueError, match="a_out is pinned"):
-        exact_flow(sigmoid, [[1.0]], np.zeros((1, 3)), hard("a_out", 0.5))
+        exact_flow(sigmoid, [[1.0]], np.zeros((1, 3)), pins=hard("a_out", 0.5))
     with pytest.raises(ValueError, match="start holds a_out"):
         exact_flow(sigmoid, [[1.0]], np.zeros((1, 4)))
     np.testing.assert_allclose(exact_flow(sigmoid, [[1.0]], np.zeros((1, 3))).limit, [1.0, 1.0, 1.0], atol=1e-14)
@@ -179,8 +179,8 @@ def test_a_batch_is_its_samples():
     sheaf = NeuralSheaf(Network.he([2, 4, 1], np.random.default_rng(3)))
     x, start = np.random.default_rng(4).standard_normal((3, 2)), np.random.default_rng(5).standard_normal((3, sheaf.N))
     y = np.array([[1.0], [-2.0], [0.0]])
-    for i, flow in enumerate(exact_flows(sheaf, x, start, soft("z2", y, gamma=2.0))):
-        alone = exact_flow(sheaf, x[[i]], start[[i]], soft("z2", y[i], gamma=2.0))
+    for i, flow in enumerate(exact_flows(sheaf, x, start, pins=soft("z2", y, gamma=2.0))):
+        alone = exact_flow(sheaf, x[[i]], start[[i]], pins=soft("z2", y[i], gamma=2.0))
         assert flow.events == alone.events
         np.testing.assert_array_equal(flow.limit, alone.limit)
 

@@ -64,7 +64,7 @@ def test_soft_pin_on_z1_has_a_closed_form(x, b1, target, gamma):
     """z = (c + γv*)/(1 + γ), c = W¹x + b¹; everything downstream relaxes to zero discord."""
     sheaf = net(b1, 2.0, 1.0)
     z = (x + b1 + gamma * target) / (1 + gamma)
-    direct = harmonic_extension(sheaf, [[x]], soft("z1", target, gamma))
+    direct = harmonic_extension(sheaf, [[x]], pins=soft("z1", target, gamma))
     np.testing.assert_allclose(direct.cochain, [[z, max(z, 0), 2 * max(z, 0) + 1]], rtol=0, atol=1e-13)
     flow = relax(sheaf, [[x]], [[0.3, 0.0, 0.0]], pins=soft("z1", target, gamma), tol=1e-14)
     np.testing.assert_allclose(flow.cochain, direct.cochain, rtol=0, atol=1e-9)
@@ -77,7 +77,7 @@ EQUILIBRIA = [(-1.0, [-0.5, 1.0, 2.0], 1.0), (1.0, [1 / 3, 7 / 6, 2.0], 25 / 24)
 def test_two_equilibria_of_one_output_pinned_net(start, cochain, energy):
     """The recorded runs: x = 0, b¹ = −½, W² = 1, z² pinned to 2; two patterns are self-consistent and stable, V = 1 and 25/24."""
     sheaf, pin = net(-0.5), hard("z2", 2.0)
-    direct = harmonic_extension(sheaf, [[0.0]], pin, pattern=[start >= 0])
+    direct = harmonic_extension(sheaf, [[0.0]], pins=pin, pattern=[start >= 0])
     np.testing.assert_allclose(direct.cochain, [cochain], rtol=0, atol=1e-14)
     assert direct.pattern_changes == 0
     np.testing.assert_allclose(direct.energy, [energy], rtol=1e-14)

@@ -18,7 +18,7 @@ RECORDED = 5.1e-7                                          # half a unit of the 
 def one_step(z1=1.0, output="identity", y=5.0, stepper=None, edge_weights=1.0, pins=(), n=1):
     """Stalks and weights after one step of dt = ½, β = ¼ from (z¹, a¹, z²) = (z1, 2, 3) over x = 1, for n equal samples."""
     sheaf = NeuralSheaf(Network(1, LINE.nodes, output), edge_weights)
-    states = joint_flow(sheaf, [[1.0]] * n, [[y]] * n, [[z1, 2.0, 3.0]] * n, beta=0.25, dt=0.5, every=1, pins=pins, stepper=stepper)
+    states = joint_flow(sheaf, [[1.0]] * n, [[y]] * n, start=[[z1, 2.0, 3.0]] * n, beta=0.25, dt=0.5, every=1, pins=pins, stepper=stepper)
     state = nth(states, 1)
     return state.stalks[-1].tolist(), theta(state.network).tolist()
 
@@ -69,7 +69,7 @@ def test_softmax_step_of_one_layer():
     """z = (0, ln 3): φ = (¼, ¾), y = (1, 0); W = 0, b = 0, so r = −z: ż = −z − φ + y, Ẇ = βz for x = 1."""
     z = np.array([0.0, np.log(3)])
     for stepper in (None, JointStepper):
-        state = nth(joint_flow(NeuralSheaf(Network.mlp([[[0.0], [0.0]]], output="softmax")), [[1.0]], [[1.0, 0.0]], z[None], beta=1, dt=0.1, every=1,
+        state = nth(joint_flow(NeuralSheaf(Network.mlp([[[0.0], [0.0]]], output="softmax")), [[1.0]], [[1.0, 0.0]], start=z[None], beta=1, dt=0.1, every=1,
                                stepper=stepper), 1)
         np.testing.assert_allclose(state.stalks[0], z + 0.1 * (-z + [0.75, -0.75]), rtol=1e-15)
         np.testing.assert_allclose(theta(state.network), 0.1 * np.concatenate([z, z]), rtol=1e-14)
@@ -80,7 +80,7 @@ def test_energy_edge_by_edge():
     sheaf = NeuralSheaf(LINE)
     assert edge_energies(sheaf, [[1.0]], np.array([[5.0]]), np.array([[1.0, 2.0, 3.0]])) == {
         "affine_1": 1.125, "activation_1": 0.5, "affine_2": 8.0, "output": 2.0}
-    record = next(joint_flow(sheaf, [[1.0]] * 2, [[5.0]] * 2, [[1.0, 2.0, 3.0], [1.0, 0.0, 3.0]])).record
+    record = next(joint_flow(sheaf, [[1.0]] * 2, [[5.0]] * 2, start=[[1.0, 2.0, 3.0], [1.0, 0.0, 3.0]])).record
     assert record.energies == {"affine_1": 2.25, "activation_1": 1.0, "affine_2": 10.0, "output": 4.0} and record.energy == 17.25
     assert record.discord == {"affine_1": 2.25, "activation_1": 1.0, "affine_2": 10.0}
 
@@ -138,5 +138,5 @@ def test_regression_starts_from_the_recorded_stalks_and_keeps_its_own(name):
     prefix = f"stalks/{row['widths']}/seed42/"
     np.testing.assert_array_equal(start, np.hstack([tasks.paper_inputs()[prefix + stalk] for stalk in sheaf.layout.names]))
     run = train(row["task"], row["widths"], dt=row["dt"], steps=1001)
-    state = nth(joint_flow(sheaf, data.X_train, data.Y_train, start, beta=1 / 300, dt=row["dt"], every=1001), 1)
+    state = nth(joint_flow(sheaf, data.X_train, data.Y_train, start=start, beta=1 / 300, dt=row["dt"], every=1001), 1)
     np.testing.assert_array_equal(run.stalks, state.stalks)

@@ -58,9 +58,9 @@ def test_late_discord_decays_by_the_factor_of_the_slowest_mode(alpha, dt):
 
 @pytest.mark.parametrize("stalk, at", [("z1", 0), ("a1", None), ("z2", 1)])
 def test_soft_pin_approaches_the_hard_one_like_one_over_gamma(stalk, at):
-    limit = harmonic_extension(SHEAF, X, hard(stalk, 2.0, at)).cochain
+    limit = harmonic_extension(SHEAF, X, pins=hard(stalk, 2.0, at)).cochain
     gammas = 10.0**np.arange(2, 7)
-    gaps = [np.linalg.norm(harmonic_extension(SHEAF, X, soft(stalk, 2.0, gamma, at)).cochain - limit) for gamma in gammas]
+    gaps = [np.linalg.norm(harmonic_extension(SHEAF, X, pins=soft(stalk, 2.0, gamma, at)).cochain - limit) for gamma in gammas]
     orders = np.log10(np.divide(gaps[:-1], gaps[1:]))
     assert abs(orders[-1] - 1) < 1e-3
     assert (abs(orders - 1) < 0.05).all()

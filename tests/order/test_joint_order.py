@@ -56,7 +56,7 @@ def test_first_order_in_dt(output, stepper):
     errors = []
     for dt in (0.02, 0.01, 0.005):
         steps = round(TIME / dt)
-        state = nth(joint_flow(sheaf, X, LABELS[output], start, beta=BETA, alpha=ALPHA, dt=dt, every=steps, stepper=stepper), 1)
+        state = nth(joint_flow(sheaf, X, LABELS[output], start=start, beta=BETA, alpha=ALPHA, dt=dt, every=steps, stepper=stepper), 1)
         assert sheaf.pattern(state.stalks, X).all() and state.record.time == pytest.approx(TIME)
         found = np.concatenate([part.ravel() for part in sheaf.layout.split(state.stalks).values()] + [theta(state.network)])
         errors.append(np.linalg.norm(found - exact.y[:, -1]))

@@ -174,7 +174,7 @@ def test_the_joint_flow_follows_the_gradient_that_pytorch_takes(ask, output):
     given, found = ask(f"joint-{output}")
     start = network_of(below(found, "state/"), given["widths"], output)
     run = joint_flow(
-        NeuralSheaf(start), given["x"], given["y"], given["start"],
+        NeuralSheaf(start), given["x"], given["y"], start=given["start"],
         beta=given["beta"], dt=DT, every=STEPS,
     )  # fmt: skip
     state = nth(run, 1)

@@ -58,9 +58,9 @@ def test_every_network_of_table_e1(name, cold):
     steps after the last.
     """
     sheaf, x, y, start, dt = setting(name)
-    fused, numpy = (nth(joint_flow(sheaf, x, y, start, dt=dt, cold=cold, every=STEPS, stepper=stepper), 1) for stepper in (None, JointStepper))
+    fused, numpy = (nth(joint_flow(sheaf, x, y, start=start, dt=dt, cold=cold, every=STEPS, stepper=stepper), 1) for stepper in (None, JointStepper))
     assert gap(fused, numpy) < TIGHT
-    assert gap(fused, nth(joint_flow(sheaf, x, y, start, dt=dt, every=1), 0)) > 1e-3                # it went somewhere
+    assert gap(fused, nth(joint_flow(sheaf, x, y, start=start, dt=dt, every=1), 0)) > 1e-3                # it went somewhere
 
 
 @pytest.mark.parametrize("name", ROWS)
@@ -77,7 +77,7 @@ def test_gradient_descent_on_every_network_of_table_e1(name):
 def test_any_chain_with_edge_weights_slopes_and_pins(problem, cold, alpha, speed, seed):
     sheaf, x, y, start = problem
     options = {"beta": speed / len(x), "dt": 0.01, "alpha": alpha, "cold": cold, "every": 50, "pins": random_pins(problem, np.random.default_rng(seed))}
-    fused, numpy = (nth(joint_flow(sheaf, x, y, start, stepper=stepper, **options), 1) for stepper in (FusedJointStepper, JointStepper))
+    fused, numpy = (nth(joint_flow(sheaf, x, y, start=start, stepper=stepper, **options), 1) for stepper in (FusedJointStepper, JointStepper))
     assert gap(fused, numpy) < TIGHT * (1 + abs(numpy.stalks).max())
 
 
@@ -95,7 +95,7 @@ def test_pins_on_the_last_stalk(kind):
     problem = pose(chain([2, 6, 5, 3], np.random.default_rng(1), "softmax"), np.random.default_rng(2), 17)
     last, options = np.random.default_rng(3).standard_normal((17, 3)), {"beta": 0.1, "every": 100}
     pin = kind("z3", last, *[0.7] * (kind is soft))
-    fused, numpy, free = (nth(joint_flow(*problem, pins=pins, stepper=stepper, **options), 1)
+    fused, numpy, free = (nth(joint_flow(*problem[:3], start=problem[3], pins=pins, stepper=stepper, **options), 1)
                           for stepper, pins in ((None, pin), (JointStepper, pin), (None, ())))
     assert gap(fused, numpy) < TIGHT
     assert gap(fused, free) > 0.1
@@ -151,7 +151,7 @@ def test_a_merge_pulls_on_its_parts_like_the_affine_map_that_merges():
     dense = Network(2, [("z1", first), ("p", Affine(np.eye(7))), ("a", ReLU(7)), ("q", Affine(np.eye(2)[[0, 1, 0, 1]]), "x"),
                         ("s", Affine(np.array([[float(j in pair) for j in range(4)] for pair in total]))), ("z", last)])
     x, y, start = rng.standard_normal((4, 2)), rng.standard_normal((4, 1)), rng.standard_normal((4, NeuralSheaf(merged).N))
-    one, other = (nth(joint_flow(NeuralSheaf(network), x, y, start, beta=0, dt=0.02, every=100), 1) for network in (merged, dense))
+    one, other = (nth(joint_flow(NeuralSheaf(network), x, y, start=start, beta=0, dt=0.02, every=100), 1) for network in (merged, dense))
     assert abs(one.stalks - other.stalks).max() < TIGHT
     assert abs(one.stalks - start).max() > 0.1
 
@@ -162,7 +162,7 @@ def test_a_sparse_map_with_every_entry_stored_is_the_dense_one():
     nodes = [(n.name, Affine(sparse.csr_array(n.operation.weight), n.operation.bias) if n.name == "z2" else n.operation) for n in problem.sheaf.network.nodes]
     loose = Network(2, nodes, "sigmoid")
     assert not can_fuse(loose)
-    one, other = (nth(joint_flow(NeuralSheaf(network), *problem[1:], every=100, cold=40), 1) for network in (loose, problem.sheaf.network))
+    one, other = (nth(joint_flow(NeuralSheaf(network), *problem[1:3], start=problem[3], every=100, cold=40), 1) for network in (loose, problem.sheaf.network))
     assert gap(one, other) < TIGHT
     assert sparse.issparse(one.network.nodes[2].operation.weight)
 
@@ -176,6 +176,6 @@ def test_which_engine_is_the_default(network, fuses):
     assert can_fuse(network) == fuses
     if network.nodes[-1].operation.n_in > 9:
         return
-    default, numpy, fused = (nth(joint_flow(NeuralSheaf(network), [[1.0]], [[2.0]], np.ones((1, len(network.nodes))), every=20, stepper=stepper), 1)
+    default, numpy, fused = (nth(joint_flow(NeuralSheaf(network), [[1.0]], [[2.0]], start=np.ones((1, len(network.nodes))), every=20, stepper=stepper), 1)
                              for stepper in (None, JointStepper, FusedJointStepper if fuses else None))
     assert_same_bits(default, fused if fuses else numpy)

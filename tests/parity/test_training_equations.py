@@ -34,7 +34,7 @@ def compare(sheaf, x, y, start, beta, dt, steps, stepper=None):
     affine, parts = [node.operation for node in sheaf.network.affine_nodes], list(sheaf.layout.split(start).values())
     W, b, z, a = follow([m.weight for m in affine], [m.bias for m in affine], parts[::2], parts[1::2], x, y,
                         PHI[sheaf.network.output.name], beta, dt, steps)
-    state = nth(joint_flow(sheaf, x, y, start, beta=beta, dt=dt, every=steps, stepper=stepper), 1)
+    state = nth(joint_flow(sheaf, x, y, start=start, beta=beta, dt=dt, every=steps, stepper=stepper), 1)
     names = sheaf.layout.names
     expected = sheaf.layout.join({**dict(zip(names[::2], z)), **dict(zip(names[1::2], a))})
     weights = np.concatenate([part.ravel() for pair in zip(W, b) for part in pair])

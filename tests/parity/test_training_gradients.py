@@ -143,7 +143,7 @@ def test_gradients_of_the_energy_at_any_stalks(output, which, weighted):
     assert_equal_gradients(network, weight_gradient(sheaf, x, w), d_theta)
     beta, dt, alpha = 0.25, 0.125, 0.5
     for stepper in {None, JointStepper}:
-        moved = nth(joint_flow(*problem, beta=beta, dt=dt, alpha=alpha, every=1, stepper=stepper), 1)
+        moved = nth(joint_flow(*problem[:3], start=problem[3], beta=beta, dt=dt, alpha=alpha, every=1, stepper=stepper), 1)
         np.testing.assert_allclose(moved.stalks, w - dt * alpha * np.hstack([d_parts[name] for name in sheaf.layout.names]), rtol=1e-11, atol=1e-12)
         for name, (W, b) in weights(moved.network).items():
             stored = theta[name][0] != 0

@@ -36,7 +36,7 @@ HUGE = {
     ),
     "pinned": (
         lambda: harmonic_extension(
-            chain(1.0, 1e160, 1e160), [[0.0]], hard("z3", 1.0), pattern=[1, 1]
+            chain(1.0, 1e160, 1e160), [[0.0]], pins=hard("z3", 1.0), pattern=[1, 1]
         ),
         "gain from an edge to a pin",
     ),
@@ -77,7 +77,7 @@ def test_where_rounding_decides_the_extension_declines():
     below the rounding of either."""
     sheaf = NeuralSheaf(Network.mlp([[[1.0]], [[1e12], [1e12 * (1 + 3e-16)]]]), {"affine_2": 1e20})
     with pytest.raises(ArithmeticError, match="rounding decides|move as one"):
-        harmonic_extension(sheaf, X, soft("z2", [1.0, -1.0], 1e20), pattern=[1])
+        harmonic_extension(sheaf, X, pins=soft("z2", [1.0, -1.0], 1e20), pattern=[1])
 
 
 @pytest.mark.parametrize("z", [-700.0, -40.0, -1e-9, 0.0, 1e-9, 37.0, 40.0, 700.0])

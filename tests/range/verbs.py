@@ -203,7 +203,7 @@ def extension(case, pins):
     p, pinned = case.problem(case.pins[pins]), case.pins[pins].given(case.sheaf)
     w = p.minimum(case.frozen)
     try:
-        found = harmonic_extension(case.sheaf, case.x, pinned, pattern=case.frozen)
+        found = harmonic_extension(case.sheaf, case.x, pins=pinned, pattern=case.frozen)
     except ArithmeticError:
         return DECLINED
     return Outcome(backward(found.cochain, w, p.condition(w, case.frozen)[0]))
@@ -214,7 +214,7 @@ def residual(case, pins):
     coordinates."""
     p, pinned = case.problem(case.pins[pins]), case.pins[pins].given(case.sheaf)
     try:
-        found = harmonic_extension(case.sheaf, case.x, pinned, pattern=case.frozen)
+        found = harmonic_extension(case.sheaf, case.x, pins=pinned, pattern=case.frozen)
     except ArithmeticError:
         return DECLINED
     w, free = exact(found.cochain[0]), p.free()
@@ -233,7 +233,7 @@ def ends(case, pins):
     count."""
     p, pinned = case.problem(case.pins[pins]), case.pins[pins].given(case.sheaf)
     try:
-        found = harmonic_extension(case.sheaf, case.x, pinned, pattern=case.frozen)
+        found = harmonic_extension(case.sheaf, case.x, pins=pinned, pattern=case.frozen)
         said = found.error
     except ArithmeticError:
         return DECLINED
@@ -462,7 +462,7 @@ def newton(case, pins):
     for mode in ("track", "global"):
         try:
             found = equilibrium(
-                case.sheaf, case.x, case.pins[pins].given(case.sheaf), mode=mode, max_iterations=60
+                case.sheaf, case.x, pins=case.pins[pins].given(case.sheaf), mode=mode, max_iterations=60
             )
             claimed = bool(found.converged[0]) and bool(found.certificate.minimum()[0])
         except ArithmeticError:
@@ -480,7 +480,7 @@ def flow_limit(case, pins):
     case, p, known = _minima(case.widths, case.name, pins)
     try:
         found = exact_flow(
-            case.sheaf, case.x, case.w, case.pins[pins].given(case.sheaf), max_events=200
+            case.sheaf, case.x, case.w, pins=case.pins[pins].given(case.sheaf), max_events=200
         )
     except ArithmeticError:
         return DECLINED

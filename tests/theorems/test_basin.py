@@ -25,21 +25,21 @@ def rim(basin, w, direction):
 @given(SEEDS, st.sampled_from([(2, 6, 1), (2, 4, 4, 1), (3, 5, 4, 3, 2)]))
 def test_every_start_inside_flows_to_its_equilibrium(seed, dims):
     p, rng = toy(seed, dims), np.random.default_rng(seed)
-    found = equilibrium(p.sheaf, p.x, p.pins, p.start)
+    found = equilibrium(p.sheaf, p.x, pins=p.pins, start=p.start)
     basin, free = found.certificate.basin(), ~found.problem.clamped
     assert basin.radius[0] >= 0 and (basin.radius[0] == 0 or basin.holds(found.cochain)[0])
     if basin.radius[0] < 1e-12:
         return
     for _ in range(3):
         start = rim(basin, found.cochain, free * rng.standard_normal(found.cochain.shape))
-        assert abs(exact_flow(p.sheaf, p.x, start, p.pins).limit - found.cochain[0]).max() < 1e-7 * (1 + abs(found.cochain).max())
+        assert abs(exact_flow(p.sheaf, p.x, start, pins=p.pins).limit - found.cochain[0]).max() < 1e-7 * (1 + abs(found.cochain).max())
 
 
 @given(SEEDS)
 def test_no_other_equilibrium_lies_inside(seed):
     """A saddle may lie on the rim itself, where V = V* + r: there the cheapest facet is touched."""
     p = toy(seed)
-    listed, found = enumerate_equilibria(p.sheaf, p.x, p.pins), equilibrium(p.sheaf, p.x, p.pins, p.start)
+    listed, found = enumerate_equilibria(p.sheaf, p.x, p.pins), equilibrium(p.sheaf, p.x, pins=p.pins, start=p.start)
     basin = found.certificate.basin()
     below = listed.energies < found.energy + basin.radius * (1 - 1e-9)
     others = listed.cochains[below & (abs(listed.cochains - found.cochain).max(axis=1) > 1e-8)]
@@ -52,7 +52,7 @@ def test_two_basins_by_hand():
     So a facet z = 0 costs (½)²/2 there, and (⅓)²/(2 · ⅔) here.
     """
     sheaf = NeuralSheaf(Network.mlp([[[1.0]], [[1.0]]], [[-0.5], [0.0]]))
-    found = equilibrium(sheaf, np.zeros((2, 1)), hard("z2", 2.0), [[-1.0, 0.0, 2.0], [1.0, 1.0, 2.0]])
+    found = equilibrium(sheaf, np.zeros((2, 1)), pins=hard("z2", 2.0), start=[[-1.0, 0.0, 2.0], [1.0, 1.0, 2.0]])
     assert found.cochain[:, 0] == pytest.approx([-1 / 2, 1 / 3])
     assert found.certificate.basin().radius == pytest.approx([1 / 8, 1 / 12])
 
@@ -60,4 +60,4 @@ def test_two_basins_by_hand():
 def test_leaky_units_are_refused():
     network = Network(1, [("z1", Affine([[1.0]])), ("a1", ReLU(1, 0.1)), ("z2", Affine([[1.0]]))])
     with pytest.raises(ValueError, match="slope 0"):
-        equilibrium(NeuralSheaf(network), [[1.0]], hard("z2", 3.0)).certificate.basin()
+        equilibrium(NeuralSheaf(network), [[1.0]], pins=hard("z2", 3.0)).certificate.basin()

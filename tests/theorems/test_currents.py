@@ -37,7 +37,7 @@ def test_square_loss_is_a_soft_pin_of_one(case):
     sheaf, rng = case.sheaf, np.random.default_rng(0)
     y = rng.standard_normal((len(case.x), sheaf.network.n_out))
     found = currents(sheaf, case.x, y)
-    solved = harmonic_extension(sheaf, case.x, soft(sheaf.layout.names[-1], y, 1.0), pattern=found.pattern)
+    solved = harmonic_extension(sheaf, case.x, pins=soft(sheaf.layout.names[-1], y, 1.0), pattern=found.pattern)
     scale = 1 + np.abs(solved.cochain).max()
     np.testing.assert_allclose(found.relaxed, solved.cochain, rtol=0, atol=1e-9 * scale)
     for i, s in enumerate(found.pattern):

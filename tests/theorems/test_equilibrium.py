@@ -48,21 +48,21 @@ def test_toy_nets_against_enumeration():
         minima = enumerate_equilibria(p.sheaf, p.x, p.pins).minima
         for mode in MODES:
             for start in (None, p.start):
-                check_answer(equilibrium(p.sheaf, p.x, p.pins, start, mode=mode), minima)
+                check_answer(equilibrium(p.sheaf, p.x, pins=p.pins, start=start, mode=mode), minima)
 
 
 @given(st.sampled_from(DAGS), st.sampled_from(MODES), st.booleans(), SEEDS)
 def test_small_nets_against_enumeration(kind, mode, from_start, seed):
     """Merges, several readers, leaky ReLUs and |·|, edge weights, soft and hard pins anywhere."""
     p = small(kind, np.random.default_rng(seed))
-    check_answer(equilibrium(p.sheaf, p.x, p.pins, p.start if from_start else None, mode=mode), enumerate_equilibria(p.sheaf, p.x, p.pins).minima)
+    check_answer(equilibrium(p.sheaf, p.x, pins=p.pins, start=p.start if from_start else None, mode=mode), enumerate_equilibria(p.sheaf, p.x, p.pins).minima)
 
 
 @examples(10)
 @given(st.sampled_from(DAGS), SEEDS)
 def test_other_starts_find_minima_only(kind, seed):
     p = small(kind, np.random.default_rng(seed))
-    minima, others = enumerate_equilibria(p.sheaf, p.x, p.pins).minima, equilibrium(p.sheaf, p.x, p.pins).others(10)
+    minima, others = enumerate_equilibria(p.sheaf, p.x, p.pins).minima, equilibrium(p.sheaf, p.x, pins=p.pins).others(10)
     assert 1 <= others.count[0] <= len(minima)
     assert all(nearest(minima, w) < 1e-8 for w in others.cochains[0])
 
@@ -73,7 +73,7 @@ def test_a_start_at_an_equilibrium_stays(kind):
     for seed in range(5):
         p = small(kind, np.random.default_rng(seed))
         for w in enumerate_equilibria(p.sheaf, p.x, p.pins).minima:
-            found = equilibrium(p.sheaf, p.x, p.pins, w[None])
+            found = equilibrium(p.sheaf, p.x, pins=p.pins, start=w[None])
             assert abs(found.cochain - w).max() < 1e-9 and found.iterations[0] <= 1
 
 
@@ -83,7 +83,7 @@ def test_stress():
     """
     for seed in seeds(12):
         p = stress(seed)
-        found = equilibrium(p.sheaf, p.x, p.pins, p.start if seed % 2 else None, mode=MODES[seed // 2 % 2])
+        found = equilibrium(p.sheaf, p.x, pins=p.pins, start=p.start if seed % 2 else None, mode=MODES[seed // 2 % 2])
         certificate, problem = found.certificate, found.problem
         assert found.converged.all() and certificate.minimum().all(), seed
         scale = residual_scale(p.sheaf, p.x[0], found.cochain[0], certificate.at.pattern[0], problem.gamma, problem.rest[0])
@@ -190,7 +190,7 @@ def test_cross_entropy_against_a_general_optimiser(output, seed):
     """On the smooth face of the answer a quasi-Newton method from elsewhere ends at the same point; around it V rises."""
     sheaf, x, y, energy, start = classified(output, seed)
     for w0 in (None, start):
-        found = equilibrium(sheaf, x, hard("a_out", y), w0)
+        found = equilibrium(sheaf, x, pins=hard("a_out", y), start=w0)
         w, rng = found.cochain[0, :sheaf.N], np.random.default_rng(seed)
         assert found.converged.all() and found.certificate.minimum().all() and found.cochain[0, sheaf.N:].tolist() == y[0].tolist()
         corner = found.certificate.corner[0]
@@ -212,13 +212,13 @@ def test_cross_entropy_against_a_general_optimiser(output, seed):
 def test_a_pin_that_is_no_label_is_refused(output, label):
     sheaf = NeuralSheaf(Network.he([2, 4, 3], np.random.default_rng(0), output))
     with pytest.raises(ValueError, match=f"label of the {output}: expected .*, got .* in the first sample"):
-        equilibrium(sheaf, [[1.0, 0.5]], hard("a_out", label))
+        equilibrium(sheaf, [[1.0, 0.5]], pins=hard("a_out", label))
 
 
 def test_a_point_that_is_no_minimum_is_granted_nothing():
     rng = np.random.default_rng(1)
     sheaf = NeuralSheaf(Network.he([3, 20, 20, 2], rng))
-    stopped = equilibrium(sheaf, rng.standard_normal((10, 3)), hard("z3", [1.0, -1.0]), max_iterations=1)
+    stopped = equilibrium(sheaf, rng.standard_normal((10, 3)), pins=hard("z3", [1.0, -1.0]), max_iterations=1)
     unfinished = ~stopped.converged
     assert unfinished.any() and "not converged after 1 iterations" in stopped.reason
     certificate = stopped.certificate
@@ -237,7 +237,7 @@ def test_cross_entropy_against_the_heat_flow(output):
         if not flow.history.arrived.all():
             continue
         ended += 1
-        found = equilibrium(sheaf, x, hard("a_out", y), flow.cochain)
+        found = equilibrium(sheaf, x, pins=hard("a_out", y), start=flow.cochain)
         np.testing.assert_allclose(found.cochain, flow.cochain, rtol=0, atol=1e-9)
         np.testing.assert_allclose(energy(found.cochain[:, :sheaf.N]), energy(flow.cochain[:, :sheaf.N]), rtol=0, atol=1e-12)
     assert ended >= 4
@@ -251,9 +251,9 @@ def test_a_label_of_training_is_a_soft_pin_of_stiffness_one(dims):
         rng = np.random.default_rng(seed)
         sheaf, x = NeuralSheaf(Network.he(dims, rng)), rng.standard_normal((1, 2))
         y = sheaf.network(x) + rng.uniform(-3, 3, (1, dims[-1]))
-        found = equilibrium(sheaf, x, soft(sheaf.layout.names[-1], y, 1.0))
+        found = equilibrium(sheaf, x, pins=soft(sheaf.layout.names[-1], y, 1.0))
         assert found.converged.all() and found.certificate.minimum().all()
-        flow = joint_flow(sheaf, x, y, found.cochain, beta=0, dt=0.01, every=100, stepper=JointStepper)
+        flow = joint_flow(sheaf, x, y, start=found.cochain, beta=0, dt=0.01, every=100, stepper=JointStepper)
         assert next(flow).record.energy == pytest.approx(found.energy[0], rel=1e-12)
         if not found.certificate.corner.any():
             rested += 1
@@ -334,7 +334,7 @@ def test_a_global_minimum_need_not_be_the_only_one():
     weights = [[[1.0], [1.0]], np.linalg.cholesky(C - np.eye(2)), upper]
     sheaf = NeuralSheaf(Network.mlp(weights, [[-1000.0, -1000.0], s + C @ (H @ s + a), [0.0, 0.0]]))
     pin, x = hard("z3", target), [[0.0]]
-    minima, found = enumerate_equilibria(sheaf, x, pin), equilibrium(sheaf, x, pin)
+    minima, found = enumerate_equilibria(sheaf, x, pin), equilibrium(sheaf, x, pins=pin)
     assert len(minima.minima) == 2 and minima.energies[0] < 1e-3 < 10 < minima.energies[1]
     assert found.certificate.dividing.tolist() == [0] and abs(found.cochain[0] - minima.minima[0]).max() < 1e-9
 
@@ -345,7 +345,7 @@ def test_edge_weights_over_seven_decades():
         network = Network.he([2, 6, 6, 1], rng)
         sheaf = NeuralSheaf(network, {edge.name: 10**rng.uniform(-5, 2) for edge in NeuralSheaf(network).edges})
         x = rng.standard_normal((4, 2))
-        found = equilibrium(sheaf, x, hard("z3", network(x) + rng.uniform(-3, 3, (4, 1))), 3 * rng.standard_normal((4, sheaf.N)))
+        found = equilibrium(sheaf, x, pins=hard("z3", network(x) + rng.uniform(-3, 3, (4, 1))), start=3 * rng.standard_normal((4, sheaf.N)))
         assert found.converged.all() and found.certificate.minimum().all()
 
 
@@ -355,16 +355,16 @@ def test_no_scale_is_built_in(scale):
     rng = np.random.default_rng(0)
     network = Network.he([2, 4, 4, 1], rng)
     x, pin = rng.standard_normal((3, 2)), hard("z3", 5.0)
-    w = equilibrium(NeuralSheaf(network), x, pin).cochain
-    assert abs(equilibrium(NeuralSheaf(network), scale * x, hard("z3", scale * 5.0)).cochain / scale - w).max() < 1e-9
-    assert abs(equilibrium(NeuralSheaf(network, scale), x, pin).cochain - w).max() < 1e-9
+    w = equilibrium(NeuralSheaf(network), x, pins=pin).cochain
+    assert abs(equilibrium(NeuralSheaf(network), scale * x, pins=hard("z3", scale * 5.0)).cochain / scale - w).max() < 1e-9
+    assert abs(equilibrium(NeuralSheaf(network, scale), x, pins=pin).cochain - w).max() < 1e-9
 
 
 @pytest.mark.parametrize("gamma", [1e4, 1e8, 1e12])
 def test_stiff_springs_are_certified(gamma):
     rng = np.random.default_rng(0)
     sheaf = NeuralSheaf(Network.he([2, 4, 4, 1], rng))
-    found = equilibrium(sheaf, rng.standard_normal((3, 2)), soft("z3", 5.0, gamma))
+    found = equilibrium(sheaf, rng.standard_normal((3, 2)), pins=soft("z3", 5.0, gamma))
     assert found.converged.all() and found.certificate.minimum().all()
 
 

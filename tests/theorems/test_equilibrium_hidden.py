@@ -20,14 +20,14 @@ def test_a_stiff_direction_hides_no_soft_one(stiffness):
     pins, x = hard("z2", 0.0), np.ones((1, 1))
     away = np.array([[1.25, 1.25, 1.5, 1.5, 0.0]])
     assert certify(Pinned(sheaf, x, pins), away).verdict.tolist() == [NO_MINIMUM]
-    found = equilibrium(sheaf, x, pins, away)
+    found = equilibrium(sheaf, x, pins=pins, start=away)
     assert found.converged.all() and found.energy[0] < 1e-25
     np.testing.assert_allclose(found.cochain, [[1, 1, 1, 1, 0]], rtol=0, atol=1e-12)
 
 
 def test_nor_with_a_large_bystander():
     sheaf = NeuralSheaf(Network(3, [("a", ReLU(3)), ("z", Affine([[1e12, -1e12, 0.0]], [0.0]))]))
-    found = equilibrium(sheaf, [[1.0, 1.0, 1e13]], hard("z", 0.0), [[1e4, 1e4, 1e13, 0.0]])
+    found = equilibrium(sheaf, [[1.0, 1.0, 1e13]], pins=hard("z", 0.0), start=[[1e4, 1e4, 1e13, 0.0]])
     assert found.converged.all() and found.energy[0] < 1e-6
     np.testing.assert_allclose(found.cochain, [[1, 1, 1e13, 0]], rtol=1e-9, atol=0)
 
@@ -40,7 +40,7 @@ def test_minima_with_exact_zeros_are_reached():
         weights = [np.round(rng.standard_normal((n, m))) for m, n in ((2, 3), (3, 3), (3, 1))]
         sheaf, x = NeuralSheaf(Network.mlp(weights)), np.round(rng.standard_normal((1, 2)))
         found = equilibrium(
-            sheaf, x, hard("z3", sheaf.network(x) + 1.0), rng.standard_normal((1, sheaf.N))
+            sheaf, x, pins=hard("z3", sheaf.network(x) + 1.0), start=rng.standard_normal((1, sheaf.N))
         )
         assert found.converged.all() and found.iterations[0] < 30, seed
 
@@ -49,7 +49,7 @@ def test_minima_with_exact_zeros_are_reached():
 def test_a_network_without_biases_at_zero(seed):
     rng = np.random.default_rng(seed)
     sheaf = NeuralSheaf(Network.he([2, 5, 5, 1], rng))
-    found = equilibrium(sheaf, np.zeros((1, 2)), hard("z3", 1.0), rng.standard_normal((1, sheaf.N)))
+    found = equilibrium(sheaf, np.zeros((1, 2)), pins=hard("z3", 1.0), start=rng.standard_normal((1, sheaf.N)))
     exact, is_minimum = face(sheaf, np.zeros(2), {sheaf.N - 1: 1.0}, {}, found.cochain[0])
     assert found.converged.all()
     np.testing.assert_allclose(found.cochain[0], [float(v) for v in exact], rtol=1e-9, atol=1e-14)
@@ -59,7 +59,7 @@ def test_a_matrix_free_map_hides_nothing():
     weight = np.array([[0.0, 1.0]])
     free = Affine.from_maps(lambda a: a @ weight.T, lambda e: e @ weight, weight.shape)
     found = equilibrium(
-        NeuralSheaf(Network(2, [("a", ReLU(2)), ("z", free)])), [[1e16, 1.0]], hard("z", 2.0)
+        NeuralSheaf(Network(2, [("a", ReLU(2)), ("z", free)])), [[1e16, 1.0]], pins=hard("z", 2.0)
     )
     assert found.converged.all() and found.certificate.verdict.tolist() == [MINIMUM]
     np.testing.assert_allclose(found.cochain, [[1e16, 1.5, 2.0]], rtol=1e-12)
@@ -70,7 +70,7 @@ def test_the_lower_side_is_found_at_any_scale(scale):
     """Mode "global": from the wrong side, forces whose squares vanish decide all the same. Known:
     (4/3, 5/3, 2), three resistors of 1."""
     sheaf = NeuralSheaf(Network.mlp([[[1.0]], [[1.0]]]))
-    found = equilibrium(sheaf, [[scale]], hard("z2", 2 * scale), [[-1.0, 0.0, 0.0]], mode="global")
+    found = equilibrium(sheaf, [[scale]], pins=hard("z2", 2 * scale), start=[[-1.0, 0.0, 0.0]], mode="global")
     assert found.converged.all()
     np.testing.assert_allclose(found.cochain / scale, [[4 / 3, 5 / 3, 2]], rtol=1e-12)
 
@@ -84,13 +84,13 @@ def test_a_saturated_label_ends(weight):
             [[[1.0]], [[weight]]], [[0.0], [weight * (1 + bias)]], output="sigmoid"
         )
         found = equilibrium(
-            NeuralSheaf(network, {"affine_2": 15.0}), [[1.0]], hard("a_out", [[0.0]])
+            NeuralSheaf(network, {"affine_2": 15.0}), [[1.0]], pins=hard("a_out", [[0.0]])
         )
         assert found.converged.all()
 
 
 def test_nothing_at_all_is_at_rest():
-    found = equilibrium(NeuralSheaf(Network.mlp([[[1.0]], [[1.0]]])), [[0.0]], soft("z2", 1.0, 1.0))
+    found = equilibrium(NeuralSheaf(Network.mlp([[[1.0]], [[1.0]]])), [[0.0]], pins=soft("z2", 1.0, 1.0))
     np.testing.assert_allclose(found.cochain[0], [0.25, 0.5, 0.75], rtol=1e-12)
 
 
@@ -98,7 +98,7 @@ def test_the_reason_is_true_when_iterations_run_out():
     rng = np.random.default_rng(1)
     sheaf = NeuralSheaf(Network.he([3, 20, 20, 2], rng))
     found = equilibrium(
-        sheaf, rng.standard_normal((40, 3)), hard("z3", [1.0, -1.0]), max_iterations=2
+        sheaf, rng.standard_normal((40, 3)), pins=hard("z3", [1.0, -1.0]), max_iterations=2
     )
     slow = ~found.converged
     assert (

@@ -49,7 +49,7 @@ def test_a_large_bystander_hides_nothing(factor):
     """The output reads the second unit alone: an error of 1 over three resistors has the energy
     1/6, whatever the first unit does."""
     sheaf = NeuralSheaf(Network.mlp([[[factor], [1.0]], [[0.0, 1.0]]]))
-    found = equilibrium(sheaf, [[1.0]], hard("z2", 2.0))
+    found = equilibrium(sheaf, [[1.0]], pins=hard("z2", 2.0))
     assert found.converged.all() and found.certificate.verdict.tolist() == [MINIMUM]
     np.testing.assert_allclose(found.energy, 1 / 6, rtol=1e-12)
     np.testing.assert_allclose(found.cochain[0], [factor, 4 / 3, factor, 5 / 3, 2.0], rtol=1e-12)
@@ -67,7 +67,7 @@ def test_large_and_small_weights_against_exact_arithmetic(scale):
     undecided = slow = 0
     for seed in seeds(6):
         sheaf, x, target, start = large(seed, scale)
-        found = equilibrium(sheaf, x, hard("z3", target), start)
+        found = equilibrium(sheaf, x, pins=hard("z3", target), start=start)
         if not found.converged.all():
             slow += 1
             assert "rounding" in found.reason and found.certificate.verdict.tolist() != [MINIMUM]
@@ -108,7 +108,7 @@ def test_mixed_scales_against_exact_arithmetic(seed, first, last, inputs, edge):
         float(abs(sheaf.forward(x)[0, sheaf.layout["a1"]]).max()),
         sheaf.layout["a1"].start,
     )
-    found = equilibrium(sheaf, x, [hard("z3", target), soft("a1", value, gamma, at=0)])
+    found = equilibrium(sheaf, x, pins=[hard("z3", target), soft("a1", value, gamma, at=0)])
     verdict = found.certificate.verdict[0]
     assert verdict in (MINIMUM, UNDECIDED, NO_MINIMUM) and (
         verdict != NO_MINIMUM or not found.converged[0]
@@ -127,7 +127,7 @@ def test_a_point_that_can_fall_is_no_minimum(seed, scale, size):
     """A coordinate moved by more than its rounding: V falls on the way back, in exact arithmetic,
     and the verdict says so."""
     sheaf, x, target, _ = large(seed, scale, dims=(2, 3, 1))
-    found = equilibrium(sheaf, x, hard("z2", target))
+    found = equilibrium(sheaf, x, pins=hard("z2", target))
     if found.certificate.verdict[0] != MINIMUM:
         return
     rng, moved = np.random.default_rng(seed), found.cochain.copy()
@@ -150,14 +150,14 @@ def test_tol_is_bounded(tol):
         ValueError,
         match=r"tol=.* is relative to the terms of each coordinate's gradient, expected at most 0.001",
     ):
-        equilibrium(sheaf, [[1.0]], hard("z2", 5.0), tol=tol)
+        equilibrium(sheaf, [[1.0]], pins=hard("z2", 5.0), tol=tol)
 
 
 def test_a_loose_answer_is_converged_and_no_minimum():
     """What was asked for is reached, and the certificate judges by rounding alone."""
     rng = np.random.default_rng(0)
     sheaf = NeuralSheaf(Network.he([3, 20, 20, 2], rng))
-    found = equilibrium(sheaf, rng.standard_normal((20, 3)), hard("z3", [1.0, -1.0]), tol=1e-3)
+    found = equilibrium(sheaf, rng.standard_normal((20, 3)), pins=hard("z3", [1.0, -1.0]), tol=1e-3)
     assert found.converged.all()
     assert (abs(found.certificate.gradient) <= 1e-3 * found.certificate.terms).all()
     assert found.certificate.minimum(1e-3).all()
@@ -184,7 +184,7 @@ def test_a_concave_kink_within_rounding_is_undecided():
 
 def test_where_v_leaves_float64_the_reason_says_so():
     sheaf = NeuralSheaf(Network.mlp([[[1e160]], [[1.0]]]))
-    found = equilibrium(sheaf, [[1.0]], hard("z2", 1.0))
+    found = equilibrium(sheaf, [[1.0]], pins=hard("z2", 1.0))
     assert not found.converged[0] and "V or its gradient leaves float64" in found.reason
     assert found.certificate.verdict.tolist() == [UNDECIDED]
 
@@ -194,7 +194,7 @@ def test_a_large_bystander_merges_no_equilibria(factor):
     """Two equilibria of a small unit, 1 apart (known by hand), beside a unit of size `factor` that
     the output does not read."""
     sheaf = NeuralSheaf(Network.mlp([[[factor], [1.0]], [[0.0, 1.0]]], [[0.0, -1.5], [0.0]]))
-    others = equilibrium(sheaf, [[1.0]], hard("z2", 2.0)).others(20)
+    others = equilibrium(sheaf, [[1.0]], pins=hard("z2", 2.0)).others(20)
     assert others.count.tolist() == [2]
     np.testing.assert_allclose(others.energies[0], [1.0, 25 / 24], rtol=1e-12)
     np.testing.assert_allclose(others.cochains[0][:, 1], [-0.5, 1 / 3], rtol=1e-12)

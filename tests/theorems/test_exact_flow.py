@@ -54,7 +54,7 @@ def grid(flow):
 
 @given(cases())
 def test_energy_never_rises_and_the_path_is_continuous(case):
-    flow = exact_flow(*case)
+    flow = exact_flow(*case[:3], pins=case[3])
     times = grid(flow)
     energy = case.energy(flow.at(times))
     assert (np.diff(energy) <= 1e-12 * (1 + energy[0])).all()
@@ -66,7 +66,7 @@ def test_energy_never_rises_and_the_path_is_continuous(case):
 @given(cases())
 def test_sides_are_kept_and_sliders_stay_at_zero(case):
     """Between events no z_j changes its sign, and during a slide z_j = 0 exactly."""
-    flow = exact_flow(*case)
+    flow = exact_flow(*case[:3], pins=case[3])
     times, layout = grid(flow), case.sheaf.layout
     states, units = flow.at(times), flow.quadratics.units
     for piece, stop in zip(flow.pieces, [*(piece.time for piece in flow.pieces[1:]), np.inf]):
@@ -84,7 +84,7 @@ def test_sides_are_kept_and_sliders_stay_at_zero(case):
 @given(cases())
 def test_euler_tends_to_it_with_the_first_power_of_dt(case):
     """The largest error at 30 times up to t = 1.5: ten times smaller steps leave a tenth, or, where a slide chatters, less than a third."""
-    flow, errors = exact_flow(*case), []
+    flow, errors = exact_flow(*case[:3], pins=case[3]), []
     exact = flow.at(np.linspace(0, 1.5, 31))
     for steps in (1500, 15_000):
         states = heat(case.sheaf, case.x, case.start, dt=1.5 / steps, pins=case.pins, every=steps // 30)
@@ -97,13 +97,13 @@ def test_euler_tends_to_it_with_the_first_power_of_dt(case):
 @given(case=cases(), where=st.floats(0.05, 0.95))
 def test_taken_up_again_it_goes_on_alike(case, where):
     """The semigroup law, from a time inside any piece."""
-    flow = exact_flow(*case)
+    flow = exact_flow(*case[:3], pins=case[3])
     ends = [*(piece.time for piece in flow.pieces), flow.pieces[-1].time + 2.0]
     for begin, end in zip(ends, ends[1:]):
         if end - begin < 1e-3:
             continue
         t = begin + where * (end - begin)
-        again = exact_flow(case.sheaf, case.x, flow.at([t]), case.pins)
+        again = exact_flow(case.sheaf, case.x, flow.at([t]), pins=case.pins)
         later = [event for event in flow.events if event.time > t]
         assert [event[1:] for event in again.events] == [event[1:] for event in later]
         np.testing.assert_allclose([event.time + t for event in again.events], [event.time for event in later], rtol=1e-8, atol=1e-9)
@@ -112,16 +112,16 @@ def test_taken_up_again_it_goes_on_alike(case, where):
 
 @given(cases(pinned=st.just(True)))
 def test_the_limit_is_a_strict_local_minimum_and_newton_stays_there(case):
-    flow = exact_flow(*case)
+    flow = exact_flow(*case[:3], pins=case[3])
     assert flow.settled
     assert certify(Pinned(case.sheaf, case.x, case.pins), flow.limit[None]).minimum().all()
-    newton = equilibrium(case.sheaf, case.x, case.pins, flow.limit[None])
+    newton = equilibrium(case.sheaf, case.x, pins=case.pins, start=flow.limit[None])
     np.testing.assert_allclose(newton.cochain[0], flow.limit, rtol=0, atol=1e-11 * (1 + np.abs(flow.limit).max()))
 
 
 @given(cases(pinned=st.just(False)))
 def test_without_pins_the_limit_is_the_forward_pass(case):
-    flow, expected = exact_flow(*case), case.sheaf.forward(case.x)[0]
+    flow, expected = exact_flow(*case[:3], pins=case[3]), case.sheaf.forward(case.x)[0]
     np.testing.assert_allclose(flow.limit, expected, rtol=0, atol=1e-10 * (1 + np.abs(expected).max()))
     np.testing.assert_allclose(flow.at([1e6])[0], expected, rtol=0, atol=1e-10 * (1 + np.abs(expected).max()))
 

@@ -157,19 +157,19 @@ def check(case, flow):
 
 @given(case=scaled(pinned=False))
 def test_without_pins_every_limit_is_the_forward_pass(case):
-    flow = exact_flow(*case, max_events=100)
+    flow = exact_flow(*case[:3], pins=case[3], max_events=100)
     assert check(case, flow), flow
     assert_forward_pass(case[0], case[1], flow.limit)
 
 
 @given(case=scaled(pinned=True))
 def test_with_the_output_pinned_every_limit_is_stationary(case):
-    check(case, exact_flow(*case, max_events=100))
+    check(case, exact_flow(*case[:3], pins=case[3], max_events=100))
 
 
 @given(case=st.booleans().flatmap(lambda pinned: scaled(pinned, everything=True)))
 def test_scales_of_input_start_and_edges(case):
-    flow = exact_flow(*case, max_events=100)
+    flow = exact_flow(*case[:3], pins=case[3], max_events=100)
     arrived = check(case, flow)
     if not case[3]:
         assert arrived, flow
@@ -189,7 +189,7 @@ def test_at_most_a_tenth_of_pinned_flows_decline(pin):
         size = 10**rng.uniform(-2, 2)
         sheaf, x, start = chain(size, seed, biased=seed % 2 == 1)
         pins = [pin(sheaf.forward(x)[0, -1:] + 10 * size * rng.standard_normal(1))]
-        arrived += check((sheaf, x, start, pins), exact_flow(sheaf, x, start, pins, max_events=100))
+        arrived += check((sheaf, x, start, pins), exact_flow(sheaf, x, start, pins=pins, max_events=100))
     assert arrived >= 0.9 * len(seeds(20))
 
 
@@ -205,7 +205,7 @@ def test_a_start_of_any_size_does_not_keep_the_flow_from_its_limit(seed, pinned)
     x = x * 10**rng.uniform(-8, 8)
     target = sheaf.forward(x)[0, -1:] + 10 * size * rng.standard_normal(1)
     pins = [soft("z3", target, gamma=10**rng.uniform(-4, 4))] if pinned else []
-    flow = exact_flow(sheaf, x, start, pins, max_events=100)
+    flow = exact_flow(sheaf, x, start, pins=pins, max_events=100)
     assert check((sheaf, x, start, pins), flow), flow
     if not pinned:
         assert_forward_pass(sheaf, x, flow.limit)

@@ -87,7 +87,7 @@ def test_with_weights_at_rest_the_flow_stays_there_and_comes_there(network, step
     """From the equilibrium nothing moves; from the forward pass the distance to it shrinks like the slowest mode, at the end to nothing."""
     sheaf, x, y = posed(network)
     rest, pattern = equilibrium(sheaf, x, y)
-    stays = nth(joint_flow(sheaf, x, y, rest, beta=0, dt=0.05, every=50, stepper=stepper), 1)
+    stays = nth(joint_flow(sheaf, x, y, start=rest, beta=0, dt=0.05, every=50, stepper=stepper), 1)
     np.testing.assert_allclose(stays.stalks, rest, atol=1e-12)
     tie = np.diag(np.arange(sheaf.N) >= sheaf.N - network.n_out)
     slowest = min(np.linalg.eigvalsh(dense_laplacian(sheaf, s) + tie)[0] for s in pattern)
@@ -129,7 +129,7 @@ def test_slow_weights_follow_the_reduced_energy_in_time():
     sheaf, x, y = posed(network)
     w, pattern = equilibrium(sheaf, x, y)
     beta, dt, steps = 1e-5, 0.02, 5000
-    state = nth(joint_flow(sheaf, x, y, w, beta=beta, dt=dt, every=steps), 1)
+    state = nth(joint_flow(sheaf, x, y, start=w, beta=beta, dt=dt, every=steps), 1)
     expected = -beta * dt * steps * gradients(weight_gradient(sheaf, x, w))
     change = theta(state.network) - theta(network)
     assert np.linalg.norm(change - expected) < 2e-3 * np.linalg.norm(expected)

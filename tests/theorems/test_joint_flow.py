@@ -34,7 +34,7 @@ def test_energy_falls_at_the_rate_of_gradient_flow(problem, speed, alpha):
     """While no unit switches, a small step lowers E by |Δω|²/(α dt) + |Δθ|²/(β dt), up to a part of order dt: dE/dt = −α|∂E/∂ω|² − β|∂E/∂θ|²."""
     sheaf, x, *_ = problem
     beta, dt, counted = speed / len(x), 5e-4, 0
-    states = [state for state, _ in zip(joint_flow(*problem, beta=beta, alpha=alpha, dt=dt, every=1), range(40))]
+    states = [state for state, _ in zip(joint_flow(*problem[:3], start=problem[3], beta=beta, alpha=alpha, dt=dt, every=1), range(40))]
     for before, after in zip(states, states[1:]):
         if (sheaf.pattern(before.stalks, x) != sheaf.pattern(after.stalks, x)).any():
             continue
@@ -55,7 +55,7 @@ def test_where_a_unit_slides_the_energy_chatters_by_an_amount_of_order_dt():
     sheaf = NeuralSheaf(Network.mlp([[[1.0]], [[1.0]]]))
     for dt in (0.01, 0.0025):
         sliding = nth(joint_flow(sheaf, [[1.0]], [[-10.0]], beta=0, dt=dt, every=round(30 / dt)), 1)
-        states = joint_flow(sheaf, [[1.0]], [[-10.0]], sliding, beta=0, dt=dt, every=1)
+        states = joint_flow(sheaf, [[1.0]], [[-10.0]], start=sliding, beta=0, dt=dt, every=1)
         energies = [state.record.energy for state, _ in zip(states, range(600))]
         assert np.diff(energies).max() == pytest.approx(7 / 3 * dt, rel=0.02)
 
@@ -71,7 +71,7 @@ def test_without_motion_of_the_weights_it_is_the_heat_equation_with_a_spring_to_
         heat = relax(sheaf, x, start, pins=[*pins, soft(last, y, 1.0)], stepper=EulerStepper, **options)
     else:
         heat = relax(sheaf, x, np.hstack([start, y]), pins=[*pins, hard("a_out", y)], stepper=EulerStepper, **options)
-    joint = nth(joint_flow(*problem, beta=0, dt=0.01, every=40, pins=pins), 1)
+    joint = nth(joint_flow(*problem[:3], start=problem[3], beta=0, dt=0.01, every=40, pins=pins), 1)
     np.testing.assert_allclose(joint.stalks, heat.cochain[:, :sheaf.N], rtol=1e-11, atol=1e-11)
     np.testing.assert_array_equal(theta(joint.network), theta(sheaf.network))
 
@@ -91,7 +91,7 @@ def test_linear_network_by_the_matrix_exponential(dims, stepper):
         rest.append(np.linalg.solve(H, delta.T @ (row_weights(sheaf) * c) + tie @ np.concatenate([np.zeros(sheaf.N - dims[-1]), y[i]])))
     rest, errors = np.array(rest), []
     for n in (200, 400):
-        found = nth(joint_flow(*problem, beta=0, dt=time / n, alpha=alpha, every=n, stepper=stepper), 1).stalks
+        found = nth(joint_flow(*problem[:3], start=problem[3], beta=0, dt=time / n, alpha=alpha, every=n, stepper=stepper), 1).stalks
         powers = np.linalg.matrix_power(np.eye(sheaf.N) - alpha * time / n * H, n)
         np.testing.assert_allclose(found, rest + (start - rest) @ powers.T, rtol=1e-11, atol=1e-11)
         errors.append(np.linalg.norm(found - rest - (start - rest) @ expm(-alpha * time * H).T))
@@ -103,20 +103,20 @@ def test_linear_network_by_the_matrix_exponential(dims, stepper):
 @given(problems(batches=(1, 5, 9)))
 def test_twice_the_samples_at_half_beta_is_the_same_training(problem):
     sheaf, x, y, start = problem
-    one = nth(joint_flow(sheaf, x, y, start, beta=0.2, dt=0.01, every=40), 1)
-    two = nth(joint_flow(sheaf, np.vstack([x, x]), np.vstack([y, y]), np.vstack([start, start]), beta=0.1, dt=0.01, every=40), 1)
+    one = nth(joint_flow(sheaf, x, y, start=start, beta=0.2, dt=0.01, every=40), 1)
+    two = nth(joint_flow(sheaf, np.vstack([x, x]), np.vstack([y, y]), start=np.vstack([start, start]), beta=0.1, dt=0.01, every=40), 1)
     np.testing.assert_allclose(theta(two.network), theta(one.network), rtol=1e-10, atol=1e-10)
     np.testing.assert_allclose(two.stalks, np.vstack([one.stalks, one.stalks]), rtol=1e-10, atol=1e-10)
-    mean = nth(joint_flow(sheaf, x, y, start, dt=0.01, every=40), 1)
-    np.testing.assert_array_equal(theta(mean.network), theta(nth(joint_flow(sheaf, x, y, start, beta=1 / len(x), dt=0.01, every=40), 1).network))
+    mean = nth(joint_flow(sheaf, x, y, start=start, dt=0.01, every=40), 1)
+    np.testing.assert_array_equal(theta(mean.network), theta(nth(joint_flow(sheaf, x, y, start=start, beta=1 / len(x), dt=0.01, every=40), 1).network))
 
 
 @given(problem=problems(batches=(5, 17)), seed=SEEDS)
 def test_the_order_of_the_samples_does_not_matter(problem, seed):
     sheaf, x, y, start = problem
     order = np.random.default_rng(seed).permutation(len(x))
-    one = nth(joint_flow(sheaf, x, y, start, dt=0.01, every=40), 1)
-    other = nth(joint_flow(sheaf, x[order], y[order], start[order], dt=0.01, every=40), 1)
+    one = nth(joint_flow(sheaf, x, y, start=start, dt=0.01, every=40), 1)
+    other = nth(joint_flow(sheaf, x[order], y[order], start=start[order], dt=0.01, every=40), 1)
     np.testing.assert_allclose(other.stalks, one.stalks[order], rtol=1e-10, atol=1e-10)
     np.testing.assert_allclose(theta(other.network), theta(one.network), rtol=1e-10, atol=1e-10)
 
@@ -136,12 +136,12 @@ def test_resumed_from_any_yield_and_recorded_at_any_interval_to_the_same_bits(ou
     problem = trained(output)
     pins = [hard("z2", 0.3, at=1), soft("a1", -1.0, 0.5)]
     options = {"dt": 0.02, "beta": 0.05, "cold": cold, "pins": pins, "stepper": stepper}
-    fine = [state for state, _ in zip(joint_flow(*problem, every=1, **options), range(51))]
+    fine = [state for state, _ in zip(joint_flow(*problem[:3], start=problem[3], every=1, **options), range(51))]
     for every in (7, 26):
-        for state in (s for s, _ in zip(joint_flow(*problem, every=every, **options), range(50 // every + 1))):
+        for state in (s for s, _ in zip(joint_flow(*problem[:3], start=problem[3], every=every, **options), range(50 // every + 1))):
             assert_same_bits(state, fine[state.record.step])
     for begun in (7, 15, 34):
-        again = joint_flow(*problem[:3], fine[begun], every=50 - begun, **options)
+        again = joint_flow(*problem[:3], start=fine[begun], every=50 - begun, **options)
         assert_same_bits(next(again), fine[begun])
         assert_same_bits(next(again), fine[50])
     assert abs(fine[50].stalks - fine[45].stalks).max() > 1e-3
@@ -162,7 +162,7 @@ def test_gradient_descent_resumed_and_recorded_to_the_same_bits(output, stepper)
 @pytest.mark.parametrize("output", OUTPUTS)
 def test_cold_states_are_forward_passes_at_multiples_and_at_no_other_step(output, stepper):
     problem = trained(output)
-    for state in (s for s, _ in zip(joint_flow(*problem, cold=6, every=1, dt=0.02, stepper=stepper), range(20))):
+    for state in (s for s, _ in zip(joint_flow(*problem[:3], start=problem[3], cold=6, every=1, dt=0.02, stepper=stepper), range(20))):
         forward = NeuralSheaf(state.network).forward(problem.x)
         if state.record.step and state.record.step % 6 == 0:
             np.testing.assert_array_equal(state.stalks, forward)
@@ -176,7 +176,7 @@ def test_hard_pins_hold_exactly(problem, cold, seed):
     pins = [pin for pin in random_pins(problem, np.random.default_rng(seed), least=1) if np.isinf(pin.gamma)]
     assume(pins)
     for stepper in ENGINES:
-        for state in (s for s, _ in zip(joint_flow(*problem, pins=pins, cold=cold, every=1, dt=0.01, stepper=stepper), range(10))):
+        for state in (s for s, _ in zip(joint_flow(*problem[:3], start=problem[3], pins=pins, cold=cold, every=1, dt=0.01, stepper=stepper), range(10))):
             for pin in pins:
                 held = state.stalks[:, problem.sheaf.layout[pin.stalk]]
                 held = held if pin.at is None else held[:, list(pin.at)]
@@ -185,7 +185,7 @@ def test_hard_pins_hold_exactly(problem, cold, seed):
 
 def test_steps_and_clock_of_the_record():
     problem = trained("identity")
-    steps = [(s.record.step, s.record.time) for s, _ in zip(joint_flow(*problem, every=4, dt=0.25, beta=0), range(3))]
+    steps = [(s.record.step, s.record.time) for s, _ in zip(joint_flow(*problem[:3], start=problem[3], every=4, dt=0.25, beta=0), range(3))]
     assert steps == [(0, 0.0), (4, 1.0), (8, 2.0)]
     steps = [(s.record.step, s.record.time) for s, _ in zip(gradient_descent(problem.sheaf.network, *problem[1:3], 0.125, every=2), range(3))]
     assert steps == [(0, 0.0), (2, 0.25), (4, 0.5)]

@@ -137,7 +137,7 @@ def test_soft_and_hard_pins_end_in_the_frozen_solve_of_their_pattern():
     for pin in (hard("z3", w[:, -1:] + 0.01), soft("a2", w[:, sheaf.layout["a2"]] + 0.01, 2.0), soft("z1", 0.3, 0.5)):
         run = relax(sheaf, x, w, pins=pin, tol=1e-13)
         free = ~(run.cochain == 0).any(axis=1)
-        direct = harmonic_extension(sheaf, x, pin, pattern=run.pattern)
+        direct = harmonic_extension(sheaf, x, pins=pin, pattern=run.pattern)
         assert free.any()
         np.testing.assert_allclose(run.cochain[free], direct.cochain[free], rtol=0, atol=1e-9)
 

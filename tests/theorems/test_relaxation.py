@@ -120,7 +120,7 @@ def test_the_equilibrium_and_nothing_else_stays_where_it_is(case):
     """Any network: every vertex is at rest there. L being positive definite, that is so of no other point."""
     sheaf, x = case.sheaf, case.x
     y = NEW(0).standard_normal((len(x), sheaf.network.n_out))
-    exact = harmonic_extension(sheaf, x, soft(sheaf.layout.names[-1], y, output_weight(sheaf)), pattern=case.pattern).cochain
+    exact = harmonic_extension(sheaf, x, pins=soft(sheaf.layout.names[-1], y, output_weight(sheaf)), pattern=case.pattern).cochain
     scale = 1 + np.abs(exact).max()
     for vertex in vertices(*begin_with(sheaf, x, y, case.pattern)).values():
         np.testing.assert_allclose(vertex.update(exact), exact[:, vertex.own], rtol=0, atol=1e-9 * scale)
@@ -303,7 +303,7 @@ def test_vector_messages_on_an_even_chain_and_with_few_outputs():
     for sheaf, n in ((pair, 3), (wide, 12)):
         x, y = rng.standard_normal((6, 3)), rng.standard_normal((6, 2))
         pattern = rng.integers(0, 2, (6, sheaf.M)).astype(bool)
-        expected = harmonic_extension(sheaf, x, soft(sheaf.layout.names[-1], y, output_weight(sheaf)), pattern=pattern).cochain
+        expected = harmonic_extension(sheaf, x, pins=soft(sheaf.layout.names[-1], y, output_weight(sheaf)), pattern=pattern).cochain
         *_, sooner, there = islice(vector_messages(sheaf, x, y, pattern=pattern), exact_after(sheaf, vectors=True) + 1)
         assert exact_after(sheaf, vectors=True) == n
         np.testing.assert_allclose(there, expected, rtol=0, atol=1e-10 * np.abs(expected).max())

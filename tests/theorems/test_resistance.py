@@ -74,7 +74,7 @@ def test_one_hidden_layer_in_closed_form():
     p, whole = ((W2 * R)**2).sum(axis=1), (W2**2).sum()
     np.testing.assert_allclose(law.total[:, 0, 0], 1 + whole + p, rtol=1e-13)
     np.testing.assert_allclose(law.norm, 1 + whole + p, rtol=1e-13)
-    pinned = harmonic_extension(sheaf, x, hard("z2", y), pattern=R)
+    pinned = harmonic_extension(sheaf, x, pins=hard("z2", y), pattern=R)
     for found in (discord.per_edge(sheaf, pinned.cochain, x, R), law.discord(y - sheaf.network(x))):
         np.testing.assert_allclose(found["activation_1"], whole * found["affine_2"], rtol=1e-9)
         np.testing.assert_allclose(found["affine_1"], p * found["affine_2"], rtol=1e-9, atol=1e-25)
@@ -95,7 +95,7 @@ def test_it_agrees_with_the_library_behind_a_soft_pin():
     sheaf = NeuralSheaf(Network.he([3, 6, 5, 2], rng), {"affine_1": 3.0})
     x, y = rng.standard_normal((8, 3)), rng.standard_normal((8, 2))
     s = sheaf.forward_pattern(x)
-    solved = harmonic_extension(sheaf, x, soft("z3", y, 1.0), pattern=s)
+    solved = harmonic_extension(sheaf, x, pins=soft("z3", y, 1.0), pattern=s)
     predicted = effective_resistance(sheaf, s).discord(y - sheaf.network(x), spring=1.0)
     for edge, values in discord.per_edge(sheaf, solved.cochain, x, s).items():
         np.testing.assert_allclose(predicted[edge], values, rtol=1e-9, atol=1e-24)

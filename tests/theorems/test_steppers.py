@@ -94,7 +94,7 @@ def test_implicit_euler_is_first_order(pinned):
     """Against the exact flow of the recorded run that slides, and with its output clamped: the largest error up to t = 1.6."""
     sheaf, x, start = heat_run("2x6x4x4x1")
     pins, errors = hard("z4", 3.0) if pinned else (), []
-    flow = exact_flow(sheaf, x, start, pins, until=1.7)
+    flow = exact_flow(sheaf, x, start, pins=pins, until=1.7)
     for dt in (0.08, 0.04):
         times = dt * np.arange(round(1.6 / dt) + 1)
         exact = flow.at(times)
@@ -148,7 +148,7 @@ def test_chebyshev_ends_at_an_enumerated_minimum(seed):
 def test_chebyshev_takes_the_root_of_kappa_steps(seed):
     """Once the pieces are fixed the error falls by 2ρⁿ, ρ = (√κ − 1)/(√κ + 1): ½√κ ln(2/ε) steps, not κ ln(1/ε)."""
     p = toy(seed, (2, 12, 10, 8, 1))
-    found = equilibrium(p.sheaf, p.x, p.pins, p.start)
+    found = equilibrium(p.sheaf, p.x, pins=p.pins, start=p.start)
     problem, rng = found.problem, np.random.default_rng(seed)
     kinked = np.concatenate([np.arange(k.here.start, k.here.stop) for k in problem.kinks.values()])
     off = np.where(problem.clamped, 0, 1e-3 * found.certificate.margin[0] * rng.standard_normal(p.sheaf.N))
@@ -184,7 +184,7 @@ def test_by_name_and_by_class_at_any_step(name):
     run, again = (relax(p.sheaf, p.x, p.start, stepper=stepper, **own) for stepper in (name, NAMES[name]))
     np.testing.assert_array_equal(run.cochain, again.cochain)
     assert run.method == f"heat by {name}" and run.history.arrived.all()
-    w = equilibrium(p.sheaf, p.x, p.pins, run.cochain).cochain             # polished: a minimising movement is taken loosely
+    w = equilibrium(p.sheaf, p.x, pins=p.pins, start=run.cochain).cochain             # polished: a minimising movement is taken loosely
     assert abs(w - run.cochain).max() < (0.1 if name == "minimising-movements" else 1e-8)
     assert certify(Pinned(p.sheaf, p.x, p.pins), w).minimum(1e-8).all()
     for explicit in ("euler", "prox-euler"):
