@@ -65,6 +65,8 @@ def batch_norm(scale, shift, mean, variance, eps: float = 1e-5, pixels: int = 1)
     scale, shift, mean, variance: (channels,); `pixels` = height · width repeats each channel over its image.
     """
     scale = real_array("scale", scale, (None,))
+    if len(scale) == 0:
+        raise ValueError("scale is empty, expected one number a channel")
     shift, mean, variance = (real_array(name, value, scale.shape)
                              for name, value in (("shift", shift), ("mean", mean), ("variance", variance)))
     if (variance < 0).any():

@@ -18,7 +18,7 @@ from sheaflib.linear.substitution import inject
 from sheaflib.networks.graph import INPUT, gather
 from sheaflib.networks.output import Output
 from sheaflib.sheaves.neural import NeuralSheaf, check_sheaf
-from sheaflib.support.checks import batch, finite
+from sheaflib.support.checks import batch, choice, finite, real_array
 from sheaflib.training.joint import output_weight
 from sheaflib.training.objective import check_labels, error
 
@@ -61,6 +61,7 @@ class Currents:
         κ = 1: the gradient of the equilibrium energy; κ = 0: back-propagation of −c in place of the error; κ = −1: the mirror, which
         lowers the resistance where κ = 1 raises it.
         """
+        kappa = float(real_array("kappa", kappa, ()))
         w = self.forward + kappa * (self.relaxed - self.forward)
         values = {INPUT: self.x, **self.sheaf.layout.split(w)}
         return {node.name: node.operation.gradient(gather(values, node), -self.edges[:, self.sheaf.layout[node.name]])
@@ -76,9 +77,14 @@ def edge_update(sheaf: NeuralSheaf, name: str, x, forward, relaxed, kappa: float
     It looks at its own two ends alone: its current is w(z* − W a* − b), what it feels a + κ(a* − a), a and z its lower and upper stalk.
     ValueError for a name that is no end of an affine edge.
     """
-    affine = [node.name for node in sheaf.network.affine_nodes]
-    if name not in affine:
-        raise ValueError(f"name={name!r}, expected a stalk at the end of an affine edge: {', '.join(affine)}")
+    x = batch(INPUT, x, check_sheaf(sheaf).network.n_in)
+    forward, relaxed = batch("forward", forward, sheaf.N), batch("relaxed", relaxed, sheaf.N)
+    for what, w in (("forward", forward), ("relaxed", relaxed)):
+        if len(w) != len(x):
+            raise ValueError(f"{what} has {len(w)} rows, expected {len(x)}: one a row of x")
+    kappa = float(real_array("kappa", kappa, ()))
+    # a stalk at the end of an affine edge
+    choice("name", name, [node.name for node in sheaf.network.affine_nodes])
     node = next(node for node in sheaf.network.nodes if node.name == name)
     weight = next(sheaf.edge_weights[edge.name] for edge in sheaf.edges if edge.head == name)
     below = [x if end == INPUT else w[:, sheaf.layout[end]] for end in node.inputs for w in (forward, relaxed)]

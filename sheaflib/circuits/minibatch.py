@@ -12,6 +12,8 @@ The edge to the label has weight 1, all others `stiffness`. Rules differ in the 
 
 from __future__ import annotations
 
+import reprlib
+
 import numpy as np
 
 from sheaflib.circuits.kernels import (
@@ -25,7 +27,15 @@ from sheaflib.circuits.kernels import (
     steps,
 )
 from sheaflib.networks.graph import INPUT, Network
-from sheaflib.support.checks import batch, positive, real_array, unmasked
+from sheaflib.support.checks import (
+    batch,
+    choice,
+    even,
+    positive,
+    real_array,
+    unmasked,
+    whole,
+)
 from sheaflib.training.kernels import Chain, can_fuse
 from sheaflib.training.objective import check_labels
 
@@ -52,10 +62,12 @@ class MiniBatches:
 
     def __init__(self, network: Network, x, y, *, rule: str = "circuit", kappa: float = 0.0, stiffness: float = 1.0, optimiser: str = "adam",
                  beta1: float = 0.9, beta2: float = 0.99, damping: float = 0.1, decay: float = 0.0):
+        if not isinstance(network, Network):
+            raise TypeError(f"network is a {type(network).__name__}, expected a Network")
         if not can_fuse(network):
             raise ValueError(f"network is {network!r}, expected a chain of dense affine maps and ReLUs with at most 50 000 weights, and numba")
-        if rule not in RULES or optimiser not in OPTIMISERS:
-            raise ValueError(f"rule={rule!r}, optimiser={optimiser!r}, expected one of {', '.join(RULES)} and one of {', '.join(OPTIMISERS)}")
+        choice("rule", rule, RULES)
+        choice("optimiser", optimiser, OPTIMISERS)
         if any(node.operation.slope for node in network.nodes[1::2]):
             raise ValueError("network has leaky ReLUs, expected slope 0")
         if rule in ("backprop", "prox") and kappa:
@@ -63,7 +75,7 @@ class MiniBatches:
         if rule == "prox" and optimiser != "sgd":
             raise ValueError(f"optimiser={optimiser!r} with rule='prox', expected 'sgd': its edge weights hold the step of SGD")
         for name, beta in (("beta1", beta1), ("beta2", beta2)):
-            if not 0 <= beta < 1:
+            if positive(name, beta, zero=True) >= 1:
                 raise ValueError(f"{name}={beta:g}, expected a number in [0, 1)")
         # copies: to numba a read-only array is another type, which would compile everything once more
         self.x = np.array(batch(INPUT, x, network.n_in), order="C")
@@ -89,7 +101,7 @@ class MiniBatches:
     def advance(self, order, lr) -> None:
         """Take len(order) updates: order (updates, batch) holds sample numbers, lr (updates,) the learning rates, not negative."""
         unmasked("order", order)
-        given, lr = np.asarray(order), np.array(real_array("lr", lr), order="C")
+        given, lr = even("order", order), np.array(real_array("lr", lr), order="C")
         if given.ndim != 2 or lr.shape != (len(given),) or len(given) and not given.shape[1]:
             raise ValueError(f"order has shape {given.shape} and lr {lr.shape}, expected (updates, batch) and (updates,), a batch of one or more")
         if given.size and given.dtype.kind not in "iu":
@@ -106,5 +118,8 @@ class MiniBatches:
 
 def rates(lr: float, updates: int, constant: bool) -> np.ndarray:
     """The learning rate of every update: constant, or linear to 0 after `HOLD` of them."""
+    lr, updates = positive("lr", lr, zero=True), whole("updates", updates, least=0)
+    if not isinstance(constant, (bool, np.bool_)):
+        raise TypeError(f"constant={reprlib.repr(constant)}, expected True or False")
     left = 1 - np.arange(updates) / updates
     return np.full(updates, lr) if constant else lr * np.minimum(1, left / (1 - HOLD))

@@ -13,7 +13,7 @@ from sheaflib.linear.resistance import effective_resistance
 from sheaflib.networks.graph import Network
 from sheaflib.sheaves.neural import NeuralSheaf
 from sheaflib.support.checks import whole
-from sheaflib.training.flows import (
+from sheaflib.training.drivers import (
     TrainingDiverged,
     TrainingState,
     gradient_descent,

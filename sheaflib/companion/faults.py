@@ -22,7 +22,7 @@ from sheaflib.networks.graph import A_OUT, INPUT, Network
 from sheaflib.sheaves import discord
 from sheaflib.sheaves.neural import NeuralSheaf
 from sheaflib.sheaves.pins import hard
-from sheaflib.training.flows import gradient, gradient_descent, joint_flow, loss
+from sheaflib.training.drivers import gradient, gradient_descent, joint_flow, loss
 from sheaflib.training.joint import with_weights
 from sheaflib.training.objective import error, output_energy
 

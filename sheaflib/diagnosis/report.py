@@ -6,6 +6,7 @@ a sample's discord is its share of the resistance, whatever the label. The label
 
 from __future__ import annotations
 
+import reprlib
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -92,6 +93,8 @@ def report(network: Network, X, y, *, permutations: int = 20, samples: int = 200
     sheaf = check_network(network)
     X = batch("X", X, network.n_in)
     y, rng = read_only(label_rows(network, y, len(X))), np.random.default_rng(whole("seed", seed, least=0))
+    if not isinstance(progress, (bool, type(None))):
+        raise TypeError(f"progress={reprlib.repr(progress)}, expected True, False or None")
     everyone, m = np.arange(len(X)), min(whole("samples", samples), len(X))
     listed, permutations = how_many(worst, len(X)), whole("permutations", permutations, least=0)
     subset = np.sort(rng.choice(len(X), m, replace=False))

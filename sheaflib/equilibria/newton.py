@@ -30,7 +30,7 @@ from sheaflib.linear.solution import Solution, shown
 from sheaflib.networks.graph import INPUT
 from sheaflib.sheaves.neural import NeuralSheaf, check_sheaf
 from sheaflib.sheaves.pins import Pin
-from sheaflib.support.checks import batch, positive, whole
+from sheaflib.support.checks import batch, choice, positive, whole
 
 ARMIJO = 1e-4          # the fraction of the predicted descent that a full step must reach
 FLAT = 0.05            # where the slope along a step has fallen to this part of its start, the line search ends
@@ -88,8 +88,7 @@ def equilibrium(
     """
     x = batch(INPUT, x, check_sheaf(sheaf).network.n_in).copy()
     problem = Pinned(sheaf, x, pins)
-    if mode not in ("track", "global"):
-        raise ValueError(f"mode={mode!r} is unknown, expected track or global")
+    choice("mode", mode, ("track", "global"))
     tol, max_iterations = positive("tol", tol), whole("max_iterations", max_iterations)
     if tol > LARGEST_TOL:
         raise ValueError(

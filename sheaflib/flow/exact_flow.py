@@ -60,7 +60,7 @@ def exact_flows(sheaf: NeuralSheaf, x, start, *, pins: Pin | Sequence[Pin] = (),
                 max_events: int = 10_000, most: int | None = None) -> list[ExactFlow]:
     """`exact_flow` for every sample of x (B, n_0), one after the other; ValueError for more than `most`."""
     x = batch(INPUT, x, check_sheaf(sheaf).network.n_in).copy()
-    if most is not None and len(x) > most:
+    if most is not None and len(x) > whole("most", most):
         raise ValueError(f"x has {len(x)} rows, expected one sample (1, {sheaf.network.n_in}): use exact_flows for a batch")
     w = sheaf.cochain("start", start)
     if w.shape[1] > sheaf.N:

@@ -29,7 +29,7 @@ from sheaflib.sheaves import discord
 from sheaflib.sheaves.forces import check_output_force
 from sheaflib.sheaves.neural import NeuralSheaf, check_sheaf
 from sheaflib.sheaves.pins import Pin, ResolvedPins, resolve
-from sheaflib.support.checks import batch, positive, whole
+from sheaflib.support.checks import batch, positive, subclass, whole
 
 NO_SWITCHES = np.zeros((0, 3), dtype=np.int64)
 STEPPERS = {
@@ -202,7 +202,7 @@ def choose_stepper(stepper: str | type[Stepper] | None, sheaf: NeuralSheaf, pins
     """A class as it is; a name of STEPPERS, compiled where possible; None: "prox-euler" with pins,
     "euler" without."""
     if isinstance(stepper, type):
-        return stepper
+        return subclass("stepper", stepper, Stepper)
     name = ("prox-euler" if pins else "euler") if stepper is None else stepper
     if not isinstance(name, str) or name not in STEPPERS:
         raise ValueError(f"stepper={stepper!r} is unknown, expected one of {', '.join(STEPPERS)}, or a Stepper class")

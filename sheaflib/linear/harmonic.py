@@ -61,7 +61,7 @@ def backpropagate(sheaf: NeuralSheaf, x, g) -> dict[str, tuple]:
     1e-14 at most. OverflowError when a sensitivity or a gradient leaves float64.
     Raises ValueError when g has other rows than x, TypeError when an affine map is matrix-free.
     """
-    x = batch(INPUT, x, sheaf.network.n_in)
+    x = batch(INPUT, x, check_sheaf(sheaf).network.n_in)
     w, g = sheaf.forward(x), batch("g", g, sheaf.network.n_out)
     if len(g) != len(x):
         raise ValueError(f"g has {len(g)} rows, expected {len(x)}: one a row of x")

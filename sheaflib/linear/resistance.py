@@ -14,7 +14,7 @@ import numpy as np
 
 from sheaflib.linear.fixed_pattern import Frozen
 from sheaflib.sheaves.neural import NeuralSheaf, check_sheaf
-from sheaflib.support.checks import batch, positive
+from sheaflib.support.checks import batch, choice, positive
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,5 +93,7 @@ def effective_resistance(sheaf: NeuralSheaf, pattern, stalk: str | None = None) 
 
     ValueError for an unknown stalk or a pattern of the wrong shape.
     """
-    here = check_sheaf(sheaf).layout[sheaf.network.output_name if stalk is None else stalk]
+    names = check_sheaf(sheaf).layout.names
+    stalk = sheaf.network.output_name if stalk is None else choice("stalk", stalk, names)
+    here = sheaf.layout[stalk]
     return Resistance(sheaf, Frozen(sheaf, pattern).rows(np.arange(here.start, here.stop)))

@@ -28,7 +28,7 @@ from sheaflib.linear.fixed_pattern import (
 )
 from sheaflib.linear.lanczos import BASIS, largest
 from sheaflib.sheaves.forces import check_output_force
-from sheaflib.sheaves.neural import NeuralSheaf
+from sheaflib.sheaves.neural import NeuralSheaf, check_sheaf
 from sheaflib.sheaves.pins import ResolvedPins
 from sheaflib.support.checks import positive, whole
 
@@ -52,7 +52,7 @@ def bound(sheaf: NeuralSheaf, pins: ResolvedPins | None = None, augmented: bool 
     >>> round(bound(NeuralSheaf(Network.mlp([[[1.0]], [[1.0]]]))), 12)
     4.0
     """
-    pins = resolved(sheaf, pins, 1, augmented)
+    pins = resolved(check_sheaf(sheaf), pins, 1, augmented)
     if augmented:
         check_output_pins(sheaf, pins, output_force)
     norms = dict.fromkeys(sheaf.layout.names, 0.0)            # hypot: squares could leave float64
@@ -83,7 +83,7 @@ def laplacian(sheaf: NeuralSheaf, pattern, pins: ResolvedPins | None = None, z=N
     similar to an output edge with J^½ in place of J, which is what is returned for it; ValueError for a softmax whose a_out
     is pinned unevenly, where that does not hold.
     """
-    root = _root(sheaf, pattern, pins, z, output_force)
+    root = _root(check_sheaf(sheaf), pattern, pins, z, output_force)
     return sp.sparse.csr_array(root.T @ root)
 
 
@@ -107,7 +107,7 @@ def eigenvalues(sheaf: NeuralSheaf, pattern, pins: ResolvedPins | None = None, z
     than 1e-16 κ(L)^¼, where a solver for L itself would leave 1e-16 κ(L). OverflowError when L or
     L⁻¹ leaves float64.
     """
-    frozen = Frozen(sheaf, sheaf.one_pattern(pattern), pins, z, output_force)
+    frozen = Frozen(sheaf, check_sheaf(sheaf).one_pattern(pattern), pins, z, output_force)
     if not frozen.n:
         return np.zeros(0)
     with np.errstate(over="ignore", invalid="ignore"):

@@ -13,7 +13,7 @@ import numpy as np
 import scipy as sp
 
 from sheaflib.networks.graph import INPUT, gather
-from sheaflib.sheaves.neural import NeuralSheaf
+from sheaflib.sheaves.neural import NeuralSheaf, check_sheaf
 from sheaflib.sheaves.pins import ResolvedPins
 from sheaflib.support.checks import batch, finite
 
@@ -32,7 +32,7 @@ def masked_forward(sheaf: NeuralSheaf, x: np.ndarray, pattern: np.ndarray) -> np
 
 def forward_substitution(sheaf: NeuralSheaf, f, pattern) -> np.ndarray:
     """δ_Ω⁻¹ f, a forward pass with injections f into every block: (B, N) -> (B, N)."""
-    f = batch("f", f, sheaf.N)
+    f = batch("f", f, check_sheaf(sheaf).N)
     return inject(sheaf, f.copy(), sheaf.check_pattern(pattern, len(f)))
 
 
@@ -47,7 +47,7 @@ def inject(sheaf: NeuralSheaf, v: np.ndarray, pattern: np.ndarray) -> np.ndarray
 
 def backward_substitution(sheaf: NeuralSheaf, g, pattern) -> np.ndarray:
     """δ_Ω⁻ᵀ g: back-propagation of the sensitivities g of every block: (B, N) -> (B, N)."""
-    g = batch("g", g, sheaf.N)
+    g = batch("g", g, check_sheaf(sheaf).N)
     return send_back(sheaf, g.copy(), sheaf.check_pattern(pattern, len(g)))
 
 

@@ -15,7 +15,7 @@ from sheaflib.networks.affine import Affine
 from sheaflib.networks.operations import Operation, Stack
 from sheaflib.networks.output import Output
 from sheaflib.networks.selection import MaxPool, ReLU
-from sheaflib.support.checks import batch, compressed, whole
+from sheaflib.support.checks import batch, compressed, items, whole
 
 INPUT = "x"
 A_OUT = "a_out"
@@ -61,8 +61,8 @@ class Network:
     @classmethod
     def mlp(cls, weights: Sequence, biases: Sequence | None = None, output: str | Output = "identity") -> Network:
         """The chain z^ℓ = W^ℓ a^{ℓ-1} + b^ℓ, a^ℓ = ReLU(z^ℓ), φ(z^{k+1}); weights[ℓ-1] is (n_ℓ, n_{ℓ-1}), biases default to 0."""
-        weights = list(weights)
-        biases = [None] * len(weights) if biases is None else list(biases)
+        weights = items("weights", weights)
+        biases = [None] * len(weights) if biases is None else items("biases", biases)
         if not weights or len(biases) != len(weights):
             raise ValueError(f"got {len(weights)} weights and {len(biases)} biases, expected one of each a layer, at least one")
         nodes = []
@@ -76,7 +76,7 @@ class Network:
         """The chain with widths dims = [n_0, …, n_{k+1}], He weights N(0, 2/n_{ℓ-1}) and zero biases (the paper's construction)."""
         if not isinstance(rng, np.random.Generator):
             raise TypeError(f"rng={rng!r} must be a numpy.random.Generator: use np.random.default_rng(42)")
-        dims = [whole("dims", n) for n in dims]
+        dims = [whole("dims", n) for n in items("dims", dims)]
         if len(dims) < 2:
             raise ValueError(f"dims={dims} must hold at least the input and the output width")
         return cls.mlp([rng.standard_normal((n, m)) * np.sqrt(2 / m) for m, n in zip(dims, dims[1:])], None, output)

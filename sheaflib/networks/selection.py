@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sheaflib.networks.operations import Operation
-from sheaflib.support.checks import read_only, real_array, unmasked, whole
+from sheaflib.support.checks import even, read_only, real_array, unmasked, whole
 
 
 class Selection(Operation):
@@ -90,7 +90,7 @@ class MaxPool(Selection):
 
     def __post_init__(self):
         unmasked("windows", self.windows)
-        windows = np.asarray(self.windows)
+        windows = even("windows", self.windows)
         object.__setattr__(self, "n_in", whole("n_in", self.n_in))
         if windows.ndim != 2 or windows.dtype.kind not in "iu" or windows.size == 0:
             raise ValueError(f"windows has shape {windows.shape} and dtype {windows.dtype}, expected (n_out, k) integers")

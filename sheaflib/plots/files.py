@@ -9,7 +9,7 @@ from matplotlib.transforms import Bbox
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from sheaflib.plots.drawing import on_grid, on_the_grid
+from sheaflib.plots.rounding import on_grid, on_the_grid
 
 COLOURS = 128
 BOXES = WeakKeyDictionary()      # what each figure shows, as long as it is the same

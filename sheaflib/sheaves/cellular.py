@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import reprlib
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Mapping, Sequence
+from typing import Hashable, Mapping, Sequence
 
 import numpy as np
 import scipy as sp
 
 from sheaflib.sheaves.layout import Layout
-from sheaflib.support.checks import positive, real_array, sparse_matrix, whole
+from sheaflib.support.checks import items, positive, real_array, sparse_matrix, whole
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,17 +38,25 @@ class CellularSheaf:
     """
 
     def __init__(self, vertices: Mapping[str, int], edges: Sequence):
+        if not isinstance(vertices, Mapping):
+            raise TypeError(f"vertices is a {type(vertices).__name__}, expected {{name: dimension}}")
         self.layout = Layout(tuple(vertices), tuple(whole(f"vertices[{v!r}]", n, 0) for v, n in vertices.items()))
-        self.edges = tuple(self._edge(edge) for edge in edges)
+        self.edges = tuple(self._edge(edge) for edge in items("edges", edges))
         self.edge_layout = Layout(tuple(e.name for e in self.edges), tuple(e.from_tail.shape[0] for e in self.edges))
         if len(set(self.edge_layout.names)) < len(self.edges):
             raise ValueError("edges repeat a name; give parallel edges names of their own with SheafEdge")
 
     def _edge(self, edge) -> SheafEdge:
         if not isinstance(edge, SheafEdge):
-            if len(edge) not in (4, 5):
-                raise ValueError(f"edges holds {len(edge)} entries in {edge!r}, expected (tail, head, from_tail, from_head[, weight])")
+            entries = items(f"an entry of edges, {reprlib.repr(edge)},", edge)
+            if len(entries) not in (4, 5):
+                raise ValueError(f"edges holds {len(entries)} entries in {reprlib.repr(edge)}, "
+                                 "expected (tail, head, from_tail, from_head[, weight])")
             tail, head, from_tail, from_head, *weight = edge
+            for vertex in (tail, head):
+                if not isinstance(vertex, Hashable) or vertex not in self.layout:
+                    raise ValueError(f"an entry of edges names the vertex {reprlib.repr(vertex)}, "
+                                     f"expected one of vertices: {', '.join(self.layout.names)}")
             name = f"restriction map of {tail}-{head}"
             maps = (sp.sparse.csr_array(np.atleast_2d(real_array(name, m)))
                     for m in (from_tail, from_head))
@@ -60,6 +69,9 @@ class CellularSheaf:
         edge = replace(edge, **checked)
         positive(f"weight of edge {edge.name!r}", edge.weight)
         for vertex, restriction in ((edge.tail, edge.from_tail), (edge.head, edge.from_head)):
+            if vertex not in self.layout:
+                raise ValueError(f"edge {edge.name!r} joins the vertex {vertex!r}, expected one of "
+                                 f"vertices: {', '.join(self.layout.names)}")
             s = self.layout[vertex]
             if restriction.shape != (edge.from_tail.shape[0], s.stop - s.start):
                 raise ValueError(f"the restriction map from {vertex!r} to edge {edge.name!r} has shape {restriction.shape}, "

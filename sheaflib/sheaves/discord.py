@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sheaflib.sheaves.neural import NeuralSheaf
+from sheaflib.sheaves.neural import NeuralSheaf, check_sheaf
 
 
 def per_neuron(sheaf: NeuralSheaf, w, x, pattern=None) -> dict[str, np.ndarray]:
@@ -34,11 +34,11 @@ def total(sheaf: NeuralSheaf, w, x, pattern=None) -> np.ndarray:
 
 def _squares(sheaf: NeuralSheaf, w, x, pattern) -> np.ndarray:
     with np.errstate(over="ignore"):
-        return sheaf.discrepancy(w, x, pattern)**2
+        return check_sheaf(sheaf).discrepancy(w, x, pattern)**2
 
 
 def forward_deviation(sheaf: NeuralSheaf, w, x) -> dict[str, np.ndarray]:
     """How far each stalk is from the forward pass, "tension": stalk name -> (B, n)."""
-    w = sheaf.cochain("w", w)
+    w = check_sheaf(sheaf).cochain("w", w)
     exact = sheaf.forward(x, augmented=w.shape[1] > sheaf.N)
     return {name: w[:, s] - exact[:, s] for name, s in sheaf.augmented_layout.slices.items() if s.stop <= w.shape[1]}

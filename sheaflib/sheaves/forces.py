@@ -6,15 +6,14 @@ import numpy as np
 
 from sheaflib.sheaves.neural import NeuralSheaf
 from sheaflib.sheaves.pins import ResolvedPins
+from sheaflib.support.checks import choice
 
 OUTPUT_FORCES = ("jacobian", "identity")
 
 
 def check_output_force(name: str) -> str:
     """Raise ValueError unless `name` is "jacobian" (J_φᵀ, the gradient) or "identity" (the cross-entropy form)."""
-    if name not in OUTPUT_FORCES:
-        raise ValueError(f"output_force={name!r} is unknown, expected one of {', '.join(OUTPUT_FORCES)}")
-    return name
+    return choice("output_force", name, OUTPUT_FORCES)
 
 
 def force(sheaf: NeuralSheaf, w, x, pins: ResolvedPins | None = None, pattern=None, output_force: str = "jacobian") -> np.ndarray:

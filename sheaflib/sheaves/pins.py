@@ -12,7 +12,7 @@ import numpy as np
 
 from sheaflib.networks.graph import INPUT
 from sheaflib.sheaves.neural import NeuralSheaf
-from sheaflib.support.checks import positive, read_only, real_array, whole
+from sheaflib.support.checks import even, positive, read_only, real_array, whole
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +45,7 @@ def soft(stalk: str, value, gamma: float, at: int | Sequence[int] | None = None)
 
 def _pin(stalk, value, at, gamma) -> Pin:
     if at is not None:
-        at = tuple(whole("at", i, least=-(2**31)) for i in ([at] if np.ndim(at) == 0 else at))
+        at = tuple(whole("at", i, least=-(2**31)) for i in ([at] if even("at", at).ndim == 0 else at))
     return Pin(stalk, read_only(real_array("value", value)), at, gamma)
 
 

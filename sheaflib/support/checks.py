@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from itertools import chain
 
 import numpy as np
@@ -18,10 +19,7 @@ def real_array(name: str, value, shape: tuple | None = None) -> np.ndarray:
     entries, NaN, infinity, numbers beyond float64, ragged nesting and a shape that does not fit.
     """
     unmasked(name, value)
-    try:
-        array = np.asarray(value)
-    except ValueError as ragged:
-        raise ValueError(f"{name} is ragged: {ragged}") from None
+    array = even(name, value)
     if array.dtype.kind not in "biuf":
         raise TypeError(f"{name} has dtype {array.dtype}, expected real numbers (bool, int or float)")
     with np.errstate(over="ignore"):  # of a long double: told apart below
@@ -222,6 +220,38 @@ def whole(name: str, value, least: int = 1) -> int:
     if value < least:
         raise ValueError(f"{name}={value} must be ≥ {least}")
     return int(value)
+
+
+def choice(name: str, value, options) -> str:
+    """Return `value`, one of the texts `options`; ValueError for anything else."""
+    if not isinstance(value, str) or value not in options:
+        expected = f"expected one of {', '.join(options)}"
+        raise ValueError(f"{name}={reprlib.repr(value)} is unknown, {expected}")
+    return value
+
+
+def items(name: str, value) -> list:
+    """Return the entries of a list, tuple or array; TypeError for what is none of these."""
+    if isinstance(value, (str, bytes, dict, set, type)) or not hasattr(value, "__iter__"):
+        raise TypeError(f"{name} is a {type(value).__name__}, expected a list")
+    if isinstance(value, np.ndarray) and value.ndim == 0:
+        raise TypeError(f"{name} is one number, expected a list")
+    return list(value)
+
+
+def subclass(name: str, value, base: type) -> type:
+    """Return `value`, a class that derives from `base`; TypeError for anything else."""
+    if not isinstance(value, type) or not issubclass(value, base):
+        raise TypeError(f"{name}={reprlib.repr(value)}, expected a class like {base.__name__}")
+    return value
+
+
+def even(name: str, value) -> np.ndarray:
+    """Return `value` as an array of whatever kind; ValueError for ragged nesting."""
+    try:
+        return np.asarray(value)
+    except ValueError as ragged:
+        raise ValueError(f"{name} is ragged: {ragged}") from None
 
 
 def read_only(value):

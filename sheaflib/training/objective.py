@@ -6,7 +6,7 @@ import numpy as np
 
 from sheaflib.networks.graph import Network
 from sheaflib.networks.output import Output
-from sheaflib.support.checks import batch
+from sheaflib.support.checks import batch, even
 
 CLAMP = 1e-12                                             # the authors' floor of a probability under the logarithm
 
@@ -19,7 +19,7 @@ def check_labels(output: Output, y, n_out: int, n_batch: int | None = None) -> n
     """
     if y is None:
         raise TypeError(f"y is None, expected labels of shape (B, {n_out})")
-    if np.ndim(y) == 1:
+    if even("y", y).ndim == 1:
         hint = f"np.eye({n_out})[y] makes integer classes one-hot" if output.name == "softmax" else "use y[:, None]"
         raise ValueError(f"y has shape {np.shape(y)}, expected (B, {n_out}): {hint}")
     y = batch("y", y, n_out)

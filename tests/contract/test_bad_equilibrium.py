@@ -31,7 +31,7 @@ def enumerated(sheaf=SHEAF, x=X[:1], pins=()):
 
 
 BAD = {
-    "unknown mode": (solve(mode="greedy"), ValueError, r"mode='greedy' is unknown, expected track or global"),
+    "unknown mode": (solve(mode="greedy"), ValueError, r"mode='greedy' is unknown, expected one of track, global"),
     "no mode": (solve(mode=None), ValueError, r"mode=None is unknown"),
     "tol = 0": (solve(tol=0), ValueError, r"tol=0 must be > 0"),
     "negative tol": (solve(tol=-1e-9), ValueError, r"tol=-1e-09 must be > 0"),

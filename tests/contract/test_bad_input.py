@@ -180,7 +180,7 @@ BAD = {
                                    r"z has shape \(2,\), expected \(1, 1\): the logits of every sample"),
     # general sheaves
     "restriction map": (lambda: CellularSheaf({"a": 2, "b": 1}, PATH), ValueError, r"restriction map from 'a' to edge 'a-b' has shape \(1, 1\), expected \(1, 2\)"),
-    "unknown vertex": (lambda: CellularSheaf({"a": 1}, PATH), ValueError, r"'b' is unknown, expected one of a"),
+    "unknown vertex": (lambda: CellularSheaf({"a": 1}, PATH), ValueError, r"names the vertex 'b', expected one of vertices: a"),
     "negative stalk": (lambda: CellularSheaf({"a": -1}, []), ValueError, r"vertices\['a'\]=-1 must be ≥ 0"),
     "negative weight": (lambda: CellularSheaf({"a": 1, "b": 1}, [(*PATH[0], -1.0)]), ValueError, r"weight of edge 'a-b'=-1 must be > 0"),
     "parallel edges": (lambda: CellularSheaf({"a": 1, "b": 1}, PATH * 2), ValueError, r"edges repeat a name"),

@@ -33,7 +33,7 @@ from sheaflib.layers import batch_norm, convolution
 from sheaflib.linear import spectrum
 from sheaflib.sheaves import discord
 from sheaflib.support.checks import real_array
-from sheaflib.training.flows import loss
+from sheaflib.training.drivers import loss
 
 NET = Network.mlp([[[1.0, 2], [3, 4], [5, 6]], [[1, -1, 1]]])
 SHEAF = NeuralSheaf(NET)

@@ -1,6 +1,5 @@
-"""The rooms of sheaflib: few, small, named for what they hold, and each leans on lower floors only.
-
-The floors are drawn in sheaflib/README.md, and this holds the drawing against the imports.
+"""The rooms of sheaflib, its packages and modules: few, small, named for what they hold, and each
+imports only from those drawn below it in sheaflib/README.md, which this holds against the imports.
 """
 
 import ast

@@ -11,7 +11,7 @@ from sheaflib import Network, NeuralSheaf
 from sheaflib.companion.experiments import train
 from sheaflib.sheaves.pins import resolve
 from sheaflib.training.descent import DescentStepper
-from sheaflib.training.flows import TrainingDiverged, gradient_descent, joint_flow
+from sheaflib.training.drivers import TrainingDiverged, gradient_descent, joint_flow
 from sheaflib.training.joint import JointStepper
 from sheaflib.training.kernels import FusedDescentStepper, FusedJointStepper, can_fuse
 

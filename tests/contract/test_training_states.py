@@ -10,7 +10,7 @@ from training_cases import OUTPUTS, chain, nth, pose, theta
 
 from sheaflib import NeuralSheaf, hard, soft
 from sheaflib.training.descent import DescentStepper
-from sheaflib.training.flows import (
+from sheaflib.training.drivers import (
     gradient,
     gradient_descent,
     joint_flow,

@@ -28,7 +28,7 @@ notebooks = ["toy[plots]"]
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 COPIED = (
     "companion/record/ledger.py", "companion/record/claims.py", "companion/record/gallery.py",
-    "companion/repository.py", "plots/drawing.py", "plots/files.py", "plots/sheaflib.mplstyle",
+    "companion/repository.py", "plots/rounding.py", "plots/files.py", "plots/sheaflib.mplstyle",
     "support/extras.py",
 )
 PARTS = ("figures", "gallery", "ledger")

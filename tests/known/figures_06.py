@@ -11,7 +11,7 @@ from sheaflib import Network, NeuralSheaf, gradient_descent, joint_flow
 from sheaflib.companion import experiments
 from sheaflib.companion.tasks import paper_network, task
 from sheaflib.sheaves.pins import resolve
-from sheaflib.training.flows import loss
+from sheaflib.training.drivers import loss
 from sheaflib.training.joint import JointStepper, edge_energies
 
 

@@ -10,7 +10,7 @@ from sheaflib.companion import faults
 from sheaflib.companion.experiments import initial
 from sheaflib.linear.resistance import effective_resistance
 from sheaflib.sheaves import discord
-from sheaflib.training.flows import gradient
+from sheaflib.training.drivers import gradient
 from sheaflib.training.objective import loss
 
 RNG = np.random.default_rng(3)

@@ -8,7 +8,7 @@ from sheaflib import Network, NeuralSheaf, hard, soft
 from sheaflib.companion import tasks
 from sheaflib.companion.experiments import TABLE_E1, initial, stalks, train
 from sheaflib.training.descent import DescentStepper
-from sheaflib.training.flows import gradient_descent, joint_flow, loss
+from sheaflib.training.drivers import gradient_descent, joint_flow, loss
 from sheaflib.training.joint import JointStepper, edge_energies
 
 LINE = Network.mlp([[[2.0]], [[-1.0]]], [[0.5], [1.0]])

@@ -7,7 +7,7 @@ from scipy.special import expit, softmax
 from training_cases import nth, theta
 
 from sheaflib import Network, NeuralSheaf
-from sheaflib.training.flows import joint_flow
+from sheaflib.training.drivers import joint_flow
 from sheaflib.training.joint import JointStepper
 
 RNG = np.random.default_rng(31)

@@ -25,7 +25,7 @@ from sheaflib import (
 )
 from sheaflib.circuits.minibatch import MiniBatches
 from sheaflib.layers import add, average_pool, batch_norm, convolution, max_pool
-from sheaflib.training.flows import gradient
+from sheaflib.training.drivers import gradient
 from sheaflib.training.objective import loss, loss_gradient
 
 ROOT = Path(__file__).resolve().parents[2]

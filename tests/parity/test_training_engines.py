@@ -24,7 +24,7 @@ from sheaflib.companion.experiments import TABLE_E1, initial, stalks
 from sheaflib.layers import add
 from sheaflib.sheaves.pins import resolve
 from sheaflib.training.descent import DescentStepper
-from sheaflib.training.flows import gradient_descent, joint_flow
+from sheaflib.training.drivers import gradient_descent, joint_flow
 from sheaflib.training.joint import JointStepper
 from sheaflib.training.kernels import (
     LANES,

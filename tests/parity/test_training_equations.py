@@ -8,7 +8,7 @@ from training_cases import chain, nth, pose, theta
 from sheaflib import NeuralSheaf
 from sheaflib.companion import tasks
 from sheaflib.companion.experiments import TABLE_E1, initial, stalks
-from sheaflib.training.flows import joint_flow
+from sheaflib.training.drivers import joint_flow
 from sheaflib.training.joint import JointStepper
 from sheaflib.training.kernels import IDENTITY, SIGMOID, SOFTMAX, errors, exponential
 

@@ -7,7 +7,7 @@ from training_cases import OUTPUTS, chain, labels, nth, pose
 from sheaflib import Affine, MaxPool, Network, NeuralSheaf, ReLU, Stack
 from sheaflib.layers import add
 from sheaflib.training.descent import DescentStepper
-from sheaflib.training.flows import (
+from sheaflib.training.drivers import (
     gradient,
     gradient_descent,
     joint_flow,

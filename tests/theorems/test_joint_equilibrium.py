@@ -7,7 +7,7 @@ from training_cases import chain, gradients, nth, theta
 from oracles import constrained_minimum, dense_laplacian, dense_system, row_weights
 from sheaflib import Affine, Network, NeuralSheaf, ReLU, Stack, backpropagate
 from sheaflib.layers import add
-from sheaflib.training.flows import joint_flow, weight_gradient
+from sheaflib.training.drivers import joint_flow, weight_gradient
 from sheaflib.training.joint import JointStepper
 
 RNG = np.random.default_rng(21)

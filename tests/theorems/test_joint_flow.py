@@ -21,7 +21,7 @@ from oracles import dense_laplacian, dense_system, row_weights
 from sheaflib import Network, NeuralSheaf, hard, relax, soft
 from sheaflib.flow.euler import EulerStepper
 from sheaflib.training.descent import DescentStepper
-from sheaflib.training.flows import gradient_descent, joint_flow
+from sheaflib.training.drivers import gradient_descent, joint_flow
 from sheaflib.training.joint import JointStepper
 
 SEEDS = st.integers(0, 2**32 - 1)

@@ -16,7 +16,7 @@ from sheaflib.networks.graph import INPUT, Network
 from sheaflib.sheaves import discord
 from sheaflib.sheaves.neural import NeuralSheaf, check_sheaf
 from sheaflib.sheaves.pins import Pin, resolve
-from sheaflib.support.checks import batch, positive, read_only, whole
+from sheaflib.support.checks import batch, positive, read_only, subclass, whole
 from sheaflib.training.descent import DescentStepper, gradient
 from sheaflib.training.joint import (
     JointStepper,
@@ -108,7 +108,7 @@ def joint_flow(sheaf: NeuralSheaf, x, y, *, start=None, beta: float | None = Non
         )
 
         stepper = kernels.FusedJointStepper if kernels.can_fuse(sheaf.network) else JointStepper
-    flow = stepper(sheaf, x, y, w, beta, dt, alpha, pinned)
+    flow = subclass("stepper", stepper, JointStepper)(sheaf, x, y, w, beta, dt, alpha, pinned)
     flow.step = step
     return _flow_states(flow, every, cold)
 
@@ -145,7 +145,7 @@ def gradient_descent(network: Network, x, y, lr: float, *, every: int = 1000, st
         from sheaflib.training import kernels
 
         stepper = kernels.FusedDescentStepper if kernels.can_fuse(network) else DescentStepper
-    descent = stepper(sheaf.network, x, y, positive("lr", lr))
+    descent = subclass("stepper", stepper, DescentStepper)(sheaf.network, x, y, positive("lr", lr))
     descent.step = step
     return _descent_states(descent, whole("every", every))
 
