@@ -27,7 +27,8 @@ KINDS = [f"tests/{name}.py" for name in (
 def test(project, options):
     """Run unit tests and strict nbval in one pytest call; returns its exit status.
 
-    The longest notebooks come first, so that the cores end at about the same time. Paths among the arguments take the place of all tests and notebooks.
+    The longest notebooks come first, so that the cores end at about the same time. Paths among the
+    arguments take the place of all tests and notebooks.
     """
     paths = [a for a in options.arguments if not a.startswith("-")
              and (project.root / a.partition("::")[0]).exists()]
@@ -71,7 +72,8 @@ def torch(project, options):
     try:
         if not python.exists():
             subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-        status = subprocess.call([python, "-m", "pip", "install", "--quiet", "torch==2.13.0", "numpy"])
+        status = subprocess.call(
+            [python, "-m", "pip", "install", "--quiet", "torch==2.13.0", "numpy"])
     finally:
         if status != 0:  # else it would be taken for PyTorch's
             shutil.rmtree(folder, ignore_errors=True)

@@ -22,7 +22,6 @@ from tools.project import REPOSITORY, Project
 from tools.surroundings import cores, process_environment, variables
 
 LIMIT = 120  # seconds for a test; a defect that makes it run longer counts as caught
-NOT_COPIED = shutil.ignore_patterns(".*", "build", "figures")  # no unit test needs them
 PYTEST = [
     sys.executable, "-m", "pytest", "-q", "--no-header", "--tb=short",
     "-p", "no:cacheprovider", "-p", "no:nbval", "-p", "no:benchmark", "-p", "no:hypothesispytest",
@@ -64,7 +63,9 @@ def mutants(project, options):
         return int(bool(out) or not chosen)
     with TemporaryDirectory(prefix="mutants-") as folder, ThreadPoolExecutor(cores()) as pool:
         # what the unit tests compile in here comes along to every mutant
-        base = shutil.copytree(REPOSITORY, Path(folder) / "unchanged", ignore=NOT_COPIED)
+        base = shutil.copytree(REPOSITORY, Path(folder) / "unchanged", ignore=lambda at, names: [
+            name for name in names
+            if name[0] == "." or Path(at) == REPOSITORY and name in ("build", "figures")])
         every = sorted({test for mutant in chosen for test in mutant.tests.split()})
         done = run(base, *every, "-n", str(cores()))
         if done.returncode:

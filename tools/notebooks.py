@@ -87,10 +87,10 @@ def parse_parameters(text):
     Numbers like .02 and Python's True and False are taken too.
     """
     lines = re.sub(r"[\s,;]+(?=[A-Za-z_]\w*\s*=)", "\n", text.strip())
-    lines = re.sub(r"=\s*(True|False)\b", lambda found: found[0].lower(), lines)
-    lines = re.sub(r"(?<![\w.])\.(?=\d)", "0.", lines)  # TOML wants a digit before the point
     try:
-        return tomllib.loads(lines)
+        return tomllib.loads(re.sub(  # what stands in quotes is left as it is
+            r"""("[^"]*"|'[^']*')|\b(True|False)\b|(?<![\w.])\.(?=\d)""",
+            lambda found: found[1] or (found[2] or "0.").lower(), lines))
     except tomllib.TOMLDecodeError as error:
         raise Refusal("parameters are written name=value, each name once, a value as a number, "
                       f"list, true, false or quoted text; {text!r} is not ({error})") from None

@@ -60,7 +60,7 @@ class Losses(NamedTuple):
 
 
 class SheafMLP(BaseEstimator):
-    """What both share. A subclass has `_read`, checked X and the labels as rows (n, n_outputs), and `_quality`, the score of such rows."""
+    """What the regressor and the classifier share. A subclass has `_read`, checked X and the labels as rows (n, n_outputs), and `_quality`, the score of such rows."""
 
     def __init__(self, hidden_layer_sizes=(100,), *, rule="circuit", kappa="auto", stiffness=3.0, optimiser="adam", damping=0.1, decay=0.0,
                  learning_rate="linear", learning_rate_init=0.02, batch_size="auto", max_iter=200, standardise=True, early_stopping=False,

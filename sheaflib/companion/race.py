@@ -313,6 +313,15 @@ class Choices:
         self.made[group] = {"tuned on": tuned_on, "chosen": choices}
         return found
 
+    def changed(self, file: Path) -> list[str]:
+        """The choices made here that are other than those in a file, "group: method" each."""
+        kept = json.loads(file.read_text(encoding="utf-8"))
+        before = {f"{group}: {name}": choice for group, made in kept.items()
+                  for name, choice in made["chosen"].items()}
+        now = {f"{group}: {name}": choice for group, made in self.made.items()
+               for name, choice in made["chosen"].items()}
+        return [name for name, choice in now.items() if before.get(name) != choice]
+
     def save(self, file: Path):
         """Write all choices made so far to a file."""
         file.parent.mkdir(parents=True, exist_ok=True)

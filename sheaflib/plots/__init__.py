@@ -1,5 +1,6 @@
-"""Pictures of sheaves, flows and matrices: each function takes data and an axes, draws, and returns
-the axes; none computes. Colours by edge kind are the same in every figure.
+"""Pictures of sheaves, flows and matrices: each of their functions takes data and an axes, draws,
+and returns the axes; none computes. Colours by edge kind are the same in every figure. `files` and
+`rounding` make the bytes of a figure's files.
 
 May import: support, networks, sheaves.
 In the paper: the look of its figures; which figure a function draws stands at the function.

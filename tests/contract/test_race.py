@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from benchmarks import minibatches
 from sheaflib import Network
-from sheaflib.circuits import kernels as circuit
+from sheaflib.circuits import kernels
 from sheaflib.circuits.minibatch import HOLD, MiniBatches
 from sheaflib.companion import race, regimes
 from sheaflib.companion.race import Ratio, ratio, verdict
@@ -194,7 +194,7 @@ def test_what_the_protocol_says_is_what_the_code_does():
     given, scale = race.digits(), PROTOCOL["data"]["digits"]["scale"]
     assert len(given.X_test) == PROTOCOL["data"]["digits"]["test"] and given.X_train.max() == 16 / scale
     adam, defaults = PROTOCOL["budget"]["adam"], inspect.signature(MiniBatches).parameters
-    assert (adam["beta1"], adam["beta2"], adam["epsilon"]) == (defaults["beta1"].default, defaults["beta2"].default, circuit.TINY)
+    assert (adam["beta1"], adam["beta2"], adam["epsilon"]) == (defaults["beta1"].default, defaults["beta2"].default, kernels.TINY)
     updates = {kind: minibatches.budget(f"saddle-{kind}") for kind in ("1h", "2h")}
     assert PROTOCOL["budget"]["updates"] | {"digits": 0} == updates | {"digits": 0}
     candidates = [list(which.values()) for which in minibatches.CANDIDATES.values()]

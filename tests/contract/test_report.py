@@ -18,8 +18,7 @@ from PIL import Image
 
 import sheaflib.diagnosis.report  # noqa: F401  (the module, whose name the function takes)
 from sheaflib import Affine, MaxPool, Network, NeuralSheaf, ReLU, Stack, report
-from sheaflib.diagnosis import measures as diagnosis
-from sheaflib.diagnosis import text as report_text
+from sheaflib.diagnosis import measures, text
 from sheaflib.training.objective import loss
 
 MODULE = sys.modules["sheaflib.diagnosis.report"]
@@ -186,7 +185,7 @@ def test_without_a_null_nothing_is_said_of_it(labels, permutations):
     found = report(NET, X[:len(labels)], labels, permutations=permutations, progress=False)
     assert found.null == {} and np.isnan(found.total.median) and np.isnan(found.total.ratio)
     assert found.permutations == 0 and "null           none" in str(found)
-    assert "null's" not in repr(found) and "permuted labels" not in report_text.described(found)
+    assert "null's" not in repr(found) and "permuted labels" not in text.described(found)
     if len(labels) == 1:
         assert found._repr_html_()
 
@@ -194,7 +193,7 @@ def test_without_a_null_nothing_is_said_of_it(labels, permutations):
 def test_the_null_permutes_labels_among_the_chosen_samples(monkeypatch):
     """What is pinned in the null: each chosen sample once a permutation, each of their labels once too."""
     seen = []
-    original = diagnosis.pinned
+    original = measures.pinned
 
     def watched(sheaf, x, y, at, of, done):
         seen.append((at, of))

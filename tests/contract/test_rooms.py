@@ -14,9 +14,11 @@ import sheaflib
 
 FOLDER = Path(sheaflib.__file__).parent
 MODULES = sorted(path for path in FOLDER.rglob("*.py") if path != FOLDER / "__init__.py")
-DRAWN = re.findall(r"^    (\w+)  ", (FOLDER / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
+DRAWING = (FOLDER / "README.md").read_text(encoding="utf-8")
+DRAWN = re.findall(r"^    (\w+)  ", DRAWING, re.MULTILINE)
 FLOORS = {name: place for place, name in enumerate(reversed(DRAWN))}  # the lowest is 0
-PACKAGES = sorted(path.parent.name for path in FOLDER.glob("*/__init__.py"))
+PACKAGES = sorted(
+    path.parent.relative_to(FOLDER).as_posix() for path in FOLDER.glob("*/**/__init__.py"))
 CORE = ("support", "networks", "layers", "sheaves", "linear", "equilibria", "flow")
 MOST_LINES, MOST_KERNEL_LINES = 300, 500
 
@@ -83,7 +85,25 @@ def test_a_package_says_what_it_holds_what_it_may_import_and_where_the_paper_is(
     else:
         allowed = set(re.split(r",\s+", may))
     assert allowed <= set(FLOORS)
+    assert "/" not in package or package.startswith("companion/")
     assert needed <= allowed
+
+
+@pytest.mark.parametrize("path, never", [
+    ("sheaves/cellular.py", ("networks",)),
+    ("sheaves/layout.py", ("networks",)),
+    ("sheaves/discord.py", ("sheaves.pins", "sheaves.forces")),
+    ("sheaves/neural.py", ("sheaves.pins", "sheaves.forces", "sheaves.discord")),
+    ("sheaves/pins.py", ("sheaves.forces", "sheaves.discord")),
+    ("networks/affine.py", ("networks.graph", "networks.selection", "networks.output")),
+    ("linear/spectrum.py", ("linear.harmonic", "linear.rest")),
+    ("linear/harmonic.py", ("linear.spectrum",)),
+    ("flow/euler.py", ("flow.kernels", "flow.heat")),
+    ("training/joint.py", ("training.kernels", "training.drivers")),
+])
+def test_inside_a_room_data_flow_one_way(path, never):
+    source = (FOLDER / path).read_text(encoding="utf-8")
+    assert not [name for name in never if f"sheaflib.{name}" in source]
 
 
 @pytest.mark.parametrize("name", CORE)

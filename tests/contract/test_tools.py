@@ -104,7 +104,9 @@ def test_a_changed_source_makes_a_notebook_and_those_that_need_it_stale(project)
     assert stale(project) == {"00": "changed: notebook", "01": "changed: notebooks it needs"}
 
 
-LIBRARY = ["sheaflib/companion/record/gallery.py", "sheaflib/plots/sheaflib.mplstyle", "requirements.lock"]
+LIBRARY = [
+    "sheaflib/companion/record/gallery.py", "sheaflib/plots/sheaflib.mplstyle",
+    "requirements.lock"]
 
 
 @pytest.mark.parametrize("file", LIBRARY)
@@ -205,10 +207,10 @@ def test_requests_that_make_no_sense_are_answered(project, capsys, arguments, sa
 
 
 def test_parameters_are_typed():
-    text = "dt=0.02, tol=1e-10 dims=[2, 4, 1] name=\"a b\" on=true off=False k = 3 h=.5"
+    text = "dt=0.02, tol=1e-10 dims=[2, 4, 1] name=\"a .5 True\" on=true off=False k = 3 h=.5 two=[True,.5]"
     given = notebooks.parse_parameters(text)
-    assert given == {"dt": 0.02, "tol": 1e-10, "dims": [2, 4, 1], "name": "a b", "on": True,
-                     "off": False, "k": 3, "h": 0.5}
+    assert given == {"dt": 0.02, "tol": 1e-10, "dims": [2, 4, 1], "name": "a .5 True", "on": True,
+                     "off": False, "k": 3, "h": 0.5, "two": [True, 0.5]}
     assert type(given["k"]) is int and notebooks.parse_parameters("") == {}
 
 
@@ -671,7 +673,8 @@ def test_a_changed_file_that_a_notebook_reads_makes_it_stale_unless_a_needed_one
 
 
 def test_measured_times_are_the_committed_ones_wherever_results_go(project):
-    toy.write(project, "00-first", "from sheaflib.companion.record import gallery", "print(gallery.bench())")
+    toy.write(project, "00-first", "from sheaflib.companion.record import gallery",
+              "print(gallery.bench())")
     toy.index(project, {"file": "00-first.ipynb"})
     (project.figures / "bench.json").write_text('[{"name": "a", "ratio": 2.5}]')
     job = runs.to_run(project, notebooks.load(project)[0], project.build / "x", "custom")

@@ -35,20 +35,22 @@ def test_a_regime_tuned_again_chooses_what_is_kept(side, tmp_path, monkeypatch):
     assert race.varied(cases, again) == kept
 
 
-def test_every_method_of_every_row_has_a_choice_among_its_candidates():
+def test_every_method_of_every_row_and_regime_has_its_choice():
+    """The file's hashes are those of the candidates as the protocol has them: no ValueError."""
     choices = race.Choices(KEPT)
     rows = [*PROTOCOL["data"]["rows"], "digits"][::-1]
-    entries = {
+    race_entries = {
         (row, name): cases
         for row in rows
         for name, cases in race.entrants(PROTOCOL, row).items()
     }
-    chosen = choices.choose("race", entries, FLOOR)
-    assert all(case in entries[key] for key, case in chosen.items())
-    for name, regime in regimes.REGIMES.items():
-        entries = regime(PROTOCOL)
-        chosen = choices.choose(name, entries, PROTOCOL["regimes"]["floor"])
-        assert all(case in entries[key] for key, case in chosen.items())
+    groups = {"race": race_entries}
+    groups |= {name: regime(PROTOCOL) for name, regime in regimes.REGIMES.items()}
+    for name, entries in groups.items():
+        floor = FLOOR if name == "race" else PROTOCOL["regimes"]["floor"]
+        assert choices.choose(name, entries, floor).keys() == entries.keys()
+    assert set(choices.kept) == {*groups, "scikit-learn"}
+    assert choices.changed(KEPT) == []
 
 
 def cost(row, lr):
@@ -66,6 +68,10 @@ def test_choices_saved_are_taken_again_and_other_candidates_refused(tmp_path, mo
     # no function is called: the choice is read
     assert later.choose("some", {("digits", 1): cases}, FLOOR, None) == {("digits", 1): cases[1]}
     assert later.made == first.made
+    assert later.changed(tmp_path / "new" / "chosen.json") == []
+    later.made["some"]["chosen"]["digits 1"]["lr"] = 0.4
+    assert later.changed(tmp_path / "new" / "chosen.json") == ["some: digits 1"]
+    later = race.Choices(tmp_path / "new" / "chosen.json")
     with pytest.raises(ValueError, match="chosen.json holds no choices among these candidates"):
         later.choose("some", {("digits", 1): cases[:2]}, FLOOR, cost)
     with pytest.raises(ValueError, match="of others; tune again"):
