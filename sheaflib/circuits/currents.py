@@ -7,6 +7,7 @@ weight of the output edge. Back-propagation is the short circuit ρ = 0, where z
 
 from __future__ import annotations
 
+import reprlib
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -18,7 +19,7 @@ from sheaflib.linear.substitution import inject
 from sheaflib.networks.graph import INPUT, gather
 from sheaflib.networks.output import Output
 from sheaflib.sheaves.neural import NeuralSheaf, check_sheaf
-from sheaflib.support.checks import batch, choice, finite, real_array
+from sheaflib.support.checks import batch, even, finite, real_array
 from sheaflib.training.joint import output_weight
 from sheaflib.training.objective import check_labels, error
 
@@ -78,18 +79,26 @@ def edge_update(sheaf: NeuralSheaf, name: str, x, forward, relaxed, kappa: float
     ValueError for a name that is no end of an affine edge.
     """
     x = batch(INPUT, x, check_sheaf(sheaf).network.n_in)
-    forward, relaxed = batch("forward", forward, sheaf.N), batch("relaxed", relaxed, sheaf.N)
-    for what, w in (("forward", forward), ("relaxed", relaxed)):
-        if len(w) != len(x):
-            raise ValueError(f"{what} has {len(w)} rows, expected {len(x)}: one a row of x")
     kappa = float(real_array("kappa", kappa, ()))
-    # a stalk at the end of an affine edge
-    choice("name", name, [node.name for node in sheaf.network.affine_nodes])
+    affine = [node.name for node in sheaf.network.affine_nodes]
+    if not isinstance(name, str) or name not in affine:
+        raise ValueError(f"name={reprlib.repr(name)}, expected a stalk at the end of an affine edge: "
+                         f"{', '.join(affine)}")
     node = next(node for node in sheaf.network.nodes if node.name == name)
     weight = next(sheaf.edge_weights[edge.name] for edge in sheaf.edges if edge.head == name)
-    below = [x if end == INPUT else w[:, sheaf.layout[end]] for end in node.inputs for w in (forward, relaxed)]
-    before, after = np.concatenate(below[::2], axis=1), np.concatenate(below[1::2], axis=1)
-    current = weight * (relaxed[:, sheaf.layout[name]] - node.operation.value(after))
+
+    def end(what, w, stalk):
+        """One stalk of a cochain, whose other stalks may hold anything."""
+        w = even(what, w)
+        if w.shape != (len(x), sheaf.N):
+            raise ValueError(f"{what} has shape {w.shape}, expected ({len(x)}, {sheaf.N})")
+        return real_array(f"{what} at {stalk}", w[:, sheaf.layout[stalk]])
+
+    before, after = (
+        np.concatenate([x if a == INPUT else end(what, w, a) for a in node.inputs], axis=1)
+        for what, w in (("forward", forward), ("relaxed", relaxed))
+    )
+    current = weight * (end("relaxed", relaxed, name) - node.operation.value(after))
     return node.operation.gradient(before + kappa * (after - before), -current)
 
 

@@ -6,7 +6,12 @@ from training_cases import chain, nth, pose
 
 from sheaflib import Affine, Network, NeuralSheaf, hard
 from sheaflib.companion.experiments import initial, train
-from sheaflib.training.drivers import gradient_descent, joint_flow, loss, weight_gradient
+from sheaflib.training.drivers import (
+    gradient_descent,
+    joint_flow,
+    loss,
+    weight_gradient,
+)
 
 NET = Network.mlp([[[1, 2], [3, 4], [5, 6]], [[1, -1, 1]]])
 SHEAF = NeuralSheaf(NET)

@@ -170,7 +170,7 @@ def test_the_same_seed_gives_the_same_report_and_another_one_another_null():
 def test_chunks_do_not_show(output, n_out, monkeypatch):
     network, x, y = case(output, n_out)
     whole = report(network, x, y, permutations=3, samples=7, progress=False)
-    monkeypatch.setattr(diagnosis, "ROOM", 60)
+    monkeypatch.setattr(measures, "ROOM", 60)
     parts = report(network, x, y, permutations=3, samples=7, progress=False)
     for name in ("discord", "loss", "smallest", "largest", "resistance", "output"):
         np.testing.assert_allclose(getattr(parts, name), getattr(whole, name), rtol=1e-8, err_msg=name)
@@ -199,7 +199,7 @@ def test_the_null_permutes_labels_among_the_chosen_samples(monkeypatch):
         seen.append((at, of))
         return original(sheaf, x, y, at, of, done)
 
-    monkeypatch.setattr(diagnosis, "pinned", watched)
+    monkeypatch.setattr(measures, "pinned", watched)
     found = report(NET, X, Y, permutations=5, samples=7, progress=False)
     (at, of), (null_at, null_of) = seen
     assert at.tolist() == of.tolist() == list(range(12)) and null_at.tolist() == 5 * found.subset.tolist()

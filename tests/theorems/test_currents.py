@@ -161,4 +161,5 @@ def test_a_poisoned_end_is_felt():
     for own in ("a1", "z2"):
         relaxed = found.relaxed.copy()
         relaxed[:, sheaf.layout[own]] = np.nan
-        assert np.isnan(edge_update(sheaf, "z2", x, found.forward, relaxed)[0]).any()
+        with pytest.raises(ValueError, match=f"relaxed at {own} must be finite, got nan"):
+            edge_update(sheaf, "z2", x, found.forward, relaxed)
