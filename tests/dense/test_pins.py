@@ -54,6 +54,14 @@ def test_direct_pinned_solve(drawn):
             assert solution.cochain[i, k] == v
 
 
+def test_springs_on_one_coordinate_rest_at_their_weighted_mean():
+    """½(z − 1)² + ½ z² + 3/2 (z − 4)² is least at z = (1 + 0 + 12)/5."""
+    sheaf = NeuralSheaf(Network.mlp([[[1.0]]]))
+    pins = [soft("z1", 0.0, 1.0), soft("z1", 4.0, 3.0)]
+    found = harmonic_extension(sheaf, [[1.0]], pins=pins)
+    np.testing.assert_allclose(found.cochain, [[2.6]], rtol=1e-14)
+
+
 @given(pinned_cases())
 def test_residual_is_the_largest_gradient_off_the_clamped_coordinates(drawn):
     case, pins, clamped, springs = drawn
