@@ -20,7 +20,7 @@ from sheaflib.sheaves.neural import NeuralSheaf, check_sheaf
 from sheaflib.sheaves.pins import Pin
 from sheaflib.support.checks import batch, positive, real_array, whole
 
-TOGETHER = 1e-14       # of their time, or of the shortest time scale: events this near are one
+TOGETHER = 1e-14       # events nearer than this part of their time are due together
 LOST = 1e-3            # a rate that may be wrong by this part of itself is lost to rounding
 SAME = 1e-8            # limits that differ by this part of their terms are one
 
@@ -98,9 +98,7 @@ def follow(quadratics: Quadratics, w: np.ndarray, until: float, max_events: int)
         if decay.loss > LOST or zero.which is None or len(events) == max_events:
             break
         event, piece = change(quadratics, piece, sums, zero, decay)
-        # rounding moves an event by a part of its time, and of how long a mode takes to move
-        near = TOGETHER * max(piece.time, 1 / decay.rates.max(initial=np.inf))
-        left = {k: t for k, t in left.items() if piece.time - t <= near}
+        left = {k: t for k, t in left.items() if piece.time - t <= TOGETHER * piece.time}
         for k in left:                    # others left at this time: they are still at their kinks
             piece.w[quadratics.units[k]] = piece.error_w[quadratics.units[k]] = 0.0
         if event.kind.startswith("leaves"):

@@ -99,7 +99,7 @@ def _(n):
     total = np.sum([n[f"energy-{edge}"] for edge in first], axis=0)
     assert (np.diff(total) < 0).all()
     descended, _ = run("1H", "gradient descent")[1000]
-    close(n["gradient descent-train"][1], loss(descended, x, y), rtol=1e-7)
+    close(n["gradient descent-train"][1], loss(descended, x, y), rtol=1e-8)
 
 
 @oracle("06-fig-8")
@@ -128,8 +128,8 @@ def _(n):
         states = list(islice(flow, 101))
         then, last = states[1].network, states[-1].network
         assert n[f"{name}-step"] == [state.record.step for state in states]
-        close(n[f"{name}-train"][:2], [cross, loss(then, x, y)], rtol=1e-7)
-        close(n[f"{name}-test"][1], loss(then, data.X_test, data.Y_test), rtol=1e-7)
+        close(n[f"{name}-train"][:2], [cross, loss(then, x, y)], rtol=1e-8)
+        close(n[f"{name}-test"][1], loss(then, data.X_test, data.Y_test), rtol=1e-8)
         close(n[f"{name}-train"][-1], loss(last, x, y), rtol=1e-6)
         p = np.array(n[f"{name}-probability"]).ravel()
         radius = np.hypot(*grid.T)
@@ -173,7 +173,7 @@ def _(n):
         assert n[f"{row}-sheaf-train"][-1] > n[f"{row}-gradient descent-train"][-1]
         for method in names.values():
             ends = [n[f"{row}-{method}-{part}"][1] for part in ("train", "test")]
-            close(ends, flowed(row, method, given["steps"] // 100), rtol=1e-7)
+            close(ends, flowed(row, method, given["steps"] // 100), rtol=1e-8)
     close([n[f"blobs-1h-sheaf-{part}"][1] for part in ("train", "test")], stepped("blobs-1h", 1000))
 
 
