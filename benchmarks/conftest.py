@@ -11,7 +11,8 @@ from tools.project import REPOSITORY
 
 @pytest.fixture(params=["ours", "theirs"])
 def row(benchmark, request):
-    """A function that times one side of a row: its name, both sides and what a reader should know.
+    """A function that times one side of a row: its name, both sides and what a reader should
+    know.
     """
 
     def timed(name, ours, theirs, note):

@@ -35,10 +35,13 @@ def test_deep_equilibrium(row):
     """Ten hidden layers of 50, from the forward pass, times per sample: the flow takes long."""
     method = "prox-euler, best step"
     ours, theirs, note = sides(ladder.DEEP, method, 1, 32, 2, start="forward", fresh=True)
+    # fmt: skip
     row(
         f"equilibrium {ladder.DEEP}: newton / {method}",
-        ours._replace(per=32), theirs._replace(per=2, rounds=1), f"times per sample; {note}",
-    )  # fmt: skip
+        ours._replace(per=32),
+        theirs._replace(per=2, rounds=1),
+        f"times per sample; {note}",
+    )
 
 
 @cache

@@ -23,10 +23,13 @@ def test_harmonic_extension(row):
 
     ours = Side(lambda: harmonic_extension(sheaf, x))
     assert np.abs(ours.call().output - plain()).max() < 1e-9
+    # fmt: skip
     row(
-        "harmonic extension 784x1000x1000x1000x10", ours, Side(plain),
+        "harmonic extension 784x1000x1000x1000x10",
+        ours,
+        Side(plain),
         "against a bare NumPy forward pass, batch 1000; goal: within 2× (ratio ≥ 0.5)",
-    )  # fmt: skip
+    )
 
 
 def euler(W, x, z, a):
@@ -54,6 +57,4 @@ def test_heat_step(row):
     theirs = Side(lambda: euler(W, x, z, a), STEPS)
     theirs.call()
     assert np.abs(run(STEPS) - z[-1]).max() < 1e-12
-    row(
-        "heat step 2x6x4x4x1", Side(lambda: run(LONG), LONG), theirs, "against a plain NumPy loop"
-    )
+    row("heat step 2x6x4x4x1", Side(lambda: run(LONG), LONG), theirs, "against a plain NumPy loop")

@@ -43,11 +43,14 @@ def whole_run(name, rule):
 
 @pytest.mark.parametrize("name, rule", ROWS)
 def test_update(row, name, rule):
+    # fmt: skip
     row(
-        f"update {name}, {rule}", whole_run(name, rule), whole_run(name, "backprop"),
+        f"update {name}, {rule}",
+        whole_run(name, rule),
+        whole_run(name, "backprop"),
         f"whole runs of {budget(name)} updates, against backpropagation by the same engine, batch "
         f"{BATCH}; goal: at most twice its time (ratio ≥ 0.5)",
-    )  # fmt: skip
+    )
 
 
 @pytest.mark.parametrize("name", TABLE_E1)
@@ -58,9 +61,11 @@ def test_run(row, name):
     network = initial(setting["task"], setting["widths"], 42, False)
     lr = 0.005 if network.output.name == "identity" else 0.01
     stepper = FusedDescentStepper(network, given.X_train, given.Y_train, lr)
+    # fmt: skip
     row(
-        f"run {name}", whole_run(name, dearer)._replace(per=1),
+        f"run {name}",
+        whole_run(name, dearer)._replace(per=1),
         Side(lambda: stepper.advance(steps), rounds=3),
         f"{budget(name)} updates by currents ({dearer}, the dearer candidate above) against "
         f"{steps} steps of fused gradient descent; goal: 1/5 of its time (ratio ≥ 5)",
-    )  # fmt: skip
+    )

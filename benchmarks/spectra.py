@@ -32,11 +32,14 @@ def test_deep_network(row, name):
     sheaf, x = NeuralSheaf(Network.he([500] * 41 + [10], rng)), rng.standard_normal((1, 500))
     pattern = sheaf.forward_pattern(x)
     ours = Side(lambda: compute(sheaf, pattern))
+    # fmt: skip
     row(
-        f"{name}, N = {sheaf.N}", ours, Side(lambda: sheaf.network(x)),
+        f"{name}, N = {sheaf.N}",
+        ours,
+        Side(lambda: sheaf.network(x)),
         f"against the forward pass of one sample; goal: at most {most} of them (ratio ≥ "
         f"{1 / most:.2g}); {peak(ours.call) / 2**30:.2f} GiB of new arrays (goal: 2)",
-    )  # fmt: skip
+    )
 
 
 def test_extreme_eigenvalues(row):
@@ -49,8 +52,11 @@ def test_extreme_eigenvalues(row):
     found, (values, _) = ours.call(), dense.call()
     ends = np.array([found.smallest[0], found.largest[0]])
     assert np.abs(ends / values[[0, -1]] - 1).max() < 1e-8
+    # fmt: skip
     row(
-        "extreme eigenvalues 2x300x300x1", ours, dense,
+        "extreme eigenvalues 2x300x300x1",
+        ours,
+        dense,
         f"N = {sheaf.N}, per sample of a batch of {SAMPLES}, {found.steps[0]} + {found.steps[1]} "
         "Lanczos steps, against building L and a dense eigh; goal: 100×; values agree to 1e-8",
-    )  # fmt: skip
+    )

@@ -55,16 +55,22 @@ def test_joint_flow_step(row, torch, name):
     stepper.advance(STEPS)
     for these, those in zip(lists(*stepper.state()), theirs.call()):
         assert all(np.abs(a - b).max() < 1e-12 for a, b in zip(these, those, strict=True))
+    # fmt: skip
     row(
-        f"joint-flow step {name}", onward(stepper), theirs,
+        f"joint-flow step {name}",
+        onward(stepper),
+        theirs,
         "against a lean PyTorch step (addmm, in place, no autograd); goal of 2x30x1: 8×, aim 15×",
-    )  # fmt: skip
+    )
 
 
 def test_joint_flow_step_with_twice_the_samples(row):
     sheaf, *rest = problem("2x30x1")
     one, two = joint(sheaf, *rest), joint(sheaf, *(np.tile(v, (2, 1)) for v in rest))
+    # fmt: skip
     row(
-        "joint-flow step 2x30x1, 600 samples", onward(two), onward(one),
+        "joint-flow step 2x30x1, 600 samples",
+        onward(two),
+        onward(one),
         "against 300 samples; goal: at most 2.2 times the time (ratio ≥ 0.45)",
-    )  # fmt: skip
+    )

@@ -33,12 +33,7 @@ from sheaflib.networks.selection import MaxPool, ReLU
 from sheaflib.sheaves.cellular import CellularSheaf, SheafEdge
 from sheaflib.sheaves.neural import NeuralSheaf
 from sheaflib.sheaves.pins import hard, soft
-from sheaflib.training.drivers import (
-    TrainingDiverged,
-    TrainingState,
-    gradient_descent,
-    joint_flow,
-)
+from sheaflib.training.drivers import TrainingDiverged, TrainingState, gradient_descent, joint_flow
 
 __version__ = "0.2.0"
 

@@ -1,6 +1,8 @@
-"""Layers that are operations in disguise: each function builds an `Affine` or a `MaxPool` on flattened images.
+"""Layers that are operations in disguise: each function builds an `Affine` or a `MaxPool` on
+flattened images.
 
-An image of shape (channels, height, width) is flattened in C order, so a "flatten" layer is no layer at all.
+An image of shape (channels, height, width) is flattened in C order, so a "flatten" layer is no
+layer at all.
 """
 
 from __future__ import annotations
@@ -15,10 +17,14 @@ from sheaflib.support.checks import positive, real_array, whole
 Shape = tuple[int, int, int]
 
 
-def convolution(kernel, shape: Shape, bias=None, stride: int = 1, padding: int = 0) -> tuple[Affine, Shape]:
-    """A 2-D convolution (cross-correlation, as in deep learning) as a sparse Affine, and the shape it writes.
+def convolution(
+    kernel, shape: Shape, bias=None, stride: int = 1, padding: int = 0
+) -> tuple[Affine, Shape]:
+    """A 2-D convolution (cross-correlation, as in deep learning) as a sparse Affine, and the shape
+    it writes.
 
-    kernel (c_out, c_in, h, w); shape (c_in, H, W) of what it reads; bias (c_out,). Raises ValueError when they do not fit.
+    kernel (c_out, c_in, h, w); shape (c_in, H, W) of what it reads; bias (c_out,). Raises
+    ValueError when they do not fit.
 
     >>> conv, shape = convolution(np.ones((1, 1, 2, 2)), (1, 3, 3))
     >>> shape, conv.value(np.ones((1, 9)))
@@ -27,7 +33,7 @@ def convolution(kernel, shape: Shape, bias=None, stride: int = 1, padding: int =
     kernel = real_array("kernel", kernel, (None, _image(shape)[0], None, None))
     c_out, _, h, w = kernel.shape
     windows, (height, width) = _windows(shape, (h, w), stride, padding)
-    taps = windows.reshape(height * width, -1)                      # input index (−1: padding) of every tap of a window
+    taps = windows.reshape(height * width, -1)  # input index (−1: padding) of every tap of a window
     inside = taps >= 0
     pixel, tap = np.nonzero(inside)
     rows = (np.arange(c_out)[:, None] * height * width + pixel).ravel()
@@ -40,7 +46,9 @@ def convolution(kernel, shape: Shape, bias=None, stride: int = 1, padding: int =
 
 
 def average_pool(shape: Shape, size: int, stride: int | None = None) -> tuple[Affine, Shape]:
-    """The mean over size × size windows, channel by channel, as a sparse Affine, and the shape it writes."""
+    """The mean over size × size windows, channel by channel, as a sparse Affine, and the shape it
+    writes.
+    """
     pool, out = max_pool(shape, size, stride)
     n_out, k = pool.windows.shape
     entries = np.full(n_out * k, 1 / k)
@@ -50,25 +58,37 @@ def average_pool(shape: Shape, size: int, stride: int | None = None) -> tuple[Af
 
 
 def max_pool(shape: Shape, size: int, stride: int | None = None) -> tuple[MaxPool, Shape]:
-    """The maximum over size × size windows, channel by channel, and the shape it writes; stride defaults to size."""
+    """The maximum over size × size windows, channel by channel, and the shape it writes; stride
+    defaults to size.
+    """
     channels, H, W = _image(shape)
     size = whole("size", size)
-    windows, (height, width) = _windows((1, H, W), (size, size), size if stride is None else stride, 0)
+    windows, (height, width) = _windows(
+        (1, H, W), (size, size), size if stride is None else stride, 0
+    )
     windows = windows.reshape(height * width, -1)
     offsets = np.arange(channels)[:, None, None] * H * W
-    return MaxPool((offsets + windows).reshape(channels * height * width, -1), channels * H * W), (channels, height, width)
+    return MaxPool((offsets + windows).reshape(channels * height * width, -1), channels * H * W), (
+        channels,
+        height,
+        width,
+    )
 
 
 def batch_norm(scale, shift, mean, variance, eps: float = 1e-5, pixels: int = 1) -> Affine:
-    """Batch normalisation in inference, scale·(a − mean)/√(variance + eps) + shift, as a diagonal Affine.
+    """Batch normalisation in inference, scale·(a − mean)/√(variance + eps) + shift, as a diagonal
+    Affine.
 
-    scale, shift, mean, variance: (channels,); `pixels` = height · width repeats each channel over its image.
+    scale, shift, mean, variance: (channels,); `pixels` = height · width repeats each channel over
+    its image.
     """
     scale = real_array("scale", scale, (None,))
     if len(scale) == 0:
         raise ValueError("scale is empty, expected one number a channel")
-    shift, mean, variance = (real_array(name, value, scale.shape)
-                             for name, value in (("shift", shift), ("mean", mean), ("variance", variance)))
+    shift, mean, variance = (
+        real_array(name, value, scale.shape)
+        for name, value in (("shift", shift), ("mean", mean), ("variance", variance))
+    )
     if (variance < 0).any():
         raise ValueError(f"variance must be ≥ 0, got {variance.min():g}")
     with np.errstate(over="ignore", invalid="ignore"):
@@ -87,7 +107,9 @@ def batch_norm(scale, shift, mean, variance, eps: float = 1e-5, pixels: int = 1)
 
 
 def add(n: int, parts: int = 2) -> Affine:
-    """The sum of `parts` stacked vectors of width n, [I … I]: what follows a Stack in a residual block."""
+    """The sum of `parts` stacked vectors of width n, [I … I]: what follows a Stack in a residual
+    block.
+    """
     identity = sp.sparse.eye_array(whole("n", n))
     return Affine(sp.sparse.hstack([identity] * whole("parts", parts, 2)).tocsr())
 
@@ -99,13 +121,24 @@ def _image(shape) -> Shape:
     return tuple(whole("shape", n) for n in shape)
 
 
-def _windows(shape: Shape, size: tuple[int, int], stride: int, padding: int) -> tuple[np.ndarray, tuple[int, int]]:
-    """Input indices (height, width, c, h, w) of every window, −1 in the padding, and (height, width)."""
+def _windows(
+    shape: Shape, size: tuple[int, int], stride: int, padding: int
+) -> tuple[np.ndarray, tuple[int, int]]:
+    """Input indices (height, width, c, h, w) of every window, −1 in the padding, and (height,
+    width).
+    """
     channels, H, W = _image(shape)
     stride, padding = whole("stride", stride), whole("padding", padding, 0)
     index = np.full((channels, H + 2 * padding, W + 2 * padding), -1, dtype=np.int64)
-    index[:, padding:padding + H, padding:padding + W] = np.arange(channels * H * W).reshape(channels, H, W)
+    index[:, padding : padding + H, padding : padding + W] = np.arange(channels * H * W).reshape(
+        channels, H, W
+    )
     if size[0] > index.shape[1] or size[1] > index.shape[2] or min(size) < 1:
-        raise ValueError(f"window {size} does not fit into an image of shape {tuple(shape)} with padding {padding}")
-    windows = np.lib.stride_tricks.sliding_window_view(index, size, axis=(1, 2))[:, ::stride, ::stride]
+        raise ValueError(
+            f"window {size} does not fit into an image of shape {tuple(shape)} with padding"
+            f" {padding}"
+        )
+    windows = np.lib.stride_tricks.sliding_window_view(index, size, axis=(1, 2))[
+        :, ::stride, ::stride
+    ]
     return windows.transpose(1, 2, 0, 3, 4), windows.shape[1:3]

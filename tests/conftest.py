@@ -5,11 +5,10 @@ can be repeated; and the option --nothing-skipped.
 import os
 from pathlib import Path
 
+import effort  # noqa: F401  (it registers the profiles)
 import matplotlib
 import pytest
 from hypothesis import settings
-
-import effort  # noqa: F401  (it registers the profiles)
 
 ROOT = Path(__file__).resolve().parents[1]
 SKIPPED = (  # reasons that say what this machine is, not what is missing in the environment

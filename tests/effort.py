@@ -13,12 +13,7 @@ EXAMPLES = 25
 TIMES = 40 if os.environ.get("HYPOTHESIS_PROFILE") == "explore" else 1
 
 settings.register_profile(
-    "ci",
-    max_examples=EXAMPLES,
-    derandomize=True,
-    deadline=None,
-    database=None,
-    print_blob=False,
+    "ci", max_examples=EXAMPLES, derandomize=True, deadline=None, database=None, print_blob=False
 )
 # of the defects in tools.mutants: as by default, and without a search for the simplest example
 settings.register_profile(

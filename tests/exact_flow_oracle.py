@@ -7,7 +7,6 @@ looked for on a grid with 32 points to each doubling of the time, and then halve
 """
 
 import numpy as np
-
 from oracles import dense_system
 
 DIGITS = 400
@@ -16,9 +15,11 @@ ONE = 1 << DIGITS
 
 def fixed(values):
     """float64 numbers as multiples of 2^−DIGITS, exactly."""
+
     def one(value):
         p, q = float(value).as_integer_ratio()
         return p * ONE // q
+
     return np.vectorize(one, otypes=[object])(np.asarray(values, dtype=float))
 
 
@@ -52,8 +53,11 @@ def first_events(sheaf, x, start, count, last=40):
     """(time, unit, kind) of the first `count` events of an unpinned chain with unit edge
     weights; 2^`last` bounds their times.
     """
-    kinked = [i for name in sheaf.layout.names[:-1:2]
-              for i in range(sheaf.layout[name].start, sheaf.layout[name].stop)]
+    kinked = [
+        i
+        for name in sheaf.layout.names[:-1:2]
+        for i in range(sheaf.layout[name].start, sheaf.layout[name].stop)
+    ]
     N = sheaf.N
 
     def system(side, slide):
@@ -89,7 +93,7 @@ def first_events(sheaf, x, start, count, last=40):
             return [g for g, value in zip(goals, values) if value < -(1 << (DIGITS // 4))]
 
         t, k, u = 0, clock.first, v
-        while True:                              # 32 steps of each size, then twice as large ones
+        while True:  # 32 steps of each size, then twice as large ones
             for _ in range(32):
                 after = clock.step(u, k)
                 if negative(after):

@@ -1,4 +1,6 @@
-"""What the oracles of the committed figures share: the register, a figure's numbers, how close they must be."""
+"""What the oracles of the committed figures share: the register, a figure's numbers, how close they
+must be.
+"""
 
 import json
 from pathlib import Path
@@ -7,15 +9,17 @@ import numpy as np
 
 ROOT = Path(__file__).parents[1]
 FIGURES = ROOT / "figures"
-DIGITS = {"rtol": 1e-8, "atol": 1e-9}                     # the files keep ten digits
+DIGITS = {"rtol": 1e-8, "atol": 1e-9}  # the files keep ten digits
 ORACLES = {}
 
 
 def oracle(name):
     """Register the check of one figure: it gets the figure's numbers."""
+
     def register(function):
         ORACLES[name] = function
         return function
+
     return register
 
 

@@ -1,4 +1,6 @@
-"""Dense matrices of a network, written from the definition alone: the independent side of many tests."""
+"""Dense matrices of a network, written from the definition alone: the independent side of many
+tests.
+"""
 
 import numpy as np
 
@@ -23,20 +25,25 @@ def operation_matrix(operation, s):
 
 
 def dense_system(network, pattern, x):
-    """δ_Ω (N, N) and c (N,) for one pattern (M,) and one input x (n_0,): block i is w_i − F_i(blocks before i)."""
+    """δ_Ω (N, N) and c (N,) for one pattern (M,) and one input x (n_0,): block i is w_i −
+    F_i(blocks before i).
+    """
     ends = np.cumsum([node.operation.n_out for node in network.nodes])
-    blocks = {node.name: np.arange(end - node.operation.n_out, end) for node, end in zip(network.nodes, ends)}
+    blocks = {
+        node.name: np.arange(end - node.operation.n_out, end)
+        for node, end in zip(network.nodes, ends)
+    }
     delta, c, used = np.eye(ends[-1]), np.zeros(ends[-1]), 0
     for node in network.nodes:
         operation, rows, start = node.operation, blocks[node.name], 0
         length = operation.n_out if isinstance(operation, (ReLU, MaxPool)) else 0
-        F = operation_matrix(operation, pattern[used:used + length])
+        F = operation_matrix(operation, pattern[used : used + length])
         used += length
         if isinstance(operation, Affine):
             c[rows] += operation.bias
         for tail in node.inputs:
             width = network.n_in if tail == "x" else len(blocks[tail])
-            part = F[:, start:start + width]
+            part = F[:, start : start + width]
             start += width
             if tail == "x":
                 c[rows] += part @ x
@@ -47,7 +54,9 @@ def dense_system(network, pattern, x):
 
 def row_weights(sheaf):
     """The edge weight of every row of δ_Ω."""
-    return np.concatenate([np.full(e.dim, sheaf.edge_weights[e.name]) for e in sheaf.edges if e.name != "output"])
+    return np.concatenate(
+        [np.full(e.dim, sheaf.edge_weights[e.name]) for e in sheaf.edges if e.name != "output"]
+    )
 
 
 def dense_laplacian(sheaf, pattern):
@@ -57,12 +66,16 @@ def dense_laplacian(sheaf, pattern):
 
 
 def constrained_minimum(delta, c, weights, hard=(), soft=()):
-    """argmin ½‖δw − c‖²_weights + ½Σγ(w_i − t)² with w_i = v: hard holds (i, v), soft holds (i, γ, t)."""
+    """argmin ½‖δw − c‖²_weights + ½Σγ(w_i − t)² with w_i = v: hard holds (i, v), soft holds (i, γ,
+    t).
+    """
     fixed = {int(i): v for i, v in hard}
     free = [i for i in range(len(c)) if i not in fixed]
     w = np.zeros(len(c))
     w[list(fixed)] = list(fixed.values())
-    rows = [np.sqrt(weights)[:, None] * delta] + [np.sqrt(gamma) * np.eye(len(c))[[i]] for i, gamma, _ in soft]
+    rows = [np.sqrt(weights)[:, None] * delta] + [
+        np.sqrt(gamma) * np.eye(len(c))[[i]] for i, gamma, _ in soft
+    ]
     right = np.concatenate([np.sqrt(weights) * c, [np.sqrt(gamma) * t for _, gamma, t in soft]])
     A = np.concatenate(rows)
     if free:

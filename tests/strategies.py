@@ -1,7 +1,9 @@
-"""Hypothesis strategies: feedforward DAGs of every operation, patterns, and cochains on their sheaves.
+"""Hypothesis strategies: feedforward DAGs of every operation, patterns, and cochains on their
+sheaves.
 
-The shape of a network is drawn by hypothesis, its numbers by a seeded generator. "integer" networks have small whole weights,
-so that float64 arithmetic is exact and tests can ask for equality; "real" ones have weights from 1e-6 to 1e6, often of low rank.
+The shape of a network is drawn by hypothesis, its numbers by a seeded generator. "integer" networks
+have small whole weights, so that float64 arithmetic is exact and tests can ask for equality; "real"
+ones have weights from 1e-6 to 1e6, often of low rank.
 """
 
 from typing import NamedTuple
@@ -15,8 +17,22 @@ from sheaflib.layers import convolution
 
 SCALES = (1e-6, 1e-2, 0.5, 1.0, 1.0, 3.0, 1e2, 1e6)
 MODERATE = (0.1, 0.5, 1.0, 1.0, 1.5)
-KINDS = ("dense", "dense", "dense", "sparse", "convolution", "matrix-free", "relu", "relu", "relu", "leaky", "abs", "pool",
-         "stack", "stack")
+KINDS = (
+    "dense",
+    "dense",
+    "dense",
+    "sparse",
+    "convolution",
+    "matrix-free",
+    "relu",
+    "relu",
+    "relu",
+    "leaky",
+    "abs",
+    "pool",
+    "stack",
+    "stack",
+)
 WIDEST = 8
 
 
@@ -41,7 +57,9 @@ def networks(draw, integer=False, scales=SCALES, outputs=("identity",), most=8, 
         tails = [tail, draw(st.sampled_from(names))] if kind == "stack" else [tail]
         scale = 1 if integer else draw(st.sampled_from(scales))
         operation = build(kind, [widths[t] for t in tails], rng, integer, scale)
-        name = f"{'p' if kind == 'stack' else 'a' if kind in ('relu', 'leaky', 'abs', 'pool') else 'z'}{k}"
+        selects = kind in ("relu", "leaky", "abs", "pool")
+        letter = "p" if kind == "stack" else "a" if selects else "z"
+        name = f"{letter}{k}"
         nodes.append((name, operation, tails))
         widths[name] = operation.n_out
     return Network(widths["x"], nodes, draw(st.sampled_from(outputs)))
@@ -70,7 +88,9 @@ def build(kind, widths, rng, integer, scale):
 
 
 def numbers(shape, rng, integer, scale):
-    """Random entries: whole numbers −2 … 2, or normal ones times `scale`, a third of the matrices of rank ≤ 1."""
+    """Random entries: whole numbers −2 … 2, or normal ones times `scale`, a third of the matrices
+    of rank ≤ 1.
+    """
     if integer:
         return rng.integers(-2, 3, size=shape).astype(float)
     array = rng.standard_normal(shape) * scale
@@ -80,11 +100,15 @@ def numbers(shape, rng, integer, scale):
 
 
 def any_pattern(sheaf, rng, n=1, cube=False):
-    """`n` patterns that need not belong to any state; with `cube` ReLU coefficients anywhere in [0, 1]."""
+    """`n` patterns that need not belong to any state; with `cube` ReLU coefficients anywhere in [0,
+    1].
+    """
     parts = [np.zeros((n, 0), dtype=np.int64)]
     for node in sheaf.network.nodes:
         if isinstance(node.operation, MaxPool):
-            parts.append(rng.integers(0, node.operation.windows.shape[1], size=(n, node.operation.n_out)))
+            parts.append(
+                rng.integers(0, node.operation.windows.shape[1], size=(n, node.operation.n_out))
+            )
         elif isinstance(node.operation, ReLU):
             shape = (n, node.operation.n_out)
             parts.append(rng.random(shape) if cube else rng.integers(0, 2, size=shape))
@@ -98,7 +122,11 @@ def cases(draw, integer=False, cube=False, weighted=True, batch=2, **options):
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     sheaf = NeuralSheaf(network)
     if weighted and draw(st.booleans()):
-        sheaf = NeuralSheaf(network, {e.name: 2.0**rng.integers(-2, 3) for e in sheaf.edges})
+        sheaf = NeuralSheaf(network, {e.name: 2.0 ** rng.integers(-2, 3) for e in sheaf.edges})
     x = numbers((batch, network.n_in), rng, integer, 1.0)
-    w = rng.integers(-4, 5, size=(batch, sheaf.N)).astype(float) if integer else rng.standard_normal((batch, sheaf.N))
+    w = (
+        rng.integers(-4, 5, size=(batch, sheaf.N)).astype(float)
+        if integer
+        else rng.standard_normal((batch, sheaf.N))
+    )
     return Case(sheaf, x, w, any_pattern(sheaf, rng, batch, cube))

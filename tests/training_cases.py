@@ -21,11 +21,21 @@ class Problem(NamedTuple):
 
 
 def chain(dims, rng, output="identity", slopes=None, scale=1.0):
-    """A chain with random weights (He, times `scale`), random biases and any slopes of its ReLUs."""
+    """A chain with random weights (He, times `scale`), random biases and any slopes of its
+    ReLUs.
+    """
     nodes = []
     for layer, (m, n) in enumerate(zip(dims, dims[1:]), start=1):
-        nodes += [(f"z{layer}", Affine(scale * rng.standard_normal((n, m)) * np.sqrt(2 / m), 0.3 * rng.standard_normal(n))),
-                  (f"a{layer}", ReLU(n, slopes[layer - 1] if slopes and layer < len(dims) - 1 else 0.0))]
+        nodes += [
+            (
+                f"z{layer}",
+                Affine(
+                    scale * rng.standard_normal((n, m)) * np.sqrt(2 / m),
+                    0.3 * rng.standard_normal(n),
+                ),
+            ),
+            (f"a{layer}", ReLU(n, slopes[layer - 1] if slopes and layer < len(dims) - 1 else 0.0)),
+        ]
     return Network(dims[0], nodes[:-1], output)
 
 
@@ -33,37 +43,73 @@ def labels(output, rng, n_batch, n_out):
     """Random labels that this output takes."""
     if output == "softmax":
         return np.eye(n_out)[rng.integers(0, n_out, n_batch)]
-    return rng.standard_normal((n_batch, n_out)) if output == "identity" else rng.integers(0, 2, (n_batch, n_out)).astype(float)
+    return (
+        rng.standard_normal((n_batch, n_out))
+        if output == "identity"
+        else rng.integers(0, 2, (n_batch, n_out)).astype(float)
+    )
 
 
 def pose(network, rng, n_batch=5, weighted=False):
-    """A problem on a network: random inputs, labels and stalks; `weighted`: edge weights between ½ and 2."""
+    """A problem on a network: random inputs, labels and stalks; `weighted`: edge weights between ½
+    and 2.
+    """
     sheaf = NeuralSheaf(network)
     if weighted:
         sheaf = NeuralSheaf(network, {e.name: rng.uniform(0.5, 2) for e in sheaf.edges})
     y = labels(network.output.name, rng, n_batch, network.n_out)
-    return Problem(sheaf, rng.standard_normal((n_batch, network.n_in)), y, rng.standard_normal((n_batch, sheaf.N)))
+    return Problem(
+        sheaf,
+        rng.standard_normal((n_batch, network.n_in)),
+        y,
+        rng.standard_normal((n_batch, sheaf.N)),
+    )
 
 
 @st.composite
-def problems(draw, batches=(1, 2, 5), outputs=OUTPUTS, widest=9, deepest=4, slopes=(0.0, 0.0, 0.2, 1.0, -0.5), weighted=True):
-    """A problem on a chain of 1 … `deepest` affine layers; hypothesis draws its shape, a seeded generator its numbers."""
+def problems(
+    draw,
+    batches=(1, 2, 5),
+    outputs=OUTPUTS,
+    widest=9,
+    deepest=4,
+    slopes=(0.0, 0.0, 0.2, 1.0, -0.5),
+    weighted=True,
+):
+    """A problem on a chain of 1 … `deepest` affine layers; hypothesis draws its shape, a seeded
+    generator its numbers.
+    """
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
-    dims = [draw(st.integers(1, 3)), *draw(st.lists(st.integers(1, widest), max_size=deepest - 1)), draw(st.integers(1, 5))]
-    network = chain(dims, rng, draw(st.sampled_from(outputs)), [draw(st.sampled_from(slopes)) for _ in dims])
+    dims = [
+        draw(st.integers(1, 3)),
+        *draw(st.lists(st.integers(1, widest), max_size=deepest - 1)),
+        draw(st.integers(1, 5)),
+    ]
+    network = chain(
+        dims, rng, draw(st.sampled_from(outputs)), [draw(st.sampled_from(slopes)) for _ in dims]
+    )
     return pose(network, rng, draw(st.sampled_from(batches)), weighted and draw(st.booleans()))
 
 
 def random_pins(problem, rng, least=0):
     """Hard and soft pins on some stalks, whole or in part, one row a sample or shared."""
     pins, layout = [], problem.sheaf.layout
-    for name in rng.choice(layout.names, size=rng.integers(least, min(3, len(layout.names)) + 1), replace=False):
+    for name in rng.choice(
+        layout.names, size=rng.integers(least, min(3, len(layout.names)) + 1), replace=False
+    ):
         width = layout[name].stop - layout[name].start
         if rng.random() < 0.5:
-            pins.append(hard(name, rng.standard_normal((len(problem.x), width)) if rng.random() < 0.5 else 0.5))
+            pins.append(
+                hard(
+                    name,
+                    rng.standard_normal((len(problem.x), width)) if rng.random() < 0.5 else 0.5,
+                )
+            )
         else:
             pins.append(soft(name, rng.standard_normal(width), gamma=rng.choice([0.3, 2.0])))
-            pins.append(hard(name, -0.2, at=0) if rng.random() < 0.3 else soft(name, 1.0, gamma=0.5, at=-1))
+            pins.append(
+                hard(name, -0.2, at=0) if rng.random() < 0.3 else soft(name, 1.0, gamma=0.5, at=-1)
+            )
     return pins
 
 
@@ -74,19 +120,32 @@ def nth(states, n):
 
 def theta(network):
     """All weights and biases as one flat array."""
-    parts = [part for node in network.affine_nodes for part in (node.operation.weight, node.operation.bias)]
-    return np.concatenate([np.ravel(getattr(part, "data", part) if hasattr(part, "indptr") else part) for part in parts])
+    parts = [
+        part
+        for node in network.affine_nodes
+        for part in (node.operation.weight, node.operation.bias)
+    ]
+    return np.concatenate(
+        [
+            np.ravel(getattr(part, "data", part) if hasattr(part, "indptr") else part)
+            for part in parts
+        ]
+    )
 
 
 def gradients(found):
     """A dict node -> (dW, db) as one flat array, in the order of `theta`."""
     parts = [part for pair in found.values() for part in pair]
-    return np.concatenate([np.ravel(part.data if hasattr(part, "indptr") else part) for part in parts])
+    return np.concatenate(
+        [np.ravel(part.data if hasattr(part, "indptr") else part) for part in parts]
+    )
 
 
 def gap(one, other):
     """The largest difference of two states in stalks and weights."""
-    return max(abs(one.stalks - other.stalks).max(), abs(theta(one.network) - theta(other.network)).max())
+    return max(
+        abs(one.stalks - other.stalks).max(), abs(theta(one.network) - theta(other.network)).max()
+    )
 
 
 def assert_same_bits(one, other):

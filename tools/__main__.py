@@ -19,13 +19,20 @@ from tools.project import REPOSITORY, Project, Refusal, alone
 COMMANDS = {  # name: (the module that holds it, what it does)
     "help": ("", "list the commands"),
     "env": ("", "make or bring up to date the environment, nothing else"),
-    "figures": ("runs", ("run the notebooks that changed: all figures and the ledger "
-                         "(NB=00 P='dt=0.02' for one)")),
+    "figures": (
+        "runs",
+        "run the notebooks that changed: all figures and the ledger (NB=00 P='dt=0.02' for one)",
+    ),
     "quick": ("runs", "run every notebook at small size into build/quick"),
     "batch": ("runs", "run the parameter sets of notebooks/index.toml into build/batch"),
     "check": ("commands", "lint, types and one test of each kind: a minute, at every save"),
-    "test": ("commands", ("unit tests and every notebook again, in one pytest call "
-                          "(ARGS=tests for the unit tests alone)")),
+    "test": (
+        "commands",
+        (
+            "unit tests and every notebook again, in one pytest call "
+            "(ARGS=tests for the unit tests alone)"
+        ),
+    ),
     "verify": ("runs", "run everything from empty caches and compare with what is committed"),
     "lab": ("commands", "open the notebooks in JupyterLab"),
     "bench": ("bench", "measure speed and memory"),
@@ -42,17 +49,23 @@ UNWRITABLE = (errno.EROFS, errno.EACCES, errno.EPERM)
 def parsed(arguments):
     """Return the parsed command line; SystemExit when it holds what no command knows."""
     parser = argparse.ArgumentParser(
-        prog="python -m tools", allow_abbrev=False,
-        description="sheaflib: `make COMMAND`, or `python -m tools COMMAND` where there is no make")
+        prog="python -m tools",
+        allow_abbrev=False,
+        description="sheaflib: `make COMMAND`, or `python -m tools COMMAND` where there is no make",
+    )
     parser.add_argument("--root", type=Path, default=REPOSITORY, help=argparse.SUPPRESS)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    made = {name: commands.add_parser(name, help=text, description=text, allow_abbrev=False,
-                                      add_help=name not in PASSING_ON)
-            for name, (_, text) in COMMANDS.items()}
+    made = {
+        name: commands.add_parser(
+            name, help=text, description=text, allow_abbrev=False, add_help=name not in PASSING_ON
+        )
+        for name, (_, text) in COMMANDS.items()
+    }
     for name in ("figures", "quick", "batch"):
         made[name].add_argument("--notebook", default="", help="one notebook, by number")
-    made["figures"].add_argument("--parameters", default="",
-                                 help="its parameters, as 'dt=0.02 tol=1e-10'; into build/runs")
+    made["figures"].add_argument(
+        "--parameters", default="", help="its parameters, as 'dt=0.02 tol=1e-10'; into build/runs"
+    )
     made["figures"].add_argument("--force", action="store_true", help="run also what is not stale")
     made["clean"].add_argument("--all", action="store_true", help="remove .venv too")
     made["mutants"].add_argument("--dry", action="store_true", help="only look for the texts")
@@ -71,8 +84,12 @@ def clean(root, everything):
     The inside of .git and of .venv is left alone, and so is figures/.
     """
     kept = {".git", ".venv", "build"}
-    caches = [path for name in CACHES for path in root.rglob(name)
-              if not kept & set(path.relative_to(root).parts)]
+    caches = [
+        path
+        for name in CACHES
+        for path in root.rglob(name)
+        if not kept & set(path.relative_to(root).parts)
+    ]
     for folder in [root / "build", *[root / ".venv"][:everything], *caches]:
         if folder.is_dir():
             print(f"removing {folder.relative_to(root).as_posix()}/")
@@ -110,8 +127,11 @@ def main(arguments):
     except OSError as error:
         if error.errno not in UNWRITABLE:
             raise
-        print(f"{options.command} cannot write {error.filename} ({error.strerror}): copy the "
-              "repository to a folder that you may write, and run it there", file=sys.stderr)
+        print(
+            f"{options.command} cannot write {error.filename} ({error.strerror}): copy the "
+            "repository to a folder that you may write, and run it there",
+            file=sys.stderr,
+        )
     except KeyboardInterrupt:
         print(f"\n{options.command} was interrupted: what is finished is kept", file=sys.stderr)
         return 130

@@ -13,12 +13,25 @@ import sys
 from tools.project import write_whole
 from tools.surroundings import process_environment, variables
 
+# fmt: skip
 PYTEST = [
-    "-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider", "-p", "no:xdist", "-p", "no:nbval",
-    "-p", "no:hypothesispytest",
-    "-o", "python_files=*.py", "--ignore=benchmarks/torch_side.py",
+    "-m",
+    "pytest",
+    "-q",
+    "-rs",
+    "-p",
+    "no:cacheprovider",
+    "-p",
+    "no:xdist",
+    "-p",
+    "no:nbval",
+    "-p",
+    "no:hypothesispytest",
+    "-o",
+    "python_files=*.py",
+    "--ignore=benchmarks/torch_side.py",
     "--benchmark-columns=median,iqr,rounds",
-]  # fmt: skip
+]
 HEAD = """\
 # Speed, as measured by `make bench`
 

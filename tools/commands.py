@@ -7,21 +7,32 @@ import sys
 from tools import notebooks
 from tools.environment import interpreter
 from tools.runner import CELL_SECONDS, KERNEL_SECONDS
-from tools.surroundings import (
-    cores,
-    process_environment,
-    python_path,
-    target,
-    variables,
-)
+from tools.surroundings import cores, process_environment, python_path, target, variables
 
-NBVAL = ["--nbval", "--nbval-current-env", "--nbval-sanitize-with", "tests/sanitize.cfg",
-         "--nbval-cell-timeout", str(CELL_SECONDS),
-         "--nbval-kernel-startup-timeout", str(KERNEL_SECONDS)]
-LINT = (["ruff", "check", "--quiet", "--cache-dir", "build/ruff"], ["mypy"])
-KINDS = [f"tests/{name}.py" for name in (
-    "theorems/test_energy", "dense/test_blocks", "known/test_one_neuron", "order/test_step_limit",
-    "parity/test_gradients", "contract/test_bad_input", "range/test_limits")]
+NBVAL = [
+    "--nbval",
+    "--nbval-current-env",
+    "--nbval-sanitize-with",
+    "tests/sanitize.cfg",
+    "--nbval-cell-timeout",
+    str(CELL_SECONDS),
+    "--nbval-kernel-startup-timeout",
+    str(KERNEL_SECONDS),
+]
+RUFF = ["--quiet", "--cache-dir", "build/ruff"]
+LINT = (["ruff", "check", *RUFF], ["ruff", "format", "--check", *RUFF], ["mypy"])
+KINDS = [
+    f"tests/{name}.py"
+    for name in (
+        "theorems/test_energy",
+        "dense/test_blocks",
+        "known/test_one_neuron",
+        "order/test_step_limit",
+        "parity/test_gradients",
+        "contract/test_bad_input",
+        "range/test_limits",
+    )
+]
 
 
 def test(project, options):
@@ -30,20 +41,36 @@ def test(project, options):
     The longest notebooks come first, so that the cores end at about the same time. Paths among the
     arguments take the place of all tests and notebooks.
     """
-    paths = [a for a in options.arguments if not a.startswith("-")
-             and (project.root / a.partition("::")[0]).exists()]
-    by_length = [f"notebooks/{n.file}" for n in sorted(
-        notebooks.load(project), key=lambda notebook: -notebook.seconds)]
-    return pytest(project, [*([] if paths else [*by_length, "tests"]), *NBVAL,
-                            "-n", str(cores()), *options.arguments])
+    paths = [
+        a
+        for a in options.arguments
+        if not a.startswith("-") and (project.root / a.partition("::")[0]).exists()
+    ]
+    by_length = [
+        f"notebooks/{n.file}"
+        for n in sorted(notebooks.load(project), key=lambda notebook: -notebook.seconds)
+    ]
+    return pytest(
+        project,
+        [*([] if paths else [*by_length, "tests"]), *NBVAL, "-n", str(cores()), *options.arguments],
+    )
 
 
 def pytest(project, arguments):
     """Run pytest in the environment of all runs; returns its exit status."""
-    environment = process_environment(variables(
-        project, "full", project.build / "test", together=len(notebooks.load(project))))
-    command = [sys.executable, "-m", "pytest", "-q", "--dist", "loadfile",
-               "--no-loadscope-reorder", *arguments]
+    environment = process_environment(
+        variables(project, "full", project.build / "test", together=len(notebooks.load(project)))
+    )
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "--dist",
+        "loadfile",
+        "--no-loadscope-reorder",
+        *arguments,
+    ]
     return subprocess.call(command, cwd=project.root, env=environment)
 
 
@@ -73,7 +100,8 @@ def torch(project, options):
         if not python.exists():
             subprocess.run([sys.executable, "-m", "venv", folder], check=True)
         status = subprocess.call(
-            [python, "-m", "pip", "install", "--quiet", "torch==2.13.0", "numpy"])
+            [python, "-m", "pip", "install", "--quiet", "torch==2.13.0", "numpy"]
+        )
     finally:
         if status != 0:  # else it would be taken for PyTorch's
             shutil.rmtree(folder, ignore_errors=True)

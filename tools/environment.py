@@ -25,9 +25,11 @@ def check_python(version=sys.version_info[:2], root=REPOSITORY):
     text = (root / "pyproject.toml").read_text(encoding="utf-8")
     low, high = re.search(r'requires-python = ">=3\.(\d+),<3\.(\d+)"', text).groups()
     if not (3, int(low)) <= version < (3, int(high)):
-        raise Refusal(f"sheaflib runs on Python 3.{low} to 3.{int(high) - 1}, and this is "
-                      f"{version[0]}.{version[1]}; name another one, e.g. "
-                      f"`make figures PYTHON=python3.{low}`")
+        raise Refusal(
+            f"sheaflib runs on Python 3.{low} to 3.{int(high) - 1}, and this is "
+            f"{version[0]}.{version[1]}; name another one, e.g. "
+            f"`make figures PYTHON=python3.{low}`"
+        )
 
 
 def interpreter(folder):
@@ -87,8 +89,10 @@ def ensure(root=REPOSITORY, extras=()):
         more = " and more" if len(missing) > 3 else ""
         reason = f"in the active environment {'; '.join(missing[:3])}{more}"
     if not stamp.exists() and (folder / "pyvenv.cfg").exists():
-        raise Refusal(f"{reason}, and .venv was not made by this command: activate it with the "
-                      "requirements installed, or delete it and run again")
+        raise Refusal(
+            f"{reason}, and .venv was not made by this command: activate it with the "
+            "requirements installed, or delete it and run again"
+        )
     made_from = stamp.read_text() if stamp.exists() and python.exists() else ""
     if made_from != file_digest(root / "requirements.lock"):
         build(root, folder, python, reason, fresh=not made_from)
@@ -98,13 +102,19 @@ def ensure(root=REPOSITORY, extras=()):
 def build(root, folder, python, reason, fresh):
     """Make or update `.venv`; its stamp is empty until all is installed."""
     uv = shutil.which("uv")
-    print(f"{reason}: {'making' if fresh else 'updating'} .venv from requirements.lock with "
-          f"{'uv' if uv else 'pip (a minute or two)'} ...", file=sys.stderr, flush=True)
+    print(
+        f"{reason}: {'making' if fresh else 'updating'} .venv from requirements.lock with "
+        f"{'uv' if uv else 'pip (a minute or two)'} ...",
+        file=sys.stderr,
+        flush=True,
+    )
     pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     if uv:
         pip = [uv, "pip", "install", "--python", python, "--quiet", "--compile-bytecode"]
-    commands = [[*pip, "--require-hashes", "-r", "requirements.lock"],
-                [*pip, "--no-deps", "--no-build-isolation", "-e", "."]]
+    commands = [
+        [*pip, "--require-hashes", "-r", "requirements.lock"],
+        [*pip, "--no-deps", "--no-build-isolation", "-e", "."],
+    ]
     if fresh:
         shutil.rmtree(folder, ignore_errors=True)
         without = ["--without-pip"] if uv else []
@@ -114,6 +124,8 @@ def build(root, folder, python, reason, fresh):
     (folder / STAMP).write_text("")
     for command in commands:
         if subprocess.call(command, cwd=root):
-            raise Refusal(f"failed: {' '.join(map(str, command))}\n"
-                          ".venv is unfinished; run again to finish it")
+            raise Refusal(
+                f"failed: {' '.join(map(str, command))}\n"
+                ".venv is unfinished; run again to finish it"
+            )
     (folder / STAMP).write_text(file_digest(root / "requirements.lock"))

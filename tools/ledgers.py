@@ -14,8 +14,7 @@ from tools.project import Refusal, read_toml, write_whole
 
 FIELDS = ("id", "notebook", "statement", "source", "expected", "measured", "tolerance", "verdict")
 ORDER = ("fails", "refuted", "holds", "measured")
-MARKS = {"holds": "✓ holds", "refuted": "≠ refuted", "measured": "○ measured",
-         "fails": "✗ fails"}
+MARKS = {"holds": "✓ holds", "refuted": "≠ refuted", "measured": "○ measured", "fails": "✗ fails"}
 SIGNS = {"below": "<", "above": ">", "relative": "relative"}
 IN_A_CELL = str.maketrans({"|": "\\|", "\n": " "})  # of a table
 SOURCES = {
@@ -53,8 +52,9 @@ def table(rows, links):
     for source, (title, origin) in SOURCES.items():
         rest = [row for row in rows if row["source"] == source and row not in first]
         groups.append((title, origin, title.lower(), rest))
-    return fill("whole-ledger.md", groups=groups, links=links, marks=MARKS,
-                counts=counts(rows)) + "\n"
+    return (
+        fill("whole-ledger.md", groups=groups, links=links, marks=MARKS, counts=counts(rows)) + "\n"
+    )
 
 
 def counts(rows):
@@ -69,8 +69,9 @@ def counts(rows):
 def fill(template, **values):
     """Return the text of a template with these values in place, without a line end."""
     folder = jinja2.FileSystemLoader(Path(__file__).with_name("templates"))
-    environment = jinja2.Environment(loader=folder, trim_blocks=True,
-                                     undefined=jinja2.StrictUndefined)
+    environment = jinja2.Environment(
+        loader=folder, trim_blocks=True, undefined=jinja2.StrictUndefined
+    )
     environment.filters.update(short=short, cell=lambda text: text.translate(IN_A_CELL))
     return environment.get_template(template).render(values).rstrip("\n")
 
@@ -103,7 +104,13 @@ def filled(text, project):
         if re.findall(f"{begin}|{end}", text) != [begin, end]:
             raise Refusal(f"README.md needs exactly one pair {begin} ... {end}")
         before, _, after = re.split(f"{begin}|{end}", text)
-        new = fill(f"{name}.md", every=every, rows=rows, captions=captions,
-                   counts=counts(rows), claims=claims(project))
+        new = fill(
+            f"{name}.md",
+            every=every,
+            rows=rows,
+            captions=captions,
+            counts=counts(rows),
+            claims=claims(project),
+        )
         text = f"{before}{begin}\n{new}\n{end}{after}"
     return text

@@ -22,11 +22,27 @@ from tools.project import REPOSITORY, Project
 from tools.surroundings import cores, process_environment, variables
 
 LIMIT = 120  # seconds for a test; a defect that makes it run longer counts as caught
+# fmt: skip
 PYTEST = [
-    sys.executable, "-m", "pytest", "-q", "--no-header", "--tb=short",
-    "-p", "no:cacheprovider", "-p", "no:nbval", "-p", "no:benchmark", "-p", "no:hypothesispytest",
-    "-o", f"faulthandler_timeout={LIMIT}", "-o", "faulthandler_exit_on_timeout=true",
-]  # fmt: skip
+    sys.executable,
+    "-m",
+    "pytest",
+    "-q",
+    "--no-header",
+    "--tb=short",
+    "-p",
+    "no:cacheprovider",
+    "-p",
+    "no:nbval",
+    "-p",
+    "no:benchmark",
+    "-p",
+    "no:hypothesispytest",
+    "-o",
+    f"faulthandler_timeout={LIMIT}",
+    "-o",
+    "faulthandler_exit_on_timeout=true",
+]
 
 
 class Mutant(NamedTuple):
@@ -63,9 +79,15 @@ def mutants(project, options):
         return int(bool(out) or not chosen)
     with TemporaryDirectory(prefix="mutants-") as folder, ThreadPoolExecutor(cores()) as pool:
         # what the unit tests compile in here comes along to every mutant
-        base = shutil.copytree(REPOSITORY, Path(folder) / "unchanged", ignore=lambda at, names: [
-            name for name in names
-            if name[0] == "." or Path(at) == REPOSITORY and name in ("build", "figures")])
+        base = shutil.copytree(
+            REPOSITORY,
+            Path(folder) / "unchanged",
+            ignore=lambda at, names: [
+                name
+                for name in names
+                if name[0] == "." or Path(at) == REPOSITORY and name in ("build", "figures")
+            ],
+        )
         every = sorted({test for mutant in chosen for test in mutant.tests.split()})
         done = run(base, *every, "-n", str(cores()))
         if done.returncode:
@@ -96,7 +118,13 @@ def run(copy, *arguments):
     changes = variables(Project(copy), "full", copy / "build" / "test")
     environment = process_environment({**changes, "HYPOTHESIS_PROFILE": "mutants"})
     del environment["NUMBA_CACHE_DIR"]  # compiled code lies beside its source, to be copied with it
+    # fmt: skip
     return subprocess.run(
-        [*PYTEST, *arguments], cwd=copy, env=environment, encoding="utf-8", check=False,
-        stdout=PIPE, stderr=STDOUT,
-    )  # fmt: skip
+        [*PYTEST, *arguments],
+        cwd=copy,
+        env=environment,
+        encoding="utf-8",
+        check=False,
+        stdout=PIPE,
+        stderr=STDOUT,
+    )

@@ -59,10 +59,13 @@ def load(project):
             "has a number that another has": {new.number} & set(every),
             "needs what is not listed before it": set(new.needs) - set(every),
             "has in batch what is no name and parameters": {
-                str(given) for given in new.batch if set(given) != {"name", "parameters"}},
+                str(given) for given in new.batch if set(given) != {"name", "parameters"}
+            },
             "reads what is not in the repository": {
-                file for file in [f"notebooks/{new.file}", *new.reads]
-                if not (project.root / file).is_file()},
+                file
+                for file in [f"notebooks/{new.file}", *new.reads]
+                if not (project.root / file).is_file()
+            },
         }
         for fault, found in faults.items():
             if found:
@@ -73,8 +76,11 @@ def load(project):
 
 def choose(every, asked):
     """Return the notebook with a number ("04", "4") or name, or all when none is asked for."""
-    chosen = [n for n in every if not asked or asked in (n.name, n.file)
-              or asked.zfill(len(n.number)) == n.number]
+    chosen = [
+        n
+        for n in every
+        if not asked or asked in (n.name, n.file) or asked.zfill(len(n.number)) == n.number
+    ]
     if asked and not chosen:
         known = ", ".join(n.name for n in every) or "none"
         raise Refusal(f"there is no notebook {asked!r}; there are: {known}")
@@ -88,12 +94,18 @@ def parse_parameters(text):
     """
     lines = re.sub(r"[\s,;]+(?=[A-Za-z_]\w*\s*=)", "\n", text.strip())
     try:
-        return tomllib.loads(re.sub(  # what stands in quotes is left as it is
-            r"""("[^"]*"|'[^']*')|\b(True|False)\b|(?<![\w.])\.(?=\d)""",
-            lambda found: found[1] or (found[2] or "0.").lower(), lines))
+        return tomllib.loads(
+            re.sub(  # what stands in quotes is left as it is
+                r"""("[^"]*"|'[^']*')|\b(True|False)\b|(?<![\w.])\.(?=\d)""",
+                lambda found: found[1] or (found[2] or "0.").lower(),
+                lines,
+            )
+        )
     except tomllib.TOMLDecodeError as error:
-        raise Refusal("parameters are written name=value, each name once, a value as a number, "
-                      f"list, true, false or quoted text; {text!r} is not ({error})") from None
+        raise Refusal(
+            "parameters are written name=value, each name once, a value as a number, "
+            f"list, true, false or quoted text; {text!r} is not ({error})"
+        ) from None
 
 
 def check_parameters(notebook, given):

@@ -79,8 +79,10 @@ def alone(root, command):
         if not locked(file):
             file.seek(0)
             holder, _, process = file.read().partition(" ")
-            raise Refusal(f"{command} did not start: {holder or 'another command'} runs in "
-                          f"this checkout (process {process or 'just started'})")
+            raise Refusal(
+                f"{command} did not start: {holder or 'another command'} runs in "
+                f"this checkout (process {process or 'just started'})"
+            )
         file.truncate(0)
         file.write(f"{command} {os.getpid()}")
         file.flush()

@@ -59,14 +59,18 @@ def run(project, jobs, finished=lambda job: "", starts=lambda job: None):
     ends; it may return a problem. A job that needs a failed one does not run. Whatever stops the
     run stops its kernels.
     """
-    needed = {job: [other for other in jobs if other.notebook.number in job.notebook.needs]
-              for job in jobs}
+    needed = {
+        job: [other for other in jobs if other.notebook.number in job.notebook.needs]
+        for job in jobs
+    }
     order = TopologicalSorter(needed)
     order.prepare()
     ready, running, clients, problems = [], {}, [], {}
     share, hidden = project.build / "jobs", not sys.stderr.isatty()
-    with (ThreadPoolExecutor(cores()) as pool,
-          tqdm(total=len(jobs), bar_format=BAR, disable=hidden, leave=False) as bar):
+    with (
+        ThreadPoolExecutor(cores()) as pool,
+        tqdm(total=len(jobs), bar_format=BAR, disable=hidden, leave=False) as bar,
+    ):
         try:
             prepare(project)
             while order.is_active():
@@ -113,18 +117,30 @@ def execute(job, share, clients, lost):
         return f"not run: it needs {lost[0]}, which failed", 0.0
     start, begun, said = time.monotonic(), [], []
     client = NotebookClient(
-        notebooks.read(job.notebook.path), kernel_name="python3",
+        notebooks.read(job.notebook.path),
+        kernel_name="python3",
         resources={"metadata": {"path": job.notebook.path.parent}},
-        timeout=CELL_SECONDS, startup_timeout=KERNEL_SECONDS, raise_on_iopub_timeout=True,
-        record_timing=False, on_cell_execute=lambda cell, cell_index: begun.append(cell))
+        timeout=CELL_SECONDS,
+        startup_timeout=KERNEL_SECONDS,
+        raise_on_iopub_timeout=True,
+        record_timing=False,
+        on_cell_execute=lambda cell, cell_index: begun.append(cell),
+    )
     clients.append(client)
     environment = process_environment({**job.variables, "SHEAFLIB_JOBS": str(share)})
     job.folder.mkdir(parents=True, exist_ok=True)
     try:
         papermill.execute_notebook(
-            str(job.notebook.path), None, job.parameters, engine_name="own-kernel",
-            kernel_name="python3", language="python", progress_bar=False,
-            client=client, environment=environment)
+            str(job.notebook.path),
+            None,
+            job.parameters,
+            engine_name="own-kernel",
+            kernel_name="python3",
+            language="python",
+            progress_bar=False,
+            client=client,
+            environment=environment,
+        )
     except Exception as error:  # is reported with its cell, and the other notebooks go on
         said = notebooks.ANSI.sub("", f"{type(error).__name__}: {error}").strip().splitlines()
     write_whole(job.folder / "notebooks" / job.notebook.file, notebooks.clean(client.nb))
@@ -174,6 +190,8 @@ def summary(problems):
     for name, problem in failed.items():
         print(f"\n{name} failed in {problem}", file=sys.stderr)
     if failed:
-        print(f"\n{len(failed)} of {len(problems)} notebooks failed: {', '.join(failed)}",
-              file=sys.stderr)
+        print(
+            f"\n{len(failed)} of {len(problems)} notebooks failed: {', '.join(failed)}",
+            file=sys.stderr,
+        )
     return 1 if failed else 0

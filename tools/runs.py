@@ -36,11 +36,16 @@ def figures(project, options):
             print(f"{notebook.name}: to run ({reason})", flush=True)
             jobs.append(to_run(project, notebook, stage / str(os.getpid()) / notebook.number))
     if not jobs:
-        print(f"nothing to run: the results of {len(every)} notebooks are up to date "
-              "(make -B figures runs them all)")
+        print(
+            f"nothing to run: the results of {len(every)} notebooks are up to date "
+            "(make -B figures runs them all)"
+        )
     problems = runner.run(
-        project, jobs, lambda job: promote(project, job, prints[job]),
-        lambda job: prints.update({job: fingerprint(project, job.notebook, every)}))
+        project,
+        jobs,
+        lambda job: promote(project, job, prints[job]),
+        lambda job: prints.update({job: fingerprint(project, job.notebook, every)}),
+    )
     return runner.summary(problems) or conclude(project, every)
 
 
@@ -56,14 +61,18 @@ def promote(project, job, print_):
     listed = {f"figures/{name}{end}" for name in job.notebook.figures for end in ENDINGS}
     made = {f"figures/{path.name}" for path in (job.folder / "figures").glob("*")}
     if made != listed:
-        return (f"the figures it makes: index.toml lists {sorted(listed - made) or 'no file'} that "
-                f"it does not make, and it makes {sorted(made - listed) or 'no file'} not listed")
+        return (
+            f"the figures it makes: index.toml lists {sorted(listed - made) or 'no file'} that "
+            f"it does not make, and it makes {sorted(made - listed) or 'no file'} not listed"
+        )
     if notebooks.source_digest(job.notebook.path) != print_["notebook"]:
         return "the notebook was edited while it ran, and is left alone; run again"
     part = f"ledger/{job.notebook.number}.json"
     recorded = job.folder / part
-    files = {project.root / name: (job.folder / name).read_bytes()
-             for name in [*sorted(made), f"notebooks/{job.notebook.file}"]}
+    files = {
+        project.root / name: (job.folder / name).read_bytes()
+        for name in [*sorted(made), f"notebooks/{job.notebook.file}"]
+    }
     files[project.build / part] = recorded.read_bytes() if recorded.is_file() else b"[]\n"
     for path, content in files.items():
         write_whole(path, content)
@@ -87,8 +96,7 @@ def conclude(project, every):
     claims = ledgers.claims(project)
     forgotten = sorted(claims.keys() - {row["id"] for row in rows})
     for name in forgotten:
-        print(f"no notebook measures {name} (notebook {claims[name]['notebook']})",
-              file=sys.stderr)
+        print(f"no notebook measures {name} (notebook {claims[name]['notebook']})", file=sys.stderr)
     return 1 if forgotten else 0
 
 
@@ -103,8 +111,10 @@ def batch(project, options):
     """Run the parameter sets of the index into folders of build/batch; returns the status."""
     folder, jobs = project.build / "batch", []
     for n in notebooks.choose(notebooks.load(project), options.notebook):
-        jobs += [to_run(project, n, folder / f"{n.number}-{s['name']}", "custom", s["parameters"])
-                 for s in n.batch]
+        jobs += [
+            to_run(project, n, folder / f"{n.number}-{s['name']}", "custom", s["parameters"])
+            for s in n.batch
+        ]
     return trials(project, jobs)
 
 
@@ -153,12 +163,17 @@ def verify(project, options):
     found += drift.between(made.figures, project.figures)
     for line in found:
         print(f"drift: {line}", file=sys.stderr)
-    other = [name for name in names
-             if file_digest(project.root / name) != file_digest(made.root / name)]
-    print(f"{len(names) - len(other)} of {len(names)} committed files are byte-identical"
-          + (f"; not: {', '.join(other)}" if other else ""))
-    print(f"verify: {len(every)} notebooks run again, {len(found)} drifts, "
-          f"{sum(map(bool, problems.values()))} failures")
+    other = [
+        name for name in names if file_digest(project.root / name) != file_digest(made.root / name)
+    ]
+    print(
+        f"{len(names) - len(other)} of {len(names)} committed files are byte-identical"
+        + (f"; not: {', '.join(other)}" if other else "")
+    )
+    print(
+        f"verify: {len(every)} notebooks run again, {len(found)} drifts, "
+        f"{sum(map(bool, problems.values()))} failures"
+    )
     return 1 if status or found else 0
 
 
@@ -178,16 +193,25 @@ def fingerprint(project, notebook, every):
 
 def library_digest(project):
     """Return a hash of sheaflib: sources, data and style."""
-    files = sorted(p for p in (project.root / "sheaflib").rglob("*") if p.is_file()
-                   and "__pycache__" not in p.parts and p.suffix not in (".nbi", ".nbc", ".tmp"))
+    files = sorted(
+        p
+        for p in (project.root / "sheaflib").rglob("*")
+        if p.is_file() and "__pycache__" not in p.parts and p.suffix not in (".nbi", ".nbc", ".tmp")
+    )
     return digest([[p.relative_to(project.root).as_posix(), file_digest(p)] for p in files])
 
 
 def environment_digest(project):
     """Return a hash of Python's version, the lock, what is installed, and the instructions used."""
     required = environment.requirements(project.root, environment.NOTEBOOKS)
-    return digest([sys.version_info[:2], file_digest(project.root / "requirements.lock"),
-                   [[r.name, version(r.name)] for r in required], target()])
+    return digest(
+        [
+            sys.version_info[:2],
+            file_digest(project.root / "requirements.lock"),
+            [[r.name, version(r.name)] for r in required],
+            target(),
+        ]
+    )
 
 
 def remembered(project):

@@ -14,12 +14,12 @@ INSTRUCTIONS = ("avx", "avx2", "bmi", "bmi2", "f16c", "fma", "lzcnt", "movbe")  
 TARGET = {
     "NUMBA_CPU_NAME": "haswell",
     "NUMBA_CPU_FEATURES": ",".join(f"+{name}" for name in INSTRUCTIONS),  # else all there are here
-    "OPENBLAS_CORETYPE": "Haswell",          # for the OpenBLAS of NumPy and for that of SciPy
-    "OPENBLAS_L2_SIZE": "256",               # kB, of a Haswell: by the size of 1024 that a Zen 4
-                                             # has, OpenBLAS 0.3.34 cuts matrices for another core
-                                             # than the one named, and crashes (its issue 6021)
-    "NPY_ENABLE_CPU_FEATURES": "X86_V3",     # NumPy's name for the same, and none beyond them
-    "NPY_DISABLE_CPU_FEATURES": "",          # NumPy refuses to start when it is told both
+    "OPENBLAS_CORETYPE": "Haswell",  # for the OpenBLAS of NumPy and for that of SciPy
+    "OPENBLAS_L2_SIZE": "256",  # kB, of a Haswell: by the size of 1024 that a Zen 4
+    # has, OpenBLAS 0.3.34 cuts matrices for another core
+    # than the one named, and crashes (its issue 6021)
+    "NPY_ENABLE_CPU_FEATURES": "X86_V3",  # NumPy's name for the same, and none beyond them
+    "NPY_DISABLE_CPU_FEATURES": "",  # NumPy refuses to start when it is told both
 }
 
 KERNEL_PROFILE = """\
@@ -91,11 +91,17 @@ def at_home(project):
     """
     home = project.build / "home"
     write_whole(home / "ipython/profile_default/ipython_kernel_config.py", KERNEL_PROFILE)
-    folders = {"IPYTHONDIR": "ipython", "MPLCONFIGDIR": "matplotlib",
-               "JUPYTER_CONFIG_DIR": "config", "JUPYTER_DATA_DIR": "data",
-               "JUPYTER_RUNTIME_DIR": "runtime"}
-    return {"JUPYTER_PREFER_ENV_PATH": "1",
-            **{name: str(home / folder) for name, folder in folders.items()}}
+    folders = {
+        "IPYTHONDIR": "ipython",
+        "MPLCONFIGDIR": "matplotlib",
+        "JUPYTER_CONFIG_DIR": "config",
+        "JUPYTER_DATA_DIR": "data",
+        "JUPYTER_RUNTIME_DIR": "runtime",
+    }
+    return {
+        "JUPYTER_PREFER_ENV_PATH": "1",
+        **{name: str(home / folder) for name, folder in folders.items()},
+    }
 
 
 def python_path(project):

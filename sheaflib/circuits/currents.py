@@ -1,8 +1,10 @@
-"""Training's equilibrium as an electrical circuit, for the forward pass's pattern (derived, not known to be in the paper).
+"""Training's equilibrium as an electrical circuit, for the forward pass's pattern (derived, not
+known to be in the paper).
 
-The label pulls at z^{k+1} through the output edge; the pull c runs down the network as a current, G_eᵀ c on edge e, conserved at every
-stalk: this is back-propagation's recursion. Ohm's law closes the circuit: z = ŷ + ρ c and c = −w ∇Φ(z), ρ the effective resistance, w the
-weight of the output edge. Back-propagation is the short circuit ρ = 0, where z = ŷ: all other edge weights → ∞.
+The label pulls at z^{k+1} through the output edge; the pull c runs down the network as a current,
+G_eᵀ c on edge e, conserved at every stalk: this is back-propagation's recursion. Ohm's law closes
+the circuit: z = ŷ + ρ c and c = −w ∇Φ(z), ρ the effective resistance, w the weight of the output
+edge. Back-propagation is the short circuit ρ = 0, where z = ŷ: all other edge weights → ∞.
 """
 
 from __future__ import annotations
@@ -25,13 +27,14 @@ from sheaflib.training.objective import check_labels, error
 
 NEWTON, HALVINGS = 100, 60
 FLAT = 0.5  # a step of Newton's ends where the slope along it has fallen to this part of its start
-ROUNDING = 2e-15       # of the terms of Ohm's law
+ROUNDING = 2e-15  # of the terms of Ohm's law
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Currents:
-    """The relaxed sheaf of training over inputs x (B, n_0): forward (B, N) and pattern (B, M) of the forward pass, resistance, and the
-    pull c = −w ∇Φ(z) (B, n_out) at the relaxed output z = ŷ + ρ c."""
+    """The relaxed sheaf of training over inputs x (B, n_0): forward (B, N) and pattern (B, M) of
+    the forward pass, resistance, and the pull c = −w ∇Φ(z) (B, n_out) at the relaxed output z = ŷ +
+    ρ c."""
 
     sheaf: NeuralSheaf
     x: np.ndarray
@@ -54,36 +57,49 @@ class Currents:
         where a stalk is a small difference of both, take the harmonic extension with a soft pin at
         the output instead.
         """
-        return self.forward + inject(self.sheaf, self.edges / self.sheaf.row_weights[:self.sheaf.N], self.pattern)
+        return self.forward + inject(
+            self.sheaf, self.edges / self.sheaf.row_weights[: self.sheaf.N], self.pattern
+        )
 
     def gradient(self, kappa: float = 1.0) -> dict[str, tuple]:
-        """−Σ_i (current)(a + κ(a* − a))ᵀ and −Σ_i (current) for every affine node, a forward, a* relaxed: node -> (dW, db).
+        """−Σ_i (current)(a + κ(a* − a))ᵀ and −Σ_i (current) for every affine node, a forward, a*
+        relaxed: node -> (dW, db).
 
-        κ = 1: the gradient of the equilibrium energy; κ = 0: back-propagation of −c in place of the error; κ = −1: the mirror, which
-        lowers the resistance where κ = 1 raises it.
+        κ = 1: the gradient of the equilibrium energy; κ = 0: back-propagation of −c in place of the
+        error; κ = −1: the mirror, which lowers the resistance where κ = 1 raises it.
         """
         kappa = float(real_array("kappa", kappa, ()))
         w = self.forward + kappa * (self.relaxed - self.forward)
         values = {INPUT: self.x, **self.sheaf.layout.split(w)}
-        return {node.name: node.operation.gradient(gather(values, node), -self.edges[:, self.sheaf.layout[node.name]])
-                for node in self.sheaf.network.affine_nodes}
+        return {
+            node.name: node.operation.gradient(
+                gather(values, node), -self.edges[:, self.sheaf.layout[node.name]]
+            )
+            for node in self.sheaf.network.affine_nodes
+        }
 
     def __repr__(self):
-        return f"Currents({len(self.x)} samples, |c| up to {np.abs(self.pull).max():.3g}, {self.resistance!r})"
+        return (
+            f"Currents({len(self.x)} samples, |c| up to {np.abs(self.pull).max():.3g},"
+            f" {self.resistance!r})"
+        )
 
 
 def edge_update(sheaf: NeuralSheaf, name: str, x, forward, relaxed, kappa: float = 1.0) -> tuple:
-    """The part of `Currents.gradient` that the affine edge into stalk `name` finds by itself, (dW, db), from whole cochains (B, N).
+    """The part of `Currents.gradient` that the affine edge into stalk `name` finds by itself, (dW,
+    db), from whole cochains (B, N).
 
-    It looks at its own two ends alone: its current is w(z* − W a* − b), what it feels a + κ(a* − a), a and z its lower and upper stalk.
-    ValueError for a name that is no end of an affine edge.
+    It looks at its own two ends alone: its current is w(z* − W a* − b), what it feels a + κ(a* −
+    a), a and z its lower and upper stalk. ValueError for a name that is no end of an affine edge.
     """
     x = batch(INPUT, x, check_sheaf(sheaf).network.n_in)
     kappa = float(real_array("kappa", kappa, ()))
     affine = [node.name for node in sheaf.network.affine_nodes]
     if not isinstance(name, str) or name not in affine:
-        raise ValueError(f"name={reprlib.repr(name)}, expected a stalk at the end of an affine edge: "
-                         f"{', '.join(affine)}")
+        raise ValueError(
+            f"name={reprlib.repr(name)}, expected a stalk at the end of an affine edge: "
+            f"{', '.join(affine)}"
+        )
     node = next(node for node in sheaf.network.nodes if node.name == name)
     weight = next(sheaf.edge_weights[edge.name] for edge in sheaf.edges if edge.head == name)
 
@@ -103,7 +119,8 @@ def edge_update(sheaf: NeuralSheaf, name: str, x, forward, relaxed, kappa: float
 
 
 def currents(sheaf: NeuralSheaf, x, y) -> Currents:
-    """Close the circuit for inputs x (B, n_0) and labels y (B, n_out): one backward substitution an output for ρ, then Ohm's law.
+    """Close the circuit for inputs x (B, n_0) and labels y (B, n_out): one backward substitution an
+    output for ρ, then Ohm's law.
 
     ValueError for labels that do not fit the output (`objective.check_labels`). Range: pull and
     currents are exact for weights, inputs, labels and edge weights that differ by a relative 1e-11
@@ -112,7 +129,10 @@ def currents(sheaf: NeuralSheaf, x, y) -> Currents:
 
     >>> from sheaflib.networks.graph import Network
     >>> chain = NeuralSheaf(Network.mlp([[[1.0]], [[1.0]]]))
-    >>> currents(chain, [[1.0]], [[5.0]]).edges                    # an error of 4 over three resistors of 1 and the label's own
+
+    An error of 4 drops over three resistors of 1 and the label's own.
+
+    >>> currents(chain, [[1.0]], [[5.0]]).edges
     array([[1., 1., 1.]])
     """
     x = batch(INPUT, x, check_sheaf(sheaf).network.n_in)
@@ -135,14 +155,16 @@ def ohm(sheaf: NeuralSheaf, rho: np.ndarray, forward: np.ndarray, y: np.ndarray)
     """
     output, weight = sheaf.network.output, output_weight(sheaf)
     if output.is_identity:
-        return np.linalg.solve(rho + np.eye(y.shape[1]) / weight, (y - forward)[:, :, None])[:, :, 0]
+        return np.linalg.solve(rho + np.eye(y.shape[1]) / weight, (y - forward)[:, :, None])[
+            :, :, 0
+        ]
     rho = np.broadcast_to(rho, (len(y), *rho.shape[-2:]))
     c, eye, left = np.zeros_like(y), np.eye(y.shape[1]), np.arange(len(y))
     for _ in range(NEWTON):
         R, now, goal = rho[left], c[left], y[left]
         z = forward[left] + times(R, now)
         pull = weight * error(output, z, goal)
-        short = now + pull                                # what Ohm's law is short of
+        short = now + pull  # what Ohm's law is short of
         J = weight * output_maps(sheaf, z, len(z), "jacobian")
         terms = (
             np.abs(now)
@@ -150,14 +172,12 @@ def ohm(sheaf: NeuralSheaf, rho: np.ndarray, forward: np.ndarray, y: np.ndarray)
             + times(np.abs(J), np.abs(forward[left]) + times(np.abs(R), np.abs(now)))
         )
         going = (np.abs(short) > ROUNDING * terms).any(axis=1)
-        scale = np.where(
-            terms > 0, terms, 1
-        )  # an unknown is as large as its terms: else small ones drown in the others
+        # an unknown is as large as its terms: else small ones drown in the others
+        scale = np.where(terms > 0, terms, 1)
         matrix = (eye + J @ R) * (scale[:, None] / scale[:, :, None])
         step = -scale * np.linalg.solve(matrix, (short / scale)[:, :, None])[:, :, 0]
-        c[left] = (
-            now + step
-        )  # also where done: rounding of z is in the range of J, which the step damps
+        # also where done: rounding of z is in the range of J, which the step damps
+        c[left] = now + step
         if not going.any():
             return c
         left, now, goal, z, step, lift, terms = (
@@ -184,6 +204,7 @@ def _length(
 ) -> np.ndarray:
     """How far to go along a step of Newton's, at most 1: where the slope of the convex energy has
     fallen by enough, or is noise, (B,)."""
+
     def slope(t):
         return (
             lift * (c + t[:, None] * step + weight * error(output, z + t[:, None] * lift, y))

@@ -10,9 +10,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import log_softmax
 
-from sheaflib.circuits.mlp import (
-    SheafMLP,  # first: it says what is missing without scikit-learn
-)
+from sheaflib.circuits.mlp import SheafMLP  # first: it says what is missing without scikit-learn
 from sheaflib.support.checks import unmasked
 
 from sklearn.base import ClassifierMixin, MultiOutputMixin, RegressorMixin  # isort: skip
@@ -24,29 +22,38 @@ __all__ = ["SheafClassifier", "SheafRegressor"]
 
 
 class SheafRegressor(MultiOutputMixin, RegressorMixin, SheafMLP):
-    """Regression by a ReLU network, one label or several: least squares, descended along the currents of training's sheaf.
+    """Regression by a ReLU network, one label or several: least squares, descended along the
+    currents of training's sheaf.
 
-    The defaults are the race's recipe (notebook 11): the circuit's rule with mirrored activities, κ = −1, at stiffness 3, Adam, batches
-    of 32, and a learning rate of 0.02 that falls linearly to 0 after 30 % of the updates. They fit closely: where labels are noisy
-    use early_stopping or a lower rate.
+    The defaults are the race's recipe (notebook 11): the circuit's rule with mirrored activities, κ
+    = −1, at stiffness 3, Adam, batches of 32, and a learning rate of 0.02 that falls linearly to 0
+    after 30 % of the updates. They fit closely: where labels are noisy use early_stopping or a
+    lower rate.
 
-    hidden_layer_sizes: widths. rule, kappa, stiffness, optimiser, damping, decay: as in `MiniBatches`; kappa="auto" is −1, but 0 for the
-    rules "backprop" and "prox", which relax nothing. learning_rate: "linear", as above, or "constant", from learning_rate_init.
-    batch_size: "auto" is 32; a pass cuts a permutation of n samples into ⌈n/batch_size⌉ batches of nearly equal size. max_iter: passes.
+    hidden_layer_sizes: widths. rule, kappa, stiffness, optimiser, damping, decay: as in
+    `MiniBatches`; kappa="auto" is −1, but 0 for the rules "backprop" and "prox", which relax
+    nothing. learning_rate: "linear", as above, or "constant", from learning_rate_init. batch_size:
+    "auto" is 32; a pass cuts a permutation of n samples into ⌈n/batch_size⌉ batches of nearly equal
+    size. max_iter: passes.
 
-    standardise: train on X and y less their means, over their deviations, which are folded into the first and the last layer of
-    `network_`: predict(X) is network_(X). The decay and loss_curve_ are of standardised data: to predict the mean is a loss of 1.
-    `partial_fit` keeps the means and deviations of its first call; pass False for a stream whose first samples say little of the others.
+    standardise: train on X and y less their means, over their deviations, which are folded into the
+    first and the last layer of `network_`: predict(X) is network_(X). The decay and loss_curve_ are
+    of standardised data: to predict the mean is a loss of 1. `partial_fit` keeps the means and
+    deviations of its first call; pass False for a stream whose first samples say little of the
+    others.
 
-    early_stopping: hold back validation_fraction of the samples, score them after every pass, stop after more than n_iter_no_change
-    passes without a gain of tol, keep the weights of the best score. The schedule is laid out for max_iter passes all the same, so that
-    stopping cuts it, often before the rate has fallen; with n_iter_no_change=max_iter it is run to its end.
+    early_stopping: hold back validation_fraction of the samples, score them after every pass, stop
+    after more than n_iter_no_change passes without a gain of tol, keep the weights of the best
+    score. The schedule is laid out for max_iter passes all the same, so that stopping cuts it,
+    often before the rate has fallen; with n_iter_no_change=max_iter it is run to its end.
 
-    random_state: a whole number s starts from Network.he(widths, np.random.default_rng(s)) and gives the same bits again. verbose: a bar
-    with the loss, True or False; with None it shows in a terminal or live notebook, after a second.
+    random_state: a whole number s starts from Network.he(widths, np.random.default_rng(s)) and
+    gives the same bits again. verbose: a bar with the loss, True or False; with None it shows in a
+    terminal or live notebook, after a second.
 
-    After fitting: network_ (for `report(est.network_, X, y)`, say), n_features_in_, n_outputs_, n_iter_ passes, and one number for each
-    in loss_curve_ and, of early stopping, in validation_scores_.
+    After fitting: network_ (for `report(est.network_, X, y)`, say), n_features_in_, n_outputs_,
+    n_iter_ passes, and one number for each in loss_curve_ and, of early stopping, in
+    validation_scores_.
 
     >>> X = np.linspace(-1, 1, 200)[:, None]
     >>> bent = SheafRegressor((20,), max_iter=50, random_state=0).fit(X, np.abs(X[:, 0]))
@@ -57,7 +64,9 @@ class SheafRegressor(MultiOutputMixin, RegressorMixin, SheafMLP):
     _quality = staticmethod(r2_score)
 
     def partial_fit(self, X, y):
-        """One pass over the samples from the present weights and moments, at the rate learning_rate_init; returns the estimator."""
+        """One pass over the samples from the present weights and moments, at the rate
+        learning_rate_init; returns the estimator.
+        """
         return self._partial_fit(X, y)
 
     def predict(self, X) -> np.ndarray:
@@ -73,7 +82,9 @@ class SheafRegressor(MultiOutputMixin, RegressorMixin, SheafMLP):
     def _read(self, X, y, first: bool):
         unmasked("X", X)
         unmasked("y", y)
-        X, y = validate_data(self, X, y, reset=first, dtype=np.float64, multi_output=True, y_numeric=True)
+        X, y = validate_data(
+            self, X, y, reset=first, dtype=np.float64, multi_output=True, y_numeric=True
+        )
         rows = np.asarray(y, dtype=np.float64).reshape(len(X), -1)
         if not first and rows.shape[1] != self.n_outputs_:
             raise ValueError(f"y has {rows.shape[1]} columns, expected {self.n_outputs_} as before")
@@ -82,37 +93,79 @@ class SheafRegressor(MultiOutputMixin, RegressorMixin, SheafMLP):
 
 
 class SheafClassifier(ClassifierMixin, SheafMLP):
-    """Classification by a ReLU network: cross-entropy, of a sigmoid for two classes and of a softmax for more, descended along currents.
+    """Classification by a ReLU network: cross-entropy, of a sigmoid for two classes and of a
+    softmax for more, descended along currents.
 
-    The defaults are one Rayleigh step, the activities of the forward pass, κ = 0, at stiffness 1, as many sweeps as back-propagation has,
-    and a learning rate of 0.001 on the same schedule: of the size that the folds of notebook 11 chose for a softmax where classes overlap.
-    Classes that can be parted, two of them above all, take ten times as much and more (0.02 to 0.04 there). Parameters and attributes are
-    those of `SheafRegressor`, but labels are not standardised, and validation scores are accuracies on a stratified share.
+    The defaults are one Rayleigh step, the activities of the forward pass, κ = 0, at stiffness 1,
+    as many sweeps as back-propagation has, and a learning rate of 0.001 on the same schedule: of
+    the size that the folds of notebook 11 chose for a softmax where classes overlap. Classes that
+    can be parted, two of them above all, take ten times as much and more (0.02 to 0.04 there).
+    Parameters and attributes are those of `SheafRegressor`, but labels are not standardised, and
+    validation scores are accuracies on a stratified share.
 
-    classes_: the sorted labels; a softmax has an output for each, a sigmoid the probability of the second. For `report` number them:
-    np.searchsorted(est.classes_, y).
+    classes_: the sorted labels; a softmax has an output for each, a sigmoid the probability of the
+    second. For `report` number them: np.searchsorted(est.classes_, y).
 
     >>> X = np.array([[-2.0], [-1.0], [1.0], [2.0]])
-    >>> sign = SheafClassifier((5,), learning_rate_init=0.1, random_state=0).fit(X, ["below", "below", "above", "above"])
+    >>> sign = SheafClassifier((5,), learning_rate_init=0.1, random_state=0)
+    >>> sign = sign.fit(X, ["below", "below", "above", "above"])
     >>> sign.predict([[-3.0], [3.0]]), sign.network_.output.name
     (array(['below', 'above'], dtype='<U5'), 'sigmoid')
     """
 
-    def __init__(self, hidden_layer_sizes=(100,), *, rule="rayleigh", kappa=0.0, stiffness=1.0, optimiser="adam", damping=0.1, decay=0.0,
-                 learning_rate="linear", learning_rate_init=0.001, batch_size="auto", max_iter=200, standardise=True, early_stopping=False,
-                 validation_fraction=0.1, n_iter_no_change=10, tol=1e-4, random_state=None, verbose=None):
+    def __init__(
+        self,
+        hidden_layer_sizes=(100,),
+        *,
+        rule="rayleigh",
+        kappa=0.0,
+        stiffness=1.0,
+        optimiser="adam",
+        damping=0.1,
+        decay=0.0,
+        learning_rate="linear",
+        learning_rate_init=0.001,
+        batch_size="auto",
+        max_iter=200,
+        standardise=True,
+        early_stopping=False,
+        validation_fraction=0.1,
+        n_iter_no_change=10,
+        tol=1e-4,
+        random_state=None,
+        verbose=None,
+    ):
         super().__init__(
-            hidden_layer_sizes, rule=rule, kappa=kappa, stiffness=stiffness, optimiser=optimiser, damping=damping, decay=decay,
-            learning_rate=learning_rate, learning_rate_init=learning_rate_init, batch_size=batch_size, max_iter=max_iter,
-            standardise=standardise, early_stopping=early_stopping, validation_fraction=validation_fraction,
-            n_iter_no_change=n_iter_no_change, tol=tol, random_state=random_state, verbose=verbose)
+            hidden_layer_sizes,
+            rule=rule,
+            kappa=kappa,
+            stiffness=stiffness,
+            optimiser=optimiser,
+            damping=damping,
+            decay=decay,
+            learning_rate=learning_rate,
+            learning_rate_init=learning_rate_init,
+            batch_size=batch_size,
+            max_iter=max_iter,
+            standardise=standardise,
+            early_stopping=early_stopping,
+            validation_fraction=validation_fraction,
+            n_iter_no_change=n_iter_no_change,
+            tol=tol,
+            random_state=random_state,
+            verbose=verbose,
+        )
 
     @staticmethod
     def _quality(rows, p) -> float:
-        return np.mean(p.argmax(axis=1) == rows.argmax(axis=1) if p.shape[1] > 1 else (p > 0.5) == (rows > 0.5))
+        return np.mean(
+            p.argmax(axis=1) == rows.argmax(axis=1) if p.shape[1] > 1 else (p > 0.5) == (rows > 0.5)
+        )
 
     def partial_fit(self, X, y, classes=None):
-        """One pass as in `SheafRegressor`; the first call needs classes: every label that will ever come."""
+        """One pass as in `SheafRegressor`; the first call needs classes: every label that will ever
+        come.
+        """
         return self._partial_fit(X, y, classes=classes, whole_fit=False)
 
     def predict(self, X) -> np.ndarray:
@@ -121,7 +174,9 @@ class SheafClassifier(ClassifierMixin, SheafMLP):
         return self.classes_[likeliest]
 
     def predict_proba(self, X) -> np.ndarray:
-        """Probabilities (n, classes) in the order of classes_: network_(X), for two classes beside 1 − network_(X)."""
+        """Probabilities (n, classes) in the order of classes_: network_(X), for two classes beside
+        1 − network_(X).
+        """
         p = self._forward(X)
         return np.hstack([1 - p, p]) if p.shape[1] == 1 else p
 
@@ -141,15 +196,22 @@ class SheafClassifier(ClassifierMixin, SheafMLP):
         X, y = validate_data(self, X, y, reset=first, dtype=np.float64)
         check_classification_targets(y)
         if first and classes is None and not whole_fit:
-            raise ValueError("classes=None in the first call of partial_fit, expected all labels that will ever come")
+            raise ValueError(
+                "classes=None in the first call of partial_fit, expected all labels that will ever"
+                " come"
+            )
         if first:
             self.classes_ = unique_labels(y if classes is None else classes)
             if len(self.classes_) == 1:
                 raise ValueError(f"y holds one class, {self.classes_[0]}, expected two or more")
         elif classes is not None and not np.array_equal(unique_labels(classes), self.classes_):
-            raise ValueError(f"classes={classes!r}, expected those of the first call, {self.classes_}")
+            raise ValueError(
+                f"classes={classes!r}, expected those of the first call, {self.classes_}"
+            )
         strange, many = ~np.isin(y, self.classes_), len(self.classes_)
         if strange.any():
-            raise ValueError(f"y holds {y[strange][0]}, expected one of the classes {self.classes_}")
+            raise ValueError(
+                f"y holds {y[strange][0]}, expected one of the classes {self.classes_}"
+            )
         codes = np.searchsorted(self.classes_, y)
         return X, np.eye(many)[codes] if many > 2 else codes[:, None].astype(np.float64)

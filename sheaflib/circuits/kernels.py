@@ -1,12 +1,14 @@
-"""Compiled mini-batch updates of a chain by the currents of training's sheaf: forward, current sweep, Ohm's law, optimiser (derived).
+"""Compiled mini-batch updates of a chain by the currents of training's sheaf: forward, current
+sweep, Ohm's law, optimiser (derived).
 
-θ is flat, (W¹, b¹, W², b², …); activations are (layer, coordinate, sample), samples innermost, so that every loop over s is one of
-vector instructions. Every rule runs the same loops. With BACKPROP the sweep carries the error itself: the short circuit ρ = 0. The edge
-to the label has weight 1.
+θ is flat, (W¹, b¹, W², b², …); activations are (layer, coordinate, sample), samples innermost, so
+that every loop over s is one of vector instructions. Every rule runs the same loops. With BACKPROP
+the sweep carries the error itself: the short circuit ρ = 0. The edge to the label has weight 1.
 
-Ohm's law c = y − φ(ŷ + ρ c) is stationarity of ½ cᵀρc + Φ(ŷ + ρc), solved by Newton's method. Along a step g(t) has |g‴| ≤ δ g″, δ the
-largest move of a logit, for a softmax the largest between two; so g′ stays ≤ 0 up to t = ln(1 + δ)/δ, and a step of that
-length needs no line search. Only far from the solution, δ > `FAR`, is one made.
+Ohm's law c = y − φ(ŷ + ρ c) is stationarity of ½ cᵀρc + Φ(ŷ + ρc), solved by Newton's method. Along
+a step g(t) has |g‴| ≤ δ g″, δ the largest move of a logit, for a softmax the largest between two;
+so g′ stays ≤ 0 up to t = ln(1 + δ)/δ, and a step of that length needs no line search. Only far from
+the solution, δ > `FAR`, is one made.
 """
 
 from __future__ import annotations
@@ -17,18 +19,22 @@ from sheaflib.training.kernels import IDENTITY, SIGMOID, exponential, fused
 
 BACKPROP, EXACT, RAYLEIGH, PROX = range(4)
 SGD, ADAM, REGRESSION = range(3)
-TINY = 1e-8            # Adam's ε
+TINY = 1e-8  # Adam's ε
 ITERATIONS, HALVINGS = 200, 60
 FAR = 8.0
-CLOSE = 1e-14          # of the square of what is sought: Newton's last step, squared; what is left is quadratic in it
-ROUNDING = 1e-28       # of the square of a pull
+# of the square of what is sought: Newton's last step, squared; what is left is quadratic in it
+CLOSE = 1e-14
+ROUNDING = 1e-28  # of the square of a pull
 
-# numba's cache watches this file alone: kernels that call each other stay in it, and whoever changes `exponential` touches it
+# numba's cache watches this file alone: kernels that call each other stay in it, and whoever
+# changes `exponential` touches it
 
 
 @fused
 def combine(out, l, j, base, theta, at, step, v, q, n, size):
-    """out[l, j] = base + Σ_{k<n} θ[at + k step] v[q, k]: one to four rows of v first, then four at a time."""
+    """out[l, j] = base + Σ_{k<n} θ[at + k step] v[q, k]: one to four rows of v first, then four at
+    a time.
+    """
     i, w0 = (n - 1) % 4 + 1, theta[at]
     if i == 1:
         for s in range(size):
@@ -79,9 +85,11 @@ def forward(theta, dims, a, z, size):
 
 @fused
 def sweep_down(theta, dims, z, g, up, power, size, unit):
-    """From g[last]: the current on every affine edge, g[l] (width, batch), and on every activation edge, up[l] = W^{l+1}ᵀ g[l+1].
+    """From g[last]: the current on every affine edge, g[l] (width, batch), and on every activation
+    edge, up[l] = W^{l+1}ᵀ g[l+1].
 
-    unit ≥ 0: g[last] is that unit vector, set here. power (batch,) becomes Σ_e |g_e|² of each sample.
+    unit ≥ 0: g[last] is that unit vector, set here. power (batch,) becomes Σ_e |g_e|² of each
+    sample.
     """
     last, at = len(dims) - 1, len(theta)
     if unit >= 0:
@@ -96,7 +104,7 @@ def sweep_down(theta, dims, z, g, up, power, size, unit):
         n, m = dims[l - 1], dims[l]
         at -= m * n + m
         for i in range(n):
-            if m == 1 or l == last and unit >= 0:            # one current alone comes from above
+            if m == 1 or l == last and unit >= 0:  # one current alone comes from above
                 one = max(unit, 0) if l == last else 0
                 weight = theta[at + one * n + i]
                 for s in range(size):
@@ -133,7 +141,9 @@ def power_of(dims, g, up, h, down, stiff, power, size):
 
 @fused
 def tangent_power(dims, a, g, lr, power, room, size):
-    """lr Σ_l (1 + |a^{l−1}|²)|g_l|² of every sample: power in affine edges of that compliance, activation edges rigid."""
+    """lr Σ_l (1 + |a^{l−1}|²)|g_l|² of every sample: power in affine edges of that compliance,
+    activation edges rigid.
+    """
     power[:] = 0.0
     for l in range(1, len(dims)):
         room[:] = 1.0
@@ -149,7 +159,8 @@ def tangent_power(dims, a, g, lr, power, room, size):
 
 @fused
 def relax_up(theta, dims, a, z, g, up, t, b, kappa, stiff, size):
-    """b[l] = a + κ(a* − a), a* the relaxed stalk: a* = m ⊙ z* + (current)/w, z* = W a* + b + (current)/w; deviations alone are swept.
+    """b[l] = a + κ(a* − a), a* the relaxed stalk: a* = m ⊙ z* + (current)/w, z* = W a* + b +
+    (current)/w; deviations alone are swept.
 
     The currents are t g and t up.
     """
@@ -176,7 +187,9 @@ def relax_up(theta, dims, a, z, g, up, t, b, kappa, stiff, size):
                 b[l, i, s] = a[l, i, s] + kappa * b[l, i, s]
 
 
-# Ohm's law ------------------------------------------------------------------------------------------------------------------
+# Ohm's law
+# --------------------------------------------------------------------------------------------------
+
 
 @fused
 def activation(output, v, p, room, m, size):
@@ -236,12 +249,23 @@ def moved(output, d, delta, room, m, size):
 
 @fused
 def ohm_along(output, z, y, c, power, t, w, m, size):
-    """t in (0, 1] of every sample: Ohm's law along c = y − φ(ŷ), ρ its Rayleigh quotient r = power/|c|², power = cᵀρc = Σ_e |G_eᵀc|²/w_e.
+    """t in (0, 1] of every sample: Ohm's law along c = y − φ(ŷ), ρ its Rayleigh quotient r =
+    power/|c|², power = cᵀρc = Σ_e |G_eᵀc|²/w_e.
 
-    t c is the pull: exactly for one output. Far away the root is bisected. z, y, c: (m, size); w (5, m + 2, size) is room.
+    t c is the pull: exactly for one output. Far away the root is bisected. z, y, c: (m, size); w
+    (5, m + 2, size) is room.
     """
     v, p, room = w[0], w[1], w[2]
-    square, r, low, high, gap, slope, mean, widest = w[0, m], w[0, m + 1], w[1, m], w[1, m + 1], w[3, m], w[3, m + 1], w[4, m], w[4, m + 1]
+    square, r, low, high, gap, slope, mean, widest = (
+        w[0, m],
+        w[0, m + 1],
+        w[1, m],
+        w[1, m + 1],
+        w[3, m],
+        w[3, m + 1],
+        w[4, m],
+        w[4, m + 1],
+    )
     square[:] = 1e-300
     for j in range(m):
         for s in range(size):
@@ -249,7 +273,7 @@ def ohm_along(output, z, y, c, power, t, w, m, size):
             v[j, s] = z[j, s]
             p[j, s] = y[j, s] - c[j, s]
     for s in range(size):
-        square[s] = 1.0 / square[s]                            # from here on 1/|c|²
+        square[s] = 1.0 / square[s]  # from here on 1/|c|²
         r[s] = power[s] * square[s]
     if output == IDENTITY:
         for s in range(size):
@@ -269,7 +293,9 @@ def ohm_along(output, z, y, c, power, t, w, m, size):
                     mean[s] += c[j, s] * p[j, s]
         unsettled = 0.0
         for s in range(size):
-            newton = -(t[s] + gap[s] * square[s]) / (1.0 + r[s] * (slope[s] - mean[s] * mean[s]) * square[s])
+            newton = -(t[s] + gap[s] * square[s]) / (
+                1.0 + r[s] * (slope[s] - mean[s] * mean[s]) * square[s]
+            )
             high[s] = t[s] if newton < 0.0 else high[s]
             low[s] = low[s] if newton < 0.0 else t[s]
             delta = abs(newton) * r[s] * widest[s]
@@ -342,7 +368,9 @@ def halved(output, u, v, y, move, d, decrement, m, s):
     """The first of t = 1, ½, ¼, … at which the energy has fallen enough (Armijo)."""
     before, t = energy_along(output, u, v, y, move, d, 0.0, m, s), 1.0
     for _ in range(HALVINGS):
-        if energy_along(output, u, v, y, move, d, t, m, s) <= before - 1e-4 * t * decrement + 1e-15 * (1.0 + abs(before)):
+        if energy_along(
+            output, u, v, y, move, d, t, m, s
+        ) <= before - 1e-4 * t * decrement + 1e-15 * (1.0 + abs(before)):
             return t
         t *= 0.5
     return t
@@ -350,7 +378,8 @@ def halved(output, u, v, y, move, d, decrement, m, s):
 
 @fused
 def ohm_exact(output, z, y, rho, c, tables, w, m, size):
-    """c (m, size) of every sample for ρ (m, m, size) = LLᵀ, which becomes L: Newton's method on ½|u|² + Φ(ŷ + Lu).
+    """c (m, size) of every sample for ρ (m, m, size) = LLᵀ, which becomes L: Newton's method on
+    ½|u|² + Φ(ŷ + Lu).
 
     tables (2, m, m, size) and w (6, m + 2, size) are room.
     """
@@ -370,13 +399,13 @@ def ohm_exact(output, z, y, rho, c, tables, w, m, size):
                 c[j, s] = y[j, s] - p[j, s]
         if unsettled == 0.0:
             break
-        for j in range(m):                                     # d = −(u − Lᵀc)
+        for j in range(m):  # d = −(u − Lᵀc)
             for s in range(size):
                 d[j, s] = -u[j, s]
             for k in range(j, m):
                 for s in range(size):
                     d[j, s] += rho[k, j, s] * c[k, s]
-        for j in range(m):                                     # K = J L, column by column
+        for j in range(m):  # K = J L, column by column
             mean[:] = 0.0
             if output != IDENTITY and output != SIGMOID:
                 for k in range(j, m):
@@ -391,7 +420,7 @@ def ohm_exact(output, z, y, rho, c, tables, w, m, size):
                         K[i, j, s] = p[i, s] * (1.0 - p[i, s]) * entry
                     else:
                         K[i, j, s] = p[i, s] * (entry - mean[s])
-        for i in range(m):                                     # A = I + LᵀK
+        for i in range(m):  # A = I + LᵀK
             for j in range(i + 1):
                 for s in range(size):
                     A[i, j, s] = 1.0 if i == j else 0.0
@@ -407,7 +436,7 @@ def ohm_exact(output, z, y, rho, c, tables, w, m, size):
         for j in range(m):
             for s in range(size):
                 decrement[s] += move[j, s] * d[j, s]
-        for i in range(m):                                     # d is now the logits' step
+        for i in range(m):  # d is now the logits' step
             for s in range(size):
                 d[i, s] = 0.0
             for k in range(i + 1):
@@ -430,11 +459,14 @@ def ohm_exact(output, z, y, rho, c, tables, w, m, size):
             unsettled += 1.0 if decrement[s] > 0.0 else 0.0
 
 
-# updates ----------------------------------------------------------------------------------------------------------------------
+# updates
+# --------------------------------------------------------------------------------------------------
+
 
 @fused
 def flow(theta, dims, output, a, z, y, gs, ups, rho, tables, room, power, t, rule, stiff, lr, size):
-    """The currents t g and t up of a batch by the rule, after `forward`; g and up are the last of gs and ups.
+    """The currents t g and t up of a batch by the rule, after `forward`; g and up are the last of
+    gs and ups.
 
     Before them stand the sweeps of a unit current into each output, where the rule asks for them.
     lr is what PROX takes compliances from.
@@ -524,7 +556,9 @@ def force_of(dims, g, t, b, force, size):
 
 @fused
 def regress(dims, b, force, moment, second, A, row, beta1, beta2, now, damping, size):
-    """Every affine edge a damped least-squares problem: moment (C + damping)⁻¹ in place of `force`, C the running moments of [b, 1], b what is felt."""
+    """Every affine edge a damped least-squares problem: moment (C + damping)⁻¹ in place of `force`,
+    C the running moments of [b, 1], b what is felt.
+    """
     at, grow1, grow2 = 0, 1.0 - beta1**now, 1.0 - beta2**now
     for l in range(1, len(dims)):
         n, m = dims[l - 1], dims[l]
@@ -548,8 +582,30 @@ def regress(dims, b, force, moment, second, A, row, beta1, beta2, now, damping, 
 
 
 @fused
-def steps(theta, moment, square, second, dims, output, x, y, order, lr, rule, kappa, stiff, optimiser, beta1, beta2, damping, decay, first):
-    """Take len(order) updates in place; order (updates, batch) names the samples, lr (updates,); `first` counts updates before these."""
+def steps(
+    theta,
+    moment,
+    square,
+    second,
+    dims,
+    output,
+    x,
+    y,
+    order,
+    lr,
+    rule,
+    kappa,
+    stiff,
+    optimiser,
+    beta1,
+    beta2,
+    damping,
+    decay,
+    first,
+):
+    """Take len(order) updates in place; order (updates, batch) names the samples, lr (updates,);
+    `first` counts updates before these.
+    """
     size, last, widest = order.shape[1], len(dims) - 1, dims.max()
     a, z = np.zeros((last + 1, widest, size)), np.zeros((last + 1, widest, size))
     m, b = dims[last], np.zeros((last + 1, widest, size))
@@ -558,7 +614,12 @@ def steps(theta, moment, square, second, dims, output, x, y, order, lr, rule, ka
     ups = np.zeros_like(gs)
     g, up = gs[many], ups[many]
     rho, tables = np.zeros((many, many, size)), np.zeros((2, many, many, size))
-    room, power, t, target = np.zeros((6, m + 2, size)), np.zeros(size), np.zeros(size), np.zeros((m, size))
+    room, power, t, target = (
+        np.zeros((6, m + 2, size)),
+        np.zeros(size),
+        np.zeros(size),
+        np.zeros((m, size)),
+    )
     force, edge = np.zeros(len(theta)), widest + 1 if optimiser == REGRESSION else 0
     A, row = np.zeros((edge, edge, 1)), np.zeros((edge, 1))
     for step in range(len(order)):
@@ -569,8 +630,25 @@ def steps(theta, moment, square, second, dims, output, x, y, order, lr, rule, ka
                 target[j, s] = y[order[step, s], j]
         forward(theta, dims, a, z, size)
         share = lr[step] / size
-        flow(theta, dims, output, a, z, target, gs, ups, rho, tables, room, power, t, rule, stiff,
-             share, size)
+        flow(
+            theta,
+            dims,
+            output,
+            a,
+            z,
+            target,
+            gs,
+            ups,
+            rho,
+            tables,
+            room,
+            power,
+            t,
+            rule,
+            stiff,
+            share,
+            size,
+        )
         if kappa != 0.0:
             relax_up(theta, dims, a, z, g, up, t, b, kappa, stiff, size)
         feels = b if kappa != 0.0 else a
@@ -583,7 +661,9 @@ def steps(theta, moment, square, second, dims, output, x, y, order, lr, rule, ka
             for k in range(len(theta)):
                 moment[k] = beta1 * moment[k] + (1.0 - beta1) * force[k]
                 square[k] = beta2 * square[k] + (1.0 - beta2) * force[k] * force[k]
-                theta[k] += rate * (moment[k] / grow1 / (np.sqrt(square[k] / grow2) + TINY) - decay * theta[k])
+                theta[k] += rate * (
+                    moment[k] / grow1 / (np.sqrt(square[k] / grow2) + TINY) - decay * theta[k]
+                )
         else:
             for k in range(len(theta)):
                 theta[k] += rate * (force[k] - decay * theta[k])

@@ -1,13 +1,16 @@
-"""Mini-batch training of a chain by the currents of training's sheaf, with SGD, Adam or local least squares (derived).
+"""Mini-batch training of a chain by the currents of training's sheaf, with SGD, Adam or local least
+squares (derived).
 
-The edge to the label has weight 1, all others `stiffness`. Rules differ in the current that the label drives:
+The edge to the label has weight 1, all others `stiffness`. Rules differ in the current that the
+label drives:
 
-| rule | pull at the output | sweeps over the weights for the currents, m outputs |
-|---|---|---|
-| "backprop" | the error itself: all edges rigid, ρ = 0 | 1 |
-| "circuit" | Ohm's law, solved | 1 for m = 1, else m + 1 |
-| "rayleigh" | Ohm's law along the error, ρ its Rayleigh quotient; for m = 1 the same as "circuit" | 1 |
-| "prox" | as "rayleigh", affine edges of compliance lr (1 + |a|²)/batch: for batches of one, implicit SGD to first order | 1 |
+* "backprop": the error itself, as if all edges were rigid, so that ρ = 0. One sweep over the
+  weights.
+* "circuit": Ohm's law, solved. One sweep with one output, m + 1 sweeps with m outputs.
+* "rayleigh": Ohm's law along the error, with ρ its Rayleigh quotient. With one output this is the
+  same as "circuit". One sweep.
+* "prox": as "rayleigh", with affine edges of compliance lr (1 + |a|²)/batch. For batches of one
+  this is implicit SGD to first order. One sweep.
 """
 
 from __future__ import annotations
@@ -16,68 +19,76 @@ import reprlib
 
 import numpy as np
 
-from sheaflib.circuits.kernels import (
-    ADAM,
-    BACKPROP,
-    EXACT,
-    PROX,
-    RAYLEIGH,
-    REGRESSION,
-    SGD,
-    steps,
-)
+from sheaflib.circuits.kernels import ADAM, BACKPROP, EXACT, PROX, RAYLEIGH, REGRESSION, SGD, steps
 from sheaflib.networks.graph import INPUT, Network
-from sheaflib.support.checks import (
-    batch,
-    choice,
-    even,
-    positive,
-    real_array,
-    unmasked,
-    whole,
-)
+from sheaflib.support.checks import batch, choice, even, positive, real_array, unmasked, whole
 from sheaflib.training.kernels import Chain, can_fuse
 from sheaflib.training.objective import check_labels
 
 RULES = {"backprop": BACKPROP, "circuit": EXACT, "rayleigh": RAYLEIGH, "prox": PROX}
 OPTIMISERS = {"adam": ADAM, "sgd": SGD, "least-squares": REGRESSION}
-HOLD = 0.3         # of the updates have the full learning rate; then it falls linearly to 0
+HOLD = 0.3  # of the updates have the full learning rate; then it falls linearly to 0
 
 
 class MiniBatches:
-    """A chain in training: `advance` takes updates, `network` is the present one. Rules "circuit" and "rayleigh" with κ as in
-    `Currents.gradient`. `race.batches` draws an order, `rates` lays out learning rates.
+    """A chain in training: `advance` takes updates, `network` is the present one. Rules "circuit"
+    and "rayleigh" with κ as in `Currents.gradient`. `race.batches` draws an order, `rates` lays out
+    learning rates.
 
-    Every update averages over its batch. decay: θ loses lr · decay · θ at each update, biases too (decoupled weight decay). Optimiser
-    "least-squares": each affine edge is a regression of its current on [a, 1], a + κ(a* − a) for a, the averaged force times
-    ([a,1][a,1]ᵀ averaged + damping)⁻¹. β₁ and β₂ are how slowly currents and squares (or these products) are averaged. Raises
-    ValueError for a network that is no small chain, an unknown rule or optimiser, options that do not go together, and labels that do
-    not fit.
+    Every update averages over its batch. decay: θ loses lr · decay · θ at each update, biases too
+    (decoupled weight decay). Optimiser "least-squares": each affine edge is a regression of its
+    current on [a, 1], a + κ(a* − a) for a, the averaged force times ([a,1][a,1]ᵀ averaged +
+    damping)⁻¹. β₁ and β₂ are how slowly currents and squares (or these products) are averaged.
+    Raises ValueError for a network that is no small chain, an unknown rule or optimiser, options
+    that do not go together, and labels that do not fit.
 
-    >>> line = MiniBatches(Network.mlp([[[0.0]]]), [[1.0]], [[2.0]], rule="backprop", optimiser="sgd")
+    >>> zero = Network.mlp([[[0.0]]])
+    >>> line = MiniBatches(zero, [[1.0]], [[2.0]], rule="backprop", optimiser="sgd")
     >>> line.advance([[0]], [0.5])
     >>> line.network.nodes[0].operation.weight
     array([[1.]])
     """
 
-    def __init__(self, network: Network, x, y, *, rule: str = "circuit", kappa: float = 0.0, stiffness: float = 1.0, optimiser: str = "adam",
-                 beta1: float = 0.9, beta2: float = 0.99, damping: float = 0.1, decay: float = 0.0):
+    def __init__(
+        self,
+        network: Network,
+        x,
+        y,
+        *,
+        rule: str = "circuit",
+        kappa: float = 0.0,
+        stiffness: float = 1.0,
+        optimiser: str = "adam",
+        beta1: float = 0.9,
+        beta2: float = 0.99,
+        damping: float = 0.1,
+        decay: float = 0.0,
+    ):
         if not isinstance(network, Network):
             raise TypeError(f"network is a {type(network).__name__}, expected a Network")
         if not can_fuse(network):
-            raise ValueError(f"network is {network!r}, expected a chain of dense affine maps and ReLUs with at most 50 000 weights, and numba")
+            raise ValueError(
+                f"network is {network!r}, expected a chain of dense affine maps and ReLUs with at"
+                " most 50 000 weights, and numba"
+            )
         choice("rule", rule, RULES)
         choice("optimiser", optimiser, OPTIMISERS)
         if any(node.operation.slope for node in network.nodes[1::2]):
             raise ValueError("network has leaky ReLUs, expected slope 0")
         if rule in ("backprop", "prox") and kappa:
-            raise ValueError(f"kappa={kappa:g} with rule={rule!r}, expected 0: no activity is relaxed")
+            raise ValueError(
+                f"kappa={kappa:g} with rule={rule!r}, expected 0: no activity is relaxed"
+            )
         if rule == "prox" and optimiser != "sgd":
-            raise ValueError(f"optimiser={optimiser!r} with rule='prox', expected 'sgd': its edge weights hold the step of SGD")
+            raise ValueError(
+                f"optimiser={optimiser!r} with rule='prox', expected 'sgd': its edge weights hold"
+                " the step of SGD"
+            )
         for name, beta in (("beta1", beta1), ("beta2", beta2)):
             if positive(name, beta, zero=True) >= 1:
                 raise ValueError(f"{name}={beta:g}, expected a number in [0, 1)")
-        # copies: to numba a read-only array is another type, which would compile everything once more
+        # copies: to numba a read-only array is another type, which would compile everything once
+        # more
         self.x = np.array(batch(INPUT, x, network.n_in), order="C")
         self.y = np.array(check_labels(network.output, y, network.n_out, len(self.x)), order="C")
         self.chain, self.updates = Chain(network), 0
@@ -86,7 +97,10 @@ class MiniBatches:
         edge = self.chain.dims[:-1].max() + 1 if optimiser == "least-squares" else 0
         self.second = np.zeros((len(self.chain.dims), edge, edge))
         self.rule, self.optimiser = RULES[rule], OPTIMISERS[optimiser]
-        self.kappa, self.stiffness = float(real_array("kappa", kappa, ())), positive("stiffness", stiffness)
+        self.kappa, self.stiffness = (
+            float(real_array("kappa", kappa, ())),
+            positive("stiffness", stiffness),
+        )
         self.damping, self.decay = positive("damping", damping), positive("decay", decay, zero=True)
         self.betas = float(beta1), float(beta2)
 
@@ -99,20 +113,49 @@ class MiniBatches:
         return self.chain.unflat(self.theta.copy())
 
     def advance(self, order, lr) -> None:
-        """Take len(order) updates: order (updates, batch) holds sample numbers, lr (updates,) the learning rates, not negative."""
+        """Take len(order) updates: order (updates, batch) holds sample numbers, lr (updates,) the
+        learning rates, not negative.
+        """
         unmasked("order", order)
         given, lr = even("order", order), np.array(real_array("lr", lr), order="C")
         if given.ndim != 2 or lr.shape != (len(given),) or len(given) and not given.shape[1]:
-            raise ValueError(f"order has shape {given.shape} and lr {lr.shape}, expected (updates, batch) and (updates,), a batch of one or more")
+            raise ValueError(
+                f"order has shape {given.shape} and lr {lr.shape}, expected (updates, batch) and"
+                " (updates,), a batch of one or more"
+            )
         if given.size and given.dtype.kind not in "iu":
-            raise ValueError(f"order holds {given.dtype} numbers, expected whole ones: which samples")
+            raise ValueError(
+                f"order holds {given.dtype} numbers, expected whole ones: which samples"
+            )
         if (lr < 0).any():
-            raise ValueError(f"lr holds {lr.min():g}, expected learning rates that are not negative")
+            raise ValueError(
+                f"lr holds {lr.min():g}, expected learning rates that are not negative"
+            )
         order = np.array(given, dtype=np.int64, order="C")
         if order.size and not 0 <= order.min() <= order.max() < len(self.x):
-            raise ValueError(f"order names samples {order.min()} to {order.max()}, expected 0 to {len(self.x) - 1}")
-        steps(self.theta, *self.moments, self.second, self.chain.dims, self.chain.output, self.x, self.y, order, lr, self.rule, self.kappa,
-              self.stiffness, self.optimiser, *self.betas, self.damping, self.decay, self.updates)
+            raise ValueError(
+                f"order names samples {order.min()} to {order.max()}, expected 0 to"
+                f" {len(self.x) - 1}"
+            )
+        steps(
+            self.theta,
+            *self.moments,
+            self.second,
+            self.chain.dims,
+            self.chain.output,
+            self.x,
+            self.y,
+            order,
+            lr,
+            self.rule,
+            self.kappa,
+            self.stiffness,
+            self.optimiser,
+            *self.betas,
+            self.damping,
+            self.decay,
+            self.updates,
+        )
         self.updates += len(order)
 
 

@@ -31,14 +31,16 @@ except ImportError as error:
         f'pip install "sheaflib[sklearn]" ({error})'
     ) from error
 
-BATCH = 32                                                # the race's
-CHUNK = 10_000                                            # samples whose loss is taken at once
-PATIENCE = 1.0                                            # seconds before a bar shows that nobody asked for
-WORSE = 2.0                                               # times the loss at the start: harm
+BATCH = 32  # the race's
+CHUNK = 10_000  # samples whose loss is taken at once
+PATIENCE = 1.0  # seconds before a bar shows that nobody asked for
+WORSE = 2.0  # times the loss at the start: harm
 
 
 class State(NamedTuple):
-    """Where training stands: the network of standardised data, mean and deviation of X and of y, what the optimiser remembers."""
+    """Where training stands: the network of standardised data, mean and deviation of X and of y,
+    what the optimiser remembers.
+    """
 
     network: Network
     scales: tuple[np.ndarray, ...]
@@ -60,16 +62,60 @@ class Losses(NamedTuple):
 
 
 class SheafMLP(BaseEstimator):
-    """What the regressor and the classifier share. A subclass has `_read`, checked X and the labels as rows (n, n_outputs), and `_quality`, the score of such rows."""
+    """What the regressor and the classifier share. A subclass has `_read`, checked X and the labels
+    as rows (n, n_outputs), and `_quality`, the score of such rows.
+    """
 
-    def __init__(self, hidden_layer_sizes=(100,), *, rule="circuit", kappa="auto", stiffness=3.0, optimiser="adam", damping=0.1, decay=0.0,
-                 learning_rate="linear", learning_rate_init=0.02, batch_size="auto", max_iter=200, standardise=True, early_stopping=False,
-                 validation_fraction=0.1, n_iter_no_change=10, tol=1e-4, random_state=None, verbose=None):
-        self.hidden_layer_sizes, self.rule, self.kappa, self.stiffness = hidden_layer_sizes, rule, kappa, stiffness
-        self.optimiser, self.damping, self.decay, self.standardise = optimiser, damping, decay, standardise
-        self.learning_rate, self.learning_rate_init, self.batch_size = learning_rate, learning_rate_init, batch_size
-        self.early_stopping, self.validation_fraction, self.n_iter_no_change = early_stopping, validation_fraction, n_iter_no_change
-        self.max_iter, self.tol, self.random_state, self.verbose = max_iter, tol, random_state, verbose
+    def __init__(
+        self,
+        hidden_layer_sizes=(100,),
+        *,
+        rule="circuit",
+        kappa="auto",
+        stiffness=3.0,
+        optimiser="adam",
+        damping=0.1,
+        decay=0.0,
+        learning_rate="linear",
+        learning_rate_init=0.02,
+        batch_size="auto",
+        max_iter=200,
+        standardise=True,
+        early_stopping=False,
+        validation_fraction=0.1,
+        n_iter_no_change=10,
+        tol=1e-4,
+        random_state=None,
+        verbose=None,
+    ):
+        self.hidden_layer_sizes, self.rule, self.kappa, self.stiffness = (
+            hidden_layer_sizes,
+            rule,
+            kappa,
+            stiffness,
+        )
+        self.optimiser, self.damping, self.decay, self.standardise = (
+            optimiser,
+            damping,
+            decay,
+            standardise,
+        )
+        self.learning_rate, self.learning_rate_init, self.batch_size = (
+            learning_rate,
+            learning_rate_init,
+            batch_size,
+        )
+        self.early_stopping, self.validation_fraction, self.n_iter_no_change = (
+            early_stopping,
+            validation_fraction,
+            n_iter_no_change,
+        )
+        self.max_iter, self.tol, self.random_state, self.verbose = (
+            max_iter,
+            tol,
+            random_state,
+            verbose,
+        )
 
     def fit(self, X, y):
         """Train a fresh network on X (n, n_features) and the labels y; returns the estimator.
@@ -96,7 +142,10 @@ class SheafMLP(BaseEstimator):
         """As `fit`, on an estimator of its own."""
         X, rows = self._read(X, y, first=True)
         network, rng = self._fresh(X, rows)
-        passes, patience = whole("max_iter", self.max_iter), whole("n_iter_no_change", self.n_iter_no_change)
+        passes, patience = (
+            whole("max_iter", self.max_iter),
+            whole("n_iter_no_change", self.n_iter_no_change),
+        )
         tol, constant = positive("tol", self.tol, zero=True), self.learning_rate == "constant"
         if self.early_stopping:
             X, held_X, rows, held = self._split(X, rows, rng)
@@ -140,7 +189,10 @@ class SheafMLP(BaseEstimator):
     def _partial_fit(self, X, y, **options):
         """One pass over the samples at a constant rate; a call that fails changes nothing."""
         if self.early_stopping:
-            raise ValueError("early_stopping=True with partial_fit, expected False: one pass leaves nothing to stop")
+            raise ValueError(
+                "early_stopping=True with partial_fit, expected False: one pass leaves nothing to"
+                " stop"
+            )
         new, first = copy(self), not hasattr(self, "network_")
         X, rows = new._read(X, y, first=first, **options)
         if first:
@@ -201,22 +253,31 @@ class SheafMLP(BaseEstimator):
             ) from error
 
     def _fresh(self, X, rows) -> tuple[Network, np.random.Generator]:
-        """He weights, and the generator that drew them; ValueError for more weights than the engine takes."""
+        """He weights, and the generator that drew them; ValueError for more weights than the engine
+        takes.
+        """
         if isinstance(self.random_state, (int, np.integer)):
             rng = np.random.default_rng(whole("random_state", self.random_state, least=0))
         else:
             rng = np.random.default_rng(check_random_state(self.random_state).randint(2**31 - 1))
-        hidden = [whole("hidden_layer_sizes", n) for n in np.atleast_1d(np.asarray(self.hidden_layer_sizes, dtype=object))]
+        hidden = [
+            whole("hidden_layer_sizes", n)
+            for n in np.atleast_1d(np.asarray(self.hidden_layer_sizes, dtype=object))
+        ]
         dims = [X.shape[1], *hidden, rows.shape[1]]
         size = sum(n * m for n, m in zip(dims, dims[1:]))
         if size > MAX_WEIGHTS:
-            raise ValueError(f"hidden_layer_sizes={self.hidden_layer_sizes!r} makes {size} weights with {dims[0]} features and {dims[-1]} "
-                             f"outputs, expected at most {MAX_WEIGHTS}")
+            raise ValueError(
+                f"hidden_layer_sizes={self.hidden_layer_sizes!r} makes {size} weights with"
+                f" {dims[0]} features and {dims[-1]} outputs, expected at most {MAX_WEIGHTS}"
+            )
         kind = "identity" if not is_classifier(self) else "sigmoid" if dims[-1] == 1 else "softmax"
         return Network.he(dims, rng, kind), rng
 
     def _split(self, X, rows, rng) -> list[np.ndarray]:
-        """Samples to train on, samples to validate on, their rows in the same order; classes in equal proportions."""
+        """Samples to train on, samples to validate on, their rows in the same order; classes in
+        equal proportions.
+        """
         share, n = positive("validation_fraction", self.validation_fraction), len(X)
         held = int(np.ceil(share * n)) if share < 1 else n
         if not 2 <= held < n:
@@ -258,16 +319,32 @@ class SheafMLP(BaseEstimator):
 
     def _scales(self, X, rows) -> tuple[np.ndarray, ...]:
         """Mean and deviation of X, then of the rows, as they are to be folded."""
-        return *spread(X, self.standardise), *spread(rows, self.standardise and not is_classifier(self))
+        return *spread(X, self.standardise), *spread(
+            rows, self.standardise and not is_classifier(self)
+        )
 
     def _engine(self, state: State, X, rows) -> tuple[MiniBatches, int]:
-        """Training from a state on, which it leaves alone, and the batches of a pass; another optimiser remembers nothing."""
-        if self.learning_rate not in ("linear", "constant") or isinstance(self.batch_size, str) and self.batch_size != "auto":
-            raise ValueError(f"learning_rate={self.learning_rate!r} and batch_size={self.batch_size!r}, expected 'linear' or 'constant', "
-                             "and 'auto' or a whole number")
+        """Training from a state on, which it leaves alone, and the batches of a pass; another
+        optimiser remembers nothing.
+        """
+        if (
+            self.learning_rate not in ("linear", "constant")
+            or isinstance(self.batch_size, str)
+            and self.batch_size != "auto"
+        ):
+            raise ValueError(
+                f"learning_rate={self.learning_rate!r} and batch_size={self.batch_size!r}, expected"
+                " 'linear' or 'constant', and 'auto' or a whole number"
+            )
         positive("learning_rate_init", self.learning_rate_init)
         size = BATCH if self.batch_size == "auto" else whole("batch_size", self.batch_size)
-        kappa = self.kappa if self.kappa != "auto" else -1.0 if self.rule in ("circuit", "rayleigh") else 0.0
+        kappa = (
+            self.kappa
+            if self.kappa != "auto"
+            else -1.0
+            if self.rule in ("circuit", "rayleigh")
+            else 0.0
+        )
         mean, deviation, shift, stretch = state.scales
         engine = MiniBatches(
             state.network,
@@ -281,7 +358,11 @@ class SheafMLP(BaseEstimator):
             decay=self.decay,
         )
         if state.optimiser == self.optimiser:
-            engine.moments, engine.second, engine.updates = state.moments.copy(), state.second.copy(), state.updates
+            engine.moments, engine.second, engine.updates = (
+                state.moments.copy(),
+                state.second.copy(),
+                state.updates,
+            )
         return engine, -(-len(X) // size)
 
     def _state(self, before: State, engine: MiniBatches, scale: float) -> State:
@@ -298,7 +379,12 @@ class SheafMLP(BaseEstimator):
     def _keep(self, state: State, rng, curve: list[float], scores: list[float]):
         """Set what fitting leaves behind."""
         self._training, self._rng, self.network_ = state, rng, folded(state.network, *state.scales)
-        self.loss_curve_, self.validation_scores_, self.n_iter_, self.n_outputs_ = curve, scores, len(curve), self.network_.n_out
+        self.loss_curve_, self.validation_scores_, self.n_iter_, self.n_outputs_ = (
+            curve,
+            scores,
+            len(curve),
+            self.network_.n_out,
+        )
 
     def _forward(self, X, output: str | None = None) -> np.ndarray:
         """network_(X), or with another output map; X is checked."""

@@ -9,9 +9,12 @@ from sheaflib.training.joint import with_weights
 
 
 def folded(network: Network, mean, deviation, shift, stretch) -> Network:
-    """The chain with x -> (x − mean)/deviation folded into its first layer, z -> shift + stretch z into its last: arrays (n_in,), (n_out,).
+    """The chain with x -> (x − mean)/deviation folded into its first layer, z -> shift + stretch z
+    into its last: arrays (n_in,), (n_out,).
 
-    >>> folded(Network.mlp([[[3.0]]], [[1.0]]), *np.array([[1.0], [2.0], [10.0], [2.0]]))([[3.0]])       # 10 + 2 (3 (3 − 1)/2 + 1)
+    >>> line = Network.mlp([[[3.0]]], [[1.0]])
+    >>> mean, deviation, shift, stretch = np.array([[1.0], [2.0], [10.0], [2.0]])
+    >>> folded(line, mean, deviation, shift, stretch)([[3.0]])  # 10 + 2 (3 (3 − 1)/2 + 1)
     array([[18.]])
     """
     first, last = network.nodes[0], network.output_name

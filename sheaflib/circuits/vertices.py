@@ -1,4 +1,6 @@
-"""A vertex of training's sheaf with its own edges, and its part of the equilibrium: what local relaxations are made of (derived)."""
+"""A vertex of training's sheaf with its own edges, and its part of the equilibrium: what local
+relaxations are made of (derived).
+"""
 
 from __future__ import annotations
 
@@ -17,12 +19,14 @@ from sheaflib.support.checks import batch
 from sheaflib.training.joint import output_weight
 from sheaflib.training.objective import check_labels, error
 
-ENTRIES = 2**26        # of one vertex's D⁻¹, over the batch
+ENTRIES = 2**26  # of one vertex's D⁻¹, over the batch
 
 
 @dataclass(frozen=True, eq=False)
 class Link:
-    """One edge at a frozen pattern s, as its two ends see it: weight w, map F, its rows in Ω, and where its tail lies there (None: x)."""
+    """One edge at a frozen pattern s, as its two ends see it: weight w, map F, its rows in Ω, and
+    where its tail lies there (None: x).
+    """
 
     weight: float
     operation: Operation
@@ -46,7 +50,9 @@ class Link:
 
 @dataclass(frozen=True, eq=False)
 class Vertex:
-    """One stalk with the edges into it and out of it, D⁻¹ as (B or 1, n, n), or (B or 1, n) where diagonal; at the output the labels."""
+    """One stalk with the edges into it and out of it, D⁻¹ as (B or 1, n, n), or (B or 1, n) where
+    diagonal; at the output the labels.
+    """
 
     own: slice
     incoming: tuple[Link, ...]
@@ -68,40 +74,70 @@ class Vertex:
         """D⁻¹ f: (B, n) -> (B, n)."""
         if self.inverse.ndim == 2:
             return self.inverse * f
-        return f @ self.inverse[0] if len(self.inverse) == 1 else (self.inverse @ f[:, :, None])[:, :, 0]
+        return (
+            f @ self.inverse[0]
+            if len(self.inverse) == 1
+            else (self.inverse @ f[:, :, None])[:, :, 0]
+        )
 
     def update(self, w: np.ndarray) -> np.ndarray:
-        """argmin_v E, all other stalks as in w: (B, N) -> (B, n). At the output Ohm's law over the one edge, ρ = I/w."""
+        """argmin_v E, all other stalks as in w: (B, N) -> (B, n). At the output Ohm's law over the
+        one edge, ρ = I/w.
+        """
         if not self.label:
             return w[:, self.own] + self.solve(self.force(w))
         predicted = np.concatenate([link.predicted(w) for link in self.incoming], axis=1)
-        rho = np.concatenate([np.full(link.rows.stop - link.rows.start, 1 / link.weight) for link in self.incoming])
+        rho = np.concatenate(
+            [np.full(link.rows.stop - link.rows.start, 1 / link.weight) for link in self.incoming]
+        )
         sheaf, y = self.label
         return predicted + rho * ohm(sheaf, np.diag(rho), predicted, y)
 
 
 def begin(sheaf: NeuralSheaf, x, y, start, pattern) -> tuple[np.ndarray, ...]:
-    """x, y, the start and the pattern (B, M), checked and copied; by default the forward pass and its pattern."""
+    """x, y, the start and the pattern (B, M), checked and copied; by default the forward pass and
+    its pattern.
+    """
     x = batch(INPUT, x, check_sheaf(sheaf).network.n_in).copy()
     y = check_labels(sheaf.network.output, y, sheaf.network.n_out, len(x)).copy()
-    pattern = sheaf.forward_pattern(x) if pattern is None else sheaf.check_pattern(pattern, len(x)).copy()
+    pattern = (
+        sheaf.forward_pattern(x) if pattern is None else sheaf.check_pattern(pattern, len(x)).copy()
+    )
     pattern = np.broadcast_to(pattern, (len(x), sheaf.M))
-    w = masked_forward(sheaf, x, pattern) if start is None else batch("start", start, sheaf.N).copy()
+    w = (
+        masked_forward(sheaf, x, pattern)
+        if start is None
+        else batch("start", start, sheaf.N).copy()
+    )
     if len(w) != len(x):
         raise ValueError(f"start has {len(w)} rows, expected {len(x)}: one a row of x")
     return x, y, w, pattern
 
 
-def links(sheaf: NeuralSheaf, x: np.ndarray, pattern: np.ndarray) -> dict[tuple[str, str, int], Link]:
+def links(
+    sheaf: NeuralSheaf, x: np.ndarray, pattern: np.ndarray
+) -> dict[tuple[str, str, int], Link]:
     """Every edge but the label's, by the names of its tail and head and its first row."""
     nodes = {node.name: node for node in sheaf.network.nodes}
-    return {(e.tail, e.head, e.rows.start): Link(
-        sheaf.edge_weights[e.name], nodes[e.head].operation, sheaf.own(nodes[e.head], pattern), e.rows,
-        None if e.tail == INPUT else sheaf.layout[e.tail], x if e.tail == INPUT else None) for e in sheaf.edges if e.head in sheaf.layout}
+    return {
+        (e.tail, e.head, e.rows.start): Link(
+            sheaf.edge_weights[e.name],
+            nodes[e.head].operation,
+            sheaf.own(nodes[e.head], pattern),
+            e.rows,
+            None if e.tail == INPUT else sheaf.layout[e.tail],
+            x if e.tail == INPUT else None,
+        )
+        for e in sheaf.edges
+        if e.head in sheaf.layout
+    }
 
 
-def vertices(sheaf: NeuralSheaf, x: np.ndarray, y: np.ndarray, pattern: np.ndarray) -> dict[str, Vertex]:
-    """Every vertex of Ω by name, its D_v inverted once and for all; x, y and pattern as from `begin`.
+def vertices(
+    sheaf: NeuralSheaf, x: np.ndarray, y: np.ndarray, pattern: np.ndarray
+) -> dict[str, Vertex]:
+    """Every vertex of Ω by name, its D_v inverted once and for all; x, y and pattern as from
+    `begin`.
 
     ValueError for a stalk whose D_v is too large for a dense inverse.
     """
@@ -110,12 +146,25 @@ def vertices(sheaf: NeuralSheaf, x: np.ndarray, y: np.ndarray, pattern: np.ndarr
         incoming = tuple(link for (_, head, _), link in edges.items() if head == name)
         outgoing = tuple(link for (tail, _, _), link in edges.items() if tail == name)
         last = name == sheaf.layout.names[-1]
-        diagonal = np.concatenate([np.full((1, link.rows.stop - link.rows.start), link.weight) for link in incoming], axis=1)
+        diagonal = np.concatenate(
+            [np.full((1, link.rows.stop - link.rows.start), link.weight) for link in incoming],
+            axis=1,
+        )
         diagonal = diagonal + (output_weight(sheaf) if last else 0)
         for link in outgoing:
-            if not isinstance(link.operation, Affine):                    # FᵀF is diagonal: a projection, or one entry a row
-                diagonal = diagonal + link.weight * link.back(link.operation.linear(np.ones((len(x), diagonal.shape[1])), link.s))
-        found[name] = Vertex(own, incoming, outgoing, _inverse(name, diagonal, outgoing), (sheaf, y) if last else None)
+            if not isinstance(
+                link.operation, Affine
+            ):  # FᵀF is diagonal: a projection, or one entry a row
+                diagonal = diagonal + link.weight * link.back(
+                    link.operation.linear(np.ones((len(x), diagonal.shape[1])), link.s)
+                )
+        found[name] = Vertex(
+            own,
+            incoming,
+            outgoing,
+            _inverse(name, diagonal, outgoing),
+            (sheaf, y) if last else None,
+        )
     return found
 
 
@@ -126,9 +175,14 @@ def _inverse(name: str, diagonal: np.ndarray, outgoing: tuple[Link, ...]) -> np.
         return 1 / diagonal
     n, size = diagonal.shape[1], diagonal.size * diagonal.shape[1]
     if size > ENTRIES:
-        raise ValueError(f"stalk {name!r} is {n} wide and an affine edge leaves it: its vertex solves would hold {size} numbers, at most "
-                         f"{ENTRIES} are allowed; take fewer samples, or `currents`")
-    return np.linalg.inv(sum(link.weight * _gram(link.operation) for link in dense) + diagonal[:, :, None] * np.eye(n))
+        raise ValueError(
+            f"stalk {name!r} is {n} wide and an affine edge leaves it: its vertex solves would hold"
+            f" {size} numbers, at most {ENTRIES} are allowed; take fewer samples, or `currents`"
+        )
+    return np.linalg.inv(
+        sum(link.weight * _gram(link.operation) for link in dense)
+        + diagonal[:, :, None] * np.eye(n)
+    )
 
 
 def _gram(affine: Affine) -> np.ndarray:

@@ -1,4 +1,6 @@
-"""How many passes over the weights each method needs to a pinned equilibrium, as functions of plain parameters for a sweep (derived)."""
+"""How many passes over the weights each method needs to a pinned equilibrium, as functions of plain
+parameters for a sweep (derived).
+"""
 
 from __future__ import annotations
 
@@ -18,14 +20,17 @@ from sheaflib.linear import spectrum
 from sheaflib.sheaves.neural import NeuralSheaf
 from sheaflib.sheaves.pins import hard, resolve
 
-SIZES = {"2x30x1": 0, "2x10x8x1": 42, "2x12x8x6x1": 0}     # the paper's nets and the seeds of their weights
+# the paper's nets and the seeds of their weights
+SIZES = {"2x30x1": 0, "2x10x8x1": 42, "2x12x8x6x1": 0}
 STALKS = 42
 DEEP = "x".join(["2", *["50"] * 10, "1"])
-SPACING = 1.02                                            # steps at which a flow is looked at grow by this factor
+SPACING = 1.02  # steps at which a flow is looked at grow by this factor
 
 
 class Climb(NamedTuple):
-    """Passes of each sample until it stays within the accuracy of where it ends (B,), whether it gets there (B,), and the end (B, N)."""
+    """Passes of each sample until it stays within the accuracy of where it ends (B,), whether it
+    gets there (B,), and the end (B, N).
+    """
 
     passes: np.ndarray
     reached: np.ndarray
@@ -33,9 +38,11 @@ class Climb(NamedTuple):
 
 
 def problem(widths: str, seed: int, start: str = "random", samples: int = 300, fresh: bool = False):
-    """The pinned problem of the ladder: sheaf, x, the labels' pin, the start (B, N) and the problem as the solver sees it.
+    """The pinned problem of the ladder: sheaf, x, the labels' pin, the start (B, N) and the problem
+    as the solver sees it.
 
-    Paraboloid inputs, output clamped to the label; start "random": the recorded stalks (or drawn, for a fresh network), "forward".
+    Paraboloid inputs, output clamped to the label; start "random": the recorded stalks (or drawn,
+    for a fresh network), "forward".
     """
     sheaf, task = NeuralSheaf(initial("paraboloid", widths, seed, fresh)), tasks.task("paraboloid")
     x, pin = task.X_train[:samples], hard(sheaf.network.output_name, task.Y_train[:samples])
@@ -44,12 +51,23 @@ def problem(widths: str, seed: int, start: str = "random", samples: int = 300, f
     return sheaf, x, pin, pins.impose(w), Pinned(sheaf, x, pins)
 
 
-def climb(widths: str, method: str, seed: int = 0, start: str = "random", samples: int = 300, fresh: bool = False,
-          dt: float = 0.0, accuracy: float = 1e-8, most: int = 2_000_000) -> Climb:
-    """Passes of one method from the start to |w − w*|_∞ < accuracy, w* its own end polished by Newton.
+def climb(
+    widths: str,
+    method: str,
+    seed: int = 0,
+    start: str = "random",
+    samples: int = 300,
+    fresh: bool = False,
+    dt: float = 0.0,
+    accuracy: float = 1e-8,
+    most: int = 2_000_000,
+) -> Climb:
+    """Passes of one method from the start to |w − w*|_∞ < accuracy, w* its own end polished by
+    Newton.
 
-    method: "newton", "chebyshev", "implicit-euler" (dt 10 unless given), or a stepper of the flow, "euler" or "prox-euler", of step dt
-    (0: the best stable one, 1.9 over the bound of λ_max). `most`: steps at most.
+    method: "newton", "chebyshev", "implicit-euler" (dt 10 unless given), or a stepper of the flow,
+    "euler" or "prox-euler", of step dt (0: the best stable one, 1.9 over the bound of λ_max).
+    `most`: steps at most.
     """
     sheaf, x, pin, w, pinned = problem(widths, seed, start, samples, fresh)
     if method == "newton":
@@ -67,28 +85,36 @@ def best_step(sheaf: NeuralSheaf, pins) -> float:
 
 
 def follow(flow, pinned: Pinned, accuracy: float, most: int) -> Climb:
-    """Run a stepper to rest, polish its end, and find when each sample came to stay near it (to 2 % of the steps)."""
+    """Run a stepper to rest, polish its end, and find when each sample came to stay near it (to 2 %
+    of the steps).
+    """
     kept, passes = [flow.w.copy()], [np.zeros(len(flow.w))]
     while flow.active.any() and flow.steps.max() < most:
         flow.advance(max(1, int(flow.steps.max() * (SPACING - 1))))
         kept.append(flow.w.copy())
         passes.append(flow.passes.astype(float))
     end = newton(pinned, flow.w, ROUNDING, "track", 300).cochain
-    far = np.array([np.abs(w - end).max(axis=1) >= accuracy for w in kept])               # (records, B)
-    first = len(far) - np.argmax(far[::-1], axis=0)                                       # the record after the last far one
+    far = np.array([np.abs(w - end).max(axis=1) >= accuracy for w in kept])  # (records, B)
+    first = len(far) - np.argmax(far[::-1], axis=0)  # the record after the last far one
     first = np.where(far.any(axis=0), first, 0)
     reached = first < len(far)
-    return Climb(np.array(passes)[np.minimum(first, len(far) - 1), np.arange(far.shape[1])], reached, end)
+    return Climb(
+        np.array(passes)[np.minimum(first, len(far) - 1), np.arange(far.shape[1])], reached, end
+    )
 
 
-def others(widths: str, seed: int = 0, samples: int = 300, starts: int = 50, drawn: int = 0) -> Others:
+def others(
+    widths: str, seed: int = 0, samples: int = 300, starts: int = 50, drawn: int = 0
+) -> Others:
     """The distinct equilibria that Newton finds from other starts, drawn with the seed `drawn`."""
     sheaf, x, pin, w, _ = problem(widths, seed, samples=samples)
     return equilibrium(sheaf, x, pins=pin, start=w).others(starts, drawn)
 
 
 class Limits(NamedTuple):
-    """Where the exact flow of each sample ends (B, N), how many events it has (B,), whether its end is proven (B,)."""
+    """Where the exact flow of each sample ends (B, N), how many events it has (B,), whether its end
+    is proven (B,).
+    """
 
     end: np.ndarray
     events: np.ndarray
@@ -99,12 +125,24 @@ def exact_limits(widths: str, seed: int = 0, start: str = "random", samples: int
     """The exact flow of each sample of the ladder's problem."""
     sheaf, x, pin, w, _ = problem(widths, seed, start, samples)
     flows = exact_flows(sheaf, x, w, pins=pin)
-    return Limits(np.array([flow.limit for flow in flows]), np.array([len(flow.events) for flow in flows]),
-                  np.array([flow.settled for flow in flows]))
+    return Limits(
+        np.array([flow.limit for flow in flows]),
+        np.array([len(flow.events) for flow in flows]),
+        np.array([flow.settled for flow in flows]),
+    )
 
 
-def movements(widths: str, seed: int = 0, start: str = "random", samples: int = 200, until: float = 20.0, tau: float = 0.25) -> Climb:
-    """Minimising movements with τ doubled from `tau` until the time `until`, then Newton: passes, convergence and the end."""
+def movements(
+    widths: str,
+    seed: int = 0,
+    start: str = "random",
+    samples: int = 200,
+    until: float = 20.0,
+    tau: float = 0.25,
+) -> Climb:
+    """Minimising movements with τ doubled from `tau` until the time `until`, then Newton: passes,
+    convergence and the end.
+    """
     sheaf, x, pin, w, pinned = problem(widths, seed, start, samples)
     flow = MinimisingMovementsStepper(sheaf, x, w, tau, 1.0, pinned.pins, "jacobian", 0.0)
     while flow.time < until:

@@ -1,4 +1,6 @@
-"""Random networks on which to try a theorem: chains, merges and fan-out, plain and adversarial weights, from one generator."""
+"""Random networks on which to try a theorem: chains, merges and fan-out, plain and adversarial
+weights, from one generator.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +19,8 @@ WEIGHTS = ("He", "rank one", "layers 1e±6", "rows 1e±6")
 
 
 class Shape(NamedTuple):
-    """What a network turned out to be: its widest layer, layers on the longest path (a merge's sum is none), its merges, and
-    how many vertices are read more than once."""
+    """What a network turned out to be: its widest layer, layers on the longest path (a merge's sum
+    is none), its merges, and how many vertices are read more than once."""
 
     width: int
     depth: int
@@ -27,7 +29,9 @@ class Shape(NamedTuple):
 
 
 class Pair(NamedTuple):
-    """A network's sheaf with one activation pattern (M,), the kind of its weights, its shape, and the pattern's number (0, 1, …)."""
+    """A network's sheaf with one activation pattern (M,), the kind of its weights, its shape, and
+    the pattern's number (0, 1, …).
+    """
 
     sheaf: NeuralSheaf
     pattern: np.ndarray
@@ -36,7 +40,9 @@ class Pair(NamedTuple):
     number: int
 
 
-def random_matrix(rng: np.random.Generator, n_out: int, n_in: int, weights: str = "He") -> np.ndarray:
+def random_matrix(
+    rng: np.random.Generator, n_out: int, n_in: int, weights: str = "He"
+) -> np.ndarray:
     """A weight (n_out, n_in): He, of rank one, or He times 1e6 or 1e-6, as a whole or row by row.
 
     >>> int(np.linalg.matrix_rank(random_matrix(np.random.default_rng(0), 5, 4, "rank one")))
@@ -52,9 +58,16 @@ def random_matrix(rng: np.random.Generator, n_out: int, n_in: int, weights: str 
     return matrix * rng.choice([1e-6, 1e6], size=(n_out, 1)) if weights == "rows 1e±6" else matrix
 
 
-def random_network(rng: np.random.Generator, widths, merge_rate: float = 0.0, weights: str = "He", slope: float = 0.0) -> Network:
-    """A network through widths = [n_0, …, n_{k+1}] with random biases; before each layer, with probability merge_rate, the
-    vertex it reads is stacked on any earlier one (and summed with it, in half of the cases where the widths agree).
+def random_network(
+    rng: np.random.Generator,
+    widths,
+    merge_rate: float = 0.0,
+    weights: str = "He",
+    slope: float = 0.0,
+) -> Network:
+    """A network through widths = [n_0, …, n_{k+1}] with random biases; before each layer, with
+    probability merge_rate, the vertex it reads is stacked on any earlier one (and summed with it,
+    in half of the cases where the widths agree).
 
     >>> random_network(np.random.default_rng(0), [2, 3, 3, 1], merge_rate=1.0).n_out
     1
@@ -69,13 +82,21 @@ def random_network(rng: np.random.Generator, widths, merge_rate: float = 0.0, we
             read = INPUT
         if layer > 1 and rng.random() < merge_rate:
             read = _merge(rng, nodes, dims, read, layer)
-        nodes.append((f"z{layer}", Affine(random_matrix(rng, width, dims[read], weights), rng.standard_normal(width)), (read,)))
+        nodes.append(
+            (
+                f"z{layer}",
+                Affine(random_matrix(rng, width, dims[read], weights), rng.standard_normal(width)),
+                (read,),
+            )
+        )
         dims[f"z{layer}"] = width
     return Network(widths[0], nodes)
 
 
 def random_widths(rng: np.random.Generator, max_width: int = 200, max_depth: int = 20) -> list[int]:
-    """Widths of 2 … max_depth layers, small ones oftener than large ones and rarely all large; equal throughout in half of the cases."""
+    """Widths of 2 … max_depth layers, small ones oftener than large ones and rarely all large;
+    equal throughout in half of the cases.
+    """
     depth = _mostly_small(rng, 2, max_depth)
     often = max_width if rng.random() < 0.1 else min(max_width, int(np.sqrt(40_000 / depth)))
     widest = _mostly_small(rng, 1, often)
@@ -84,17 +105,34 @@ def random_widths(rng: np.random.Generator, max_width: int = 200, max_depth: int
     return [int(n) for n in rng.integers(widest // 2 + 1, widest + 1, size=depth + 1)]
 
 
-def draw(rng: np.random.Generator, count: int, max_width: int = 200, max_depth: int = 20) -> Iterator[tuple[Network, str]]:
-    """Yield `count` networks with the kind of their weights; two in three may merge, one in five has leaky ReLUs or |·|."""
+def draw(
+    rng: np.random.Generator, count: int, max_width: int = 200, max_depth: int = 20
+) -> Iterator[tuple[Network, str]]:
+    """Yield `count` networks with the kind of their weights; two in three may merge, one in five
+    has leaky ReLUs or |·|.
+    """
     for i in range(count):
         weights = WEIGHTS[i % len(WEIGHTS)]
         merge_rate = rng.choice([0.0, 0.4, 0.8])
         slope = rng.choice([0.0, 0.1, -1.0], p=[0.8, 0.1, 0.1])
-        yield random_network(rng, random_widths(rng, max_width, max_depth), merge_rate, weights, slope), weights
+        yield (
+            random_network(
+                rng, random_widths(rng, max_width, max_depth), merge_rate, weights, slope
+            ),
+            weights,
+        )
 
 
-def pairs(rng: np.random.Generator, networks: int, patterns: int, max_width: int = 200, max_depth: int = 20) -> Iterator[Pair]:
-    """Yield networks · patterns pairs: `patterns` random patterns of each of `networks` random networks, one after the other."""
+def pairs(
+    rng: np.random.Generator,
+    networks: int,
+    patterns: int,
+    max_width: int = 200,
+    max_depth: int = 20,
+) -> Iterator[Pair]:
+    """Yield networks · patterns pairs: `patterns` random patterns of each of `networks` random
+    networks, one after the other.
+    """
     for network, weights in draw(rng, networks, max_width, max_depth):
         sheaf, shape = NeuralSheaf(network), measure(network)
         for number, pattern in enumerate(random_patterns(rng, patterns, sheaf.M)):
@@ -102,19 +140,26 @@ def pairs(rng: np.random.Generator, networks: int, patterns: int, max_width: int
 
 
 def small_cnn(rng: np.random.Generator, side: int, channels: int = 3, n_out: int = 4) -> Network:
-    """A convolutional network on side × side images: 3 × 3 kernels, ReLU, 2 × 2 max-pool, one dense layer.
+    """A convolutional network on side × side images: 3 × 3 kernels, ReLU, 2 × 2 max-pool, one dense
+    layer.
 
     >>> small_cnn(np.random.default_rng(0), 6)
     Network(x(36) -> z1(48) -> a1(48) -> p1(12) -> z2(4), identity)
     """
-    conv, shape = convolution(rng.standard_normal((channels, 1, 3, 3)) / 3, (1, side, side), rng.standard_normal(channels))
+    conv, shape = convolution(
+        rng.standard_normal((channels, 1, 3, 3)) / 3, (1, side, side), rng.standard_normal(channels)
+    )
     pool, _ = max_pool(shape, 2)
-    dense = Affine(rng.standard_normal((n_out, pool.n_out)) / np.sqrt(pool.n_out), rng.standard_normal(n_out))
+    dense = Affine(
+        rng.standard_normal((n_out, pool.n_out)) / np.sqrt(pool.n_out), rng.standard_normal(n_out)
+    )
     return Network(side**2, [("z1", conv), ("a1", ReLU(conv.n_out)), ("p1", pool), ("z2", dense)])
 
 
 def cube_points(rng: np.random.Generator, count: int, length: int) -> dict[str, np.ndarray]:
-    """Random points s of the cube [0, 1]^length: at its "vertices", on its "edges" and "inside", (count, length) each."""
+    """Random points s of the cube [0, 1]^length: at its "vertices", on its "edges" and "inside",
+    (count, length) each.
+    """
     vertices = rng.integers(0, 2, (count, length)).astype(float)
     edges = vertices.copy()
     edges[np.arange(count), rng.integers(0, length, count)] = rng.random(count)
@@ -134,16 +179,22 @@ def measure(network: Network) -> Shape:
     """
     depth, reads = {INPUT: 1}, {}
     for node in network.nodes:
-        depth[node.name] = max(depth[name] for name in node.inputs) + (node.operation.kind == "activation")
+        depth[node.name] = max(depth[name] for name in node.inputs) + (
+            node.operation.kind == "activation"
+        )
         for name in node.inputs:
             reads[name] = reads.get(name, 0) + 1
     merges = sum(isinstance(node.operation, Stack) for node in network.nodes)
     width = max(node.operation.n_out for node in network.affine_nodes)
-    return Shape(width, max(depth.values()), merges, sum(n > 1 for name, n in reads.items() if name != INPUT))
+    return Shape(
+        width, max(depth.values()), merges, sum(n > 1 for name, n in reads.items() if name != INPUT)
+    )
 
 
 def _merge(rng, nodes: list, dims: dict[str, int], read: str, layer: int) -> str:
-    """Append the stack of `read` on an earlier vertex, perhaps their sum; returns the vertex to read instead."""
+    """Append the stack of `read` on an earlier vertex, perhaps their sum; returns the vertex to
+    read instead.
+    """
     other = str(rng.choice([name for name in dims if name != read]))
     stack = Stack(dims[read], dims[other])
     nodes.append((f"p{layer}", stack, (read, other)))

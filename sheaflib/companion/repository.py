@@ -9,8 +9,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-INSTALLED = Path(__file__).resolve().parents[2]        # the folder in which this sheaflib lies
-INDEX = Path("notebooks") / "index.toml"               # what makes a folder the repository
+INSTALLED = Path(__file__).resolve().parents[2]  # the folder in which this sheaflib lies
+INDEX = Path("notebooks") / "index.toml"  # what makes a folder the repository
 OUTSIDE = "sheaflib-results"
 
 
@@ -32,7 +32,8 @@ def needed(file: str) -> Path:
         raise FileNotFoundError(
             f"{file} is a file of sheaflib's repository, and there is none here: neither "
             f"{INSTALLED}, where sheaflib is installed, nor {Path.cwd()} or a folder above it has "
-            f"{INDEX.as_posix()}; run inside a clone of the repository")
+            f"{INDEX.as_posix()}; run inside a clone of the repository"
+        )
     if not (root / file).is_file():
         raise FileNotFoundError(f"there is no {file} in the repository {root}")
     return root / file

@@ -1,4 +1,6 @@
-"""One function over many cases, side by side, each result kept on disk: whatever stops a sweep, what was finished stays."""
+"""One function over many cases, side by side, each result kept on disk: whatever stops a sweep,
+what was finished stays.
+"""
 
 import hashlib
 import json
@@ -23,26 +25,32 @@ with needs("sheaflib.companion.sweep", "notebooks"):
     import joblib
     from joblib.parallel import default_parallel_config, get_active_backend
 
-FOLDER = Path(__file__).resolve().parents[1]             # sheaflib
+FOLDER = Path(__file__).resolve().parents[1]  # sheaflib
 COMPUTED_WITH = ("numpy", "scipy", "numba")
 INSTRUCTIONS = (
-    "NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES", "NUMBA_DISABLE_INTEL_SVML", "OPENBLAS_CORETYPE",
-    "OPENBLAS_L2_SIZE", "NPY_ENABLE_CPU_FEATURES",
+    "NUMBA_CPU_NAME",
+    "NUMBA_CPU_FEATURES",
+    "NUMBA_DISABLE_INTEL_SVML",
+    "OPENBLAS_CORETYPE",
+    "OPENBLAS_L2_SIZE",
+    "NPY_ENABLE_CPU_FEATURES",
 )
 ABSENT = object()
 
 
 def sweep(function, cases, *, label=""):
-    """Return [function(**case) for case in cases], computed side by side; `label` stands at the bar that a person sees.
+    """Return [function(**case) for case in cases], computed side by side; `label` stands at the bar
+    that a person sees.
 
-    `function` has a name in a module and depends on its parameters alone: numbers, texts, truth values, None, lists of them;
-    what it prints and warns of is not heard.
+    `function` has a name in a module and depends on its parameters alone: numbers, texts, truth
+    values, None, lists of them; what it prints and warns of is not heard.
     A result is kept in SHEAFLIB_CACHE (else build/sweeps of the repository, else
     sheaflib-results/sweeps here) as soon as it is there, and holds for the same function,
     parameters and source of sheaflib. The workers are those of the caller's
     joblib.parallel_config, of whatever backend; without one, SHEAFLIB_JOBS processes (else one for
     each core) of one thread each.
-    TypeError: a function or a value that is none of these. RuntimeError: a case failed, which is named.
+    TypeError: a function or a value that is none of these. RuntimeError: a case failed, which is
+    named.
     """
     name, cases = qualified(function), list(cases)
     texts = [canonical(case, place) for place, case in enumerate(cases)]
@@ -61,9 +69,11 @@ def sweep(function, cases, *, label=""):
 
 
 def computed(function, name, source, waiting):
-    """Yield (file, result) of the waiting cases {file: parameters}, as they come where the backend can.
+    """Yield (file, result) of the waiting cases {file: parameters}, as they come where the backend
+    can.
 
-    While there is one worker, cases go to it one by one, so that a sweep takes more workers as soon as it may.
+    While there is one worker, cases go to it one by one, so that a sweep takes more workers as soon
+    as it may.
     """
     left = list(waiting.items())
     while left:
@@ -71,17 +81,23 @@ def computed(function, name, source, waiting):
             streams = getattr(get_active_backend()[0], "supports_return_generator", False)
             parallel = joblib.Parallel(return_as="generator_unordered" if streams else "list")
         now, left = (left[:1], left[1:]) if parallel.n_jobs == 1 else (left, [])
-        for file, value in parallel(joblib.delayed(compute)(function, name, source, text, file) for file, text in now):
-            if not file.is_file():                                                    # a worker with a disk of its own
+        for file, value in parallel(
+            joblib.delayed(compute)(function, name, source, text, file) for file, text in now
+        ):
+            if not file.is_file():  # a worker with a disk of its own
                 write(file, value)
             yield file, value
 
 
 def compute(function, name, source, text, file):
-    """Compute one case in a worker, which keeps the result itself; RuntimeError names the case that failed."""
+    """Compute one case in a worker, which keeps the result itself; RuntimeError names the case that
+    failed.
+    """
     if source_digest(function) != source:
-        raise RuntimeError(f"sweep: a worker has another source of {name} or of sheaflib, or other versions of Python, "
-                           f"{', '.join(COMPUTED_WITH)} than its caller; start both again")
+        raise RuntimeError(
+            f"sweep: a worker has another source of {name} or of sheaflib, or other versions of"
+            f" Python, {', '.join(COMPUTED_WITH)} than its caller; start both again"
+        )
     case = json.loads(text)
     try:
         with silence():
@@ -89,37 +105,57 @@ def compute(function, name, source, text, file):
         write(file, value)
     except Exception as error:
         given = ", ".join(f"{key}={value!r}" for key, value in case.items())
-        raise RuntimeError(f"sweep: {name}({given}) failed with {type(error).__name__}: {error}") from error
+        raise RuntimeError(
+            f"sweep: {name}({given}) failed with {type(error).__name__}: {error}"
+        ) from error
     return file, value
 
 
 @contextmanager
 def silence():
-    """Let a case say nothing, as a kept result does; in a thread among others this cannot be had."""
+    """Let a case say nothing, as a kept result does; in a thread among others this cannot be
+    had.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    with warnings.catch_warnings(action="ignore"), redirect_stdout(StringIO()), redirect_stderr(StringIO()):
+    with (
+        warnings.catch_warnings(action="ignore"),
+        redirect_stdout(StringIO()),
+        redirect_stderr(StringIO()),
+    ):
         yield
 
 
-# workers ------------------------------------------------------------------------------------------------------------------
+# workers
+# --------------------------------------------------------------------------------------------------
 
 
 def configuration(most):
-    """Return the joblib.parallel_config for at most `most` cases at once: what the caller's leaves open is filled in."""
+    """Return the joblib.parallel_config for at most `most` cases at once: what the caller's leaves
+    open is filled in.
+    """
     with joblib.parallel_config() as given:
-        left_open = {key for key, default in default_parallel_config.items() if given[key] is default}
+        left_open = {
+            key for key, default in default_parallel_config.items() if given[key] is default
+        }
     chosen = {"n_jobs": min(own_jobs(), most)} if "n_jobs" in left_open else {}
     if {"backend", "prefer", "require"} <= left_open:
-        return joblib.parallel_config(backend="loky", inner_max_num_threads=1, initializer=end_with, initargs=(os.getpid(),), **chosen)
+        return joblib.parallel_config(
+            backend="loky",
+            inner_max_num_threads=1,
+            initializer=end_with,
+            initargs=(os.getpid(),),
+            **chosen,
+        )
     if "backend" not in left_open and chosen:
-        chosen = {"n_jobs": -1}                                                       # all the workers that it has
+        chosen = {"n_jobs": -1}  # all the workers that it has
     return joblib.parallel_config(**chosen)
 
 
 def end_with(caller):
     """Make a worker process end when the one that started it is gone, whatever ended that."""
+
     def wait():
         while os.getppid() == caller:
             time.sleep(0.5)
@@ -129,9 +165,11 @@ def end_with(caller):
 
 
 def own_jobs():
-    """Return how many cases run side by side when the caller does not say: SHEAFLIB_JOBS, else the cores; ValueError for no number.
+    """Return how many cases run side by side when the caller does not say: SHEAFLIB_JOBS, else the
+    cores; ValueError for no number.
 
-    SHEAFLIB_JOBS may name a file that holds the number, so that it can change between two sweeps of one process.
+    SHEAFLIB_JOBS may name a file that holds the number, so that it can change between two sweeps of
+    one process.
     """
     text = os.environ.get("SHEAFLIB_JOBS") or str(joblib.cpu_count())
     text = Path(text).read_text().strip() if Path(text).is_file() else text
@@ -140,7 +178,8 @@ def own_jobs():
     return int(text)
 
 
-# what a result follows from -----------------------------------------------------------------------------------------------
+# what a result follows from
+# -----------------------------------------------------------------------------------------------
 
 
 def qualified(function):
@@ -151,20 +190,31 @@ def qualified(function):
         found = getattr(found, part, None)
     if found is None or found is not function:
         where = f"{name} of {module}" if name else repr(function)
-        raise TypeError(f"sweep: function must be one that a worker imports by its name from a module, got {where}; put it into a .py file")
+        raise TypeError(
+            "sweep: function must be one that a worker imports by its name from a module, got"
+            f" {where}; put it into a .py file"
+        )
     return f"{module}.{name}"
 
 
 def canonical(case, place):
-    """Return the one JSON text of a case's parameters; TypeError names the key and the case that cannot be written so."""
+    """Return the one JSON text of a case's parameters; TypeError names the key and the case that
+    cannot be written so.
+    """
     if not isinstance(case, dict):
-        raise TypeError(f"sweep: cases[{place}] must be a dict of parameters, got {type(case).__name__}")
+        raise TypeError(
+            f"sweep: cases[{place}] must be a dict of parameters, got {type(case).__name__}"
+        )
     for key, value in case.items():
         if not isinstance(key, str):
-            raise TypeError(f"sweep: the keys of cases[{place}] must be names of parameters, got {key!r}")
+            raise TypeError(
+                f"sweep: the keys of cases[{place}] must be names of parameters, got {key!r}"
+            )
         if not plain(value):
-            raise TypeError(f"sweep: {key} of cases[{place}] must be a finite number, text, True, False, None or a list of these, "
-                            f"got {type(value).__name__} in {case!r}")
+            raise TypeError(
+                f"sweep: {key} of cases[{place}] must be a finite number, text, True, False, None"
+                f" or a list of these, got {type(value).__name__} in {case!r}"
+            )
     return json.dumps(case, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
@@ -172,23 +222,39 @@ def plain(value):
     """Return whether JSON holds a parameter as it is."""
     if isinstance(value, list):
         return all(map(plain, value))
-    return value is None or isinstance(value, (bool, int, str)) or isinstance(value, float) and math.isfinite(value)
+    return (
+        value is None
+        or isinstance(value, (bool, int, str))
+        or isinstance(value, float)
+        and math.isfinite(value)
+    )
 
 
 def source_digest(function):
-    """Return the hash of what a result follows from besides its parameters: sheaflib, and the function's module where it is another."""
+    """Return the hash of what a result follows from besides its parameters: sheaflib, and the
+    function's module where it is another.
+    """
     file = getattr(sys.modules[function.__module__], "__file__", None)
     outside = file and not Path(file).resolve().is_relative_to(FOLDER)
     return digest((LIBRARY + (digest(Path(file).read_bytes()) if outside else "")).encode())
 
 
 def library_digest():
-    """Return a hash of sheaflib's source and data, of the versions of Python and of the packages it computes with.
+    """Return a hash of sheaflib's source and data, of the versions of Python and of the packages it
+    computes with.
 
-    Of the environment, what says which of the processor's instructions these use is part of it: last digits depend on them.
+    Of the environment, what says which of the processor's instructions these use is part of it:
+    last digits depend on them.
     """
-    files = [*FOLDER.rglob("*.py"), *(path for path in (FOLDER / "companion" / "data").glob("*") if path.suffix != ".md")]
-    kept = [[path.relative_to(FOLDER).as_posix(), digest(path.read_bytes())] for path in sorted(files) if path.is_file()]
+    files = [
+        *FOLDER.rglob("*.py"),
+        *(path for path in (FOLDER / "companion" / "data").glob("*") if path.suffix != ".md"),
+    ]
+    kept = [
+        [path.relative_to(FOLDER).as_posix(), digest(path.read_bytes())]
+        for path in sorted(files)
+        if path.is_file()
+    ]
     packages = [installed(name) for name in COMPUTED_WITH]
     instructions = [os.environ.get(name) for name in INSTRUCTIONS]
     return digest(json.dumps([kept, sys.version_info[:2], packages, instructions]).encode())
@@ -207,10 +273,12 @@ def digest(data):
     return hashlib.sha256(data).hexdigest()
 
 
-LIBRARY = library_digest()     # read when the code is: a file that is edited later is not what this process runs
+# read when the code is: a file that is edited later is not what this process runs
+LIBRARY = library_digest()
 
 
-# the store: joblib.Memory knows the source of one function only, wipes all of its results when that changes, and warns --------
+# the store: joblib.Memory knows the source of one function only, wipes all of its results when that
+# changes, and warns --------
 
 
 def read(file):
@@ -223,7 +291,9 @@ def read(file):
 
 
 def write(file, value):
-    """Keep a result, its hash before it, so that a reader sees all of it or none, however many write at once."""
+    """Keep a result, its hash before it, so that a reader sees all of it or none, however many
+    write at once.
+    """
     data = pickle.dumps(value, protocol=pickle.HIGHEST_PROTOCOL)
     file.parent.mkdir(parents=True, exist_ok=True)
     temporary = file.with_name(f".{uuid4().hex}.tmp")

@@ -1,4 +1,6 @@
-"""The numbers of a report, some samples at a time: discord with labels pinned, a null of permuted ones, spectrum, resistance."""
+"""The numbers of a report, some samples at a time: discord with labels pinned, a null of permuted
+ones, spectrum, resistance.
+"""
 
 from __future__ import annotations
 
@@ -15,14 +17,15 @@ from sheaflib.sheaves.neural import NeuralSheaf
 from sheaflib.sheaves.pins import hard
 from sheaflib.training.objective import output_energy
 
-ROOM = 2**18           # coordinates that are solved for at once: a hundred megabytes at work
-MOST = 1e150           # beyond this a square leaves float64
-DENSE = 100            # up to this many coordinates the spectrum is taken by a dense solver
-NOBODY = float         # whom to tell how many more samples are done: none
+ROOM = 2**18  # coordinates that are solved for at once: a hundred megabytes at work
+MOST = 1e150  # beyond this a square leaves float64
+DENSE = 100  # up to this many coordinates the spectrum is taken by a dense solver
+NOBODY = float  # whom to tell how many more samples are done: none
 
 
 class EdgeRow(NamedTuple):
-    """One edge: mean discord, its shares of discord and of resistance, the null's 5 % point, median, 95 % point; NaN: none.
+    """One edge: mean discord, its shares of discord and of resistance, the null's 5 % point,
+    median, 95 % point; NaN: none.
 
     same: mean discord of the samples that the null is of, which need not be all.
     """
@@ -40,7 +43,9 @@ class EdgeRow(NamedTuple):
 
     @property
     def ratio(self) -> float:
-        """Discord over the null's median, of the same samples: at 1 the network knows no more of these labels than of permuted ones."""
+        """Discord over the null's median, of the same samples: at 1 the network knows no more of
+        these labels than of permuted ones.
+        """
         return self.same / self.median if self.median else np.nan
 
 
@@ -53,7 +58,9 @@ class Neuron(NamedTuple):
 
 
 class Stiffness(NamedTuple):
-    """λ₁, λ_max and λ_max(ρ), (m,) each; and by edge the mean of tr ρ_e/tr ρ, its share of the resistance."""
+    """λ₁, λ_max and λ_max(ρ), (m,) each; and by edge the mean of tr ρ_e/tr ρ, its share of the
+    resistance.
+    """
 
     smallest: np.ndarray
     largest: np.ndarray
@@ -73,14 +80,21 @@ class Solved(NamedTuple):
 
 
 def chunks(count: int, size: int) -> Iterator[slice]:
-    """Slices of range(count), each of as many samples as may be treated at once, `size` coordinates a sample."""
+    """Slices of range(count), each of as many samples as may be treated at once, `size` coordinates
+    a sample.
+    """
     step = max(1, ROOM // size)
     return (slice(start, min(start + step, count)) for start in range(0, count, step))
 
 
 def forward(sheaf: NeuralSheaf, x, y) -> tuple[np.ndarray, np.ndarray]:
-    """φ(z^{k+1}) (B, n_out) and every sample's loss (B,), nothing clamped; ValueError names a stalk that leaves float64."""
-    output, scale = sheaf.network.output, 2 / sheaf.network.n_out if sheaf.network.output.is_identity else 1.0
+    """φ(z^{k+1}) (B, n_out) and every sample's loss (B,), nothing clamped; ValueError names a stalk
+    that leaves float64.
+    """
+    output, scale = (
+        sheaf.network.output,
+        2 / sheaf.network.n_out if sheaf.network.output.is_identity else 1.0,
+    )
     values, loss = np.empty(y.shape), np.empty(len(x))
     for rows in chunks(len(x), sheaf.N):
         try:
@@ -91,22 +105,29 @@ def forward(sheaf: NeuralSheaf, x, y) -> tuple[np.ndarray, np.ndarray]:
         wild = ~(np.abs(w) < MOST)
         if wild.any():
             i, j = (int(k) for k in np.argwhere(wild)[0])
-            raise ValueError(f"X cannot be diagnosed: {sheaf.layout.label(j)} is {w[i, j]:g} in sample {rows.start + i}, "
-                             "whose square leaves float64")
+            raise ValueError(
+                f"X cannot be diagnosed: {sheaf.layout.label(j)} is {w[i, j]:g} in sample"
+                f" {rows.start + i}, whose square leaves float64"
+            )
         z = w[:, sheaf.layout[sheaf.network.output_name]]
-        values[rows], loss[rows] = output.value(z), scale * np.maximum(output_energy(output, z, y[rows]), 0)
+        values[rows], loss[rows] = (
+            output.value(z),
+            scale * np.maximum(output_energy(output, z, y[rows]), 0),
+        )
     return values, loss
 
 
 def pinned(sheaf: NeuralSheaf, x, y, at, of, done: Callable = NOBODY) -> Solved:
-    """The samples `at` with the labels of the samples `of` pinned: z^{k+1} itself, or a_out, from the forward pass."""
+    """The samples `at` with the labels of the samples `of` pinned: z^{k+1} itself, or a_out, from
+    the forward pass.
+    """
     stalk = sheaf.network.output_name if sheaf.network.output.is_identity else A_OUT
     per_edge = {edge.name: np.empty(len(at)) for edge in sheaf.edges}
     neurons, converged = np.zeros(sheaf.augmented_layout.size), np.empty(len(at), dtype=bool)
     verdict = np.empty(len(at), dtype=f"U{len(UNDECIDED)}")
     for rows in chunks(len(at), sheaf.N):
         found = equilibrium(sheaf, x[at[rows]], pins=hard(stalk, y[of[rows]]))
-        squares = sheaf.discrepancy(found.cochain, found.x)**2
+        squares = sheaf.discrepancy(found.cochain, found.x) ** 2
         neurons += squares.sum(axis=0) / len(at)
         converged[rows], verdict[rows] = found.converged, found.certificate.verdict
         for edge in sheaf.edges:
@@ -115,8 +136,15 @@ def pinned(sheaf: NeuralSheaf, x, y, at, of, done: Callable = NOBODY) -> Solved:
     return Solved(per_edge, neurons, converged, verdict)
 
 
-def null(sheaf: NeuralSheaf, x, y, subset, permutations: int, rng: np.random.Generator,
-         done: Callable = NOBODY) -> tuple[dict[str, np.ndarray], int]:
+def null(
+    sheaf: NeuralSheaf,
+    x,
+    y,
+    subset,
+    permutations: int,
+    rng: np.random.Generator,
+    done: Callable = NOBODY,
+) -> tuple[dict[str, np.ndarray], int]:
     """Mean discord by edge over the samples `subset` with their labels permuted: edge name ->
     (permutations,); {} without any.
 
@@ -134,7 +162,9 @@ def null(sheaf: NeuralSheaf, x, y, subset, permutations: int, rng: np.random.Gen
 
 
 def stiffness(sheaf: NeuralSheaf, x, at, done: Callable = NOBODY) -> Stiffness:
-    """Spectrum and resistance of the samples `at` for the pattern of the forward pass, nothing pinned."""
+    """Spectrum and resistance of the samples `at` for the pattern of the forward pass, nothing
+    pinned.
+    """
     found, shares = [], {edge.name: 0.0 for edge in sheaf.edges if edge.kind != "output"}
     for rows in chunks(len(at), sheaf.N * sheaf.network.n_out):
         here = x[at[rows]]
@@ -148,27 +178,52 @@ def stiffness(sheaf: NeuralSheaf, x, at, done: Callable = NOBODY) -> Stiffness:
     return Stiffness(*(np.concatenate(column) for column in zip(*found)), shares)
 
 
-def edge_rows(sheaf: NeuralSheaf, per_edge: Mapping, subset: np.ndarray, permuted: Mapping, shares: Mapping) -> tuple[EdgeRow, ...]:
-    """One row an edge, the last one of all together; shares are of all edges but the output's, which has no resistance."""
+def edge_rows(
+    sheaf: NeuralSheaf, per_edge: Mapping, subset: np.ndarray, permuted: Mapping, shares: Mapping
+) -> tuple[EdgeRow, ...]:
+    """One row an edge, the last one of all together; shares are of all edges but the output's,
+    which has no resistance.
+    """
     inner = sum(per_edge[name].mean() for name in shares)
     rows = []
     for edge in sheaf.edges:
         mean = float(per_edge[edge.name].mean())
         share = float(mean / inner) if inner and edge.name in shares else np.nan
         resistance, around = shares.get(edge.name, np.nan), band(permuted.get(edge.name))
-        rows.append(EdgeRow(edge.name, edge.kind, edge.dim, mean, share, resistance, *around, float(per_edge[edge.name][subset].mean())))
+        rows.append(
+            EdgeRow(
+                edge.name,
+                edge.kind,
+                edge.dim,
+                mean,
+                share,
+                resistance,
+                *around,
+                float(per_edge[edge.name][subset].mean()),
+            )
+        )
     discord, same = (sum(getattr(row, name) for row in rows) for name in ("discord", "same"))
     around = band(sum(permuted.values()) if permuted else None)
-    return *rows, EdgeRow("total", "", sum(row.size for row in rows), discord, np.nan, np.nan, *around, same)
+    return *rows, EdgeRow(
+        "total", "", sum(row.size for row in rows), discord, np.nan, np.nan, *around, same
+    )
 
 
 def band(values) -> tuple[float, float, float]:
     """5 % point, median and 95 % point, NaN without values."""
-    return (np.nan,) * 3 if values is None else tuple(float(v) for v in np.quantile(values, (0.05, 0.5, 0.95)))
+    return (
+        (np.nan,) * 3
+        if values is None
+        else tuple(float(v) for v in np.quantile(values, (0.05, 0.5, 0.95)))
+    )
 
 
 def worst_neurons(sheaf: NeuralSheaf, neurons: np.ndarray, most: int) -> tuple[Neuron, ...]:
     """The coordinates with most discord on average, those of the output edge aside."""
-    edge_of = {row: edge.name for edge in sheaf.edges for row in range(edge.rows.start, edge.rows.stop)}
-    order = np.argsort(-neurons[:sheaf.N], kind="stable")[:most]
-    return tuple(Neuron(sheaf.layout.label(int(i)), edge_of[int(i)], float(neurons[i])) for i in order)
+    edge_of = {
+        row: edge.name for edge in sheaf.edges for row in range(edge.rows.start, edge.rows.stop)
+    }
+    order = np.argsort(-neurons[: sheaf.N], kind="stable")[:most]
+    return tuple(
+        Neuron(sheaf.layout.label(int(i)), edge_of[int(i)], float(neurons[i])) for i in order
+    )

@@ -1,4 +1,6 @@
-"""Pictures of a report: discord by edge beside its null, the worst neurons, discord against loss, what a list finds."""
+"""Pictures of a report: discord by edge beside its null, the worst neurons, discord against loss,
+what a list finds.
+"""
 
 from __future__ import annotations
 
@@ -36,11 +38,20 @@ def overview(report) -> Figure:
 
 
 def edges(rows: Sequence, ax=None):
-    """Mean discord of each edge (a mark; of the null's samples, where there is one), the null's 5 to 95 % band and median, on a log axis."""
+    """Mean discord of each edge (a mark; of the null's samples, where there is one), the null's 5
+    to 95 % band and median, on a log axis.
+    """
     ax = plt.gca() if ax is None else ax
     for place, row in enumerate(rows):
         if row.median > 0:
-            ax.plot([row.low, row.high], [place] * 2, color=NULL, linewidth=9, solid_capstyle="butt", zorder=1)
+            ax.plot(
+                [row.low, row.high],
+                [place] * 2,
+                color=NULL,
+                linewidth=9,
+                solid_capstyle="butt",
+                zorder=1,
+            )
             ax.plot(row.median, place, "|", color="0.3", markersize=9, zorder=2)
         mark = row.same if row.median > 0 else row.discord
         if mark > 0:
@@ -56,7 +67,9 @@ def edges(rows: Sequence, ax=None):
 
 
 def neurons(worst: Sequence, ax=None):
-    """Mean squared discrepancy of the worst neurons, one bar each, coloured by the kind of their edge."""
+    """Mean squared discrepancy of the worst neurons, one bar each, coloured by the kind of their
+    edge.
+    """
     ax = plt.gca() if ax is None else ax
     for place, neuron in enumerate(worst):
         ax.barh(place, neuron.discord, color=EDGE_COLOURS[neuron.edge.split("_")[0]], height=0.7)
@@ -68,14 +81,32 @@ def neurons(worst: Sequence, ax=None):
 
 
 def samples(loss, discord, worst, ax=None):
-    """Every sample's discord against its loss on log axes, the listed ones marked; what is not positive is left out."""
+    """Every sample's discord against its loss on log axes, the listed ones marked; what is not
+    positive is left out.
+    """
     ax = plt.gca() if ax is None else ax
-    loss, discord, listed = np.asarray(loss), np.asarray(discord), np.isin(np.arange(len(loss)), worst)
+    loss, discord, listed = (
+        np.asarray(loss),
+        np.asarray(discord),
+        np.isin(np.arange(len(loss)), worst),
+    )
     shown = (loss > 0) & (discord > 0)
-    kinds = ((~listed, ".", SERIES[0], "others"), (listed, "x", SERIES[1], f"the {len(worst)} listed"))
+    kinds = (
+        (~listed, ".", SERIES[0], "others"),
+        (listed, "x", SERIES[1], f"the {len(worst)} listed"),
+    )
     for where, marker, colour, name in kinds:
         where = shown & where
-        ax.plot(loss[where], discord[where], marker, color=colour, linestyle="none", markersize=4, label=name, rasterized=True)
+        ax.plot(
+            loss[where],
+            discord[where],
+            marker,
+            color=colour,
+            linestyle="none",
+            markersize=4,
+            label=name,
+            rasterized=True,
+        )
     if shown.any():
         ax.set(xscale="log", yscale="log")
     ax.set(xlabel="loss", ylabel="discord", title="samples")
@@ -83,9 +114,16 @@ def samples(loss, discord, worst, ax=None):
     return ax
 
 
-def finds(length: Sequence[int], curves: Mapping[str, Sequence[float]], ax=None, best: Sequence[float] | None = None,
-          listed: int | None = None):
-    """How many times more of what is sought a list holds than a random one, by its length: curves[name]; `best`: at most."""
+def finds(
+    length: Sequence[int],
+    curves: Mapping[str, Sequence[float]],
+    ax=None,
+    best: Sequence[float] | None = None,
+    listed: int | None = None,
+):
+    """How many times more of what is sought a list holds than a random one, by its length:
+    curves[name]; `best`: at most.
+    """
     ax = plt.gca() if ax is None else ax
     if best is not None:
         ax.plot(length, best, "-.", color="0.5", linewidth=1.2, label="best possible")
@@ -95,5 +133,5 @@ def finds(length: Sequence[int], curves: Mapping[str, Sequence[float]], ax=None,
     if listed is not None:
         ax.axvline(listed, color="0.8", linewidth=1, zorder=0)
     ax.set(xlabel="length of the list", ylabel="enrichment", ylim=(0, None))
-    ax.legend(loc="lower right", bbox_to_anchor=(1, 0.08))                     # above the line of a random list
+    ax.legend(loc="lower right", bbox_to_anchor=(1, 0.08))  # above the line of a random list
     return ax

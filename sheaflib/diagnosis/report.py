@@ -1,7 +1,9 @@
-"""A diagnosis of a network on labelled data: who disagrees once the labels are pinned, beside a null of permuted ones (§6.3).
+"""A diagnosis of a network on labelled data: who disagrees once the labels are pinned, beside a
+null of permuted ones (§6.3).
 
-The law of effective resistance (derived) says what not to read into it: for one output at a frozen pattern, each edge's share of
-a sample's discord is its share of the resistance, whatever the label. The label shows in the amount, the weights in the shares.
+The law of effective resistance (derived) says what not to read into it: for one output at a frozen
+pattern, each edge's share of a sample's discord is its share of the resistance, whatever the label.
+The label shows in the amount, the weights in the shares.
 """
 
 from __future__ import annotations
@@ -21,20 +23,22 @@ from sheaflib.support.checks import batch, read_only, real_array, whole
 from sheaflib.support.progress import bar as progress_bar
 from sheaflib.training.objective import check_labels
 
-NEURONS = 10           # how many of the worst are listed
+NEURONS = 10  # how many of the worst are listed
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Report:
-    """What `report` found for B samples. Prints as a table; in a notebook it shows itself as one table and one figure.
+    """What `report` found for B samples. Prints as a table; in a notebook it shows itself as one
+    table and one figure.
 
-    edges: one EdgeRow each; total: all together. discord, loss (B,): total pinned discord, and the loss of the forward pass.
-    per_edge: edge name -> (B,). null: edge name -> (permutations,), mean discord of the samples `subset` (m,) with their labels
-    permuted; {} without a null. smallest, largest, resistance (m,): λ₁, λ_max, λ_max(ρ) of these samples for the pattern of the
-    forward pass, nothing pinned. worst: the samples of the largest discord, the worst first. neurons: the worst ones.
-    converged (B,): whether the solver arrived; verdict (B,): "minimum", "no minimum" or "undecided
-    by rounding", the certificate's;
-    unsettled: how many equilibria of the null did not converge. labels, output (B, n_out).
+    edges: one EdgeRow each; total: all together. discord, loss (B,): total pinned discord, and the
+    loss of the forward pass. per_edge: edge name -> (B,). null: edge name -> (permutations,), mean
+    discord of the samples `subset` (m,) with their labels permuted; {} without a null. smallest,
+    largest, resistance (m,): λ₁, λ_max, λ_max(ρ) of these samples for the pattern of the forward
+    pass, nothing pinned. worst: the samples of the largest discord, the worst first. neurons: the
+    worst ones. converged (B,): whether the solver arrived; verdict (B,): "minimum", "no minimum" or
+    "undecided by rounding", the certificate's; unsettled: how many equilibria of the null did not
+    converge. labels, output (B, n_out).
     """
 
     network: Network
@@ -67,32 +71,55 @@ class Report:
     __repr__, __str__, _repr_html_ = text.line, text.terminal, text.html
 
     def figure(self):
-        """The report's picture, a matplotlib figure: discord by edge beside the null, the worst neurons, discord against loss."""
+        """The report's picture, a matplotlib figure: discord by edge beside the null, the worst
+        neurons, discord against loss.
+        """
         from sheaflib.diagnosis.picture import overview
 
         return overview(self)
 
 
-def report(network: Network, X, y, *, permutations: int = 20, samples: int = 200, worst: int | None = None, seed: int = 0,
-           progress: bool | None = None) -> Report:
-    """Diagnose `network` on inputs X (B, n_in) and labels y: (B, n_out), (B,) for one output, classes 0, 1, … (B,) for a softmax.
+def report(
+    network: Network,
+    X,
+    y,
+    *,
+    permutations: int = 20,
+    samples: int = 200,
+    worst: int | None = None,
+    seed: int = 0,
+    progress: bool | None = None,
+) -> Report:
+    """Diagnose `network` on inputs X (B, n_in) and labels y: (B, n_out), (B,) for one output,
+    classes 0, 1, … (B,) for a softmax.
 
-    The labels are pinned, z^{k+1} itself for an identity output, a_out (hence the cross-entropy) for a sigmoid or softmax, and
-    Newton finds the equilibrium from the forward pass; another start may lead elsewhere. The null is the same with the labels of
-    `samples` random samples permuted among them, `permutations` times (0, or labels all alike: no null); spectrum and resistance
-    are of those too. worst: how many samples to list (default: 5 %, at least 5). progress: whether a bar is shown (default: where
-    a person sees it). It costs B + permutations · samples equilibria of 50 to 100 passes over the weights each, in chunks of some
-    hundred megabytes. TypeError or ValueError for bad input, a network that `equilibrium` does not cover, and a forward pass
-    that leaves float64.
+    The labels are pinned, z^{k+1} itself for an identity output, a_out (hence the cross-entropy)
+    for a sigmoid or softmax, and Newton finds the equilibrium from the forward pass; another start
+    may lead elsewhere. The null is the same with the labels of `samples` random samples permuted
+    among them, `permutations` times (0, or labels all alike: no null); spectrum and resistance are
+    of those too. worst: how many samples to list (default: 5 %, at least 5). progress: whether a
+    bar is shown (default: where a person sees it). It costs B + permutations · samples equilibria
+    of 50 to 100 passes over the weights each, in chunks of some hundred megabytes. TypeError or
+    ValueError for bad input, a network that `equilibrium` does not cover, and a forward pass that
+    leaves float64.
 
-    >>> chain = Network.mlp([[[1.0]], [[1.0]]])                        # three resistors of 1 share an error of 3
+    Three resistors of 1 share an error of 3.
+
+    >>> chain = Network.mlp([[[1.0]], [[1.0]]])
     >>> found = report(chain, [[1.0], [2.0]], [4.0, 2.0], progress=False)
-    >>> found.discord.round(9), [(edge.name, round(edge.share, 3), round(edge.resistance, 3)) for edge in found.edges]
-    (array([3., 0.]), [('affine_1', 0.333, 0.333), ('activation_1', 0.333, 0.333), ('affine_2', 0.333, 0.333)])
+    >>> found.discord.round(9)
+    array([3., 0.])
+    >>> [edge.name for edge in found.edges]
+    ['affine_1', 'activation_1', 'affine_2']
+    >>> [(round(edge.share, 3), round(edge.resistance, 3)) for edge in found.edges]
+    [(0.333, 0.333), (0.333, 0.333), (0.333, 0.333)]
     """
     sheaf = check_network(network)
     X = batch("X", X, network.n_in)
-    y, rng = read_only(label_rows(network, y, len(X))), np.random.default_rng(whole("seed", seed, least=0))
+    y, rng = (
+        read_only(label_rows(network, y, len(X))),
+        np.random.default_rng(whole("seed", seed, least=0)),
+    )
     if not isinstance(progress, (bool, type(None))):
         raise TypeError(f"progress={reprlib.repr(progress)}, expected True, False or None")
     everyone, m = np.arange(len(X)), min(whole("samples", samples), len(X))
@@ -106,8 +133,15 @@ def report(network: Network, X, y, *, permutations: int = 20, samples: int = 200
         stiff = measures.stiffness(sheaf, X, subset, done)
     *edges, total = measures.edge_rows(sheaf, found.per_edge, subset, null, stiff.shares)
     discord = sum(found.per_edge.values())
-    pin = network.output_name if network.output.is_identity else f"a_out ({network.output.name}, cross-entropy)"
-    first, neurons = np.argsort(-discord, kind="stable")[:listed], measures.worst_neurons(sheaf, found.neurons, NEURONS)
+    pin = (
+        network.output_name
+        if network.output.is_identity
+        else f"a_out ({network.output.name}, cross-entropy)"
+    )
+    first, neurons = (
+        np.argsort(-discord, kind="stable")[:listed],
+        measures.worst_neurons(sheaf, found.neurons, NEURONS),
+    )
     return Report(
         network,
         tuple(edges),
@@ -134,7 +168,9 @@ def report(network: Network, X, y, *, permutations: int = 20, samples: int = 200
 
 
 def check_network(network) -> NeuralSheaf:
-    """The sheaf of a network that `equilibrium` covers; TypeError or ValueError says what else came, and what to do."""
+    """The sheaf of a network that `equilibrium` covers; TypeError or ValueError says what else
+    came, and what to do.
+    """
     if not isinstance(network, Network):
         makes = ", as Network.mlp(weights, biases, output) makes one"
         hint = ": pass sheaf.network" if isinstance(network, NeuralSheaf) else makes
@@ -143,7 +179,10 @@ def check_network(network) -> NeuralSheaf:
     try:
         kinks(sheaf, np.zeros(sheaf.N))
     except ValueError as error:
-        pool, through = "train with average_pool or a strided convolution", "let the ReLU read it through an identity Affine"
+        pool, through = (
+            "train with average_pool or a strided convolution",
+            "let the ReLU read it through an identity Affine",
+        )
         instead = pool if "max-pool" in str(error) else through
         raise ValueError(f"report cannot pin this network: {error}, or {instead}") from None
     return sheaf
@@ -158,7 +197,9 @@ def how_many(worst, n_batch: int) -> int:
 
 
 def label_rows(network: Network, y, n_batch: int) -> np.ndarray:
-    """`y` as float64 labels (B, n_out): a column for one output, one-hot for the classes of a softmax."""
+    """`y` as float64 labels (B, n_out): a column for one output, one-hot for the classes of a
+    softmax.
+    """
     n, kind = network.n_out, network.output.name
     if y is None:
         raise TypeError(f"y is None, expected {n_batch} labels: one a row of X")
@@ -172,13 +213,22 @@ def label_rows(network: Network, y, n_batch: int) -> np.ndarray:
         wrong = ~np.isin(y, np.arange(n))
         if wrong.any():
             at = int(np.argmax(wrong))
-            raise ValueError(f"y holds {y[at]:g} at index {at}, expected classes 0 … {n - 1}: the output is {n} wide; np.unique(y, return_inverse=True)[1] numbers classes")
+            raise ValueError(
+                f"y holds {y[at]:g} at index {at}, expected classes 0 … {n - 1}: the output is {n}"
+                " wide; np.unique(y, return_inverse=True)[1] numbers classes"
+            )
         y = np.eye(n)[y.astype(int)]
     y = y[:, None] if y.ndim == 1 and n == 1 else y
     if y.shape != (n_batch, n):
-        hint = "; for classes use y[:, 0]" if kind == "softmax" else '; for classes make the network with output="softmax"'
+        hint = (
+            "; for classes use y[:, 0]"
+            if kind == "softmax"
+            else '; for classes make the network with output="softmax"'
+        )
         hint = hint if y.ndim <= 2 and y.size == n_batch else ""
-        raise ValueError(f"y has shape {y.shape}, expected ({n_batch}, {n}): the {kind} output is {n} wide{hint}")
+        raise ValueError(
+            f"y has shape {y.shape}, expected ({n_batch}, {n}): the {kind} output is {n} wide{hint}"
+        )
     if np.abs(y).max() > measures.MOST:
         raise ValueError(f"y holds {y.flat[np.abs(y).argmax()]:g}, whose square leaves float64")
     return check_labels(network.output, y, n, n_batch)
@@ -186,6 +236,8 @@ def label_rows(network: Network, y, n_batch: int) -> np.ndarray:
 
 @contextmanager
 def bar(total: int, progress: bool | None):
-    """A bar of `total` samples for a person who watches, as `sweep` has: yields what to tell the number of samples done."""
+    """A bar of `total` samples for a person who watches, as `sweep` has: yields what to tell the
+    number of samples done.
+    """
     with progress_bar(total, "report", progress, leave=False) as shown:
         yield shown.update

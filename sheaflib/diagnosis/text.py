@@ -11,19 +11,33 @@ import numpy as np
 
 from sheaflib.equilibria.certificate import UNDECIDED
 
-COLUMNS = 100          # of a terminal
-MARGIN = 15            # where the facts below the table begin
-LISTED = 10            # samples that are printed
-NOISE = 1e-24          # a discord below this is rounding
-HEAD = ("edge", "size", "discord", "its share", "share of ρ", "labels permuted (5 to 95 %)", "ratio")
+COLUMNS = 100  # of a terminal
+MARGIN = 15  # where the facts below the table begin
+LISTED = 10  # samples that are printed
+NOISE = 1e-24  # a discord below this is rounding
+HEAD = (
+    "edge",
+    "size",
+    "discord",
+    "its share",
+    "share of ρ",
+    "labels permuted (5 to 95 %)",
+    "ratio",
+)
 
 
 def line(report) -> str:
     """What `repr` prints: one line."""
-    against = "" if np.isnan(report.total.ratio) else f", {number(report.total.ratio)} times the null's"
-    low, high, rho = (number(np.median(values)) for values in (report.smallest, report.largest, report.resistance))
-    return (f"Report({len(report.discord)} samples, pinned discord {number(report.total.discord)}{against}, "
-            f"λ₁ {low}, λ_max {high}, resistance {rho})")
+    against = (
+        "" if np.isnan(report.total.ratio) else f", {number(report.total.ratio)} times the null's"
+    )
+    low, high, rho = (
+        number(np.median(values)) for values in (report.smallest, report.largest, report.resistance)
+    )
+    return (
+        f"Report({len(report.discord)} samples, pinned discord"
+        f" {number(report.total.discord)}{against}, λ₁ {low}, λ_max {high}, resistance {rho})"
+    )
 
 
 def terminal(report) -> str:
@@ -40,12 +54,19 @@ def html(report) -> str:
     """What a notebook shows: one table and one figure, or what the figure needs."""
     head = "".join(f'<th scope="col">{escape(text)}</th>' for text in HEAD)
     rows = map(cells, (*report.edges, report.total))
-    body = "".join(html_row(name, [f"<td>{escape(text)}</td>" for text in rest]) for name, *rest in rows)
+    body = "".join(
+        html_row(name, [f"<td>{escape(text)}</td>" for text in rest]) for name, *rest in rows
+    )
     wide = f'<td colspan="{len(HEAD) - 1}" style="text-align: left">'
-    foot = "".join(html_row(name, [f"{wide}{escape('; '.join(items))}</td>"]) for name, items in facts(report))
-    return (f'<table>\n<caption style="text-align: left">{escape(title(report))}</caption>\n<thead><tr>{head}</tr></thead>\n'
-            f'<tbody>{body}</tbody>\n<tbody>{foot}</tbody>\n</table>\n'
-            f"{html_picture(report)}")
+    foot = "".join(
+        html_row(name, [f"{wide}{escape('; '.join(items))}</td>"]) for name, items in facts(report)
+    )
+    return (
+        '<table>\n<caption style="text-align:'
+        f' left">{escape(title(report))}</caption>\n<thead><tr>{head}</tr></thead>\n'
+        f"<tbody>{body}</tbody>\n<tbody>{foot}</tbody>\n</table>\n"
+        f"{html_picture(report)}"
+    )
 
 
 def html_picture(report) -> str:
@@ -57,8 +78,10 @@ def html_picture(report) -> str:
         return f"<p>No picture: {escape(str(missing))}</p>"
     with look():
         picture = base64.b64encode(shown(report.figure())).decode()
-    return (f'<img style="max-width: 100%" alt="{escape(described(report))}" '
-            f'src="data:image/png;base64,{picture}">')
+    return (
+        f'<img style="max-width: 100%" alt="{escape(described(report))}" '
+        f'src="data:image/png;base64,{picture}">'
+    )
 
 
 def html_row(name: str, parts: Sequence[str]) -> str:
@@ -73,34 +96,81 @@ def title(report) -> str:
     state = f" {slow} did not converge." if slow else ""
     state += f" {doubtful} are undecided by rounding." if doubtful else ""
     state += f" Of the null's, {report.unsettled} did not converge." if report.unsettled else ""
-    return (f"Mean discord of {count} samples with their labels pinned on {report.pinned}. Start: {report.start}. "
-            f"Solver: {report.solver}.{state}")
+    return (
+        f"Mean discord of {count} samples with their labels pinned on {report.pinned}. Start:"
+        f" {report.start}. Solver: {report.solver}.{state}"
+    )
 
 
 def cells(row) -> tuple[str, ...]:
     """A row of the table as text."""
-    band = "–" if np.isnan(row.median) else f"{number(row.median)} ({number(row.low)} to {number(row.high)})"
-    return row.name, str(row.size), number(row.discord), percent(row.share), percent(row.resistance), band, number(row.ratio)
+    band = (
+        "–"
+        if np.isnan(row.median)
+        else f"{number(row.median)} ({number(row.low)} to {number(row.high)})"
+    )
+    return (
+        row.name,
+        str(row.size),
+        number(row.discord),
+        percent(row.share),
+        percent(row.resistance),
+        band,
+        number(row.ratio),
+    )
 
 
 def facts(report) -> list[tuple[str, list[str]]]:
     """What stands below the table: a name and what is to be said of it."""
-    doubt = ["no better than permuted labels", "is X scaled as in training?", "are the classes in its order?"]
+    doubt = [
+        "no better than permuted labels",
+        "is X scaled as in training?",
+        "are the classes in its order?",
+    ]
     more = ["…"] if len(report.worst) > LISTED else []
-    null = [f"labels of {len(report.subset)} samples permuted {report.permutations} times", "ratio: their own discord over the median", *doubt * (report.total.ratio > 0.5)]
+    null = [
+        f"labels of {len(report.subset)} samples permuted {report.permutations} times",
+        "ratio: their own discord over the median",
+        *doubt * (report.total.ratio > 0.5),
+    ]
     return [
-        ("λ₁", [spread(report.smallest), f"forward-pass patterns of {len(report.subset)} samples: median and range"]),
+        (
+            "λ₁",
+            [
+                spread(report.smallest),
+                f"forward-pass patterns of {len(report.subset)} samples: median and range",
+            ],
+        ),
         ("λ_max", [spread(report.largest)]),
-        ("resistance", [spread(report.resistance), "λ_max(ρ) of the last stalk", "shares are those of tr ρ"]),
+        (
+            "resistance",
+            [spread(report.resistance), "λ_max(ρ) of the last stalk", "shares are those of tr ρ"],
+        ),
         ("null", null if report.permutations else ["none"]),
-        ("worst samples", [f"{len(report.worst)} by discord", *(sample(report, int(i)) for i in report.worst[:LISTED]), *more]),
-        ("worst neurons", [f"{neuron.name}: {number(neuron.discord)} ({neuron.edge})" for neuron in report.neurons]),
+        (
+            "worst samples",
+            [
+                f"{len(report.worst)} by discord",
+                *(sample(report, int(i)) for i in report.worst[:LISTED]),
+                *more,
+            ],
+        ),
+        (
+            "worst neurons",
+            [
+                f"{neuron.name}: {number(neuron.discord)} ({neuron.edge})"
+                for neuron in report.neurons
+            ],
+        ),
     ]
 
 
 def sample(report, i: int) -> str:
     """One sample: its index, discord, label and output."""
-    return f"{i}: {number(report.discord[i])} (label {told(report, report.labels[i])}, output {told(report, report.output[i])})"
+    return (
+        f"{i}: {number(report.discord[i])} (label {told(report, report.labels[i])}, output"
+        f" {told(report, report.output[i])})"
+    )
 
 
 def told(report, values: np.ndarray) -> str:
@@ -115,9 +185,16 @@ def described(report) -> str:
     """The picture in words, for those who do not see it."""
     most = max(report.edges, key=lambda row: row.discord)
     ratio = report.total.ratio
-    against = "" if np.isnan(ratio) else f", in total {number(ratio)} times the median with permuted labels"
-    return (f"Left: mean discord by edge, most on {most.name}{against}. Middle: worst neurons, first {report.neurons[0].name}. "
-            f"Right: discord against loss, the {len(report.worst)} samples of most discord marked.")
+    against = (
+        ""
+        if np.isnan(ratio)
+        else f", in total {number(ratio)} times the median with permuted labels"
+    )
+    return (
+        f"Left: mean discord by edge, most on {most.name}{against}. Middle: worst neurons, first"
+        f" {report.neurons[0].name}. Right: discord against loss, the {len(report.worst)} samples"
+        " of most discord marked."
+    )
 
 
 def spread(values: np.ndarray) -> str:
@@ -127,7 +204,9 @@ def spread(values: np.ndarray) -> str:
 
 def number(value: float) -> str:
     """Three digits; a dash for NaN, and never rounding noise."""
-    return "–" if np.isnan(value) else f"< {NOISE:.0e}" if 0 < abs(value) < NOISE else f"{value:.3g}"
+    return (
+        "–" if np.isnan(value) else f"< {NOISE:.0e}" if 0 < abs(value) < NOISE else f"{value:.3g}"
+    )
 
 
 def percent(value: float) -> str:

@@ -1,8 +1,9 @@
 """What an equilibrium can claim, recomputed from its cochain alone (derived).
 
-At a point where every free coordinate has no gradient and every corner z_j = 0 has Q_− ≥ 0 ≥ Q_+ (`kinks`), V grows in all
-directions: in each closed cell that touches the point V is a convex quadratic with L ≻ 0. So the point is a strict local minimum,
-and there is no other one in any of those cells, nor in the product of the charts below, where V is convex.
+At a point where every free coordinate has no gradient and every corner z_j = 0 has Q_− ≥ 0 ≥ Q_+
+(`kinks`), V grows in all directions: in each closed cell that touches the point V is a convex
+quadratic with L ≻ 0. So the point is a strict local minimum, and there is no other one in any of
+those cells, nor in the product of the charts below, where V is convex.
 
 Every number that is held against zero is judged by the rounding error of its own terms
 (`NeuralSheaf.gradient_terms`), so that a
@@ -35,14 +36,15 @@ MINIMUM, NO_MINIMUM, UNDECIDED = "minimum", "no minimum", "undecided by rounding
 
 @dataclass(frozen=True, eq=False)
 class Certificate:
-    """Facts about a cochain w (B, N): where it is at a corner, and how far from the minimum that belongs to its pattern and corners.
+    """Facts about a cochain w (B, N): where it is at a corner, and how far from the minimum that
+    belongs to its pattern and corners.
 
-    residual (B,): max|∂V/∂w| over the coordinates neither clamped nor at a corner. corner (B, N), and there the slacks Q_− and −Q_+
-    (B, N), zero elsewhere: the corner is a minimum where both are ≥ 0. energy_gap (B,): V − V* is at most this, V* the minimum for w's
-    pattern with its corners held (other cells may hold lower ones). gradient (B, N): ∂V/∂w, zero
-    where clamped or at a corner, and
-    terms (B, N), the sizes of the terms that it is a sum of: ROUNDING, 256 ε, times them is its
-    rounding error. injected
+    residual (B,): max|∂V/∂w| over the coordinates neither clamped nor at a corner. corner (B, N),
+    and there the slacks Q_− and −Q_+ (B, N), zero elsewhere: the corner is a minimum where both are
+    ≥ 0. energy_gap (B,): V − V* is at most this, V* the minimum for w's pattern with its corners
+    held (other cells may hold lower ones). gradient (B, N): ∂V/∂w, zero where clamped or at a
+    corner, and terms (B, N), the sizes of the terms that it is a sum of: ROUNDING, 256 ε, times
+    them is its rounding error. injected
     (B, N): the gradient in the injections of the edges.
     """
 
@@ -62,8 +64,8 @@ class Certificate:
 
     @property
     def verdict(self) -> np.ndarray:
-        """"minimum", a strict local one; "no minimum"; or "undecided by rounding", for each sample:
-        (B,) of text."""
+        """ "minimum", a strict local one; "no minimum"; or "undecided by rounding", for each
+        sample: (B,) of text."""
         return self.judge(ROUNDING)
 
     def minimum(self, tol: float = 0.0) -> np.ndarray:
@@ -129,10 +131,17 @@ class Certificate:
 
     @cached_property
     def lambda_1(self) -> np.ndarray:
-        """The smallest eigenvalue of L on the free coordinates that are at no corner: (B,). Beyond 400 of them a lower bound,
-        wrong with probability 1e-9 at most over Lanczos's random start (`spectrum.Extremes.lower`)."""
-        return np.array([spectrum.extremes(self.problem.sheaf, s, holding(self.problem, i, corner), least=BASIS).lower()[0]
-                         for i, (s, corner) in enumerate(zip(self.at.pattern, self.corner))])
+        """The smallest eigenvalue of L on the free coordinates that are at no corner: (B,). Beyond
+        400 of them a lower bound, wrong with probability 1e-9 at most over Lanczos's random start
+        (`spectrum.Extremes.lower`)."""
+        return np.array(
+            [
+                spectrum.extremes(
+                    self.problem.sheaf, s, holding(self.problem, i, corner), least=BASIS
+                ).lower()[0]
+                for i, (s, corner) in enumerate(zip(self.at.pattern, self.corner))
+            ]
+        )
 
     @cached_property
     def distance(self) -> np.ndarray:
@@ -149,11 +158,16 @@ class Certificate:
 
     @cached_property
     def margin(self) -> np.ndarray:
-        """How far w may move before a kink changes its state: min of |z_j|, and of the slacks over |∇Q_±|₂: (B,)."""
+        """How far w may move before a kink changes its state: min of |z_j|, and of the slacks over
+        |∇Q_±|₂: (B,).
+        """
         room = np.full(self.at.w.shape, np.inf)
         for name, kink in self.problem.kinks.items():
             here, slope_minus, slope_plus = kink.here, *steepness(self.problem, kink)
-            at_corner = np.minimum(reach(self.slack_minus[:, here], slope_minus), reach(self.slack_plus[:, here], slope_plus))
+            at_corner = np.minimum(
+                reach(self.slack_minus[:, here], slope_minus),
+                reach(self.slack_plus[:, here], slope_plus),
+            )
             room[:, here] = np.where(self.corner[:, here], at_corner, np.abs(self.at.w[:, here]))
         return np.where(self.problem.clamped, np.inf, room).min(axis=1)
 
@@ -165,10 +179,11 @@ class Certificate:
 
     @cached_property
     def charts(self) -> dict[str, np.ndarray]:
-        """Where w is the only equilibrium: in the product of these half-spaces, stalk -> (B, n) of "z >= 0", "z <= 0", "a <= 0".
+        """Where w is the only equilibrium: in the product of these half-spaces, stalk -> (B, n) of
+        "z >= 0", "z <= 0", "a <= 0".
 
-        On {a_j ≤ 0} the term (ReLU(z_j) − a_j)² is convex across the kink (slope 0, one reader; elsewhere the chart is the side of z_j).
-        Others may lie across any of the facets.
+        On {a_j ≤ 0} the term (ReLU(z_j) − a_j)² is convex across the kink (slope 0, one reader;
+        elsewhere the chart is the side of z_j). Others may lie across any of the facets.
         """
         charts = {}
         for name, kink in self.problem.kinks.items():
@@ -180,75 +195,108 @@ class Certificate:
 
     @cached_property
     def dividing(self) -> np.ndarray:
-        """How many units' charts are sides: (B,). At 0 a minimum w is global: nowhere is V lower, though other minima may exist.
+        """How many units' charts are sides: (B,). At 0 a minimum w is global: nowhere is V lower,
+        though other minima may exist.
 
-        For r = ReLU(z) − a ≥ 0 at w gives ½r'² ≥ ½r² + r(r' − r) for every other r', and ReLU is convex; where z_j = 0, by both slacks.
+        For r = ReLU(z) − a ≥ 0 at w gives ½r'² ≥ ½r² + r(r' − r) for every other r', and ReLU is
+        convex; where z_j = 0, by both slacks.
         """
         free = {name: ~self.problem.clamped[self.problem.kinks[name].here] for name in self.charts}
-        return sum((((chart != "a <= 0") & free[name]).sum(axis=1) for name, chart in self.charts.items()), np.zeros(len(self.at.w), int))
+        return sum(
+            (((chart != "a <= 0") & free[name]).sum(axis=1) for name, chart in self.charts.items()),
+            np.zeros(len(self.at.w), int),
+        )
 
     @property
     def is_global(self) -> np.ndarray:
-        """Whether w is proven to be a global minimum of V, `dividing` being 0: (B,) of bool. False says nothing."""
+        """Whether w is proven to be a global minimum of V, `dividing` being 0: (B,) of bool. False
+        says nothing.
+        """
         return self.minimum() & (self.dividing == 0)
 
     def basin(self) -> Basin:
         """Starts that the exact flow leads to w* for sure; one dense inverse a sample.
 
-        In the product of its charts V ≥ V* + ½hᵀLh, L with corners counted inactive, so a facet at distance d along coordinate c costs
-        d²/(2 (L⁻¹)_cc), and below the cheapest V is convex and nothing leaves. The chart of a corner is a_j ≤ −Q_−/w, of an active unit
-        z_j ≥ 0, of an inactive one z_j ≤ 0 or a_j ≤ 0, whichever costs more. The radius is 0 where w is no minimum. ValueError unless each
-        kink has one reader, of slope 0.
+        In the product of its charts V ≥ V* + ½hᵀLh, L with corners counted inactive, so a facet at
+        distance d along coordinate c costs d²/(2 (L⁻¹)_cc), and below the cheapest V is convex and
+        nothing leaves. The chart of a corner is a_j ≤ −Q_−/w, of an active unit z_j ≥ 0, of an
+        inactive one z_j ≤ 0 or a_j ≤ 0, whichever costs more. The radius is 0 where w is no
+        minimum. ValueError unless each kink has one reader, of slope 0.
         """
-        if any([slope for _, slope, _ in kink.readers] != [0.0] for kink in self.problem.kinks.values()):
-            raise ValueError("basin is derived for ReLUs of slope 0, each kinked stalk read by one of them alone")
+        if any(
+            [slope for _, slope, _ in kink.readers] != [0.0] for kink in self.problem.kinks.values()
+        ):
+            raise ValueError(
+                "basin is derived for ReLUs of slope 0, each kinked stalk read by one of them alone"
+            )
         problem, w = self.problem, self.at.w
         give = np.stack([self._give(i) for i in range(len(w))])
         radius, ceiling = np.full(len(w), np.inf), np.full(w.shape, np.inf)
         for kink in problem.kinks.values():
             here, (rows, _, weight) = kink.here, kink.readers[0]
-            z, a, corner, free = w[:, here], w[:, rows], self.corner[:, here], ~problem.clamped[here]
-            top = np.where(corner, -self.slack_minus[:, here] / weight, 0.0)                  # the chart a_j ≤ top
+            z, a, corner, free = (
+                w[:, here],
+                w[:, rows],
+                self.corner[:, here],
+                ~problem.clamped[here],
+            )
+            top = np.where(corner, -self.slack_minus[:, here] / weight, 0.0)  # the chart a_j ≤ top
             with np.errstate(divide="ignore", invalid="ignore"):
                 over_z = np.where(z == 0, 0, z**2 / (2 * give[:, here]))
-                over_a = np.where(a < top, (a - top)**2 / (2 * give[:, rows]), 0)
+                over_a = np.where(a < top, (a - top) ** 2 / (2 * give[:, rows]), 0)
             by_a = corner | (z < 0) & (over_a > over_z)
             ceiling[:, rows] = np.where(by_a & free, top, np.inf)
-            radius = np.minimum(radius, np.where(free, np.where(by_a, over_a, over_z), np.inf).min(axis=1))
-        return Basin(self, np.where(self.minimum(), radius * (1 - 1e-9), 0.0), ceiling)         # a saddle may lie on the rim itself
+            radius = np.minimum(
+                radius, np.where(free, np.where(by_a, over_a, over_z), np.inf).min(axis=1)
+            )
+        # a saddle may lie on the rim itself
+        return Basin(self, np.where(self.minimum(), radius * (1 - 1e-9), 0.0), ceiling)
 
     def _give(self, i: int) -> np.ndarray:
         """(L⁻¹)_cc of sample i with its corners counted inactive, 0 where clamped: (N,)."""
         problem = self.problem
-        inactive = problem.sheaf.pattern(np.where(self.corner, -1.0, self.at.w)[[i]], problem.x[[i]])[0]
+        inactive = problem.sheaf.pattern(
+            np.where(self.corner, -1.0, self.at.w)[[i]], problem.x[[i]]
+        )[0]
         frozen = Frozen(
             problem.sheaf, inactive, holding(problem, i, np.zeros_like(problem.clamped))
         )
         give = np.zeros(problem.sheaf.N)
         # |A L⁻¹e_c|², and L = AᵀA
-        give[~problem.clamped] = (frozen.stresses()[0]**2).sum(axis=1)
+        give[~problem.clamped] = (frozen.stresses()[0] ** 2).sum(axis=1)
         return give
 
     def __repr__(self):
         verdict = self.verdict
         undecided = int((verdict == UNDECIDED).sum())
-        return (
-            f"Certificate({int((verdict == MINIMUM).sum())} of {len(verdict)} strict local minima, "
-            f"{f'{undecided} undecided by rounding, ' if undecided else ''}{int(self.pattern_certified.sum())} patterns "
-            f"certified, {int(self.corner.any(axis=1).sum())} samples with corners, V − V* {shown(self.energy_gap.max())})"
-        )
+        minima = int((verdict == MINIMUM).sum())
+        with_corners = int(self.corner.any(axis=1).sum())
+        parts = [f"{minima} of {len(verdict)} strict local minima"]
+        if undecided:
+            parts.append(f"{undecided} undecided by rounding")
+        parts += [
+            f"{int(self.pattern_certified.sum())} patterns certified",
+            f"{with_corners} samples with corners",
+            f"V − V* {shown(self.energy_gap.max())}",
+        ]
+        return f"Certificate({', '.join(parts)})"
 
 
 @dataclass(frozen=True, eq=False)
 class Basin:
-    """Every start with V < V* + radius (B,) in the charts a_j ≤ ceiling (B, N), or on the side of z_j where that is infinite."""
+    """Every start with V < V* + radius (B,) in the charts a_j ≤ ceiling (B, N), or on the side of
+    z_j where that is infinite.
+    """
 
     certificate: Certificate
     radius: np.ndarray
     ceiling: np.ndarray
 
     def __repr__(self):
-        return f"Basin(V < V* + r in its charts, r from {self.radius.min():.1e} to {self.radius.max():.1e} over {len(self.radius)} samples)"
+        return (
+            f"Basin(V < V* + r in its charts, r from {self.radius.min():.1e} to"
+            f" {self.radius.max():.1e} over {len(self.radius)} samples)"
+        )
 
     def holds(self, w) -> np.ndarray:
         """Whether the starts w (B, N) lie in it, one a sample: (B,) of bool."""
@@ -256,16 +304,26 @@ class Basin:
         energy = problem.energy(w, w - problem.sheaf.discrepancy(w, problem.x))
         inside = energy < at.energy + self.radius
         for kink in problem.kinks.values():
-            z, ceiling, rows = w[:, kink.here], self.ceiling[:, kink.readers[0][0]], kink.readers[0][0]
+            z, ceiling, rows = (
+                w[:, kink.here],
+                self.ceiling[:, kink.readers[0][0]],
+                kink.readers[0][0],
+            )
             own_side = (z >= 0) == (at.w[:, kink.here] >= 0)
-            inside &= (np.where(np.isinf(ceiling), own_side | problem.clamped[kink.here], w[:, rows] <= ceiling)).all(axis=1)
+            inside &= (
+                np.where(
+                    np.isinf(ceiling), own_side | problem.clamped[kink.here], w[:, rows] <= ceiling
+                )
+            ).all(axis=1)
         return inside
 
 
 # V beyond float64 leaves the verdict undecided
 @np.errstate(over="ignore", invalid="ignore")
 def certify(problem: Pinned, w: np.ndarray) -> Certificate:
-    """The certificate of a cochain (B, N) with its pins imposed; a kink lies at its corner where z_j = 0 exactly."""
+    """The certificate of a cochain (B, N) with its pins imposed; a kink lies at its corner where
+    z_j = 0 exactly.
+    """
     sheaf, held = problem.sheaf, np.broadcast_to(problem.clamped, w.shape).copy()
     for kink in problem.kinks.values():
         held[:, kink.here] |= w[:, kink.here] == 0
@@ -309,17 +367,29 @@ def holding(problem: Pinned, i: int, corner: np.ndarray) -> ResolvedPins:
     """The pins of sample i on Ω with its corners clamped too."""
     N, held = problem.sheaf.N, np.flatnonzero(problem.clamped | corner)
     soft = np.flatnonzero((problem.gamma > 0) & ~corner)
-    return ResolvedPins(N, held, np.zeros((1, len(held))), soft, problem.rest[[i]][:, soft], problem.gamma[soft], np.zeros(1))
+    return ResolvedPins(
+        N,
+        held,
+        np.zeros((1, len(held))),
+        soft,
+        problem.rest[[i]][:, soft],
+        problem.gamma[soft],
+        np.zeros(1),
+    )
 
 
 def reach(slack, slope) -> np.ndarray:
-    """How far a point may move before a slack that changes by at most `slope` a unit of length is gone; ∞ where it cannot change."""
+    """How far a point may move before a slack that changes by at most `slope` a unit of length is
+    gone; ∞ where it cannot change.
+    """
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(slack > 0, slack / slope, 0.0)
 
 
 def steepness(problem: Pinned, kink) -> tuple[np.ndarray, np.ndarray]:
-    """Upper bounds of |∇Q_−|₂ and |∇Q_+|₂ for the units of one stalk: (n,) each. What is read and the readers are different coordinates."""
+    """Upper bounds of |∇Q_−|₂ and |∇Q_+|₂ for the units of one stalk: (n,) each. What is read and
+    the readers are different coordinates.
+    """
     node = next(n for n in problem.sheaf.network.nodes if n.name == kink.stalk)
     operation, rows = node.operation, np.full(node.operation.n_out, node.operation.norm)
     if isinstance(operation, Affine) and isinstance(operation.weight, np.ndarray):

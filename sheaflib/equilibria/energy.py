@@ -1,7 +1,8 @@
-"""V of a pinned sheaf, piece by piece: on which side every kink lies, what is held, the gradient and the Hessian there (derived).
+"""V of a pinned sheaf, piece by piece: on which side every kink lies, what is held, the gradient
+and the Hessian there (derived).
 
-Both are taken in the injections ε = δ_FF v of the coordinates F that are not held: the Hessian is W + AᵀDA, whose few rows A are
-what the held edges, the springs and the output feel of v.
+Both are taken in the injections ε = δ_FF v of the coordinates F that are not held: the Hessian is W
++ AᵀDA, whose few rows A are what the held edges, the springs and the output feel of v.
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ FEW = 4 * np.finfo(float).eps
 
 @dataclass
 class Pieces:
-    """Where a batch stands: w and F_β(w) (B, N), the sides β of the kinks and what is held (B, N), the pattern (B, M), V (B,)."""
+    """Where a batch stands: w and F_β(w) (B, N), the sides β of the kinks and what is held (B, N),
+    the pattern (B, M), V (B,).
+    """
 
     w: np.ndarray
     image: np.ndarray
@@ -38,18 +41,29 @@ class Pieces:
 
 
 class Pinned:
-    """V of a sheaf with pins over x (B, n_0) as the Newton iteration sees it: its pieces, gradient and Hessian."""
+    """V of a sheaf with pins over x (B, n_0) as the Newton iteration sees it: its pieces, gradient
+    and Hessian.
+    """
 
     def __init__(self, sheaf: NeuralSheaf, x: np.ndarray, pins):
         self.sheaf, self.x, N = sheaf, x, sheaf.N
-        self.pins = pins if isinstance(pins, ResolvedPins) else resolve(sheaf, pins, len(x), names_a_out(sheaf, pins))
-        self.label = check_label(self.pins, N, sheaf.network.output.name) if self.pins.width > N else None
+        self.pins = (
+            pins
+            if isinstance(pins, ResolvedPins)
+            else resolve(sheaf, pins, len(x), names_a_out(sheaf, pins))
+        )
+        self.label = (
+            check_label(self.pins, N, sheaf.network.output.name) if self.pins.width > N else None
+        )
         inside = self.pins.hard_index < N
         self.clamped = np.zeros(N, dtype=bool)
         self.clamped[self.pins.hard_index[inside]] = True
         self.value = self.pins.hard_value[:, inside]
         self.gamma, self.rest = np.zeros(N), np.zeros((len(x), N))
-        self.gamma[self.pins.soft_index], self.rest[:, self.pins.soft_index] = self.pins.gamma, self.pins.soft_value
+        self.gamma[self.pins.soft_index], self.rest[:, self.pins.soft_index] = (
+            self.pins.gamma,
+            self.pins.soft_value,
+        )
         self.weights = sheaf.row_weights[:N]
         self.kinks = kinks(sheaf, self.gamma)
         self.last = sheaf.layout[sheaf.network.output_name]
@@ -64,32 +78,51 @@ class Pinned:
     def rows(self, keep):
         """The same problem for some of the samples."""
         part = object.__new__(Pinned)
-        part.__dict__ = self.__dict__ | {"x": self.x[keep], "rest": self.rest[keep], "value": self.value[keep], "offset": self.offset[keep],
-                                         "label": None if self.label is None else self.label[keep]}
+        part.__dict__ = self.__dict__ | {
+            "x": self.x[keep],
+            "rest": self.rest[keep],
+            "value": self.value[keep],
+            "offset": self.offset[keep],
+            "label": None if self.label is None else self.label[keep],
+        }
         return part
 
     def near(self, w, tau: float):
-        """The same problem with |v − w|²/(2τ) added: one more spring 1/τ on every coordinate, resting at w (B, N)."""
+        """The same problem with |v − w|²/(2τ) added: one more spring 1/τ on every coordinate,
+        resting at w (B, N).
+        """
         part = self.rows(slice(None))
         gamma = self.gamma + 1 / tau
         part.rest = np.where(self.clamped, self.rest, (self.gamma * self.rest + w / tau) / gamma)
         part.gamma = np.where(self.clamped, self.gamma, gamma)
-        part.offset = self.offset + 0.5 * (self.gamma * (self.rest - part.rest)**2 + (w - part.rest)**2 / tau).sum(axis=1)
+        part.offset = self.offset + 0.5 * (
+            self.gamma * (self.rest - part.rest) ** 2 + (w - part.rest) ** 2 / tau
+        ).sum(axis=1)
         part.kinks = kinks(self.sheaf, part.gamma)
         return part
 
     def pieces(self, w, side, choose=None, image=None) -> Pieces:
-        """The pieces at w: kinked coordinates set to their minimum on their side, which `choose` may change first.
+        """The pieces at w: kinked coordinates set to their minimum on their side, which `choose`
+        may change first.
 
-        side (B, N) of bool. `image` (B, N) saves the affine maps: what they give at w, known from elsewhere.
+        side (B, N) of bool. `image` (B, N) saves the affine maps: what they give at w, known from
+        elsewhere.
         """
         sheaf, w, side = self.sheaf, w.copy(), side.copy()
-        u, held, pattern = np.empty_like(w), np.broadcast_to(self.clamped, w.shape).copy(), np.zeros((len(w), sheaf.M), dtype=bool)
+        u, held, pattern = (
+            np.empty_like(w),
+            np.broadcast_to(self.clamped, w.shape).copy(),
+            np.zeros((len(w), sheaf.M), dtype=bool),
+        )
         values = {INPUT: self.x, **sheaf.layout.split(w)}
         for node in sheaf.network.nodes:
             here, s = sheaf.layout[node.name], None
             if isinstance(node.operation, ReLU):
-                s = self.x >= 0 if node.inputs == (INPUT,) else side[:, sheaf.layout[node.inputs[0]]]
+                s = (
+                    self.x >= 0
+                    if node.inputs == (INPUT,)
+                    else side[:, sheaf.layout[node.inputs[0]]]
+                )
                 pattern[:, sheaf.pattern_layout[node.name]] = s
             known = image is not None and isinstance(node.operation, Affine)
             u[:, here] = image[:, here] if known else node.operation.value(gather(values, node), s)
@@ -98,7 +131,9 @@ class Pinned:
         return Pieces(w, u, side, held, pattern, self.energy(w, u))
 
     def set_kinks(self, stalk, w, u, side, held, choose):
-        """Put the free kinks of one stalk at their minimum on their side; those at the corner are held (w, side, held in place)."""
+        """Put the free kinks of one stalk at their minimum on their side; those at the corner are
+        held (w, side, held in place).
+        """
         kink, here = self.kinks[stalk], self.sheaf.layout[stalk]
         free = ~self.clamped[here]
         minus, plus = kink.forces(u, w, self.gamma[here] * self.rest[:, here])
@@ -110,14 +145,21 @@ class Pinned:
 
     def energy(self, w, u):
         """V (B,) with springs and, for a label, the cross-entropy."""
-        V = 0.5 * (self.weights * (w - u)**2 + self.gamma * (w - self.rest)**2).sum(axis=1) + self.offset
+        V = (
+            0.5 * (self.weights * (w - u) ** 2 + self.gamma * (w - self.rest) ** 2).sum(axis=1)
+            + self.offset
+        )
         if self.label is None:
             return V
         z = w[:, self.last]
-        return V + self.sheaf.edge_weights["output"] * (self.sheaf.network.output.potential(z) - (self.label * z).sum(axis=1))
+        return V + self.sheaf.edge_weights["output"] * (
+            self.sheaf.network.output.potential(z) - (self.label * z).sum(axis=1)
+        )
 
     def gradient(self, at: Pieces):
-        """∂V/∂ε (B, N) on the free coordinates, 0 on the held: W r + δ_FF⁻ᵀ(springs and label − δ_CFᵀ W r_C), one backward substitution."""
+        """∂V/∂ε (B, N) on the free coordinates, 0 on the held: W r + δ_FF⁻ᵀ(springs and label −
+        δ_CFᵀ W r_C), one backward substitution.
+        """
         stress = self.weights * (at.w - at.image)
         g = np.where(at.held, -stress, self.gamma * (at.w - self.rest))
         if self.label is not None:
@@ -126,9 +168,13 @@ class Pinned:
         return np.where(at.held, 0.0, stress + p)
 
     def terms(self, at: Pieces):
-        """How large the terms are that cancel in the gradient, in the norm (Σ g²/w)^½: of the edges, and of the springs, (B,) each."""
-        edges = np.sqrt((self.weights * (np.abs(at.w) + np.abs(at.image))**2).sum(axis=1))
-        return edges, np.sqrt(((self.gamma * (np.abs(at.w) + np.abs(self.rest)))**2 / self.weights).sum(axis=1))
+        """How large the terms are that cancel in the gradient, in the norm (Σ g²/w)^½: of the
+        edges, and of the springs, (B,) each.
+        """
+        edges = np.sqrt((self.weights * (np.abs(at.w) + np.abs(at.image)) ** 2).sum(axis=1))
+        return edges, np.sqrt(
+            ((self.gamma * (np.abs(at.w) + np.abs(self.rest))) ** 2 / self.weights).sum(axis=1)
+        )
 
     def gradient_terms(self, at: Pieces):
         """The sizes of the terms that each coordinate of ∂V_β/∂w (`slope`) is a sum of, springs and
@@ -158,6 +204,7 @@ class Pinned:
 
     def energy_rounding(self, at: Pieces):
         """How much of V is rounding: what an error of a few ε in every w and F(w) changes, (B,)."""
+
         def change(weights, residual, error):
             return (weights * (np.abs(residual) * error + error**2)).sum(axis=1)
 
@@ -166,11 +213,15 @@ class Pinned:
         return edges + springs + FEW * np.abs(at.energy)
 
     def size(self, gradient):
-        """(Σ g²/w)^½ of a gradient in the injections: half its square bounds how much lower V can get on these pieces, (B,)."""
+        """(Σ g²/w)^½ of a gradient in the injections: half its square bounds how much lower V can
+        get on these pieces, (B,).
+        """
         return np.sqrt((gradient**2 / self.weights).sum(axis=1))
 
     def along(self, at: Pieces, trial: Pieces, v, image):
-        """dV_β/dt at a trial point w + t v, v on the coordinates without a kink: its kinks are at their minimum and add nothing, (B,)."""
+        """dV_β/dt at a trial point w + t v, v on the coordinates without a kink: its kinks are at
+        their minimum and add nothing, (B,).
+        """
         change, v = np.zeros_like(v), v.copy()
         for name, kink in self.kinks.items():
             v[:, kink.here] = 0
@@ -179,18 +230,27 @@ class Pinned:
             if isinstance(node.operation, Affine):
                 change[:, here] = image[:, here]
             elif not isinstance(node.operation, ReLU):
-                change[:, here] = node.operation.linear(gather({INPUT: 0 * self.x, **self.sheaf.layout.split(v)}, node))
-        slope = self.weights * (trial.w - trial.image) * (v - change) + self.gamma * (trial.w - self.rest) * v
+                change[:, here] = node.operation.linear(
+                    gather({INPUT: 0 * self.x, **self.sheaf.layout.split(v)}, node)
+                )
+        slope = (
+            self.weights * (trial.w - trial.image) * (v - change)
+            + self.gamma * (trial.w - self.rest) * v
+        )
         if self.label is not None:
             slope[:, self.last] += self.pull(trial.w) * v[:, self.last]
         return slope.sum(axis=1)
 
     def pull(self, w):
         """The gradient of the cross-entropy with respect to the last stalk: (B, n_out)."""
-        return self.sheaf.edge_weights["output"] * (self.sheaf.network.output.value(w[:, self.last]) - self.label)
+        return self.sheaf.edge_weights["output"] * (
+            self.sheaf.network.output.value(w[:, self.last]) - self.label
+        )
 
     def slope(self, at: Pieces):
-        """∂V_β/∂w (B, N), 0 on the held coordinates and on kinks at their minimum: one transposed pass."""
+        """∂V_β/∂w (B, N), 0 on the held coordinates and on kinks at their minimum: one transposed
+        pass.
+        """
         stress = self.weights * (at.w - at.image)
         g = stress + self.gamma * (at.w - self.rest)
         for node in self.sheaf.network.nodes:
@@ -200,12 +260,16 @@ class Pinned:
         return np.where(at.held, 0.0, g)
 
     def hessian(self, at: Pieces, epsilon):
-        """(W + AᵀDA) ε, and the step v = δ_FF⁻¹ε with its image F v: one forward and one backward substitution."""
+        """(W + AᵀDA) ε, and the step v = δ_FF⁻¹ε with its image F v: one forward and one backward
+        substitution.
+        """
         v, image = held_forward(self.sheaf, epsilon, at.pattern, at.held)
         g = np.where(at.held, self.weights * image, self.gamma * v)
         if self.label is not None:
             bend = self.sheaf.network.output.jacobian_product(at.w[:, self.last], v[:, self.last])
-            g[:, self.last] += np.where(at.held[:, self.last], 0.0, self.sheaf.edge_weights["output"] * bend)
+            g[:, self.last] += np.where(
+                at.held[:, self.last], 0.0, self.sheaf.edge_weights["output"] * bend
+            )
         p = held_backward(self.sheaf, g, at.pattern, at.held)
         return np.where(at.held, 0.0, self.weights * epsilon + p), v, image
 
@@ -213,15 +277,30 @@ class Pinned:
 def names_a_out(sheaf, pins) -> bool:
     """Whether one of the pins is on a_out and the output has one."""
     named = [pins] if isinstance(pins, Pin) else pins
-    return not sheaf.network.output.is_identity and any(isinstance(pin, Pin) and pin.stalk == A_OUT for pin in named)
+    return not sheaf.network.output.is_identity and any(
+        isinstance(pin, Pin) and pin.stalk == A_OUT for pin in named
+    )
 
 
 def check_label(pins, N: int, output: str) -> np.ndarray:
-    """The label (B, n_out) that a hard pin on the whole of a_out gives; ValueError for other pins there, and for what is no label."""
+    """The label (B, n_out) that a hard pin on the whole of a_out gives; ValueError for other pins
+    there, and for what is no label.
+    """
     if (pins.soft_index >= N).any() or (pins.hard_index >= N).sum() != pins.width - N:
-        raise ValueError("pins on a_out must be hard and on all of it: only then does the flow with the cross-entropy form descend an energy; use relax")
+        raise ValueError(
+            "pins on a_out must be hard and on all of it: only then does the flow with the"
+            " cross-entropy form descend an energy; use relax"
+        )
     label = pins.hard_value[:, pins.hard_index >= N]
-    if (label < 0).any() or (label > 1).any() or output == "softmax" and (abs(label.sum(axis=1) - 1) > 1e-9).any():
+    if (
+        (label < 0).any()
+        or (label > 1).any()
+        or output == "softmax"
+        and (abs(label.sum(axis=1) - 1) > 1e-9).any()
+    ):
         kind = "probabilities that add up to 1" if output == "softmax" else "numbers in [0, 1]"
-        raise ValueError(f"the pin on a_out is a label of the {output}: expected {kind}, got {label[0].tolist()} in the first sample")
+        raise ValueError(
+            f"the pin on a_out is a label of the {output}: expected {kind}, got {label[0].tolist()}"
+            " in the first sample"
+        )
     return label

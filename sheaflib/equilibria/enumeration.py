@@ -1,10 +1,13 @@
-"""Every equilibrium of a small pinned sheaf, by enumeration of the 3^K faces that its K kinks cut Ω into (derived).
+"""Every equilibrium of a small pinned sheaf, by enumeration of the 3^K faces that its K kinks cut Ω
+into (derived).
 
-On a face every kink has z_j > 0, z_j < 0 or z_j = 0, and V is a strictly convex quadratic there. Kinked coordinates meet no other
-one in V, so each leaves in closed form and one linear system in the other coordinates remains; its solution counts where it lies
-in its face and is stationary. At a corner Q_± is the force at z_j = 0± (`kinks`): Q_− ≥ 0 ≥ Q_+ is a minimum in z_j, a convex kink;
-Q_− < 0 < Q_+ a maximum, a concave one. Points whose corners are of either kind are stationary in Clarke's sense; those without a
-concave kink are the strict local minima. Generically Σ (−1)^(concave kinks) = 1 over all of them, V being coercive.
+On a face every kink has z_j > 0, z_j < 0 or z_j = 0, and V is a strictly convex quadratic there.
+Kinked coordinates meet no other one in V, so each leaves in closed form and one linear system in
+the other coordinates remains; its solution counts where it lies in its face and is stationary. At a
+corner Q_± is the force at z_j = 0± (`kinks`): Q_− ≥ 0 ≥ Q_+ is a minimum in z_j, a convex kink; Q_−
+< 0 < Q_+ a maximum, a concave one. Points whose corners are of either kind are stationary in
+Clarke's sense; those without a concave kink are the strict local minima. Generically Σ
+(−1)^(concave kinks) = 1 over all of them, V being coercive.
 """
 
 from __future__ import annotations
@@ -24,17 +27,19 @@ from sheaflib.sheaves.neural import NeuralSheaf, check_sheaf
 from sheaflib.sheaves.pins import Pin, ResolvedPins, resolve
 from sheaflib.support.checks import batch
 
-MOST = 12              # 3^12 = 531 441 faces take seconds
-ENTRIES = 2**19        # of the matrices of one chunk of faces
-EXACT = 3**9           # faces that exact arithmetic takes in some ten seconds
-TINY = 1e-300          # what underflow may have hidden
+MOST = 12  # 3^12 = 531 441 faces take seconds
+ENTRIES = 2**19  # of the matrices of one chunk of faces
+EXACT = 3**9  # faces that exact arithmetic takes in some ten seconds
+TINY = 1e-300  # what underflow may have hidden
 
 
 @dataclass(frozen=True, eq=False)
 class Equilibria:
-    """Every point where 0 lies in Clarke's gradient, by rising energy: cochains (n, N), energies (n,), sides (n, K), concave (n,).
+    """Every point where 0 lies in Clarke's gradient, by rising energy: cochains (n, N), energies
+    (n,), sides (n, K), concave (n,).
 
-    `units` (K,) are the kinked coordinates in Ω, sides their signs there (0: a corner), concave how many corners are maxima.
+    `units` (K,) are the kinked coordinates in Ω, sides their signs there (0: a corner), concave how
+    many corners are maxima.
     """
 
     cochains: np.ndarray
@@ -54,7 +59,10 @@ class Equilibria:
         return int((1 - 2 * (self.concave % 2)).sum())
 
     def __repr__(self):
-        return f"Equilibria({len(self.minima)} strict local minima of {len(self.cochains)} stationary points, {3**len(self.units)} faces)"
+        return (
+            f"Equilibria({len(self.minima)} strict local minima of {len(self.cochains)} stationary"
+            f" points, {3 ** len(self.units)} faces)"
+        )
 
 
 def enumerate_equilibria(sheaf: NeuralSheaf, x, pins: Pin | Sequence[Pin] = ()) -> Equilibria:
@@ -82,10 +90,13 @@ def enumerate_equilibria(sheaf: NeuralSheaf, x, pins: Pin | Sequence[Pin] = ()) 
     if len(x) != 1:
         raise ValueError(f"x has {len(x)} rows, expected 1: the faces are those of one sample")
     if names_a_out(sheaf, pins):
-        raise ValueError("a_out is pinned: its edge is not quadratic, which the faces do not cover; use equilibrium")
+        raise ValueError(
+            "a_out is pinned: its edge is not quadratic, which the faces do not cover; use"
+            " equilibrium"
+        )
     pinned = resolve(sheaf, pins, 1)
     faces = Faces(sheaf, x, pinned)
-    count, left = 3**len(faces.units), []
+    count, left = 3 ** len(faces.units), []
     chunk = max(1, ENTRIES // max(1, faces.size))
     with np.errstate(all="ignore"):
         for first in range(0, count, chunk):
@@ -121,16 +132,22 @@ class Faces:
         for kink in kinks(sheaf, gamma).values():
             kinked[kink.here] = True
         self.fixed = pins.impose(np.zeros((1, sheaf.N)))
-        self.units, self.rest = np.flatnonzero(kinked & pins.free), np.flatnonzero(~kinked & pins.free)
+        self.units, self.rest = (
+            np.flatnonzero(kinked & pins.free),
+            np.flatnonzero(~kinked & pins.free),
+        )
         if len(self.units) > MOST:
-            raise ValueError(f"sheaf has {len(self.units)} free kinks, expected at most {MOST}: 3^{len(self.units)} faces are too many")
+            raise ValueError(
+                f"sheaf has {len(self.units)} free kinks, expected at most {MOST}:"
+                f" 3^{len(self.units)} faces are too many"
+            )
         weights, gamma, rest, fixed = (
             exact_numbers(v) for v in (sheaf.row_weights[: sheaf.N], gamma, rest, self.fixed[0])
         )
         offset, sides = Fraction(float(pins.offset[0])), []
         for plus in (False, True):
             w = self.fixed.copy()
-            w[:, self.units] = 0.0 if plus else -1.0                 # only its signs count
+            w[:, self.units] = 0.0 if plus else -1.0  # only its signs count
             delta, c = exact_system(sheaf, sheaf.pattern(w, x), x)
             lack = [
                 sum((v * fixed[j] for j, v in row.items()), -shift) for row, shift in zip(delta, c)
@@ -139,16 +156,20 @@ class Faces:
                 [gamma[i] if i == j else Fraction(0) for j in range(sheaf.N)]
                 for i in range(sheaf.N)
             ]
-            force = [
-                g * (t - v) for g, t, v in zip(gamma, rest, fixed)
-            ]  # −∂V/∂w at the clamped values, 0 elsewhere
+            # −∂V/∂w at the clamped values, 0 elsewhere
+            force = [g * (t - v) for g, t, v in zip(gamma, rest, fixed)]
             for weight, row, r in zip(weights, delta, lack):
                 for i, v in row.items():
                     force[i] -= v * weight * r
                     for j, u in row.items():
                         L[i][j] += weight * v * u
-            sides.append(([L[z][z] for z in self.units], [force[z] for z in self.units],
-                          [[-L[z][y] for y in self.rest] for z in self.units]))
+            sides.append(
+                (
+                    [L[z][z] for z in self.units],
+                    [force[z] for z in self.units],
+                    [[-L[z][y] for y in self.rest] for z in self.units],
+                )
+            )
         self.least = (
             offset
             + (
@@ -157,9 +178,10 @@ class Faces:
             )
             / 2
         )
-        self.matrix, self.load = [[L[i][j] for j in self.rest] for i in self.rest], [
-            force[y] for y in self.rest
-        ]
+        self.matrix, self.load = (
+            [[L[i][j] for j in self.rest] for i in self.rest],
+            [force[y] for y in self.rest],
+        )
         self.stiffness, self.constant, self.slope = (list(part) for part in zip(*sides))
         self.shares = [
             [[[u * v / P for v in c] for u in c] for c, P in zip(*side)]
@@ -174,11 +196,11 @@ class Faces:
     @property
     def size(self) -> int:
         """How many numbers the matrix of one face has."""
-        return len(self.rest)**2
+        return len(self.rest) ** 2
 
     def signs(self, faces: np.ndarray) -> np.ndarray:
         """The sides −1, 0, 1 of faces (n,), numbers in base 3: (n, K)."""
-        return (faces[:, None] // 3**np.arange(len(self.units)) % 3 - 1).astype(np.int8)
+        return (faces[:, None] // 3 ** np.arange(len(self.units)) % 3 - 1).astype(np.int8)
 
     def point(self, sides: np.ndarray) -> tuple[np.ndarray, float, int] | None:
         """The minimum of one face (K,) if it is stationary: w (N,), V and the number of concave
@@ -218,15 +240,19 @@ class Rounded:
     def __init__(self, faces: Faces):
         K, m = len(faces.units), len(faces.rest)
         self.matrix, self.load = nearest(faces.matrix).reshape(m, m), nearest(faces.load).reshape(m)
-        self.constant, self.slope = nearest(faces.constant).reshape(2, K), nearest(
-            faces.slope
-        ).reshape(2, K, m)
-        shares, pulls = nearest(faces.shares).reshape(2, K, m, m), nearest(faces.pulls).reshape(
-            2, K, m
+        self.constant, self.slope = (
+            nearest(faces.constant).reshape(2, K),
+            nearest(faces.slope).reshape(2, K, m),
         )
-        self.shares, self.pulls = np.insert(shares, 1, 0.0, axis=0), np.insert(
-            pulls, 1, 0.0, axis=0
-        )  # sides −, 0, +
+        shares, pulls = (
+            nearest(faces.shares).reshape(2, K, m, m),
+            nearest(faces.pulls).reshape(2, K, m),
+        )
+        # sides −, 0, +
+        self.shares, self.pulls = (
+            np.insert(shares, 1, 0.0, axis=0),
+            np.insert(pulls, 1, 0.0, axis=0),
+        )
         self.epsilon = 4 * (K + m + 4) * np.finfo(float).eps
 
     def possible(self, sides: np.ndarray) -> np.ndarray:

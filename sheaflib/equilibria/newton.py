@@ -1,12 +1,14 @@
-"""Equilibria under any pins by damped semismooth Newton, a batch at once (derived; the paper runs 10⁴–10⁵ Euler steps).
+"""Equilibria under any pins by damped semismooth Newton, a batch at once (derived; the paper runs
+10⁴–10⁵ Euler steps).
 
-Fix a side β_j of every kink: on the cell {β_j z_j ≥ 0} V is one strictly convex quadratic, and so is, piece by piece, V_β, its
-minimum over the kinked coordinates, which closed forms give (`kinks`). A step solves the quadratic of the present pieces by CG in
-the injections ε = δ_FF v, where the Hessian is W + AᵀDA with few rows A: held edges, springs, the output. So CG ends in that many
-steps, each one forward and one backward substitution, and no matrix is formed. After a full step a unit at a wrong corner changes
-its side, which lowers V strictly: were each V_β minimised before, none would be minimised twice, so the iteration ends, at a strict
-local minimum. Here the sides move on earlier: that runs end is what tests find, and where rounding
-decides on a side they need not.
+Fix a side β_j of every kink: on the cell {β_j z_j ≥ 0} V is one strictly convex quadratic, and so
+is, piece by piece, V_β, its minimum over the kinked coordinates, which closed forms give (`kinks`).
+A step solves the quadratic of the present pieces by CG in the injections ε = δ_FF v, where the
+Hessian is W + AᵀDA with few rows A: held edges, springs, the output. So CG ends in that many steps,
+each one forward and one backward substitution, and no matrix is formed. After a full step a unit at
+a wrong corner changes its side, which lowers V strictly: were each V_β minimised before, none would
+be minimised twice, so the iteration ends, at a strict local minimum. Here the sides move on
+earlier: that runs end is what tests find, and where rounding decides on a side they need not.
 """
 
 from __future__ import annotations
@@ -17,13 +19,7 @@ from typing import Sequence
 
 import numpy as np
 
-from sheaflib.equilibria.certificate import (
-    NO_MINIMUM,
-    ROUNDING,
-    UNDECIDED,
-    Certificate,
-    certify,
-)
+from sheaflib.equilibria.certificate import NO_MINIMUM, ROUNDING, UNDECIDED, Certificate, certify
 from sheaflib.equilibria.energy import Pieces, Pinned
 from sheaflib.equilibria.newton_steps import Step, near_minimum, newton_step
 from sheaflib.linear.solution import Solution, shown
@@ -32,10 +28,12 @@ from sheaflib.sheaves.neural import NeuralSheaf, check_sheaf
 from sheaflib.sheaves.pins import Pin
 from sheaflib.support.checks import batch, choice, positive, whole
 
-ARMIJO = 1e-4          # the fraction of the predicted descent that a full step must reach
-FLAT = 0.05            # where the slope along a step has fallen to this part of its start, the line search ends
+ARMIJO = 1e-4  # the fraction of the predicted descent that a full step must reach
+FLAT = (
+    0.05  # where the slope along a step has fallen to this part of its start, the line search ends
+)
 BISECTIONS = 60
-MOST = 300             # iterations
+MOST = 300  # iterations
 # a kink this near, relative to the terms that z_j is a sum of, may lie on either side
 SAME = 1e-10
 # a gradient this small, relative to the terms of all coordinates, is looked at coordinate by
@@ -44,8 +42,8 @@ NEAR = 1e-9
 # the same, where a label makes V more than quadratic: a gradient above is not yet one that only
 # rounding keeps up
 SMALL = 1e-7
-LARGEST_TOL = 1e-3     # of the terms of a coordinate: beyond, no answer would be one
-STALLS = 6             # full steps on the same pieces, after which nothing is gained
+LARGEST_TOL = 1e-3  # of the terms of a coordinate: beyond, no answer would be one
+STALLS = 6  # full steps on the same pieces, after which nothing is gained
 
 
 def equilibrium(
@@ -58,7 +56,8 @@ def equilibrium(
     mode: str = "track",
     max_iterations: int = MOST,
 ) -> Equilibrium:
-    """An equilibrium of the pinned sheaf over x (B, n_0), reached from `start` (B, N) (default: the forward pass).
+    """An equilibrium of the pinned sheaf over x (B, n_0), reached from `start` (B, N) (default: the
+    forward pass).
 
     Every answer that converged with the default tol is a strict local minimum of V with the pins,
     unless its certificate says that
@@ -67,9 +66,9 @@ def equilibrium(
     `exact_flow`. Of the start only the coordinates without a kink count, and the sign of those with
     one. mode "track" leaves a side only where the minimum is a wrong corner; "global" takes the
     lower of both
-    sides in every unit, which finds lower energies more often, and need not find the lowest. A sigmoid or softmax output with a_out
-    pinned (hard, whole) adds the cross-entropy ψ(z) − a_outᵀz; otherwise the output edge is left
-    out.
+    sides in every unit, which finds lower energies more often, and need not find the lowest. A
+    sigmoid or softmax output with a_out pinned (hard, whole) adds the cross-entropy ψ(z) − a_outᵀz;
+    otherwise the output edge is left out.
 
     A sample has converged where every coordinate is at rest: |∂V/∂w_i| ≤ tol times the terms that
     it is a sum of, its own and not those
@@ -92,12 +91,13 @@ def equilibrium(
     tol, max_iterations = positive("tol", tol), whole("max_iterations", max_iterations)
     if tol > LARGEST_TOL:
         raise ValueError(
-            f"tol={tol:g} is relative to the terms of each coordinate's gradient, expected at most {LARGEST_TOL:g}"
+            f"tol={tol:g} is relative to the terms of each coordinate's gradient, expected at most"
+            f" {LARGEST_TOL:g}"
         )
-    w = sheaf.forward(x) if start is None else sheaf.cochain("start", start)[:, :sheaf.N]
+    w = sheaf.forward(x) if start is None else sheaf.cochain("start", start)[:, : sheaf.N]
     if len(w) != len(x):
         raise ValueError(f"start has {len(w)} rows, expected {len(x)}: one a row of x")
-    with np.errstate(over="ignore", invalid="ignore"):    # what leaves float64 is told in `reason`
+    with np.errstate(over="ignore", invalid="ignore"):  # what leaves float64 is told in `reason`
         return newton(problem, problem.impose(w), tol, mode, max_iterations)
 
 
@@ -126,17 +126,21 @@ class Equilibrium(Solution):
     @cached_property
     def certificate(self) -> Certificate:
         """What can be said of the answer, from the cochain alone."""
-        return certify(self.problem, self.cochain[:, :self.sheaf.N])
+        return certify(self.problem, self.cochain[:, : self.sheaf.N])
 
     @cached_property
     def energy(self) -> np.ndarray:
-        """V (B,), springs included, and with a_out pinned the cross-entropy ψ(z) − a_outᵀz in place of the output edge."""
-        w = self.cochain[:, :self.sheaf.N]
+        """V (B,), springs included, and with a_out pinned the cross-entropy ψ(z) − a_outᵀz in place
+        of the output edge.
+        """
+        w = self.cochain[:, : self.sheaf.N]
         return self.problem.energy(w, w - self.sheaf.discrepancy(w, self.x))
 
     @cached_property
     def residual(self) -> float:
-        """max|∂V/∂w| over the batch and the coordinates that are neither clamped nor at a corner."""
+        """max|∂V/∂w| over the batch and the coordinates that are neither clamped nor at a
+        corner.
+        """
         return float(self.certificate.residual.max())
 
     @cached_property
@@ -145,18 +149,27 @@ class Equilibrium(Solution):
         return float(self.certificate.distance.max())
 
     def others(self, starts: int = 10, seed: int = 0, scale: float = 3.0) -> Others:
-        """What `starts` other starts find, each coordinate drawn from N(0, scale²): a lower bound of how many equilibria there are."""
+        """What `starts` other starts find, each coordinate drawn from N(0, scale²): a lower bound
+        of how many equilibria there are.
+        """
         rng, sheaf, n_batch = np.random.default_rng(seed), self.sheaf, len(self.x)
-        kept = [[(self.energy[i], w)] if self.converged[i] else [] for i, w in enumerate(self.cochain[:, :sheaf.N])]
+        kept = [
+            [(self.energy[i], w)] if self.converged[i] else []
+            for i, w in enumerate(self.cochain[:, : sheaf.N])
+        ]
         for _ in range(whole("starts", starts)):
             w = self.problem.impose(scale * rng.standard_normal((n_batch, sheaf.N)))
             found = newton(self.problem, w, self.tol, self.mode, MOST)
             for i in np.flatnonzero(found.converged):
-                here = found.cochain[i, :sheaf.N]
+                here = found.cochain[i, : sheaf.N]
                 if all(self._apart(i, here, other) for _, other in kept[i]):
                     kept[i].append((found.energy[i], here))
         kept = [sorted(k, key=lambda pair: pair[0]) for k in kept]
-        return Others(starts, [np.array([V for V, _ in k]) for k in kept], [np.array([w for _, w in k]) for k in kept])
+        return Others(
+            starts,
+            [np.array([V for V, _ in k]) for k in kept],
+            [np.array([w for _, w in k]) for k in kept],
+        )
 
     def _apart(self, i: int, w: np.ndarray, other: np.ndarray) -> bool:
         """Whether two equilibria (N,) of sample i lie in no common closed cell, which holds one at
@@ -178,13 +191,17 @@ class Equilibrium(Solution):
         }
         told = [f"{n} of {len(verdict)} samples {what}" for what, n in counts.items() if n]
         state = ", ".join(told) or "strict local minima"
-        return (f"Equilibrium({state}, {self.iterations.mean():.1f} iterations, {self.passes.mean():.1f} passes on average, "
-                f"residual {shown(self.residual)})")
+        return (
+            f"Equilibrium({state}, {self.iterations.mean():.1f} iterations,"
+            f" {self.passes.mean():.1f} passes on average, residual {shown(self.residual)})"
+        )
 
 
 @dataclass(frozen=True, eq=False)
 class Others:
-    """Distinct equilibria that other starts led to, the first answer included, by rising energy: arrays (count,) and (count, N) a sample."""
+    """Distinct equilibria that other starts led to, the first answer included, by rising energy:
+    arrays (count,) and (count, N) a sample.
+    """
 
     starts: int
     energies: list
@@ -197,15 +214,23 @@ class Others:
 
     @property
     def lowest(self) -> np.ndarray:
-        """The cochain of lowest energy that was found for each sample: (B, N). ValueError names a sample for which nothing converged."""
+        """The cochain of lowest energy that was found for each sample: (B, N). ValueError names a
+        sample for which nothing converged.
+        """
         nothing = np.flatnonzero(self.count == 0)
         if len(nothing):
-            raise ValueError(f"sample {nothing[0]} has no equilibrium: none of its {self.starts + 1} starts converged")
+            raise ValueError(
+                f"sample {nothing[0]} has no equilibrium: none of its {self.starts + 1} starts"
+                " converged"
+            )
         return np.array([w[0] for w in self.cochains])
 
     def __repr__(self):
         low, high = self.count.min(), self.count.max()
-        return f"Others({self.starts} starts: {low if low == high else f'{low} to {high}'} distinct equilibria a sample)"
+        return (
+            f"Others({self.starts} starts: {low if low == high else f'{low} to {high}'} distinct"
+            " equilibria a sample)"
+        )
 
 
 def newton(problem: Pinned, w, tol, mode, max_iterations) -> Equilibrium:
@@ -261,7 +286,7 @@ def newton(problem: Pinned, w, tol, mode, max_iterations) -> Equilibrium:
         w[active], full = line_search(part, at, step)
         flat = np.abs(step.slope) <= part.energy_rounding(at)
         stiff[active] |= step.stiff | flat
-        level[active] = flat                              # V is as low as its rounding lets us tell
+        level[active] = flat  # V is as low as its rounding lets us tell
         count["iterations"][active] += 1
         count["cg"][active] += step.cg
         count["passes"][active] += step.passes
@@ -271,14 +296,30 @@ def newton(problem: Pinned, w, tol, mode, max_iterations) -> Equilibrium:
     if not converged.all():
         certificate = certify(problem, w)
         doubtful = (certificate.verdict == UNDECIDED) | level & certificate.doubtful.any(axis=1)
-    reason = why_not(converged, {
-        "where V or its gradient leaves float64": lost,
-        "where rounding decides on which side of a kink they rest": doubtful,
-        "where rounding keeps a coordinate from rest": stalls >= STALLS,
-        f"after {max_iterations} iterations": ~converged,
-    })
-    return Equilibrium(problem.sheaf, problem.x, augmented, problem.sheaf.pattern(w, problem.x), problem.pins, "newton", reason,
-                       output_force="identity", problem=problem, mode=mode, tol=tol, converged=converged, **count)
+    reason = why_not(
+        converged,
+        {
+            "where V or its gradient leaves float64": lost,
+            "where rounding decides on which side of a kink they rest": doubtful,
+            "where rounding keeps a coordinate from rest": stalls >= STALLS,
+            f"after {max_iterations} iterations": ~converged,
+        },
+    )
+    return Equilibrium(
+        problem.sheaf,
+        problem.x,
+        augmented,
+        problem.sheaf.pattern(w, problem.x),
+        problem.pins,
+        "newton",
+        reason,
+        output_force="identity",
+        problem=problem,
+        mode=mode,
+        tol=tol,
+        converged=converged,
+        **count,
+    )
 
 
 def same_pieces(problem: Pinned, at: Pieces, before: Before, stiff: np.ndarray) -> np.ndarray:
@@ -317,9 +358,13 @@ def why_not(converged: np.ndarray, causes: dict[str, np.ndarray]) -> str:
 
 
 def sides_where(settled, mode: str):
-    """How sides are chosen, in the samples (B,) whose last step was full: changed after damped ones, two sides may take turns for ever."""
+    """How sides are chosen, in the samples (B,) whose last step was full: changed after damped
+    ones, two sides may take turns for ever.
+    """
     rule = "lowest_side" if mode == "global" else "better_side"
-    return lambda kink, minus, plus, side: np.where(np.reshape(settled, (-1, 1)), getattr(kink, rule)(minus, plus, side), side)
+    return lambda kink, minus, plus, side: np.where(
+        np.reshape(settled, (-1, 1)), getattr(kink, rule)(minus, plus, side), side
+    )
 
 
 @dataclass
@@ -336,9 +381,11 @@ class Before:
 
 
 def line_search(problem: Pinned, at: Pieces, step: Step):
-    """The full step where it lowers V_β by enough, else the minimum of V_β along it, where its slope vanishes: the new w, and which were full.
+    """The full step where it lowers V_β by enough, else the minimum of V_β along it, where its
+    slope vanishes: the new w, and which were full.
 
-    V_β is convex along v and what the affine maps give is linear in t, so that a trial touches no weight.
+    V_β is convex along v and what the affine maps give is linear in t, so that a trial touches no
+    weight.
     """
     v, image, slope, n = step.v, step.image, step.slope, len(at.w)
     w, low, high, slack = at.w.copy(), np.zeros(n), np.ones(n), problem.energy_rounding(at)
@@ -346,13 +393,18 @@ def line_search(problem: Pinned, at: Pieces, step: Step):
     for trial_number in range(BISECTIONS):
         part, here = problem.rows(open_), t[open_, None]
         start = at.rows(open_)
-        trial = part.pieces(start.w + here * v[open_], start.side, image=start.image + here * image[open_])
+        trial = part.pieces(
+            start.w + here * v[open_], start.side, image=start.image + here * image[open_]
+        )
         w[open_] = trial.w
         if trial_number == 0:
             left = trial.energy > at.energy + ARMIJO * slope + slack
         else:
             rate = part.along(start, trial, v[open_], image[open_])
-            low[open_], high[open_] = np.where(rate < 0, t[open_], low[open_]), np.where(rate < 0, high[open_], t[open_])
+            low[open_], high[open_] = (
+                np.where(rate < 0, t[open_], low[open_]),
+                np.where(rate < 0, high[open_], t[open_]),
+            )
             # a slope may fall by much and V rise all the same
             higher = trial.energy > at.energy[open_] + slack[open_]
             left = (np.abs(rate) > FLAT * np.abs(slope[open_])) | higher

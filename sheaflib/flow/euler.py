@@ -1,7 +1,9 @@
-"""Euler and prox-Euler steps of the heat equation: the state of a flow, its energy, and the NumPy steps that are the oracles.
+"""Euler and prox-Euler steps of the heat equation: the state of a flow, its energy, and the NumPy
+steps that are the oracles.
 
-V has a kink at z_j = 0 for every coordinate z_j that a ReLU reads. Where the forces of both sides push onto it the flow slides
-along z_j = 0; Euler crosses the kink back and forth for ever, by O(dt), prox-Euler rests on it.
+V has a kink at z_j = 0 for every coordinate z_j that a ReLU reads. Where the forces of both sides
+push onto it the flow slides along z_j = 0; Euler crosses the kink back and forth for ever, by
+O(dt), prox-Euler rests on it.
 """
 
 from __future__ import annotations
@@ -15,11 +17,13 @@ from sheaflib.sheaves.forces import force
 from sheaflib.sheaves.neural import NeuralSheaf
 from sheaflib.sheaves.pins import ResolvedPins
 
-NOISE = 1e-9           # of the terms of an edge: what a flow at rest may be off by and not run away
+NOISE = 1e-9  # of the terms of an edge: what a flow at rest may be off by and not run away
 
 
 class HeatUnstable(ArithmeticError):
-    """The energy of a flow grew: the message names the step, the edge with the largest discord, the energy and dt."""
+    """The energy of a flow grew: the message names the step, the edge with the largest discord, the
+    energy and dt.
+    """
 
 
 class Stepper:
@@ -40,10 +44,20 @@ class Stepper:
     steps_in_time = True
     holds_corners = False
     ends_exactly = False
-    default_dt = None              # None: from the bound of λ_max
+    default_dt = None  # None: from the bound of λ_max
 
-    def __init__(self, sheaf: NeuralSheaf, x, w, dt: float, alpha: float, pins: ResolvedPins,
-                 output_force: str, tol: float, rest: str = "velocity"):
+    def __init__(
+        self,
+        sheaf: NeuralSheaf,
+        x,
+        w,
+        dt: float,
+        alpha: float,
+        pins: ResolvedPins,
+        output_force: str,
+        tol: float,
+        rest: str = "velocity",
+    ):
         self.sheaf, self.x, self.w, self.pins = sheaf, x, w.copy(), pins
         self.dt, self.alpha, self.output_force = dt, alpha, output_force
         self.tol, self.rest = tol, rest
@@ -63,7 +77,8 @@ class Stepper:
         self.active[rows] = ~(self.arrived[rows] | self.stuck[rows])
 
     def advance(self, n: int) -> np.ndarray:
-        """Take up to n steps with every sample that still moves; return the switches (K, 3): step, sample, unit.
+        """Take up to n steps with every sample that still moves; return the switches (K, 3): step,
+        sample, unit.
 
         Raises HeatUnstable when the energy of a sample exceeds its limit.
         """
@@ -105,8 +120,18 @@ class BatchStepper(Stepper):
 class EulerStepper(BatchStepper):
     """w ← w + dt·α·force(w): first order, chatters along a kink instead of sliding."""
 
-    def __init__(self, sheaf: NeuralSheaf, x, w, dt: float, alpha: float, pins: ResolvedPins,
-                 output_force: str, tol: float, rest: str = "velocity"):
+    def __init__(
+        self,
+        sheaf: NeuralSheaf,
+        x,
+        w,
+        dt: float,
+        alpha: float,
+        pins: ResolvedPins,
+        output_force: str,
+        tol: float,
+        rest: str = "velocity",
+    ):
         super().__init__(sheaf, x, w, dt, alpha, pins, output_force, tol, rest)
         self.force = self._force()
 
@@ -123,8 +148,9 @@ class EulerStepper(BatchStepper):
         self.force = self._force()
         if self.by_velocity:
             pattern = self.sheaf.pattern(self.w[rows], self.x[rows])
-            self.arrived[rows] = self.gauge.resting(self.w[rows], self.force[rows], pattern, rows,
-                                                    self.bar)
+            self.arrived[rows] = self.gauge.resting(
+                self.w[rows], self.force[rows], pattern, rows, self.bar
+            )
             self.stuck[rows] = (self.w == before).all(axis=1)[rows] & ~self.arrived[rows]
         else:
             self.arrived[rows] = self.change[rows] < self.tol
@@ -139,17 +165,29 @@ class EulerStepper(BatchStepper):
 
 
 class ProxEulerStepper(EulerStepper):
-    """Euler's step, but implicit in every z_j that a ReLU reads, for the activation edges that read it (derived).
+    """Euler's step, but implicit in every z_j that a ReLU reads, for the activation edges that read
+    it (derived).
 
-    z_j ← argmin_z (z − ẑ_j)²/(2h) + ½ Σ_r w_r (ReLU_r(z) − a_r)², h = dt·α, ẑ_j the explicit step of all other forces, a_r old
-    (see `prox`). It rests where the flow does and nowhere else; while the flow slides z_j is 0 exactly; first order; with a fixed
-    pattern the energy falls for every dt < 2/(α·λ_max), as Euler's does. Max-pool stays explicit.
+    z_j ← argmin_z (z − ẑ_j)²/(2h) + ½ Σ_r w_r (ReLU_r(z) − a_r)², h = dt·α, ẑ_j the explicit step
+    of all other forces, a_r old (see `prox`). It rests where the flow does and nowhere else; while
+    the flow slides z_j is 0 exactly; first order; with a fixed pattern the energy falls for every
+    dt < 2/(α·λ_max), as Euler's does. Max-pool stays explicit.
     """
 
     name, holds_corners = "prox-euler", True
 
-    def __init__(self, sheaf: NeuralSheaf, x, w, dt: float, alpha: float, pins: ResolvedPins,
-                 output_force: str, tol: float, rest: str = "velocity"):
+    def __init__(
+        self,
+        sheaf: NeuralSheaf,
+        x,
+        w,
+        dt: float,
+        alpha: float,
+        pins: ResolvedPins,
+        output_force: str,
+        tol: float,
+        rest: str = "velocity",
+    ):
         super().__init__(sheaf, x, w, dt, alpha, pins, output_force, tol, rest)
         self.readers = relu_readers(sheaf)
         self.stiffness = kink_stiffness(sheaf, w.shape[1])
@@ -170,11 +208,12 @@ class ProxEulerStepper(EulerStepper):
 
 
 def prox(z, free, h: float, pull, stiffness) -> np.ndarray:
-    """argmin_ζ (ζ − free)²/(2h) + ½ Σ_r w_r (ReLU_r(ζ) − a_r)², all of one shape, one number a coordinate.
+    """argmin_ζ (ζ − free)²/(2h) + ½ Σ_r w_r (ReLU_r(ζ) − a_r)², all of one shape, one number a
+    coordinate.
 
-    pull = Σ_r w_r m_r a_r and stiffness = Σ_r w_r m_r² come in pairs: the side ζ ≥ 0, m_r = 1, and ζ ≤ 0, m_r the slope of r.
-    Of two minima the one on the side of z (z = 0: plus) is taken unless it is the kink 0; then the other side's, which may be 0
-    too: z is held there.
+    pull = Σ_r w_r m_r a_r and stiffness = Σ_r w_r m_r² come in pairs: the side ζ ≥ 0, m_r = 1, and
+    ζ ≤ 0, m_r the slope of r. Of two minima the one on the side of z (z = 0: plus) is taken unless
+    it is the kink 0; then the other side's, which may be 0 too: z is held there.
     """
     plus = np.maximum((free + h * pull[0]) / (1 + h * stiffness[0]), 0.0)
     minus = np.minimum((free + h * pull[1]) / (1 + h * stiffness[1]), 0.0)
@@ -183,14 +222,25 @@ def prox(z, free, h: float, pull, stiffness) -> np.ndarray:
 
 
 def relu_readers(sheaf: NeuralSheaf) -> list[tuple[slice, slice, float, float]]:
-    """(rows of a, the z it reads, slope, edge weight) of every ReLU but those of the input, where the flow has no kink."""
-    relus = [node for node in sheaf.network.nodes if isinstance(node.operation, ReLU) and node.inputs != (INPUT,)]
-    parts = [(sheaf.layout[node.name], sheaf.layout[node.inputs[0]], node.operation.slope) for node in relus]
+    """(rows of a, the z it reads, slope, edge weight) of every ReLU but those of the input, where
+    the flow has no kink.
+    """
+    relus = [
+        node
+        for node in sheaf.network.nodes
+        if isinstance(node.operation, ReLU) and node.inputs != (INPUT,)
+    ]
+    parts = [
+        (sheaf.layout[node.name], sheaf.layout[node.inputs[0]], node.operation.slope)
+        for node in relus
+    ]
     return [(rows, reads, slope, sheaf.row_weights[rows.start]) for rows, reads, slope in parts]
 
 
 def kink_stiffness(sheaf: NeuralSheaf, width: int) -> np.ndarray:
-    """Σ_r w_r and Σ_r w_r slope_r² over the ReLUs r that read a coordinate: (2, width); 0 where there is no kink."""
+    """Σ_r w_r and Σ_r w_r slope_r² over the ReLUs r that read a coordinate: (2, width); 0 where
+    there is no kink.
+    """
     stiffness = np.zeros((2, width))
     for _, reads, slope, weight in relu_readers(sheaf):
         stiffness[:, reads] += np.array([[1.0], [slope**2]]) * weight
@@ -201,16 +251,17 @@ def flow_energy(sheaf: NeuralSheaf, w, x, pins: ResolvedPins, output_force: str)
     """The function the flow descends up to a constant, (B,): V with penalty edges; with the
     "identity" force V_Ω + ψ(z) − a_outᵀz in place of the output edge, which is descended when a_out
     is pinned (the cross-entropy)."""
-    springs = 0.5 * (pins.gamma * pins.stretch(w)**2).sum(axis=1)
+    springs = 0.5 * (pins.gamma * pins.stretch(w) ** 2).sum(axis=1)
     if w.shape[1] == sheaf.N or output_force == "jacobian":
         return sheaf.energy(w, x) + springs
     z = w[:, sheaf.layout[sheaf.network.output_name]]
-    cross_entropy = sheaf.network.output.potential(z) - (w[:, sheaf.N:] * z).sum(axis=1)
-    return sheaf.energy(w[:, :sheaf.N], x) + springs + sheaf.edge_weights["output"] * cross_entropy
+    cross_entropy = sheaf.network.output.potential(z) - (w[:, sheaf.N :] * z).sum(axis=1)
+    return sheaf.energy(w[:, : sheaf.N], x) + springs + sheaf.edge_weights["output"] * cross_entropy
 
 
-def energy_limit(sheaf: NeuralSheaf, w, x, pins: ResolvedPins, output_force: str,
-                 pattern: np.ndarray) -> np.ndarray:
+def energy_limit(
+    sheaf: NeuralSheaf, w, x, pins: ResolvedPins, output_force: str, pattern: np.ndarray
+) -> np.ndarray:
     """The energy above which a flow from w, of this pattern, has run away, (B,): twice its value at
     the start.
 
@@ -222,16 +273,16 @@ def energy_limit(sheaf: NeuralSheaf, w, x, pins: ResolvedPins, output_force: str
     energy = flow_energy(sheaf, w, x, pins, output_force)
     with np.errstate(over="ignore", invalid="ignore"):
         stretched = np.abs(w[:, pins.soft_index]) + np.abs(pins.soft_value)
-        edges = (sheaf.row_weights[:w.shape[1]] * sheaf.edge_terms(w, x, pattern)**2).sum(axis=1)
+        edges = (sheaf.row_weights[: w.shape[1]] * sheaf.edge_terms(w, x, pattern) ** 2).sum(axis=1)
         scale = 0.5 * (edges + (pins.gamma * stretched**2).sum(axis=1))
     limit = energy + np.abs(energy) + NOISE**2 * scale
     if w.shape[1] == sheaf.N or output_force == "jacobian":
         return limit
     z = w[:, sheaf.layout[sheaf.network.output_name]]
     # the cross-entropy is the difference of these parts
-    parts = np.abs(sheaf.network.output.potential(z)) + np.abs(w[:, sheaf.N:] * z).sum(axis=1)
-    if pins.free[sheaf.N:].any():
-        springs = 0.5 * (pins.gamma * pins.stretch(w)**2).sum(axis=1)
+    parts = np.abs(sheaf.network.output.potential(z)) + np.abs(w[:, sheaf.N :] * z).sum(axis=1)
+    if pins.free[sheaf.N :].any():
+        springs = 0.5 * (pins.gamma * pins.stretch(w) ** 2).sum(axis=1)
         return 1e3 * (sheaf.energy(w, x) + springs + sheaf.edge_weights["output"] * (1 + parts))
     return limit + ROUNDING * sheaf.edge_weights["output"] * parts
 
@@ -240,9 +291,17 @@ def raise_unstable(stepper: Stepper, sample: int) -> None:
     """Raise HeatUnstable with step, edge, energy and dt of one sample."""
     sheaf, w, x = stepper.sheaf, stepper.w[[sample]], stepper.x[[sample]]
     if not np.isfinite(w).all():
-        raise HeatUnstable(f"the flow left float64 at step {stepper.steps[sample]} of sample {sample}; lower dt={stepper.dt:g}")
-    squares = sheaf.discrepancy(w, x)[0]**2
-    worst = max((e for e in sheaf.edges if e.rows.stop <= len(squares)), key=lambda e: squares[e.rows].sum())
+        raise HeatUnstable(
+            f"the flow left float64 at step {stepper.steps[sample]} of sample {sample}; lower"
+            f" dt={stepper.dt:g}"
+        )
+    squares = sheaf.discrepancy(w, x)[0] ** 2
+    worst = max(
+        (e for e in sheaf.edges if e.rows.stop <= len(squares)), key=lambda e: squares[e.rows].sum()
+    )
     energy = flow_energy(sheaf, w, x, stepper.pins.sample(sample), stepper.output_force)[0]
-    raise HeatUnstable(f"the energy grew to {energy:.3g} (limit {stepper.limit[sample]:.3g}) at step {stepper.steps[sample]} of sample "
-                       f"{sample}, most of it on edge {worst.name} (into {worst.head!r}); lower dt={stepper.dt:g}")
+    raise HeatUnstable(
+        f"the energy grew to {energy:.3g} (limit {stepper.limit[sample]:.3g}) at step"
+        f" {stepper.steps[sample]} of sample {sample}, most of it on edge {worst.name} (into"
+        f" {worst.head!r}); lower dt={stepper.dt:g}"
+    )

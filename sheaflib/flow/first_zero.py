@@ -17,13 +17,13 @@ from dataclasses import dataclass
 import numpy as np
 
 EPS, TINY = np.finfo(float).eps, np.finfo(float).tiny
-ORDERS = 16            # a sum whose value and so many derivatives are rounding is zero
-MOST = 100_000         # steps of one march
-PATIENCE = 50          # steps of one march before it takes the trouble of longer ones
-FAST = 100.0           # in units of the step
-STRETCH = 1.2**np.arange(80)
+ORDERS = 16  # a sum whose value and so many derivatives are rounding is zero
+MOST = 100_000  # steps of one march
+PATIENCE = 50  # steps of one march before it takes the trouble of longer ones
+FAST = 100.0  # in units of the step
+STRETCH = 1.2 ** np.arange(80)
 FACTORIALS = np.cumprod(np.maximum(np.arange(ORDERS + 1.0), 1.0))
-FLAT = 1e-14           # the error of a term, relative to itself, where nothing else is said
+FLAT = 1e-14  # the error of a term, relative to itself, where nothing else is said
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,9 @@ class Zero:
         return self.which is None and self.time == np.inf and not self.doubtful
 
 
-def first_zero(star, c, rates, *, horizon: float = np.inf, floor=0.0, loose=None,
-               start=None) -> Zero:
+def first_zero(
+    star, c, rates, *, horizon: float = np.inf, floor=0.0, loose=None, start=None
+) -> Zero:
     """The first time at which one of K sums, all ≥ 0 at t = 0, falls through zero: star (K,), c (K,
     n), rates (n,) > 0.
 
@@ -62,14 +63,26 @@ def first_zero(star, c, rates, *, horizon: float = np.inf, floor=0.0, loose=None
     error, and h'' there, where they are known better than by the sums, NaN where not; h'' only
     where h = h' = 0.
 
-    >>> float(round(first_zero(np.array([-0.5]), np.array([[1.0]]), np.array([1.0])).time, 15))         # e^{−t} = ½
+    The first zero of e^{−t} − ½ is at ln 2.
+
+    >>> found = first_zero(np.array([-0.5]), np.array([[1.0]]), np.array([1.0]))
+    >>> float(round(found.time, 15))
     0.693147180559945
     """
     loose = FLAT * np.abs(c) if loose is None else loose
     start = np.full((5, len(star)), np.nan) if start is None else start
-    sums = Sums(np.arange(len(star)), star, np.broadcast_to(floor, star.shape), c, np.abs(c), loose,
-                *start[:2], np.nan_to_num(start[3]), np.zeros(len(star)),
-                np.full(len(star), np.nan))
+    sums = Sums(
+        np.arange(len(star)),
+        star,
+        np.broadcast_to(floor, star.shape),
+        c,
+        np.abs(c),
+        loose,
+        *start[:2],
+        np.nan_to_num(start[3]),
+        np.zeros(len(star)),
+        np.full(len(star), np.nan),
+    )
     t, evaluations, doubtful, since, tick_0 = 0.0, 0, (), np.inf, 4 * EPS / rates.max(initial=EPS)
     while len(sums.which):
         if evaluations == MOST:
@@ -79,8 +92,9 @@ def first_zero(star, c, rates, *, horizon: float = np.inf, floor=0.0, loose=None
         if t == 0:
             slope, slope_level = np.where(np.isnan(start[2]), (slope, slope_level), start[2:4])
             bend_3, known = sums.absolute @ rates**3, ~np.isnan(start[4])
-            sums.guard = np.divide(1.5 * start[4], bend_3, out=np.where(known, np.inf, 0.0),
-                                   where=known & (bend_3 > 0))
+            sums.guard = np.divide(
+                1.5 * start[4], bend_3, out=np.where(known, np.inf, 0.0), where=known & (bend_3 > 0)
+            )
         strict = size < sums.star - sums.floor
         going = ~strict & (size > noise)
         if not going.all():
@@ -88,7 +102,8 @@ def first_zero(star, c, rates, *, horizon: float = np.inf, floor=0.0, loose=None
             doubtful, since = (*doubtful, *lost), t if lost and not doubtful else since
             sums = sums.keep(going)
             h, level, slope, slope_level, bend = (
-                value[going] for value in (h, level, slope, slope_level, bend))
+                value[going] for value in (h, level, slope, slope_level, bend)
+            )
             if not len(h):
                 break
         tick = 4 * EPS * t + tick_0
@@ -97,7 +112,7 @@ def first_zero(star, c, rates, *, horizon: float = np.inf, floor=0.0, loose=None
             certain = rises(sums.c[k], sums.loose[k], rates, t)
             if certain == 0:
                 return Zero(int(sums.which[k]), t, doubtful, since, evaluations)
-            if np.isinf(certain):                        # look again later, at growing intervals
+            if np.isinf(certain):  # look again later, at growing intervals
                 sums.open[k] = t if np.isnan(sums.open[k]) else sums.open[k]
                 band = float(safe_step(level[k], -slope_level[k], bend[k]))
                 certain = max(band, t - sums.open[k], 2 * tick)
@@ -155,7 +170,7 @@ class Sums:
         errors = self.loose @ np.array([decay, -fallen, rates * decay]).T
         error, change_error, slope_error = errors.T
         noise, early = self.floor + error, self.begin_error + change_error + self.drift * t
-        near = early < noise                          # False where the beginning is not known
+        near = early < noise  # False where the beginning is not known
         h, level = np.where(near, (self.begin + change, early), (self.star + down, noise))
         return h, level, slope, slope_error + self.drift, size, noise, bend
 
@@ -183,11 +198,11 @@ def longer(c, loose, rates, t, known, step) -> float:
     terms, level = c * np.exp(-rates * t), loose * np.exp(-rates * t)
     alive = level + np.abs(terms) > 0
     terms, level, rates = terms[alive], level[alive], rates[alive]
-    if not (rates * step).max(initial=0.0) < FAST:      # a series of such terms would not help
+    if not (rates * step).max(initial=0.0) < FAST:  # a series of such terms would not help
         return step
     k = np.arange(ORDERS + 1)
-    powers = np.power.outer(rates * step, k)                     # of the step as unit of time
-    low = (terms @ powers) * (-1.0)**k - level @ powers
+    powers = np.power.outer(rates * step, k)  # of the step as unit of time
+    low = (terms @ powers) * (-1.0) ** k - level @ powers
     low[:2] = known[0], known[1] * step
     low[ORDERS] = -(np.abs(terms) @ powers[:, ORDERS])
     low /= FACTORIALS
@@ -212,8 +227,8 @@ def rises(c, loose, rates, t) -> float:
         if derivative < -unsure:
             return longest
         bound = np.abs(terms) @ rates
-        if bound < TINY:                                 # it underflows: no more can be told
+        if bound < TINY:  # it underflows: no more can be told
             break
         if derivative > unsure:
             longest = max(longest, (k + 1) / 2 * derivative / bound)
-    return longest or np.inf                             # longest < ORDERS / min(rates), finite
+    return longest or np.inf  # longest < ORDERS / min(rates), finite

@@ -85,13 +85,26 @@ class HeatHistory:
         return sum(self.discord.values())
 
     def __repr__(self):
-        return f"HeatHistory({len(self.step)} records, {len(self.switches)} switches, {self.steps.max()} steps of dt = {self.dt:g})"
+        return (
+            f"HeatHistory({len(self.step)} records, {len(self.switches)} switches,"
+            f" {self.steps.max()} steps of dt = {self.dt:g})"
+        )
 
 
-def heat(sheaf: NeuralSheaf, x, start, *, dt: float | None = None, alpha: float = 1.0,
-         pins: Pin | Sequence[Pin] = (),
-         output_force: str = "jacobian", every: int = 1, tol: float = 0.0,
-         stepper: str | type[Stepper] | None = None, rest: str = "velocity") -> Iterator[HeatState]:
+def heat(
+    sheaf: NeuralSheaf,
+    x,
+    start,
+    *,
+    dt: float | None = None,
+    alpha: float = 1.0,
+    pins: Pin | Sequence[Pin] = (),
+    output_force: str = "jacobian",
+    every: int = 1,
+    tol: float = 0.0,
+    stepper: str | type[Stepper] | None = None,
+    rest: str = "velocity",
+) -> Iterator[HeatState]:
     """Yield the flow from `start` (B, N) or (B, N + n_out) over inputs x (B, n_0): first the start,
     then every `every` steps.
 
@@ -123,18 +136,36 @@ def heat(sheaf: NeuralSheaf, x, start, *, dt: float | None = None, alpha: float 
 def _states(flow: Stepper, every: int) -> Iterator[HeatState]:
     switches = NO_SWITCHES
     while True:
-        yield HeatState(int(flow.steps.max()), flow.dt, flow.w.copy(), flow.change.copy(),
-                        flow.steps.copy(), switches, flow.time, flow.arrived.copy())
+        yield HeatState(
+            int(flow.steps.max()),
+            flow.dt,
+            flow.w.copy(),
+            flow.change.copy(),
+            flow.steps.copy(),
+            switches,
+            flow.time,
+            flow.arrived.copy(),
+        )
         if not flow.active.any():
             return
         switches = flow.advance(every)
 
 
-def relax(sheaf: NeuralSheaf, x, start, *, dt: float | None = None, alpha: float = 1.0,
-          pins: Pin | Sequence[Pin] = (),
-          output_force: str = "jacobian", every: int = 100, tol: float = 1e-12,
-          stepper: str | type[Stepper] | None = None, max_steps: int = 1_000_000,
-          rest: str = "velocity") -> Solution:
+def relax(
+    sheaf: NeuralSheaf,
+    x,
+    start,
+    *,
+    dt: float | None = None,
+    alpha: float = 1.0,
+    pins: Pin | Sequence[Pin] = (),
+    output_force: str = "jacobian",
+    every: int = 100,
+    tol: float = 1e-12,
+    stepper: str | type[Stepper] | None = None,
+    max_steps: int = 1_000_000,
+    rest: str = "velocity",
+) -> Solution:
     """Run `heat` until every sample has arrived or for max_steps; arguments as there, tol > 0.
 
     Returns a Solution whose history holds the discord at every `every`-th step and at the last,
@@ -150,21 +181,42 @@ def relax(sheaf: NeuralSheaf, x, start, *, dt: float | None = None, alpha: float
         switches.append(flow.advance(min(every, max_steps - step[-1])))
         step.append(int(flow.steps.max()))
         kept.append(discord.per_edge(sheaf, flow.w, flow.x))
-    history = HeatHistory(np.array(step), {e: np.array([record[e] for record in kept]) for e in kept[0]},
-                          np.concatenate(switches), flow.steps, flow.change, flow.dt, alpha,
-                          flow.passes.copy(), flow.arrived)
+    history = HeatHistory(
+        np.array(step),
+        {e: np.array([record[e] for record in kept]) for e in kept[0]},
+        np.concatenate(switches),
+        flow.steps,
+        flow.change,
+        flow.dt,
+        alpha,
+        flow.passes.copy(),
+        flow.arrived,
+    )
     method = "heat" if flow.name == "euler" else f"heat by {flow.name}"
-    return Solution(sheaf, flow.x, flow.w, sheaf.pattern(flow.w, flow.x), flow.pins, method,
-                    why_ended(flow), output_force=output_force, history=history)
+    return Solution(
+        sheaf,
+        flow.x,
+        flow.w,
+        sheaf.pattern(flow.w, flow.x),
+        flow.pins,
+        method,
+        why_ended(flow),
+        output_force=output_force,
+        history=history,
+    )
 
 
 def why_ended(flow: Stepper) -> str:
-    """By which rule a flow has arrived, or how far from it the samples that have not arrived are.
+    """By which rule a flow has arrived, or how far from it the samples that have not arrived
+    are.
     """
     steps, by_velocity = flow.steps.max(), flow.rest == "velocity"
     if flow.arrived.all():
-        met = (f"at rest: |∂V/∂w| ≤ {flow.bar:.0e} of its own terms" if by_velocity
-               else f"max|Δ| < {flow.tol:.0e} (the paper's rule)")
+        met = (
+            f"at rest: |∂V/∂w| ≤ {flow.bar:.0e} of its own terms"
+            if by_velocity
+            else f"max|Δ| < {flow.tol:.0e} (the paper's rule)"
+        )
         return f"{met} after {steps} steps"
     away = np.flatnonzero(~flow.arrived)
     if not by_velocity:
@@ -198,24 +250,32 @@ def _begin(sheaf, x, start, dt, alpha, pins, output_force, tol, stepper, rest) -
     return chosen(sheaf, x, w, dt, alpha, pinned, output_force, tol, rest)
 
 
-def choose_stepper(stepper: str | type[Stepper] | None, sheaf: NeuralSheaf, pins: ResolvedPins) -> type[Stepper]:
+def choose_stepper(
+    stepper: str | type[Stepper] | None, sheaf: NeuralSheaf, pins: ResolvedPins
+) -> type[Stepper]:
     """A class as it is; a name of STEPPERS, compiled where possible; None: "prox-euler" with pins,
     "euler" without."""
     if isinstance(stepper, type):
         return subclass("stepper", stepper, Stepper)
     name = ("prox-euler" if pins else "euler") if stepper is None else stepper
     if not isinstance(name, str) or name not in STEPPERS:
-        raise ValueError(f"stepper={stepper!r} is unknown, expected one of {', '.join(STEPPERS)}, or a Stepper class")
-    from sheaflib.flow import (
-        kernels,  # here, for importing numba takes as long as all the rest
-    )
+        raise ValueError(
+            f"stepper={stepper!r} is unknown, expected one of {', '.join(STEPPERS)}, or a Stepper"
+            " class"
+        )
+    from sheaflib.flow import kernels  # here, for importing numba takes as long as all the rest
 
     in_numpy = STEPPERS[name]
     return kernels.STEPPERS.get(name, in_numpy) if kernels.can_compile(sheaf) else in_numpy
 
 
-def default_step(sheaf: NeuralSheaf, pins: ResolvedPins | None = None, augmented: bool = False, alpha: float = 1.0,
-                 output_force: str = "jacobian") -> float:
+def default_step(
+    sheaf: NeuralSheaf,
+    pins: ResolvedPins | None = None,
+    augmented: bool = False,
+    alpha: float = 1.0,
+    output_force: str = "jacobian",
+) -> float:
     """1/(α·bound): stable for every pattern, half of the largest step known to be; raises as
     `spectrum.bound`.
 
@@ -224,8 +284,9 @@ def default_step(sheaf: NeuralSheaf, pins: ResolvedPins | None = None, augmented
     return stable_step(1.0, alpha, rate_bound(sheaf, pins, augmented, output_force))
 
 
-def rate_bound(sheaf: NeuralSheaf, pins: ResolvedPins | None, augmented: bool,
-               output_force: str) -> float:
+def rate_bound(
+    sheaf: NeuralSheaf, pins: ResolvedPins | None, augmented: bool, output_force: str
+) -> float:
     """`spectrum.bound`, ∞ where it leaves float64."""
     try:
         return spectrum.bound(sheaf, pins, augmented, output_force)
@@ -238,14 +299,20 @@ def stable_step(factor: float, alpha: float, largest: float) -> float:
     with np.errstate(all="ignore"):
         step = float(factor / np.float64(largest) / np.float64(alpha))
     if not 0 < step < np.inf:
-        raise OverflowError(f"{factor:g}/(α·λ) is no float64 for α = {alpha:g} and "
-                            f"λ = {largest:g}, the bound of λ_max: "
-                            "give dt and alpha, or weights, of another scale")
+        raise OverflowError(
+            f"{factor:g}/(α·λ) is no float64 for α = {alpha:g} and "
+            f"λ = {largest:g}, the bound of λ_max: "
+            "give dt and alpha, or weights, of another scale"
+        )
     return step
 
 
-def check_step(sheaf: NeuralSheaf, x, w, dt: float, alpha: float, pins: ResolvedPins, output_force: str) -> None:
-    """Raise ValueError when dt ≥ 2/(αλ_max), λ_max of the pattern at the harmonic extension, or at the start with pins (derived)."""
+def check_step(
+    sheaf: NeuralSheaf, x, w, dt: float, alpha: float, pins: ResolvedPins, output_force: str
+) -> None:
+    """Raise ValueError when dt ≥ 2/(αλ_max), λ_max of the pattern at the harmonic extension, or at
+    the start with pins (derived).
+    """
     augmented = w.shape[1] > sheaf.N
     safe = stable_step(2.0, alpha, rate_bound(sheaf, pins, augmented, output_force))
     if dt < safe:
@@ -258,7 +325,9 @@ def check_step(sheaf: NeuralSheaf, x, w, dt: float, alpha: float, pins: Resolved
     limit = stable_step(2.0, alpha, largest) if largest else np.inf
     if dt >= limit:
         where = "the start" if pins else "the harmonic extension"
-        raise ValueError(f"dt={dt:g} is unstable: Euler needs dt < 2/(α·λ_max) = {limit:.3g} here "
-                         f"(α = {alpha:g}, λ_max = {largest:.4g} at {where}); use "
-                         f"dt={0.95 * limit:.2g}, or dt < {safe:.3g}, "
-                         "which is safe for every pattern")
+        raise ValueError(
+            f"dt={dt:g} is unstable: Euler needs dt < 2/(α·λ_max) = {limit:.3g} here "
+            f"(α = {alpha:g}, λ_max = {largest:.4g} at {where}); use "
+            f"dt={0.95 * limit:.2g}, or dt < {safe:.3g}, "
+            "which is safe for every pattern"
+        )

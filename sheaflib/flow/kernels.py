@@ -1,7 +1,9 @@
-"""The compiled steps: the same arithmetic as `EulerStepper` and `ProxEulerStepper`, one sample at a time, for any chain or DAG.
+"""The compiled steps: the same arithmetic as `EulerStepper` and `ProxEulerStepper`, one sample at a
+time, for any chain or DAG.
 
-The network is flattened to one list of rows: row i of the forward pass reads the coordinates indices[indptr[i]:indptr[i+1]]
-as a linear combination (kind 0), a ReLU (kind 1) or a maximum (kind 2); what depends on x alone is the constant c.
+The network is flattened to one list of rows: row i of the forward pass reads the coordinates
+indices[indptr[i]:indptr[i+1]] as a linear combination (kind 0), a ReLU (kind 1) or a maximum (kind
+2); what depends on x alone is the constant c.
 """
 
 from __future__ import annotations
@@ -9,12 +11,7 @@ from __future__ import annotations
 import numpy as np
 import scipy as sp
 
-from sheaflib.flow.euler import (
-    ProxEulerStepper,
-    Stepper,
-    kink_stiffness,
-    raise_unstable,
-)
+from sheaflib.flow.euler import ProxEulerStepper, Stepper, kink_stiffness, raise_unstable
 from sheaflib.linear.rest import SLACK
 from sheaflib.networks.graph import INPUT
 from sheaflib.networks.selection import MaxPool, ReLU
@@ -22,20 +19,22 @@ from sheaflib.sheaves.neural import NeuralSheaf
 
 try:
     from numba import njit
-except ImportError:                                       # numba is optional: EulerStepper does the same, slower
+except ImportError:  # numba is optional: EulerStepper does the same, slower
     njit = None
 
 compiled = njit(cache=True, error_model="numpy") if njit is not None else lambda function: function
 LINEAR, RELU, MAXIMUM = 0, 1, 2
 OUTPUTS = {"identity": 0, "sigmoid": 1, "softmax": 2}
-MAX_ENTRIES = 2_000_000                                   # beyond this BLAS beats the row-by-row loop
-EVENTS = 4096                                             # room for switches before the engine comes up for air
+MAX_ENTRIES = 2_000_000  # beyond this BLAS beats the row-by-row loop
+EVENTS = 4096  # room for switches before the engine comes up for air
 LAST_STEP, AT_REST, EVENTS_FULL, UNSTABLE, STUCK = 0, 1, 2, 3, 4
-WITNESS, CEILING, LARGEST, CONSTANT = 0, 1, 2, 3        # what `_at_rest` remembers of a sample
+WITNESS, CEILING, LARGEST, CONSTANT = 0, 1, 2, 3  # what `_at_rest` remembers of a sample
 
 
 def can_compile(sheaf: NeuralSheaf) -> bool:
-    """Whether numba is there and the network is small enough, with entries to read (no matrix-free map)."""
+    """Whether numba is there and the network is small enough, with entries to read (no matrix-free
+    map).
+    """
     weights = [node.operation.weight for node in sheaf.network.affine_nodes]
     foreign = sp.sparse.linalg.LinearOperator
     if njit is None or any(isinstance(weight, foreign) for weight in weights):
@@ -47,14 +46,15 @@ def can_compile(sheaf: NeuralSheaf) -> bool:
 class CompiledStepper(Stepper):
     """The same steps as `EulerStepper`, sample by sample in compiled loops."""
 
-    implicit = False                                      # in the kinked coordinates
+    implicit = False  # in the kinked coordinates
 
-    def __init__(self, sheaf: NeuralSheaf, x, w, dt, alpha, pins, output_force, tol,
-                 rest="velocity"):
+    def __init__(
+        self, sheaf: NeuralSheaf, x, w, dt, alpha, pins, output_force, tol, rest="velocity"
+    ):
         super().__init__(sheaf, x, w, dt, alpha, pins, output_force, tol, rest)
         self.rows = _rows(sheaf)
         self.constant = -sheaf.discrepancy(np.zeros((len(w), sheaf.N)), x)
-        self.unit = np.full(sheaf.N, -1, dtype=np.int64)      # row of Ω -> place in the pattern
+        self.unit = np.full(sheaf.N, -1, dtype=np.int64)  # row of Ω -> place in the pattern
         for name in sheaf.pattern_layout.names:
             s = sheaf.pattern_layout[name]
             self.unit[sheaf.layout[name]] = np.arange(s.start, s.stop)
@@ -70,7 +70,7 @@ class CompiledStepper(Stepper):
     def _measure(self) -> None:
         """Prepare what the engine needs to measure how far a sample is from rest."""
         sheaf, w = self.sheaf, self.w
-        self.sizes = sheaf.edge_terms(np.zeros((len(w), sheaf.N)), self.x)     # of the terms of c
+        self.sizes = sheaf.edge_terms(np.zeros((len(w), sheaf.N)), self.x)  # of the terms of c
         self.steepness = _steepness(sheaf, self.rows, self.gamma)
         self.floor = self.gauge.floor[:, 0]
         self.memory[:, [CEILING, LARGEST]] = np.inf
@@ -100,12 +100,34 @@ class CompiledStepper(Stepper):
         last = sheaf.layout[sheaf.network.output_name].start
         output = OUTPUTS[sheaf.network.output.name] if self.w.shape[1] > sheaf.N else 0
         done, status, count, self.change[sample] = _advance(
-            self.w[sample], self.constant[sample], *self.rows, sheaf.row_weights, last, output, self.output_force == "jacobian",
-            self.pins.free, self.gamma, self.target[sample], self.dt * self.alpha, n, self.tol,
-            self.limit[sample], events, self.implicit, self.stiffness, self.by_velocity, self.bar,
-            self.floor[sample], self.sizes[sample], self.steepness, self.memory[sample])
+            self.w[sample],
+            self.constant[sample],
+            *self.rows,
+            sheaf.row_weights,
+            last,
+            output,
+            self.output_force == "jacobian",
+            self.pins.free,
+            self.gamma,
+            self.target[sample],
+            self.dt * self.alpha,
+            n,
+            self.tol,
+            self.limit[sample],
+            events,
+            self.implicit,
+            self.stiffness,
+            self.by_velocity,
+            self.bar,
+            self.floor[sample],
+            self.sizes[sample],
+            self.steepness,
+            self.memory[sample],
+        )
         step, row = events[:count].T
-        switches = np.stack([self.steps[sample] + step, np.full(count, sample), self.unit[row]], axis=1)
+        switches = np.stack(
+            [self.steps[sample] + step, np.full(count, sample), self.unit[row]], axis=1
+        )
         self.steps[sample] += done
         return done, status, switches
 
@@ -120,7 +142,9 @@ STEPPERS = {"euler": CompiledStepper, "prox-euler": CompiledProxStepper}
 
 
 def _rows(sheaf: NeuralSheaf):
-    """kind (N,), slope (N,), indptr (N + 1,), indices and entries (nnz,) of every row of the forward pass."""
+    """kind (N,), slope (N,), indptr (N + 1,), indices and entries (nnz,) of every row of the
+    forward pass.
+    """
     kind, slope = np.zeros(sheaf.N, dtype=np.int64), np.zeros(sheaf.N)
     parts = []
     for node in sheaf.network.nodes:
@@ -129,7 +153,10 @@ def _rows(sheaf: NeuralSheaf):
             kind[here], slope[here] = RELU, operation.slope
         if isinstance(operation, MaxPool) and node.inputs != (INPUT,):
             kind[here] = MAXIMUM
-            rows, reads = np.repeat(np.arange(operation.n_out), operation.windows.shape[1]), operation.windows.ravel()
+            rows, reads = (
+                np.repeat(np.arange(operation.n_out), operation.windows.shape[1]),
+                operation.windows.ravel(),
+            )
             entries = np.ones(len(reads))
         else:
             rows, reads, entries = operation.triplets(np.zeros(operation.n_pattern))
@@ -151,19 +178,45 @@ def _steepness(sheaf: NeuralSheaf, rows, gamma) -> np.ndarray:
     each = np.repeat(np.where(kind == RELU, np.maximum(1.0, np.abs(slope)), 1.0), np.diff(indptr))
     row = np.repeat(np.arange(sheaf.N), np.diff(indptr))
     sizes = np.abs(entries) * each
-    steepness, weights = 2 * gamma, sheaf.row_weights[:len(gamma)]
-    stress = weights[:sheaf.N] * (2 + np.bincount(row, sizes, sheaf.N))
-    steepness[:sheaf.N] += stress + np.bincount(indices, sizes * stress[row], sheaf.N)
+    steepness, weights = 2 * gamma, sheaf.row_weights[: len(gamma)]
+    stress = weights[: sheaf.N] * (2 + np.bincount(row, sizes, sheaf.N))
+    steepness[: sheaf.N] += stress + np.bincount(indices, sizes * stress[row], sheaf.N)
     if len(gamma) > sheaf.N:
-        steepness[sheaf.N:] += 2 * weights[sheaf.N:]
-        steepness[sheaf.layout[sheaf.network.output_name]] += 2 * weights[sheaf.N:].sum()
+        steepness[sheaf.N :] += 2 * weights[sheaf.N :]
+        steepness[sheaf.layout[sheaf.network.output_name]] += 2 * weights[sheaf.N :].sum()
     return steepness
 
 
 @compiled
-def _advance(w, c, kind, slope, indptr, indices, entries, weight, last, output, jacobian, free, gamma, target,
-             step_size, n_steps, tol, limit, events, implicit, stiffness, by_velocity, bar, floor,
-             sizes, steepness, memory):
+def _advance(
+    w,
+    c,
+    kind,
+    slope,
+    indptr,
+    indices,
+    entries,
+    weight,
+    last,
+    output,
+    jacobian,
+    free,
+    gamma,
+    target,
+    step_size,
+    n_steps,
+    tol,
+    limit,
+    events,
+    implicit,
+    stiffness,
+    by_velocity,
+    bar,
+    floor,
+    sizes,
+    steepness,
+    memory,
+):
     """Up to n_steps steps of one sample, w (width,) in place, `implicit` in the kinks or not:
     Euler, prox-Euler.
 
@@ -178,7 +231,9 @@ def _advance(w, c, kind, slope, indptr, indices, entries, weight, last, output, 
     for t in range(n_steps + 1):
         seen = count
         count = _select(w, kind, slope, indptr, indices, gain, chosen, pattern, t, events, count)
-        energy = _stress(w, c, kind, indptr, indices, entries, gain, chosen, weight, gamma, target, stress, f)
+        energy = _stress(
+            w, c, kind, indptr, indices, entries, gain, chosen, weight, gamma, target, stress, f
+        )
         if output > 0:
             energy += _output_edge(w, n, last, output, jacobian, weight, p, stress, f)
         if not energy <= limit:
@@ -194,10 +249,35 @@ def _advance(w, c, kind, slope, indptr, indices, entries, weight, last, output, 
             _follow(memory, change, count > seen, bar, steepness)
             witness = int(memory[WITNESS])
             excess = _excess(witness, w, f, gamma, target, pull, stiffness, implicit)
-            if not excess > max(memory[CEILING], floor) and _unrest(
-                    w, kind, slope, indptr, indices, entries, gain, chosen, weight, last, output, p,
-                    free, gamma, target, f, pull, stiffness, implicit, bar, floor, sizes,
-                    memory) <= bar:
+            if (
+                not excess > max(memory[CEILING], floor)
+                and _unrest(
+                    w,
+                    kind,
+                    slope,
+                    indptr,
+                    indices,
+                    entries,
+                    gain,
+                    chosen,
+                    weight,
+                    last,
+                    output,
+                    p,
+                    free,
+                    gamma,
+                    target,
+                    f,
+                    pull,
+                    stiffness,
+                    implicit,
+                    bar,
+                    floor,
+                    sizes,
+                    memory,
+                )
+                <= bar
+            ):
                 return t, AT_REST, count, change
             if not moved:
                 return t, STUCK, count, change
@@ -211,8 +291,18 @@ def _advance(w, c, kind, slope, indptr, indices, entries, weight, last, output, 
                 before = w[i]
                 delta = step_size * (f[i] - gamma[i] * (before - target[i]))
                 if implicit and stiffness[0, i] > 0:
-                    delta = _prox(before, before + delta, step_size, pull[0, i], pull[1, i],
-                                  stiffness[0, i], stiffness[1, i]) - before
+                    delta = (
+                        _prox(
+                            before,
+                            before + delta,
+                            step_size,
+                            pull[0, i],
+                            pull[1, i],
+                            stiffness[0, i],
+                            stiffness[1, i],
+                        )
+                        - before
+                    )
                 w[i] = before + delta
                 moved |= w[i] != before
                 change = max(change, abs(delta))
@@ -221,7 +311,9 @@ def _advance(w, c, kind, slope, indptr, indices, entries, weight, last, output, 
 
 @compiled
 def _select(w, kind, slope, indptr, indices, gain, chosen, pattern, t, events, count):
-    """The pattern of the state: the coordinate each selection row reads and its gain; switches since the last are events."""
+    """The pattern of the state: the coordinate each selection row reads and its gain; switches
+    since the last are events.
+    """
     for i in range(len(kind)):
         if kind[i] == LINEAR:
             continue
@@ -243,7 +335,9 @@ def _select(w, kind, slope, indptr, indices, gain, chosen, pattern, t, events, c
 
 @compiled
 def _stress(w, c, kind, indptr, indices, entries, gain, chosen, weight, gamma, target, stress, f):
-    """stress = w_e (w − F(w)) row by row, f = −stress; returns the energy, penalty edges included."""
+    """stress = w_e (w − F(w)) row by row, f = −stress; returns the energy, penalty edges
+    included.
+    """
     energy = 0.0
     for i in range(len(c)):
         value = c[i]
@@ -257,13 +351,15 @@ def _stress(w, c, kind, indptr, indices, entries, gain, chosen, weight, gamma, t
         energy += 0.5 * stress[i] * (w[i] - value)
     for i in range(len(w)):
         if gamma[i] > 0:
-            energy += 0.5 * gamma[i] * (w[i] - target[i])**2
+            energy += 0.5 * gamma[i] * (w[i] - target[i]) ** 2
     return energy
 
 
 @compiled
 def _pull(kind, indptr, indices, entries, gain, chosen, stress, f, implicit):
-    """Add to f what every row does to the coordinates it reads: f = −δᵀ stress; with `implicit`, every row but the ReLUs."""
+    """Add to f what every row does to the coordinates it reads: f = −δᵀ stress; with `implicit`,
+    every row but the ReLUs.
+    """
     for i in range(len(kind)):
         if kind[i] == LINEAR:
             for k in range(indptr[i], indptr[i + 1]):
@@ -274,7 +370,9 @@ def _pull(kind, indptr, indices, entries, gain, chosen, stress, f, implicit):
 
 @compiled
 def _kink_pull(w, kind, slope, indptr, indices, weight, pull):
-    """pull (2, width): Σ_r w_r a_r and Σ_r w_r slope_r a_r over the ReLUs r that read a coordinate."""
+    """pull (2, width): Σ_r w_r a_r and Σ_r w_r slope_r a_r over the ReLUs r that read a
+    coordinate.
+    """
     pull[:] = 0.0
     for i in range(len(kind)):
         if kind[i] == RELU:
@@ -330,8 +428,31 @@ def _ratio(size, terms, floor):
 
 
 @compiled
-def _unrest(w, kind, slope, indptr, indices, entries, gain, chosen, weight, last, output, p, free,
-            gamma, target, f, pull, stiffness, implicit, bar, floor, sizes, memory):
+def _unrest(
+    w,
+    kind,
+    slope,
+    indptr,
+    indices,
+    entries,
+    gain,
+    chosen,
+    weight,
+    last,
+    output,
+    p,
+    free,
+    gamma,
+    target,
+    f,
+    pull,
+    stiffness,
+    implicit,
+    bar,
+    floor,
+    sizes,
+    memory,
+):
     """The largest |∂V/∂w_i|/T_i, and in the memory its coordinate, the witness, with a ceiling of
     bar·T there (in place).
     """
@@ -371,8 +492,10 @@ def _unrest(w, kind, slope, indptr, indices, entries, gain, chosen, weight, last
         plus, minus = own + reads[0, i], own + reads[1, i]
         if implicit and stiffness[0, i] > 0 and w[i] == 0:
             g = f[i] - gamma[i] * (w[i] - target[i])
-            here = max(_ratio(max(g + pull[0, i], 0.0), plus, floor),
-                       _ratio(max(-(g + pull[1, i]), 0.0), minus, floor))
+            here = max(
+                _ratio(max(g + pull[0, i], 0.0), plus, floor),
+                _ratio(max(-(g + pull[1, i]), 0.0), minus, floor),
+            )
             top = max(plus, minus)
         else:
             top = plus if w[i] >= 0 else minus
@@ -386,7 +509,7 @@ def _unrest(w, kind, slope, indptr, indices, entries, gain, chosen, weight, last
 @compiled
 def _output_edge(w, n, last, output, jacobian, weight, p, stress, f):
     """Stress and forces of the edge a_out − φ(z), z = w[last:last + n_out]; returns its energy."""
-    potential = _phi(w[last:last + len(p)], output, p)
+    potential = _phi(w[last : last + len(p)], output, p)
     energy, dot = 0.0, 0.0
     for j in range(len(p)):
         e = w[n + j] - p[j]

@@ -18,8 +18,8 @@ from numpy.linalg import norm
 from sheaflib.equilibria.energy import Pinned
 from sheaflib.flow.first_zero import EPS
 
-ROUNDING = 8 * EPS     # of a sum, relative to the sum of the sizes of its terms
-GRADED = 1e4           # singular values that differ by more than this need the careful method
+ROUNDING = 8 * EPS  # of a sum, relative to the sum of the sizes of its terms
+GRADED = 1e4  # singular values that differ by more than this need the careful method
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +52,7 @@ class Quadratics:
         pattern, springs = sheaf.pattern(held, problem.x), np.flatnonzero(gamma > 0)
         root, delta = np.sqrt(problem.weights), sheaf.coboundary(pattern[0]).toarray()
         self.A = np.concatenate([root[:, None] * delta, np.diag(np.sqrt(gamma))[springs]])
-        c = -sheaf.discrepancy(np.zeros((1, N)), problem.x, pattern)[0]   # for all patterns
+        c = -sheaf.discrepancy(np.zeros((1, N)), problem.x, pattern)[0]  # for all patterns
         self.b = np.concatenate([root * c, (np.sqrt(gamma) * problem.rest[0])[springs]])
         minus, plus = np.zeros((2, N, len(self.A)))
         for rows in (minus, plus):
@@ -114,12 +114,21 @@ class Quadratics:
         slowest = sigma.argmin() if len(sigma) else []
         loss = U_sizes[:, slowest] @ sizes[:, free] @ V_sizes[:, slowest] / sigma[slowest]
         return Decay(
-            limit=least.w, free=free, modes=V * np.where(error_w <= error_r, by_w, by_r),
-            rates=self.alpha * sigma**2, loose=V_sizes * np.minimum(error_w, error_r),
+            limit=least.w,
+            free=free,
+            modes=V * np.where(error_w <= error_r, by_w, by_r),
+            rates=self.alpha * sigma**2,
+            loose=V_sizes * np.minimum(error_w, error_r),
             unsure=V_sizes @ ((terms @ U_sizes + turn) / sigma),
-            r=least.r, waves=U * (sigma * by_r), basis=U, loose_waves=U_sizes * (sigma * error_r),
-            unsure_r=normal @ (normal.T @ terms) + U_sizes @ turn, loss=ROUNDING * np.sum(loss),
-            kinked=kinked, piece=piece)
+            r=least.r,
+            waves=U * (sigma * by_r),
+            basis=U,
+            loose_waves=U_sizes * (sigma * error_r),
+            unsure_r=normal @ (normal.T @ terms) + U_sizes @ turn,
+            loss=ROUNDING * np.sum(loss),
+            kinked=kinked,
+            piece=piece,
+        )
 
     def limit(self, w, side, slide) -> np.ndarray:
         """The limit (N,) of a piece, of which the sliding and clamped coordinates are read off w
@@ -241,20 +250,22 @@ def minimum(A: np.ndarray, b: np.ndarray, free: np.ndarray, w: np.ndarray) -> Le
     if len(rest):
         H = np.zeros((len(rest), 0))
         if len(free):
-            H = -sp.linalg.solve_triangular(triangle, other.T, trans=1, lower=True,
-                                            check_finite=False).T
+            H = -sp.linalg.solve_triangular(
+                triangle, other.T, trans=1, lower=True, check_finite=False
+            ).T
         Q, R = np.linalg.qr(np.concatenate([H.T, np.eye(len(rest))]))
         normal[np.concatenate([free, rest])] = Q
         for again in (True, True, True, False, False):
             miss = A @ w - b - r
-            if not again:                 # what is left there is rounding, which w would magnify
+            if not again:  # what is left there is rounding, which w would magnify
                 miss[free] = 0.0
             gap = miss[rest] + H @ miss[free]
-            step = Q[len(free):] @ sp.linalg.solve_triangular(R, gap, trans=1, check_finite=False)
+            step = Q[len(free) :] @ sp.linalg.solve_triangular(R, gap, trans=1, check_finite=False)
             r[rest] += step
             r[free] = H.T @ r[rest]
             if len(free):
                 change = H.T @ step - miss[free]
-                w[free] += sp.linalg.solve_triangular(triangle, change, lower=True,
-                                                      check_finite=False)
+                w[free] += sp.linalg.solve_triangular(
+                    triangle, change, lower=True, check_finite=False
+                )
     return Least(w, r, normal)

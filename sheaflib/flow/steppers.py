@@ -1,4 +1,5 @@
-"""Steppers that take fewer or safer steps than Euler, with its signature: for where the flow ends, not for the flow itself (derived).
+"""Steppers that take fewer or safer steps than Euler, with its signature: for where the flow ends,
+not for the flow itself (derived).
 
 None needs a dt below Euler's limit. With them `relax` is a solver; `equilibrium` is the better one.
 """
@@ -13,8 +14,8 @@ from sheaflib.equilibria.newton import newton
 from sheaflib.flow.euler import BatchStepper
 from sheaflib.linear import spectrum
 
-LOOSE = 1e-3           # accuracy of a minimising movement that is only on the way
-SETTLED = 20           # steps with the same pieces before Chebyshev's iteration begins
+LOOSE = 1e-3  # accuracy of a minimising movement that is only on the way
+SETTLED = 20  # steps with the same pieces before Chebyshev's iteration begins
 
 
 class ImplicitEulerStepper(BatchStepper):
@@ -35,7 +36,10 @@ class ImplicitEulerStepper(BatchStepper):
     def __init__(self, sheaf, x, w, dt, alpha, pins, output_force, tol, rest="velocity"):
         super().__init__(sheaf, x, w, dt, alpha, pins, output_force, tol, rest)
         if w.shape[1] > sheaf.N:
-            raise ValueError("start holds a_out, which implicit steppers leave out; use equilibrium, or the stepper prox-euler")
+            raise ValueError(
+                "start holds a_out, which implicit steppers leave out; use equilibrium, or the"
+                " stepper prox-euler"
+            )
         self.problem = Pinned(sheaf, x, pins)
         self.tau = alpha * dt
         self.touched = np.zeros(len(w), dtype=np.int64)
@@ -46,7 +50,13 @@ class ImplicitEulerStepper(BatchStepper):
 
     def _step(self):
         rows = np.flatnonzero(self.active)
-        answer = newton(self.problem.rows(rows).near(self.w[rows], self.tau), self.w[rows], self.accuracy, "track", 300)
+        answer = newton(
+            self.problem.rows(rows).near(self.w[rows], self.tau),
+            self.w[rows],
+            self.accuracy,
+            "track",
+            300,
+        )
         self.change[rows] = np.abs(answer.cochain - self.w[rows]).max(axis=1)
         still = (answer.cochain == self.w[rows]).all(axis=1)
         self.w[rows] = answer.cochain
@@ -148,7 +158,10 @@ class ChebyshevStepper(BatchStepper):
     def __init__(self, sheaf, x, w, dt, alpha, pins, output_force, tol, rest="velocity"):
         super().__init__(sheaf, x, w, dt, alpha, pins, output_force, tol, rest)
         if w.shape[1] > sheaf.N:
-            raise ValueError("start holds a_out, which Chebyshev's semi-iteration leaves out; use equilibrium, or the stepper prox-euler")
+            raise ValueError(
+                "start holds a_out, which Chebyshev's semi-iteration leaves out; use equilibrium,"
+                " or the stepper prox-euler"
+            )
         self.problem = Pinned(sheaf, x, pins)
         self.largest = spectrum.bound(sheaf, pins)
         self.lowest = np.full(len(w), self.largest)
@@ -188,12 +201,16 @@ class ChebyshevStepper(BatchStepper):
         self.settle(rows)
 
     def _momentum(self, rows, g):
-        """The next move of each sample: plain gradient steps of 1/λ_max until its pieces have settled, then Chebyshev's three-term rule."""
+        """The next move of each sample: plain gradient steps of 1/λ_max until its pieces have
+        settled, then Chebyshev's three-term rule.
+        """
         low, high = self.lowest[rows][:, None], self.largest
         mean, half = (high + low) / 2, np.maximum((high - low) / 2, 1e-300)
         first = (self.kept[rows] <= SETTLED)[:, None]
         rho = np.where(first, half / mean, 1 / (2 * mean / half - self.rho[rows][:, None]))
         begin = np.where((self.kept[rows] < SETTLED)[:, None], -g / high, -g / mean)
-        move = np.where(first, begin, rho * self.rho[rows][:, None] * self.move[rows] - 2 * rho / half * g)
+        move = np.where(
+            first, begin, rho * self.rho[rows][:, None] * self.move[rows] - 2 * rho / half * g
+        )
         self.rho[rows], self.move[rows] = rho[:, 0], move
         return move

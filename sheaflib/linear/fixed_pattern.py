@@ -1,7 +1,9 @@
-"""The sheaf at frozen patterns as linear maps on the free coordinates, a batch of samples at once (Lemma 3.2).
+"""The sheaf at frozen patterns as linear maps on the free coordinates, a batch of samples at once
+(Lemma 3.2).
 
-δ, δᵀ, L = δᵀ diag(w) δ + Γ and L⁻¹, each by passes over the weights: forward substitution is a forward pass with injections, backward
-substitution is back-propagation. With a_out the output edge is linearised, a_out − J_φ z^{k+1}, one more pair of passes' last step.
+δ, δᵀ, L = δᵀ diag(w) δ + Γ and L⁻¹, each by passes over the weights: forward substitution is a
+forward pass with injections, backward substitution is back-propagation. With a_out the output edge
+is linearised, a_out − J_φ z^{k+1}, one more pair of passes' last step.
 
 L = AᵀA, the rows of A being √w δ and √γ, its columns the free coordinates. L⁻¹ is computed without
 the product AᵀA: its error is a few roundings times what the entries of A weigh in the answer
@@ -18,29 +20,39 @@ from sheaflib.sheaves.neural import NeuralSheaf, check_sheaf
 from sheaflib.sheaves.pins import ResolvedPins, resolve
 from sheaflib.support.checks import real_array
 
-AT_ONCE = 2**24        # entries of a dense array that are made in one go
-PROBES = 4             # passes that estimate what rounding does
+AT_ONCE = 2**24  # entries of a dense array that are made in one go
+PROBES = 4  # passes that estimate what rounding does
 
 
 class Frozen:
-    """δ at `pattern` (B, M) or (M,), over the coordinates that `pins` leave free; with the logits z (B, n_out), a_out too.
+    """δ at `pattern` (B, M) or (M,), over the coordinates that `pins` leave free; with the logits z
+    (B, n_out), a_out too.
 
-    n is the number of free coordinates; vectors are (B, n). ValueError for a pattern or z of the wrong shape, and for pins on a softmax's
-    a_out that the "identity" force does not allow.
+    n is the number of free coordinates; vectors are (B, n). ValueError for a pattern or z of the
+    wrong shape, and for pins on a softmax's a_out that the "identity" force does not allow.
     """
 
-    def __init__(self, sheaf: NeuralSheaf, pattern, pins: ResolvedPins | None = None, z=None, output_force: str = "jacobian"):
+    def __init__(
+        self,
+        sheaf: NeuralSheaf,
+        pattern,
+        pins: ResolvedPins | None = None,
+        z=None,
+        output_force: str = "jacobian",
+    ):
         self.sheaf, self.pattern = check_sheaf(sheaf), sheaf.check_pattern(pattern)
         check_output_force(output_force)
         if not len(self.pattern):
-            raise ValueError(f"pattern is an empty batch: got (0, {sheaf.M}), expected (B, {sheaf.M}) with B ≥ 1")
+            raise ValueError(
+                f"pattern is an empty batch: got (0, {sheaf.M}), expected (B, {sheaf.M}) with B ≥ 1"
+            )
         pins = resolved(sheaf, pins, len(self.pattern), z is not None)
         self.J = None if z is None else output_maps(sheaf, z, len(self.pattern), output_force)
         if z is not None:
             check_output_pins(sheaf, pins, output_force)
         self.last = sheaf.layout[sheaf.network.output_name]
         self.width = sheaf.N if z is None else sheaf.augmented_layout.size
-        self.weights = sheaf.row_weights[:self.width]
+        self.weights = sheaf.row_weights[: self.width]
         self.free = pins.free if pins else np.ones(self.width, dtype=bool)
         self.springs = np.zeros(self.width)
         if pins:
@@ -64,38 +76,48 @@ class Frozen:
             part._kept, part._sizes = self._kept[rows], self._sizes[rows]
         return part
 
-    # δ, δᵀ and their inverses on all coordinates, those that are held included: (B, width) -> (B, width) -------------------------
+    # δ, δᵀ and their inverses on all coordinates, those that are held included: (B, width) -> (B,
+    # width) -------------------------
 
     def push(self, v: np.ndarray) -> np.ndarray:
         """δ v."""
-        out = self.sheaf.delta(v[:, :self.sheaf.N], self.pattern)
-        return out if self.J is None else np.hstack([out, v[:, self.sheaf.N:] - self._output(v[:, self.last])])
+        out = self.sheaf.delta(v[:, : self.sheaf.N], self.pattern)
+        return (
+            out
+            if self.J is None
+            else np.hstack([out, v[:, self.sheaf.N :] - self._output(v[:, self.last])])
+        )
 
     def pull(self, e: np.ndarray) -> np.ndarray:
         """δᵀ e."""
-        out = self.sheaf.delta_transposed(e[:, :self.sheaf.N], self.pattern)
+        out = self.sheaf.delta_transposed(e[:, : self.sheaf.N], self.pattern)
         if self.J is None:
             return out
-        out[:, self.last] -= self._output(e[:, self.sheaf.N:])
-        return np.hstack([out, e[:, self.sheaf.N:]])
+        out[:, self.last] -= self._output(e[:, self.sheaf.N :])
+        return np.hstack([out, e[:, self.sheaf.N :]])
 
     def forward(self, f: np.ndarray) -> np.ndarray:
         """δ⁻¹ f."""
-        v = inject(self.sheaf, f[:, :self.sheaf.N].copy(), self.pattern)
-        return v if self.J is None else np.hstack([v, f[:, self.sheaf.N:] + self._output(v[:, self.last])])
+        v = inject(self.sheaf, f[:, : self.sheaf.N].copy(), self.pattern)
+        return (
+            v
+            if self.J is None
+            else np.hstack([v, f[:, self.sheaf.N :] + self._output(v[:, self.last])])
+        )
 
     def backward(self, g: np.ndarray) -> np.ndarray:
         """δ⁻ᵀ g."""
         if self.J is None:
             return send_back(self.sheaf, g.copy(), self.pattern)
-        own = g[:, :self.sheaf.N].copy()
-        own[:, self.last] += self._output(g[:, self.sheaf.N:])
-        return np.hstack([send_back(self.sheaf, own, self.pattern), g[:, self.sheaf.N:]])
+        own = g[:, : self.sheaf.N].copy()
+        own[:, self.last] += self._output(g[:, self.sheaf.N :])
+        return np.hstack([send_back(self.sheaf, own, self.pattern), g[:, self.sheaf.N :]])
 
     def _output(self, v: np.ndarray) -> np.ndarray:
-        return (self.J @ v[:, :, None])[:, :, 0]                              # J is symmetric
+        return (self.J @ v[:, :, None])[:, :, 0]  # J is symmetric
 
-    # L and L⁻¹ on the free coordinates: (B, n) -> (B, n) ----------------------------------------------------------------------
+    # L and L⁻¹ on the free coordinates: (B, n) -> (B, n)
+    # ----------------------------------------------------------------------
 
     def laplacian(self, v: np.ndarray) -> np.ndarray:
         """L v: one pass each way."""
@@ -134,9 +156,9 @@ class Frozen:
         r = np.hstack([r, np.zeros((len(r), len(self.springy)))])
         if p is not None:
             r -= p
-        for _ in range(2):                                    # twice: what is left may be small
+        for _ in range(2):  # twice: what is left may be small
             r -= (self._balanced @ (r[:, None] @ self._balanced).swapaxes(1, 2))[:, :, 0]
-        y = self._forward_free(r[:, :self.width] / root)
+        y = self._forward_free(r[:, : self.width] / root)
         return y if self.n == self.width else y[:, self.free], r if p is None else r + p
 
     @property
@@ -153,7 +175,7 @@ class Frozen:
             pulls = np.arange(len(clamped), len(unit))
             unit[pulls, self.springy] = -np.sqrt(self.springs[self.springy])
             edges = self._each(Frozen._backward_free, unit) / root
-            springs = np.eye(len(unit))[:, len(clamped):]
+            springs = np.eye(len(unit))[:, len(clamped) :]
             springs = np.broadcast_to(springs, (len(self), *springs.shape))
             rows = np.concatenate([edges, springs], axis=2)
             self._sizes = np.linalg.norm(rows, axis=2)
@@ -169,7 +191,7 @@ class Frozen:
         if not len(self.held):
             return np.zeros(len(v))
         whole = np.linalg.norm(self._backward_free(self.embed(v)) / np.sqrt(self.weights), axis=1)
-        ends = np.hstack([r[:, :self.width][:, ~self.free], r[:, self.width:]])
+        ends = np.hstack([r[:, : self.width][:, ~self.free], r[:, self.width :]])
         return whole + (self._sizes * np.abs(ends)).sum(axis=1)
 
     def _forward_free(self, f: np.ndarray) -> np.ndarray:
@@ -204,8 +226,8 @@ class Frozen:
 
     def load(self, r: np.ndarray) -> np.ndarray:
         """Aᵀ r."""
-        out = self.pull(np.sqrt(self.weights) * r[:, :self.width])
-        out[:, self.springy] += np.sqrt(self.springs[self.springy]) * r[:, self.width:]
+        out = self.pull(np.sqrt(self.weights) * r[:, : self.width])
+        out[:, self.springy] += np.sqrt(self.springs[self.springy]) * r[:, self.width :]
         return out if self.n == self.width else out[:, self.free]
 
     def leverage(self, v: np.ndarray, r: np.ndarray, seed: int = 0) -> np.ndarray:
@@ -219,7 +241,7 @@ class Frozen:
         squares = np.zeros_like(full)
         for _ in range(PROBES):
             some = rng.standard_normal((1, self.width)) * full
-            squares += (self.push(some) - some)**2
+            squares += (self.push(some) - some) ** 2
         stress = np.sqrt(self.weights) * (np.abs(full) + np.sqrt(squares / PROBES))
         springs = np.sqrt(self.springs[self.springy]) * np.abs(full[:, self.springy])
         return (np.abs(r) * np.hstack([stress, springs])).sum(axis=1)
@@ -232,7 +254,8 @@ class Frozen:
         full[:, self.free] = v
         return full
 
-    # matrices --------------------------------------------------------------------------------------------------------------
+    # matrices
+    # ----------------------------------------------------------------------------------------------
 
     def rows(self, index) -> np.ndarray:
         """The rows of δ⁻¹ at some coordinates, by backward substitution: (B, len(index), width)."""
@@ -251,7 +274,7 @@ class Frozen:
     def each_free(self, apply) -> np.ndarray:
         """A map of every sample, (B, n) -> (B, m), on each free unit vector: (B, n, m)."""
         if len(self.held):
-            self._balanced                                    # found once a sample, and kept
+            self._balanced  # found once a sample, and kept
         return self._each(apply, np.eye(self.n))
 
     def cuts(self) -> np.ndarray:
@@ -259,9 +282,13 @@ class Frozen:
         return self.each_free(lambda part, v: part.cut(v, part.solve(v)[1])[:, None])
 
     def root(self) -> np.ndarray:
-        """A with L = AᵀA, the rows √w δ and √γ, the columns of the free coordinates: (B, rows, n)."""
+        """A with L = AᵀA, the rows √w δ and √γ, the columns of the free coordinates: (B, rows,
+        n).
+        """
         columns = self._each(Frozen.push, self.embed(np.eye(self.n))) * np.sqrt(self.weights)
-        springs = np.broadcast_to(np.diag(np.sqrt(self.springs))[self.free], (len(self), self.n, self.width))
+        springs = np.broadcast_to(
+            np.diag(np.sqrt(self.springs))[self.free], (len(self), self.n, self.width)
+        )
         return np.concatenate([columns, springs[:, :, self.springs > 0]], axis=2).swapaxes(1, 2)
 
     def _each(self, apply, vectors: np.ndarray) -> np.ndarray:
@@ -279,43 +306,62 @@ class Frozen:
 
 
 def resolved(sheaf: NeuralSheaf, pins, n_batch: int, augmented: bool) -> ResolvedPins | None:
-    """Pins of either kind as indices into the (augmented) cochain; ValueError when they were resolved for the other width."""
+    """Pins of either kind as indices into the (augmented) cochain; ValueError when they were
+    resolved for the other width.
+    """
     if pins is None:
         return None
     if not isinstance(pins, ResolvedPins):
         return resolve(sheaf, pins, n_batch, augmented)
     width = sheaf.augmented_layout.size if augmented else sheaf.N
     if pins.width != width:
-        raise ValueError(f"pins are for cochains of width {pins.width}, expected {width}: {'with' if augmented else 'without'} a_out")
+        raise ValueError(
+            f"pins are for cochains of width {pins.width}, expected {width}:"
+            f" {'with' if augmented else 'without'} a_out"
+        )
     return pins
 
 
 def output_maps(sheaf: NeuralSheaf, z, n_batch: int, output_force: str) -> np.ndarray:
-    """J_φ at logits z (B, n_out) or (n_out,), or J_φ^½ for the "identity" force: (B, n_out, n_out), symmetric."""
+    """J_φ at logits z (B, n_out) or (n_out,), or J_φ^½ for the "identity" force: (B, n_out, n_out),
+    symmetric.
+    """
     output, n = sheaf.network.output, sheaf.network.n_out
     if output.is_identity:
         raise ValueError("z is given, but the output is the identity: it has no a_out")
     z = real_array("z", z)
     if z.shape not in ((n,), (n_batch, n)):
-        raise ValueError(f"z has shape {z.shape}, expected ({n_batch}, {n}): the logits of every sample")
+        raise ValueError(
+            f"z has shape {z.shape}, expected ({n_batch}, {n}): the logits of every sample"
+        )
     z = np.broadcast_to(z, (n_batch, n))
-    J = output.jacobian_product(np.repeat(z, n, axis=0), np.tile(np.eye(n), (n_batch, 1))).reshape(n_batch, n, n)
+    J = output.jacobian_product(np.repeat(z, n, axis=0), np.tile(np.eye(n), (n_batch, 1))).reshape(
+        n_batch, n, n
+    )
     if check_output_force(output_force) == "jacobian":
         return J
     if output.name == "sigmoid":
-        return np.sqrt(J)                                     # J is diagonal
-    half = np.sqrt(output.value(z))                           # J = CᵀC, C = (I − hhᵀ) diag(h)
+        return np.sqrt(J)  # J is diagonal
+    half = np.sqrt(output.value(z))  # J = CᵀC, C = (I − hhᵀ) diag(h)
     C = (np.eye(n) - half[:, :, None] * half[:, None]) * half[:, None]
-    _, sizes, vectors = np.linalg.svd(C)                      # the root of rounding is not small
+    _, sizes, vectors = np.linalg.svd(C)  # the root of rounding is not small
     return (vectors.swapaxes(1, 2) * sizes[:, None]) @ vectors
 
 
 def check_output_pins(sheaf: NeuralSheaf, pins: ResolvedPins | None, output_force: str) -> None:
-    """The "identity" force of a softmax is similar to a symmetric one only if a_out is free, clamped whole, or held by equal springs."""
-    if not pins or check_output_force(output_force) == "jacobian" or sheaf.network.output.name != "softmax":
+    """The "identity" force of a softmax is similar to a symmetric one only if a_out is free,
+    clamped whole, or held by equal springs.
+    """
+    if (
+        not pins
+        or check_output_force(output_force) == "jacobian"
+        or sheaf.network.output.name != "softmax"
+    ):
         return
     n, hard = sheaf.network.n_out, int((pins.hard_index >= sheaf.N).sum())
     gamma = pins.gamma[pins.soft_index >= sheaf.N]
     if not (hard == n or hard == 0 and (len(gamma) == 0 or len(gamma) == n and np.ptp(gamma) == 0)):
-        raise ValueError(f'pins hold {hard + len(gamma)} of {n} coordinates of a_out unevenly: with output_force="identity" and a softmax '
-                         "pin all of them alike, or none")
+        raise ValueError(
+            f"pins hold {hard + len(gamma)} of {n} coordinates of a_out unevenly: with"
+            ' output_force="identity" and a softmax pin all of them alike, or none'
+        )

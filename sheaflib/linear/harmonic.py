@@ -1,4 +1,6 @@
-"""Harmonic extension: the forward pass is the unique one, back-propagation its transposed solve (Prop. 3.4)."""
+"""Harmonic extension: the forward pass is the unique one, back-propagation its transposed solve
+(Prop. 3.4).
+"""
 
 from __future__ import annotations
 
@@ -8,24 +10,25 @@ import numpy as np
 import scipy as sp
 
 from sheaflib.linear.solution import Solution
-from sheaflib.linear.substitution import (
-    backward_substitution,
-    masked_forward,
-    pinned_minimum,
-)
+from sheaflib.linear.substitution import backward_substitution, masked_forward, pinned_minimum
 from sheaflib.networks.graph import INPUT, gather
 from sheaflib.sheaves.neural import NeuralSheaf, check_sheaf
 from sheaflib.sheaves.pins import Pin, resolve
 from sheaflib.support.checks import batch, finite
 
 
-def harmonic_extension(sheaf: NeuralSheaf, x, *, pins: Pin | Sequence[Pin] = (), pattern=None) -> Solution:
-    """The cochain that minimises V over Ω, for a batch x (B, n_0): the forward pass, or its pinned counterpart.
+def harmonic_extension(
+    sheaf: NeuralSheaf, x, *, pins: Pin | Sequence[Pin] = (), pattern=None
+) -> Solution:
+    """The cochain that minimises V over Ω, for a batch x (B, n_0): the forward pass, or its pinned
+    counterpart.
 
-    Without pins and pattern: forward substitution, the pattern read off on the way; this is the forward pass and V = 0.
-    With `pattern` (M,) or (B, M) the selections are frozen: the masked network. With pins the pattern is frozen at the given
-    one, or at the forward pass's, and V of that frozen sheaf is minimised: `residual` and `error` speak of it. Where the
-    answer's own pattern differs (`pattern_changes` > 0) it is no equilibrium of the network's sheaf: use `relax`.
+    Without pins and pattern: forward substitution, the pattern read off on the way; this is the
+    forward pass and V = 0. With `pattern` (M,) or (B, M) the selections are frozen: the masked
+    network. With pins the pattern is frozen at the given one, or at the forward pass's, and V of
+    that frozen sheaf is minimised: `residual` and `error` speak of it. Where the answer's own
+    pattern differs (`pattern_changes` > 0) it is no equilibrium of the network's sheaf: use
+    `relax`.
 
     Range: every coordinate is exact for weights, biases, inputs, edge weights and pins that differ
     by a relative 1e-14 at most, whatever their scales. Outside it ArithmeticError, where rounding
@@ -50,16 +53,20 @@ def harmonic_extension(sheaf: NeuralSheaf, x, *, pins: Pin | Sequence[Pin] = (),
             else masked_forward(sheaf, x, s)
         )
     finite("the harmonic extension", w)
-    return Solution(sheaf, x, w, s, pinned, "direct", "pinned, pattern frozen" if pinned else "", frozen=True)
+    return Solution(
+        sheaf, x, w, s, pinned, "direct", "pinned, pattern frozen" if pinned else "", frozen=True
+    )
 
 
 def backpropagate(sheaf: NeuralSheaf, x, g) -> dict[str, tuple]:
-    """Gradients of a loss with respect to every affine node's (W, b), by one transposed harmonic solve.
+    """Gradients of a loss with respect to every affine node's (W, b), by one transposed harmonic
+    solve.
 
-    g: (B, n_out), the loss's gradient with respect to z^{k+1} at the forward pass. Returns node -> (dW, db), summed over the batch.
-    Range: any; every entry is exact for weights, biases, inputs and g that differ by a relative
-    1e-14 at most. OverflowError when a sensitivity or a gradient leaves float64.
-    Raises ValueError when g has other rows than x, TypeError when an affine map is matrix-free.
+    g: (B, n_out), the loss's gradient with respect to z^{k+1} at the forward pass. Returns node ->
+    (dW, db), summed over the batch. Range: any; every entry is exact for weights, biases, inputs
+    and g that differ by a relative 1e-14 at most. OverflowError when a sensitivity or a gradient
+    leaves float64. Raises ValueError when g has other rows than x, TypeError when an affine map is
+    matrix-free.
     """
     x = batch(INPUT, x, check_sheaf(sheaf).network.n_in)
     w, g = sheaf.forward(x), batch("g", g, sheaf.network.n_out)

@@ -1,4 +1,6 @@
-"""Exact rational arithmetic for small matrices: every float is a rational number, so Lemma 3.2 can be checked without tolerance."""
+"""Exact rational arithmetic for small matrices: every float is a rational number, so Lemma 3.2 can
+be checked without tolerance.
+"""
 
 from __future__ import annotations
 
@@ -13,19 +15,27 @@ Matrix = list[list[Fraction]]
 
 
 def rational(matrix) -> Matrix:
-    """The entries of a dense or sparse real matrix as the exact rational numbers that the floats are."""
-    dense = real_array("matrix", matrix.toarray() if hasattr(matrix, "toarray") else matrix, (None, None))
+    """The entries of a dense or sparse real matrix as the exact rational numbers that the floats
+    are.
+    """
+    dense = real_array(
+        "matrix", matrix.toarray() if hasattr(matrix, "toarray") else matrix, (None, None)
+    )
     return [[Fraction(float(entry)) for entry in row] for row in dense]
 
 
 def gram(delta: Matrix) -> Matrix:
     """δᵀδ, exactly."""
     columns = list(zip(*delta))
-    return [[sum((p * q for p, q in zip(a, b) if p and q), Fraction(0)) for b in columns] for a in columns]
+    return [
+        [sum((p * q for p, q in zip(a, b) if p and q), Fraction(0)) for b in columns]
+        for a in columns
+    ]
 
 
 def pivots(matrix: Matrix) -> list[Fraction]:
-    """The pivots of Gaussian elimination without exchanges; all positive exactly when a symmetric matrix is positive definite.
+    """The pivots of Gaussian elimination without exchanges; all positive exactly when a symmetric
+    matrix is positive definite.
 
     Their product is the determinant. Raises ZeroDivisionError at a zero pivot.
 
@@ -35,7 +45,7 @@ def pivots(matrix: Matrix) -> list[Fraction]:
     rows, found = [list(row) for row in matrix], []
     for k, pivot_row in enumerate(rows):
         found.append(pivot_row[k])
-        for row in rows[k + 1:]:
+        for row in rows[k + 1 :]:
             if row[k]:
                 factor = row[k] / pivot_row[k]
                 for j in range(k, len(row)):
@@ -45,7 +55,8 @@ def pivots(matrix: Matrix) -> list[Fraction]:
 
 
 def determinant(matrix: Matrix) -> Fraction:
-    """The determinant, exactly; the matrix must have no zero pivot before its last (true of δ_Ω and L).
+    """The determinant, exactly; the matrix must have no zero pivot before its last (true of δ_Ω and
+    L).
 
     >>> determinant(rational([[1, 0], [5, 1]]))
     Fraction(1, 1)
@@ -75,7 +86,7 @@ def solve(matrix: Matrix, right: list[Fraction]) -> list[Fraction]:
             )
         rows[k], rows[pivot] = rows[pivot], rows[k]
         top = rows[k]
-        for row in rows[k + 1:]:
+        for row in rows[k + 1 :]:
             factor = row[k]
             row[k + 1 :] = [
                 (top[k] * a - factor * b) // before for a, b in zip(row[k + 1 :], top[k + 1 :])

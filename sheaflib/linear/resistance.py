@@ -1,8 +1,10 @@
-"""Effective resistance: how stiffly a network's output resists being moved (derived, not known to be in the paper).
+"""Effective resistance: how stiffly a network's output resists being moved (derived, not known to
+be in the paper).
 
-For a frozen pattern let G = ∂z^{k+1}/∂(injection into an edge), the last block row of δ_Ω⁻¹: all path Jacobians to the output. Then
-ρ = G diag(w)⁻¹ Gᵀ = (L⁻¹)_{out,out} is a sum over edges, as of resistors in series. Output moved by e = y − ŷ and pinned: edge e feels
-η_e = w_e⁻¹ G_eᵀ ρ⁻¹ e, and the energy is ½ eᵀρ⁻¹e. Behind a spring γ (training: γ = 1), ρ + I/γ in place of ρ.
+For a frozen pattern let G = ∂z^{k+1}/∂(injection into an edge), the last block row of δ_Ω⁻¹: all
+path Jacobians to the output. Then ρ = G diag(w)⁻¹ Gᵀ = (L⁻¹)_{out,out} is a sum over edges, as of
+resistors in series. Output moved by e = y − ŷ and pinned: edge e feels η_e = w_e⁻¹ G_eᵀ ρ⁻¹ e, and
+the energy is ½ eᵀρ⁻¹e. Behind a spring γ (training: γ = 1), ρ + I/γ in place of ρ.
 """
 
 from __future__ import annotations
@@ -19,7 +21,8 @@ from sheaflib.support.checks import batch, choice, positive
 
 @dataclass(frozen=True, eq=False)
 class Resistance:
-    """ρ of one stalk of dimension m, for every sample: `total` (B, m, m), and its parts by edge; G (B, m, N), its rows of δ_Ω⁻¹.
+    """ρ of one stalk of dimension m, for every sample: `total` (B, m, m), and its parts by edge; G
+    (B, m, N), its rows of δ_Ω⁻¹.
 
     An edge has the resistance G_e G_eᵀ/w_e; edges beyond the stalk have none. What is solved is
     solved by G diag(w)^-½ itself, whose condition number is the root of that of ρ.
@@ -37,7 +40,7 @@ class Resistance:
     @cached_property
     def _root(self) -> np.ndarray:
         """G diag(w)^-½, with ρ = _root _rootᵀ: (B, m, N)."""
-        return self.G / np.sqrt(self.sheaf.row_weights[:self.sheaf.N])
+        return self.G / np.sqrt(self.sheaf.row_weights[: self.sheaf.N])
 
     @cached_property
     def total(self) -> np.ndarray:
@@ -47,14 +50,15 @@ class Resistance:
     @property
     def norm(self) -> np.ndarray:
         """λ_max(ρ), so that λ₁ ≤ 1/λ_max(ρ): (B,); for one output ρ itself."""
-        return np.linalg.norm(self._root, 2, axis=(1, 2))**2
+        return np.linalg.norm(self._root, 2, axis=(1, 2)) ** 2
 
     def injections(self, error, spring: float = np.inf) -> np.ndarray:
-        """η = δω − c at equilibrium when the stalk is moved by `error` (B, m), or pulled so by a spring γ: (B, N).
+        """η = δω − c at equilibrium when the stalk is moved by `error` (B, m), or pulled so by a
+        spring γ: (B, N).
 
         >>> from sheaflib.networks.graph import Network
         >>> chain = NeuralSheaf(Network.mlp([[[1.0]], [[1.0]]]))
-        >>> effective_resistance(chain, [True]).injections([[3.0]])      # three resistors of 1 share the error
+        >>> effective_resistance(chain, [True]).injections([[3.0]])  # three resistors share it
         array([[1., 1., 1.]])
         """
         n_batch, m = self.G.shape[:2]
@@ -64,20 +68,23 @@ class Resistance:
         spring = np.inf if np.ndim(spring) == 0 and spring == np.inf else positive("spring", spring)
         give = np.broadcast_to(np.eye(m) / np.sqrt(spring), (n_batch, m, m))
         rows = np.concatenate([self._root, give], axis=2)
-        size = np.linalg.norm(rows, axis=2, keepdims=True)    # the gains may differ much
-        R = np.linalg.qr((rows / size).swapaxes(1, 2), mode="r")    # ρ + I/γ = diag(size) RᵀR diag(size)
+        size = np.linalg.norm(rows, axis=2, keepdims=True)  # the gains may differ much
+        # ρ + I/γ = diag(size) RᵀR diag(size)
+        R = np.linalg.qr((rows / size).swapaxes(1, 2), mode="r")
         turned = R.swapaxes(1, 2)  # type: ignore[attr-defined]  # with mode="r" it is an array
         current = np.linalg.solve(R, np.linalg.solve(turned, error[:, :, None] / size))
         stress = (self._root.swapaxes(1, 2) @ (current / size))[:, :, 0]
-        return stress / np.sqrt(self.sheaf.row_weights[:self.sheaf.N])
+        return stress / np.sqrt(self.sheaf.row_weights[: self.sheaf.N])
 
     def discord(self, error, spring: float = np.inf) -> dict[str, np.ndarray]:
-        """Discord ‖η_e‖² of every edge at that equilibrium, by weights, pattern and error alone: edge name -> (B,).
+        """Discord ‖η_e‖² of every edge at that equilibrium, by weights, pattern and error alone:
+        edge name -> (B,).
 
-        The error is one of the stalk: for a sigmoid or softmax output of the logits z^{k+1}, not of φ(z^{k+1}).
+        The error is one of the stalk: for a sigmoid or softmax output of the logits z^{k+1}, not of
+        φ(z^{k+1}).
         """
         eta = self.injections(error, spring)
-        return {e.name: (eta[:, e.rows]**2).sum(axis=1) for e in self._edges}
+        return {e.name: (eta[:, e.rows] ** 2).sum(axis=1) for e in self._edges}
 
     @property
     def _edges(self):
@@ -89,7 +96,8 @@ class Resistance:
 
 
 def effective_resistance(sheaf: NeuralSheaf, pattern, stalk: str | None = None) -> Resistance:
-    """The effective resistance of a stalk (default: z^{k+1}) at patterns (B, M): one backward substitution a coordinate of the stalk.
+    """The effective resistance of a stalk (default: z^{k+1}) at patterns (B, M): one backward
+    substitution a coordinate of the stalk.
 
     ValueError for an unknown stalk or a pattern of the wrong shape.
     """

@@ -21,7 +21,7 @@ from sheaflib.support.checks import positive
 
 RULES = ("velocity", "step")
 ROUNDING = 256 * np.finfo(float).eps
-SLACK = 1 + 1e-9       # bounds that save work are raised by this: their rounding decides nothing
+SLACK = 1 + 1e-9  # bounds that save work are raised by this: their rounding decides nothing
 
 
 def check_rule(rest: str, tol, zero: bool) -> float:
@@ -34,8 +34,10 @@ def check_rule(rest: str, tol, zero: bool) -> float:
         raise ValueError(f"rest={rest!r} is unknown, expected one of {', '.join(RULES)}")
     tol = positive("tol", tol, zero=zero)
     if rest == "velocity" and tol >= 1:
-        raise ValueError(f"tol={tol:g} must be < 1: it is relative to the terms of the gradient "
-                         "(for max|Δ| < tol, rest=\"step\")")
+        raise ValueError(
+            f"tol={tol:g} must be < 1: it is relative to the terms of the gradient "
+            '(for max|Δ| < tol, rest="step")'
+        )
     return tol
 
 
@@ -50,8 +52,11 @@ def left_pattern(sheaf: NeuralSheaf, w: np.ndarray, x: np.ndarray) -> np.ndarray
 
 def units(sheaf: NeuralSheaf, holds) -> np.ndarray:
     """What `holds` says of the operation of every unit of a pattern: (M,) of bool."""
-    parts = [np.full(node.operation.n_pattern, holds(node.operation))
-             for node in sheaf.network.nodes if node.name in sheaf.pattern_layout]
+    parts = [
+        np.full(node.operation.n_pattern, holds(node.operation))
+        for node in sheaf.network.nodes
+        if node.name in sheaf.pattern_layout
+    ]
     return np.concatenate([np.zeros(0, dtype=bool), *parts])
 
 
@@ -73,8 +78,16 @@ class Gauge:
     as none. `first` (B,) is the unrest there.
     """
 
-    def __init__(self, sheaf: NeuralSheaf, x, w, pins: ResolvedPins, output_force: str,
-                 corners: bool, pattern: np.ndarray):
+    def __init__(
+        self,
+        sheaf: NeuralSheaf,
+        x,
+        w,
+        pins: ResolvedPins,
+        output_force: str,
+        corners: bool,
+        pattern: np.ndarray,
+    ):
         self.sheaf, self.x, self.pins = sheaf, x, pins
         self.output_force, self.corners = output_force, corners
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
@@ -96,8 +109,9 @@ class Gauge:
         """Which units are steepest where they are active: (M,) of bool."""
         return units(self.sheaf, lambda operation: operation.norm == 1)
 
-    def resting(self, w: np.ndarray, f: np.ndarray, pattern: np.ndarray, rows: np.ndarray,
-                bar: float) -> np.ndarray:
+    def resting(
+        self, w: np.ndarray, f: np.ndarray, pattern: np.ndarray, rows: np.ndarray, bar: float
+    ) -> np.ndarray:
         """Which samples have `unrest` ≤ bar: (len(rows),) of bool, rows (indices) being the samples
         of which w, f, pattern speak.
 
@@ -144,8 +158,10 @@ class Gauge:
         if self.corners and zero.any():
             left = left_pattern(sheaf, w, x)
             f_left = force(sheaf, w, x, pins, left, self.output_force)
-            sides = (relative(np.maximum(f, 0), sizes, floor),
-                     relative(np.maximum(-f_left, 0), terms(sheaf, w, x, pins, left), floor))
+            sides = (
+                relative(np.maximum(f, 0), sizes, floor),
+                relative(np.maximum(-f_left, 0), terms(sheaf, w, x, pins, left), floor),
+            )
             off = np.where(zero, np.maximum(*sides), off)
         return np.where(pins.free, off, 0.0).max(axis=1)
 
@@ -166,5 +182,9 @@ def relative(size, sizes, floor) -> np.ndarray:
 
 def of_rows(pins: ResolvedPins, rows) -> ResolvedPins:
     """The pins of some samples."""
-    return replace(pins, hard_value=pins.hard_value[rows], soft_value=pins.soft_value[rows],
-                   offset=pins.offset[rows])
+    return replace(
+        pins,
+        hard_value=pins.hard_value[rows],
+        soft_value=pins.soft_value[rows],
+        offset=pins.offset[rows],
+    )

@@ -1,4 +1,6 @@
-"""What a solver returns: the cochain, why it stopped, and how far it is from the truth, computed when first asked for."""
+"""What a solver returns: the cochain, why it stopped, and how far it is from the truth, computed
+when first asked for.
+"""
 
 from __future__ import annotations
 
@@ -13,14 +15,15 @@ from sheaflib.sheaves.forces import force
 from sheaflib.sheaves.neural import NeuralSheaf
 from sheaflib.sheaves.pins import ResolvedPins
 
-NOISE = 1e-12          # below this a repr shows only the bound, never rounding noise
+NOISE = 1e-12  # below this a repr shows only the bound, never rounding noise
 
 
 @dataclass(frozen=True, eq=False)
 class Solution:
     """A cochain (B, N) in `sheaf` over inputs x (B, n_0), with the pattern (B, M) it belongs to.
 
-    For a frozen pattern `pattern` is the frozen one; `frozen` says so. `history` holds what a flow recorded.
+    For a frozen pattern `pattern` is the frozen one; `frozen` says so. `history` holds what a flow
+    recorded.
     """
 
     sheaf: NeuralSheaf
@@ -60,18 +63,22 @@ class Solution:
 
     @cached_property
     def energy(self) -> np.ndarray:
-        """V = ½ Σ_e w_e ‖(δw − c)_e‖² in the state-dependent sheaf, penalty edges of soft pins included: (B,)."""
+        """V = ½ Σ_e w_e ‖(δw − c)_e‖² in the state-dependent sheaf, penalty edges of soft pins
+        included: (B,).
+        """
         return self.sheaf.energy(self.cochain, self.x) + self.pins.energy(self.cochain)
 
     @cached_property
     def residual(self) -> float:
-        """Unpinned: max|δw − c|. With pins or a_out: max|∂V/∂w| over the coordinates that are not clamped.
+        """Unpinned: max|δw − c|. With pins or a_out: max|∂V/∂w| over the coordinates that are not
+        clamped.
 
         An absolute number in the units of the largest stalk: what rounding makes of it is some ε =
         2⁻⁵² of `NeuralSheaf.edge_terms`, or of `gradient_terms`, so it is small only where these
         are, however good the cochain; `error` says how far that is from the exact one.
 
-        At z_j = 0 exactly V has two slopes; a kink that both sides push back to counts as 0 (it slides, or rests at its corner).
+        At z_j = 0 exactly V has two slopes; a kink that both sides push back to counts as 0 (it
+        slides, or rests at its corner).
         """
         if self.pins or self._augmented:
             return float(np.where(self.corners, 0, np.abs(self._force(self._pattern))).max())
@@ -79,7 +86,9 @@ class Solution:
 
     @cached_property
     def corners(self) -> np.ndarray:
-        """Where a free z_j = 0 lies at a minimum that is a corner of V, shape of the cochain: never where the pattern is frozen."""
+        """Where a free z_j = 0 lies at a minimum that is a corner of V, shape of the cochain: never
+        where the pattern is frozen.
+        """
         zero = self.cochain == 0
         if self.frozen or not zero.any():
             return np.zeros_like(zero)
@@ -89,16 +98,21 @@ class Solution:
 
     @cached_property
     def error(self) -> float:
-        """max|w − w*| to the exact solution w* for this pattern, corners held: δ_Ω⁻¹ of the residual, one more substitution.
+        """max|w − w*| to the exact solution w* for this pattern, corners held: δ_Ω⁻¹ of the
+        residual, one more substitution.
 
         With pins: the distance to one more pinned solve, and the rounding of that; ∞ where rounding
         decides it. ValueError for a cochain with a_out (its edge is not linear).
         """
         if self._augmented:
-            raise ValueError("error is not defined for a cochain with a_out: its output edge is not linear")
+            raise ValueError(
+                "error is not defined for a cochain with a_out: its output edge is not linear"
+            )
         sheaf, w, s = self.sheaf, self.cochain, self.pattern
         if not self.pins:
-            return float(np.abs(forward_substitution(sheaf, sheaf.discrepancy(w, self.x, s), s)).max())
+            return float(
+                np.abs(forward_substitution(sheaf, sheaf.discrepancy(w, self.x, s), s)).max()
+            )
         corners = self.corners
         if not corners.any():
             return self._distance(slice(None), self.pins)
@@ -132,7 +146,10 @@ class Solution:
         if not self._augmented:
             parts += [f"error {shown(self.error)}"]
         if self.frozen:
-            parts += [f"{self.pattern_changes} pattern changes{': not self-consistent' if self.pattern_changes else ''}"]
+            parts += [
+                f"{self.pattern_changes} pattern"
+                f" changes{': not self-consistent' if self.pattern_changes else ''}"
+            ]
         return f"Solution({', '.join(parts)})"
 
 

@@ -1,8 +1,10 @@
-"""Eigenvalues of the restricted Laplacian, and a bound of the largest one that needs no pattern (Lemma 3.2, App.).
+"""Eigenvalues of the restricted Laplacian, and a bound of the largest one that needs no pattern
+(Lemma 3.2, App.).
 
-λ₁ = 1/‖δ⁻¹‖² and δ⁻¹ is a forward pass with injections, δ⁻ᵀ back-propagation: both ends of the spectrum cost a few dozen passes over
-the weights (derived). The paper calls λ₁ of this Dirichlet problem "Fiedler". With an output φ ≠ identity the augmented Laplacian
-adds the block a_out and the edge a_out − J_φ z^{k+1}, linearised at a state.
+λ₁ = 1/‖δ⁻¹‖² and δ⁻¹ is a forward pass with injections, δ⁻ᵀ back-propagation: both ends of the
+spectrum cost a few dozen passes over the weights (derived). The paper calls λ₁ of this Dirichlet
+problem "Fiedler". With an output φ ≠ identity the augmented Laplacian adds the block a_out and the
+edge a_out − J_φ z^{k+1}, linearised at a state.
 
 Let A have the rows √w δ and √γ, so that L = AᵀA. Everything small is found by L⁻¹, which is formed
 from A and never from L. The quotient vᵀLv of a computed v is of no use for λ₁ on a stiff network: a
@@ -19,32 +21,33 @@ from typing import Callable, NamedTuple
 import numpy as np
 import scipy as sp
 
-from sheaflib.linear.fixed_pattern import (
-    AT_ONCE,
-    Frozen,
-    check_output_pins,
-    output_maps,
-    resolved,
-)
+from sheaflib.linear.fixed_pattern import AT_ONCE, Frozen, check_output_pins, output_maps, resolved
 from sheaflib.linear.lanczos import BASIS, largest
 from sheaflib.sheaves.forces import check_output_force
 from sheaflib.sheaves.neural import NeuralSheaf, check_sheaf
 from sheaflib.sheaves.pins import ResolvedPins
 from sheaflib.support.checks import positive, whole
 
-DENSE = 400            # up to this many free coordinates a dense symmetric eigensolver is used
-UNIT = 8 * np.finfo(float).eps      # what rounding does in a few passes, relative to each entry
-SURE = 1e-12            # the error of λ₁ that dense solvers do not try to lower
-REFINEMENTS = 2        # of L⁻¹, where pins cut a gain and a projection cancels
-NOISE = 1e10           # by how much what pins cut may exceed a singular value of A⁺
-SMALL = 2000           # free coordinates up to which singular values help where no refinement does
+DENSE = 400  # up to this many free coordinates a dense symmetric eigensolver is used
+UNIT = 8 * np.finfo(float).eps  # what rounding does in a few passes, relative to each entry
+SURE = 1e-12  # the error of λ₁ that dense solvers do not try to lower
+REFINEMENTS = 2  # of L⁻¹, where pins cut a gain and a projection cancels
+NOISE = 1e10  # by how much what pins cut may exceed a singular value of A⁺
+SMALL = 2000  # free coordinates up to which singular values help where no refinement does
 TINY = np.finfo(float).tiny
-SAID = 1e-3            # relative errors from here on are shown: those of the digits that are
-ROOM = 2**21           # entries that the Lanczos vectors of the samples treated at once may have: a cache's size
+SAID = 1e-3  # relative errors from here on are shown: those of the digits that are
+# entries that the Lanczos vectors of the samples treated at once may have: a cache's size
+ROOM = 2**21
 
 
-def bound(sheaf: NeuralSheaf, pins: ResolvedPins | None = None, augmented: bool = False, output_force: str = "jacobian") -> float:
-    """λ_max ≤ max_e w_e · (1 + max_u (Σ_{e leaving u} ‖F_e‖²)^½)² + max γ, for every pattern (derived).
+def bound(
+    sheaf: NeuralSheaf,
+    pins: ResolvedPins | None = None,
+    augmented: bool = False,
+    output_force: str = "jacobian",
+) -> float:
+    """λ_max ≤ max_e w_e · (1 + max_u (Σ_{e leaving u} ‖F_e‖²)^½)² + max γ, for every pattern
+    (derived).
 
     OverflowError where this is no float64.
 
@@ -55,7 +58,7 @@ def bound(sheaf: NeuralSheaf, pins: ResolvedPins | None = None, augmented: bool 
     pins = resolved(check_sheaf(sheaf), pins, 1, augmented)
     if augmented:
         check_output_pins(sheaf, pins, output_force)
-    norms = dict.fromkeys(sheaf.layout.names, 0.0)            # hypot: squares could leave float64
+    norms = dict.fromkeys(sheaf.layout.names, 0.0)  # hypot: squares could leave float64
     for node in sheaf.network.nodes:
         for name in node.inputs:
             if name in norms:
@@ -69,27 +72,39 @@ def bound(sheaf: NeuralSheaf, pins: ResolvedPins | None = None, augmented: bool 
     with np.errstate(over="ignore"):
         found = float(np.square(np.sqrt(weight) * (1 + max(norms.values()))) + stiffness)
     if found == np.inf:
-        raise OverflowError("the bound of λ_max leaves float64: the largest edge weight is "
-                            f"{weight:.3g}, the largest norm of the maps that leave a stalk "
-                            f"{max(norms.values()):.3g}")
+        raise OverflowError(
+            "the bound of λ_max leaves float64: the largest edge weight is "
+            f"{weight:.3g}, the largest norm of the maps that leave a stalk "
+            f"{max(norms.values()):.3g}"
+        )
     return found
 
 
-def laplacian(sheaf: NeuralSheaf, pattern, pins: ResolvedPins | None = None, z=None,
-              output_force: str = "jacobian") -> sp.sparse.csr_array:
-    """The Laplacian on the free coordinates for one pattern: clamped ones removed, γ added on soft pins; sparse.
+def laplacian(
+    sheaf: NeuralSheaf,
+    pattern,
+    pins: ResolvedPins | None = None,
+    z=None,
+    output_force: str = "jacobian",
+) -> sp.sparse.csr_array:
+    """The Laplacian on the free coordinates for one pattern: clamped ones removed, γ added on soft
+    pins; sparse.
 
-    z: (n_out,), the logits at which φ is linearised; then a_out is included (the augmented Laplacian). The "identity" force is
-    similar to an output edge with J^½ in place of J, which is what is returned for it; ValueError for a softmax whose a_out
-    is pinned unevenly, where that does not hold.
+    z: (n_out,), the logits at which φ is linearised; then a_out is included (the augmented
+    Laplacian). The "identity" force is similar to an output edge with J^½ in place of J, which is
+    what is returned for it; ValueError for a softmax whose a_out is pinned unevenly, where that
+    does not hold.
     """
     root = _root(check_sheaf(sheaf), pattern, pins, z, output_force)
     return sp.sparse.csr_array(root.T @ root)
 
 
-def augmented_coboundary(sheaf: NeuralSheaf, pattern, z,
-                         output_force: str = "jacobian") -> sp.sparse.csr_array:
-    """δ with the row and column of a_out, [[δ_Ω, 0], [−J at z^{k+1}, I]], linearised at the logits z (n_out,) (Thm 4.2, as reported)."""
+def augmented_coboundary(
+    sheaf: NeuralSheaf, pattern, z, output_force: str = "jacobian"
+) -> sp.sparse.csr_array:
+    """δ with the row and column of a_out, [[δ_Ω, 0], [−J at z^{k+1}, I]], linearised at the logits
+    z (n_out,) (Thm 4.2, as reported).
+    """
     J = output_maps(sheaf, z, 1, output_force)[0]
     last = sheaf.layout[sheaf.network.output_name]
     row = sp.sparse.lil_array((len(J), sheaf.N))
@@ -98,14 +113,20 @@ def augmented_coboundary(sheaf: NeuralSheaf, pattern, z,
     return sp.sparse.csr_array(sp.sparse.block_array(blocks))
 
 
-def eigenvalues(sheaf: NeuralSheaf, pattern, pins: ResolvedPins | None = None, z=None, output_force: str = "jacobian") -> np.ndarray:
+def eigenvalues(
+    sheaf: NeuralSheaf,
+    pattern,
+    pins: ResolvedPins | None = None,
+    z=None,
+    output_force: str = "jacobian",
+) -> np.ndarray:
     """All eigenvalues in ascending order, by dense solvers: (number of free coordinates,).
 
     Squares of the singular values s of A, which have an absolute error of some 1e-16 s_max, or of
     the inverse ones of A⁺, with a relative error of some 1e-16 s max(1/s_min, cut), cut the gain
-    that pins cut: whichever is smaller. Without pins no eigenvalue has a relative error of much more
-    than 1e-16 κ(L)^¼, where a solver for L itself would leave 1e-16 κ(L). OverflowError when L or
-    L⁻¹ leaves float64.
+    that pins cut: whichever is smaller. Without pins no eigenvalue has a relative error of much
+    more than 1e-16 κ(L)^¼, where a solver for L itself would leave 1e-16 κ(L). OverflowError when L
+    or L⁻¹ leaves float64.
     """
     frozen = Frozen(sheaf, check_sheaf(sheaf).one_pattern(pattern), pins, z, output_force)
     if not frozen.n:
@@ -116,16 +137,18 @@ def eigenvalues(sheaf: NeuralSheaf, pattern, pins: ResolvedPins | None = None, z
         cut = np.linalg.norm(frozen.cuts()[0])
         by_inverse = np.maximum(cut, give[0]) < give * np.minimum(sizes[-1] * give, NOISE)
         _finite(give**2, "L⁻¹")
-        return _finite(np.sort(np.where(by_inverse, 1 / np.maximum(give, TINY), sizes)**2), "L")
+        return _finite(np.sort(np.where(by_inverse, 1 / np.maximum(give, TINY), sizes) ** 2), "L")
 
 
 @dataclass(frozen=True, eq=False)
 class Extremes:
-    """λ₁ and λ_max of every sample, (B,), with unit eigenvectors (B, N), or (B, N + n_out) with a_out; 0 where clamped.
+    """λ₁ and λ_max of every sample, (B,), with unit eigenvectors (B, N), or (B, N + n_out) with
+    a_out; 0 where clamped.
 
-    residual_low, residual_high (B,): |λ₁L⁻¹v − v| and |Lv/λ_max − v|. steps: how often L⁻¹ and L were applied, one pass over the
-    weights each way every time; (0, 0) for a dense solver. fewest: the same for L⁻¹, of the samples that took fewest. Clamped
-    altogether, nothing is left: λ₁ = ∞, λ_max = 0.
+    residual_low, residual_high (B,): |λ₁L⁻¹v − v| and |Lv/λ_max − v|. steps: how often L⁻¹ and L
+    were applied, one pass over the weights each way every time; (0, 0) for a dense solver. fewest:
+    the same for L⁻¹, of the samples that took fewest. Clamped altogether, nothing is left: λ₁ = ∞,
+    λ_max = 0.
 
     error_low, error_high (B,): relative errors of `smallest` and `largest`, rounding included. From
     a dense solver, λ₁ and λ_max lie within them. From Lanczos some eigenvalue does, which is λ₁ or
@@ -173,8 +196,8 @@ class Extremes:
         sure = np.where(self.below_rounding, 0.0, sure)
         if self.steps == (0, 0) or self.fewest >= self.free:
             return sure
-        k = min(self.fewest, BASIS)                                                       # restarts only add to the first cycle's Ritz value
-        epsilon = (np.log(1.648 * np.sqrt(self.free) / failure) / (2 * k - 1))**2
+        k = min(self.fewest, BASIS)  # restarts only add to the first cycle's Ritz value
+        epsilon = (np.log(1.648 * np.sqrt(self.free) / failure) / (2 * k - 1)) ** 2
         return sure * max(0.0, 1 - epsilon)
 
     def __repr__(self):
@@ -185,21 +208,35 @@ class Extremes:
         if lost.any() and not lost.all():
             said += f" and below rounding in {lost.sum()} samples"
         steps = f"{self.steps[0]} + {self.steps[1]} Lanczos steps"
-        return (f"Extremes({low}{said}, λ_max {_range(self.largest)} over {len(lost)} samples, "
-                f"{'dense' if self.steps == (0, 0) else steps})")
+        return (
+            f"Extremes({low}{said}, λ_max {_range(self.largest)} over {len(lost)} samples, "
+            f"{'dense' if self.steps == (0, 0) else steps})"
+        )
 
 
-def extremes(sheaf: NeuralSheaf, pattern, pins: ResolvedPins | None = None, z=None, output_force: str = "jacobian", *,
-             tol: float = 1e-9, dense: int = DENSE, least: int = 0, seed: int = 0) -> Extremes:
-    """λ₁, λ_max and their eigenvectors for every pattern (B, M), a batch at once; z (B, n_out): the logits, with which a_out is included.
+def extremes(
+    sheaf: NeuralSheaf,
+    pattern,
+    pins: ResolvedPins | None = None,
+    z=None,
+    output_force: str = "jacobian",
+    *,
+    tol: float = 1e-9,
+    dense: int = DENSE,
+    least: int = 0,
+    seed: int = 0,
+) -> Extremes:
+    """λ₁, λ_max and their eigenvectors for every pattern (B, M), a batch at once; z (B, n_out): the
+    logits, with which a_out is included.
 
-    pins: as everywhere, or resolved. Up to `dense` free coordinates by a dense solver; beyond, λ_max by Lanczos on L and λ₁ by Lanczos
-    on L⁻¹, no matrix formed, with some 40 vectors a sample and one more a pinned coordinate. `tol` is about the relative accuracy of the
-    values, clusters that Lanczos has not resolved aside; a vector's is its residual over the
-    distance of the next eigenvalue. What is sure, rounding included, is in the answer's `error_low`
-    and `error_high`; a λ₁ below rounding is said there and raises nothing. least: steps at least on
-    L⁻¹, for a better `lower`. Raises ValueError for bad input, ArithmeticError when Lanczos does
-    not arrive, OverflowError when L or L⁻¹ leaves float64.
+    pins: as everywhere, or resolved. Up to `dense` free coordinates by a dense solver; beyond,
+    λ_max by Lanczos on L and λ₁ by Lanczos on L⁻¹, no matrix formed, with some 40 vectors a sample
+    and one more a pinned coordinate. `tol` is about the relative accuracy of the values, clusters
+    that Lanczos has not resolved aside; a vector's is its residual over the distance of the next
+    eigenvalue. What is sure, rounding included, is in the answer's `error_low` and `error_high`; a
+    λ₁ below rounding is said there and raises nothing. least: steps at least on L⁻¹, for a better
+    `lower`. Raises ValueError for bad input, ArithmeticError when Lanczos does not arrive,
+    OverflowError when L or L⁻¹ leaves float64.
 
     >>> from sheaflib.networks.graph import Network
     >>> found = extremes(NeuralSheaf(Network.mlp([[[1.0]]])), [[]])
@@ -217,26 +254,50 @@ def extremes(sheaf: NeuralSheaf, pattern, pins: ResolvedPins | None = None, z=No
     find = partial(_low, solver=partial(solver, least=least), enough=SURE if by_matrix else tol)
     low = _in_parts(frozen, find, by_matrix)
     high = _in_parts(frozen, partial(_high, solver=solver), by_matrix)
-    return Extremes(low.value, high.value, frozen.embed(low.vector), frozen.embed(high.vector),
-                    low.residual, high.residual, (low.steps, high.steps), frozen.n,
-                    frozen.n if by_matrix else low.fewest, low.error, high.error)
+    return Extremes(
+        low.value,
+        high.value,
+        frozen.embed(low.vector),
+        frozen.embed(high.vector),
+        low.residual,
+        high.residual,
+        (low.steps, high.steps),
+        frozen.n,
+        frozen.n if by_matrix else low.fewest,
+        low.error,
+        high.error,
+    )
 
 
-def smallest(sheaf: NeuralSheaf, pattern, pins: ResolvedPins | None = None, z=None, output_force: str = "jacobian", *,
-             tol: float = 1e-9, seed: int = 0) -> np.ndarray:
+def smallest(
+    sheaf: NeuralSheaf,
+    pattern,
+    pins: ResolvedPins | None = None,
+    z=None,
+    output_force: str = "jacobian",
+    *,
+    tol: float = 1e-9,
+    seed: int = 0,
+) -> np.ndarray:
     """λ₁ alone, by Lanczos on L⁻¹ beyond `BASIS` free coordinates: (B,). As `extremes`, but
     ArithmeticError where a λ₁ is below rounding."""
     frozen, tol = Frozen(sheaf, pattern, pins, z, output_force), positive("tol", tol)
     if not frozen.n:
         return np.full(len(frozen), np.inf)
-    by_matrix = frozen.n <= BASIS                             # Lanczos would have to go all the way
+    by_matrix = frozen.n <= BASIS  # Lanczos would have to go all the way
     solver = partial(_dense if by_matrix else _lanczos, tol=tol, seed=whole("seed", seed, least=0))
     enough = SURE if by_matrix else tol
     low = _in_parts(frozen, partial(_low, solver=solver, enough=enough), by_matrix)
     return _known(low.value, low.error)
 
 
-def extreme(sheaf: NeuralSheaf, pattern, pins: ResolvedPins | None = None, z=None, output_force: str = "jacobian") -> tuple[float, float]:
+def extreme(
+    sheaf: NeuralSheaf,
+    pattern,
+    pins: ResolvedPins | None = None,
+    z=None,
+    output_force: str = "jacobian",
+) -> tuple[float, float]:
     """(λ₁, λ_max) for one pattern; with every coordinate clamped nothing is left: (∞, 0). As
     `extremes`, but ArithmeticError where λ₁ is below rounding."""
     found = extremes(sheaf, sheaf.one_pattern(pattern), pins, z, output_force)
@@ -322,7 +383,7 @@ def _settled(frozen: Frozen, found: _Found, refinements: int) -> _End:
         f = r - frozen.stress(y) * (size / force)[:, None]
         g = v - frozen.load(r) * force[:, None]
         lost = np.abs((y * g).sum(axis=1)) * size / force**2 + np.abs((r * f).sum(axis=1))
-        lost += (_norm(g) + _norm(f))**2 + np.abs((v * y).sum(axis=1) * size / force**2 - 1)
+        lost += (_norm(g) + _norm(f)) ** 2 + np.abs((v * y).sum(axis=1) * size / force**2 - 1)
     else:
         lost = 2 * UNIT * frozen.cut(v, r * force[:, None]) / force
         lost += lost**2
@@ -384,7 +445,8 @@ def _known(values: np.ndarray, errors: np.ndarray) -> np.ndarray:
         raise ArithmeticError(
             f"λ₁ of sample {i} is below rounding: {values[i]:.3g} was found, with a relative error "
             f"of {errors[i]:.1g}, expected one below 1; either the sheaf is too stiff for double "
-            "precision, or pins cut too large a gain")
+            "precision, or pins cut too large a gain"
+        )
     return values
 
 
@@ -406,12 +468,18 @@ def _range(values: np.ndarray) -> str:
 
 
 def _root(sheaf: NeuralSheaf, pattern, pins, z, output_force) -> sp.sparse.csr_array:
-    """A with L = AᵀA: the rows √w_e of δ and √γ of the penalty edges, the columns of the free coordinates."""
+    """A with L = AᵀA: the rows √w_e of δ and √γ of the penalty edges, the columns of the free
+    coordinates.
+    """
     pins = resolved(sheaf, pins, 1, z is not None)
     if z is not None:
         check_output_pins(sheaf, pins, output_force)
-    delta = sheaf.coboundary(pattern) if z is None else augmented_coboundary(sheaf, pattern, z, output_force)
-    weights = sp.sparse.diags_array(np.sqrt(sheaf.row_weights[:delta.shape[0]]))
+    delta = (
+        sheaf.coboundary(pattern)
+        if z is None
+        else augmented_coboundary(sheaf, pattern, z, output_force)
+    )
+    weights = sp.sparse.diags_array(np.sqrt(sheaf.row_weights[: delta.shape[0]]))
     root = sp.sparse.csr_array(weights @ delta)
     if not pins:
         return root

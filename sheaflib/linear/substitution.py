@@ -1,8 +1,10 @@
-"""Substitution in δ_Ω: forward is a forward pass with injections, backward is back-propagation (Lemma 3.2).
+"""Substitution in δ_Ω: forward is a forward pass with injections, backward is back-propagation
+(Lemma 3.2).
 
-Pinned problems for a frozen pattern use δ_Ω⁻¹ too: with G the rows of δ_Ω⁻¹ at the pinned coordinates, the smallest
-disturbance η of the edges that closes the gaps at the pins is diag(w)⁻¹ Gᵀ (ρ + Γ⁻¹)⁻¹ gap, ρ = G diag(w)⁻¹ Gᵀ being their
-effective resistance (derived). No N × N matrix is formed; the only dense system has one row a pinned coordinate.
+Pinned problems for a frozen pattern use δ_Ω⁻¹ too: with G the rows of δ_Ω⁻¹ at the pinned
+coordinates, the smallest disturbance η of the edges that closes the gaps at the pins is diag(w)⁻¹
+Gᵀ (ρ + Γ⁻¹)⁻¹ gap, ρ = G diag(w)⁻¹ Gᵀ being their effective resistance (derived). No N × N matrix
+is formed; the only dense system has one row a pinned coordinate.
 """
 
 from __future__ import annotations
@@ -17,12 +19,15 @@ from sheaflib.sheaves.neural import NeuralSheaf, check_sheaf
 from sheaflib.sheaves.pins import ResolvedPins
 from sheaflib.support.checks import batch, finite
 
-REFINEMENTS = 10       # at most; two or three are usual
+REFINEMENTS = 10  # at most; two or three are usual
 EXACT = 2**-51  # equations met to this part of their terms are met as well as rounding allows
 TRUSTED = 1e-12  # a minimum whose equations are not met to this part of their terms is declined
 
+
 def masked_forward(sheaf: NeuralSheaf, x: np.ndarray, pattern: np.ndarray) -> np.ndarray:
-    """δ_Ω⁻¹ c: the forward pass with the selections frozen at `pattern` (B, M): (B, n_0) -> (B, N)."""
+    """δ_Ω⁻¹ c: the forward pass with the selections frozen at `pattern` (B, M): (B, n_0) -> (B,
+    N).
+    """
     w = np.empty((len(x), sheaf.N))
     values = {INPUT: x, **sheaf.layout.split(w)}
     for node in sheaf.network.nodes:
@@ -41,7 +46,9 @@ def inject(sheaf: NeuralSheaf, v: np.ndarray, pattern: np.ndarray) -> np.ndarray
     values = {INPUT: np.zeros((len(v), sheaf.network.n_in)), **sheaf.layout.split(v)}
     for node in sheaf.network.nodes:
         if node.inputs != (INPUT,):
-            values[node.name] += node.operation.linear(gather(values, node), sheaf.own(node, pattern))
+            values[node.name] += node.operation.linear(
+                gather(values, node), sheaf.own(node, pattern)
+            )
     return v
 
 
@@ -68,7 +75,7 @@ def pinned_minimum(
     λ/w_e, w − v* = f/γ and δᵀλ + f = 0. Stalks alone would not do: behind a large gain they are
     small differences of large forward passes, and what is left of their discrepancy is rounding.
     """
-    N, weights, soft = sheaf.N, sheaf.row_weights[:sheaf.N], pins.soft_index
+    N, weights, soft = sheaf.N, sheaf.row_weights[: sheaf.N], pins.soft_index
     held = np.broadcast_to(~pins.free, (len(x), N))
     root = np.sqrt(np.concatenate([weights, pins.gamma]))
     factors = [PinnedFactor(sheaf, s, pins) for s in pattern]
@@ -80,7 +87,7 @@ def pinned_minimum(
         flow = held_backward(sheaf, load, pattern, held)
         eta = flow / weights + strain[:, :N]
         gap = -(G @ eta[:, :, None])[:, :, 0]
-        gap[:, len(pins.hard_index):] += strain[:, N:]
+        gap[:, len(pins.hard_index) :] += strain[:, N:]
         answer = np.array([factor.least(part) for factor, part in zip(factors, gap)])
         d, _ = held_forward(sheaf, eta + answer[:, :N] / root[:N], pattern, held)
         answer *= root
@@ -96,8 +103,9 @@ def pinned_minimum(
                 spring / pins.gamma - pins.stretch(w),
             ]
         )
-        load, forces = -sheaf.delta_transposed(flow, pattern), sheaf.delta_transposed(
-            np.abs(flow), pattern, sizes=True
+        load, forces = (
+            -sheaf.delta_transposed(flow, pattern),
+            sheaf.delta_transposed(np.abs(flow), pattern, sizes=True),
         )
         load[:, soft] -= spring
         forces[:, soft] += np.abs(spring)
@@ -121,8 +129,9 @@ def pinned_minimum(
     best, defect = (w, current), np.full(len(w), np.inf)
     for _ in range(REFINEMENTS):
         change, more = step(strain, load)
-        w, current = finite("a stalk of the minimum with pins", w + change), finite(
-            "a current of the minimum with pins", current + more
+        w, current = (
+            finite("a stalk of the minimum with pins", w + change),
+            finite("a current of the minimum with pins", current + more),
         )
         strain, load, found = residuals(w, current)
         better, gained = (found <= defect)[:, None], found < defect / 2
@@ -175,8 +184,8 @@ class PinnedFactor:
         unit[np.arange(len(index)), index] = 1
         self.G = held_backward(sheaf, unit, np.tile(pattern, many), np.tile(~pins.free, many))
         give = np.zeros((len(index), len(pins.gamma)))
-        give[len(pins.hard_index):] = np.diag(1 / np.sqrt(pins.gamma))
-        rows = np.concatenate([self.G / np.sqrt(sheaf.row_weights[:sheaf.N]), give], axis=1).T
+        give[len(pins.hard_index) :] = np.diag(1 / np.sqrt(pins.gamma))
+        rows = np.concatenate([self.G / np.sqrt(sheaf.row_weights[: sheaf.N]), give], axis=1).T
         if not np.isfinite(rows).all():
             raise OverflowError(
                 "the gain from an edge to a pin leaves float64: weights are too large"
@@ -195,7 +204,7 @@ class PinnedFactor:
     def _factor(self, rows: np.ndarray, columns: np.ndarray) -> tuple[np.ndarray, ...]:
         """Some columns and the rows that they have, in the order of the factors, Q and R."""
         longest = np.abs(rows[:, columns]).max(axis=1)
-        order = np.argsort(-longest, kind="stable")[:np.count_nonzero(longest)]
+        order = np.argsort(-longest, kind="stable")[: np.count_nonzero(longest)]
         Q, R, place = sp.linalg.qr(rows[np.ix_(order, columns)], mode="economic", pivoting=True)
         if not np.diag(R).all():
             raise ArithmeticError(
@@ -209,8 +218,9 @@ class PinnedFactor:
         gap."""
         answer = self.alone @ (gap[self.single] / self.length)
         for rows, columns, Q, R in self.together:
-            answer[rows] = Q @ sp.linalg.solve_triangular(R, gap[columns], trans="T",
-                                                          check_finite=False)
+            answer[rows] = Q @ sp.linalg.solve_triangular(
+                R, gap[columns], trans="T", check_finite=False
+            )
         return answer
 
 
@@ -223,10 +233,14 @@ def share(values: np.ndarray, terms: np.ndarray) -> np.ndarray:
     ).max(axis=1)
 
 
-def held_forward(sheaf: NeuralSheaf, f: np.ndarray, pattern: np.ndarray, held: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """v = δ_FF⁻¹ f with the held coordinates C at 0, and F_σ v, what every block would compute from it: two (B, N).
+def held_forward(
+    sheaf: NeuralSheaf, f: np.ndarray, pattern: np.ndarray, held: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """v = δ_FF⁻¹ f with the held coordinates C at 0, and F_σ v, what every block would compute from
+    it: two (B, N).
 
-    f (B, N) (read on F alone), pattern (B, M), held (B, N) of bool. On F, F_σ v = v − f; on C it is −δ_CF v, what the held edges feel.
+    f (B, N) (read on F alone), pattern (B, M), held (B, N) of bool. On F, F_σ v = v − f; on C it is
+    −δ_CF v, what the held edges feel.
     """
     v, image = np.zeros_like(f), np.zeros_like(f)
     values = sheaf.layout.split(v)
@@ -239,8 +253,14 @@ def held_forward(sheaf: NeuralSheaf, f: np.ndarray, pattern: np.ndarray, held: n
     return v, image
 
 
-def held_pass(sheaf: NeuralSheaf, x: np.ndarray, f: np.ndarray, w: np.ndarray, pattern: np.ndarray,
-              held: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def held_pass(
+    sheaf: NeuralSheaf,
+    x: np.ndarray,
+    f: np.ndarray,
+    w: np.ndarray,
+    pattern: np.ndarray,
+    held: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
     """The forward pass with injections f into the free coordinates, the held ones staying as in w:
     that cochain, and F_σ of it.
 
@@ -256,8 +276,12 @@ def held_pass(sheaf: NeuralSheaf, x: np.ndarray, f: np.ndarray, w: np.ndarray, p
     return found, image
 
 
-def held_backward(sheaf: NeuralSheaf, g: np.ndarray, pattern: np.ndarray, held: np.ndarray) -> np.ndarray:
-    """p = δ_FF⁻ᵀ (g_F − δ_CFᵀ g_C): back-propagation from g on F and from the held edges, which keep p_C = g_C: (B, N)."""
+def held_backward(
+    sheaf: NeuralSheaf, g: np.ndarray, pattern: np.ndarray, held: np.ndarray
+) -> np.ndarray:
+    """p = δ_FF⁻ᵀ (g_F − δ_CFᵀ g_C): back-propagation from g on F and from the held edges, which
+    keep p_C = g_C: (B, N).
+    """
     p = g.copy()
     for node in reversed(sheaf.network.nodes):
         here = sheaf.layout[node.name]

@@ -1,4 +1,6 @@
-"""z = W a + b with a dense, sparse or matrix-free W: one affine edge of the sheaf (the paper's construction)."""
+"""z = W a + b with a dense, sparse or matrix-free W: one affine edge of the sheaf (the paper's
+construction).
+"""
 
 from __future__ import annotations
 
@@ -33,25 +35,38 @@ class Affine(Operation):
         weight = _weight(self.weight)
         bias = np.zeros(weight.shape[0]) if self.bias is None else real_array("bias", self.bias)
         if bias.shape != weight.shape[:1]:
-            raise ValueError(f"bias has shape {bias.shape}, expected ({weight.shape[0]},): "
-                             f"one number a row of the weight {weight.shape}")
+            raise ValueError(
+                f"bias has shape {bias.shape}, expected ({weight.shape[0]},): "
+                f"one number a row of the weight {weight.shape}"
+            )
         object.__setattr__(self, "weight", read_only(weight))
         object.__setattr__(self, "bias", read_only(bias))
 
     @classmethod
-    def from_maps(cls, apply: Callable, adjoint: Callable, shape: tuple[int, int], bias=None) -> Affine:
-        """A matrix-free affine map from a pair of functions on batches: apply (B, n_in) -> (B, n_out) and its adjoint.
+    def from_maps(
+        cls, apply: Callable, adjoint: Callable, shape: tuple[int, int], bias=None
+    ) -> Affine:
+        """A matrix-free affine map from a pair of functions on batches: apply (B, n_in) -> (B,
+        n_out) and its adjoint.
 
-        Raises ValueError when ⟨apply(a), e⟩ ≠ ⟨a, adjoint(e)⟩ on a random pair or a result has the wrong shape.
+        Raises ValueError when ⟨apply(a), e⟩ ≠ ⟨a, adjoint(e)⟩ on a random pair or a result has the
+        wrong shape.
         """
         if not isinstance(shape, (tuple, list)) or len(shape) != 2:
             raise ValueError(f"shape={shape!r}, expected (n_out, n_in)")
         n_out, n_in = (whole("shape", n) for n in shape)
         _check_adjoint(apply, adjoint, n_in, n_out)
-        return cls(sp.sparse.linalg.LinearOperator(
-            (n_out, n_in), dtype=np.float64,
-            matvec=lambda a: apply(a.reshape(1, -1))[0], rmatvec=lambda e: adjoint(e.reshape(1, -1))[0],
-            matmat=lambda a: apply(a.T).T, rmatmat=lambda e: adjoint(e.T).T), bias)
+        return cls(
+            sp.sparse.linalg.LinearOperator(
+                (n_out, n_in),
+                dtype=np.float64,
+                matvec=lambda a: apply(a.reshape(1, -1))[0],
+                rmatvec=lambda e: adjoint(e.reshape(1, -1))[0],
+                matmat=lambda a: apply(a.T).T,
+                rmatmat=lambda e: adjoint(e.T).T,
+            ),
+            bias,
+        )
 
     @property
     def n_in(self) -> int:
@@ -103,7 +118,11 @@ class Affine(Operation):
     def triplets(self, s=NO_PATTERN):
         if isinstance(self.weight, np.ndarray):
             rows = np.repeat(np.arange(self.n_out, dtype=np.int32), self.n_in)
-            return rows, np.tile(np.arange(self.n_in, dtype=np.int32), self.n_out), self.weight.ravel()
+            return (
+                rows,
+                np.tile(np.arange(self.n_in, dtype=np.int32), self.n_out),
+                self.weight.ravel(),
+            )
         weight = self.weight
         if isinstance(weight, sp.sparse.linalg.LinearOperator):
             weight = sp.sparse.csr_array(self.weight @ np.eye(self.n_in))
@@ -112,11 +131,13 @@ class Affine(Operation):
 
     @cached_property
     def norm(self) -> float:
-        """The spectral norm ‖W‖₂ (sparse and matrix-free: Lanczos, raised by 1e-6 of itself to stay an upper bound)."""
+        """The spectral norm ‖W‖₂ (sparse and matrix-free: Lanczos, raised by 1e-6 of itself to stay
+        an upper bound).
+        """
         W = self.weight
         if isinstance(W, np.ndarray):
             return float(np.linalg.norm(W, 2))
-        if min(W.shape) <= 32:                            # the columns of the flat or narrow side, one by one
+        if min(W.shape) <= 32:  # the columns of the flat or narrow side, one by one
             side = W if W.shape[1] <= W.shape[0] else W.T
             return float(np.linalg.norm(side @ np.eye(side.shape[1]), 2))
         start = np.random.default_rng(0).standard_normal(min(W.shape))
@@ -126,9 +147,11 @@ class Affine(Operation):
         return float(largest * (1 + 1e-6))
 
     def gradient(self, a: np.ndarray, e: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Gradient of Σ_i ⟨e_i, W a_i + b⟩ with respect to (W, b), summed over the batch; W's as W is stored.
+        """Gradient of Σ_i ⟨e_i, W a_i + b⟩ with respect to (W, b), summed over the batch; W's as W
+        is stored.
 
-        a is (B, n_in), e is (B, n_out). For a sparse W only its stored entries get a gradient; TypeError when matrix-free.
+        a is (B, n_in), e is (B, n_out). For a sparse W only its stored entries get a gradient;
+        TypeError when matrix-free.
         """
         if isinstance(self.weight, sp.sparse.linalg.LinearOperator):
             raise TypeError("weight is matrix-free: it has no entries to differentiate")
@@ -158,8 +181,14 @@ def _weight(weight):
 def _check_adjoint(apply, adjoint, n_in, n_out):
     rng = np.random.default_rng(0)
     a, e = rng.standard_normal((2, n_in)), rng.standard_normal((2, n_out))
-    forward, back = real_array("apply(a)", apply(a), (2, n_out)), real_array("adjoint(e)", adjoint(e), (2, n_in))
+    forward, back = (
+        real_array("apply(a)", apply(a), (2, n_out)),
+        real_array("adjoint(e)", adjoint(e), (2, n_in)),
+    )
     left, right = (forward * e).sum(axis=1), (a * back).sum(axis=1)
     scale = np.linalg.norm(forward, axis=1) * np.linalg.norm(e, axis=1) + 1e-300
     if (np.abs(left - right) > 1e-10 * scale).any():
-        raise ValueError(f"adjoint is not the adjoint of apply: ⟨apply(a), e⟩ = {left[0]:g} but ⟨a, adjoint(e)⟩ = {right[0]:g}")
+        raise ValueError(
+            f"adjoint is not the adjoint of apply: ⟨apply(a), e⟩ = {left[0]:g} but ⟨a, adjoint(e)⟩"
+            f" = {right[0]:g}"
+        )

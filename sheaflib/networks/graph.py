@@ -1,4 +1,6 @@
-"""A feedforward network as a topologically ordered graph of operations (the paper's construction; merges are derived)."""
+"""A feedforward network as a topologically ordered graph of operations (the paper's construction;
+merges are derived).
+"""
 
 from __future__ import annotations
 
@@ -32,19 +34,26 @@ class Node:
     def __post_init__(self):
         inputs = (self.inputs,) if isinstance(self.inputs, str) else self.inputs
         if not isinstance(self.name, str) or not isinstance(inputs, (list, tuple)):
-            raise TypeError(f"node {self.name!r} reads {self.inputs!r}, expected names as text, and one name or several to read")
+            raise TypeError(
+                f"node {self.name!r} reads {self.inputs!r}, expected names as text, and one name or"
+                " several to read"
+            )
         object.__setattr__(self, "inputs", tuple(inputs))
 
 
 @dataclass(frozen=True)
 class Network:
-    """A frozen feedforward network: n_in inputs "x", nodes in topological order, an output map φ on the last node.
+    """A frozen feedforward network: n_in inputs "x", nodes in topological order, an output map φ on
+    the last node.
 
-    `nodes` holds Node objects, or tuples (name, operation[, inputs]); a node without inputs reads the node before it.
-    Raises ValueError for an unknown or repeated name, a node that reads a later one, and widths that do not fit.
+    `nodes` holds Node objects, or tuples (name, operation[, inputs]); a node without inputs reads
+    the node before it. Raises ValueError for an unknown or repeated name, a node that reads a later
+    one, and widths that do not fit.
 
-    >>> net = Network(1, [("z1", Affine([[1]], [0.5])), ("a1", ReLU(1)), ("p", Stack(1, 1), ("a1", "x")), ("z2", Affine([[2, 1]]))])
-    >>> net([[1.0], [-1.0]])
+    >>> first, last = Affine([[1]], [0.5]), Affine([[2, 1]])
+    >>> skip = ("p", Stack(1, 1), ("a1", "x"))
+    >>> network = Network(1, [("z1", first), ("a1", ReLU(1)), skip, ("z2", last)])
+    >>> network([[1.0], [-1.0]])
     array([[ 4.],
            [-1.]])
     """
@@ -59,12 +68,19 @@ class Network:
         object.__setattr__(self, "output", output if isinstance(output, Output) else Output(output))
 
     @classmethod
-    def mlp(cls, weights: Sequence, biases: Sequence | None = None, output: str | Output = "identity") -> Network:
-        """The chain z^ℓ = W^ℓ a^{ℓ-1} + b^ℓ, a^ℓ = ReLU(z^ℓ), φ(z^{k+1}); weights[ℓ-1] is (n_ℓ, n_{ℓ-1}), biases default to 0."""
+    def mlp(
+        cls, weights: Sequence, biases: Sequence | None = None, output: str | Output = "identity"
+    ) -> Network:
+        """The chain z^ℓ = W^ℓ a^{ℓ-1} + b^ℓ, a^ℓ = ReLU(z^ℓ), φ(z^{k+1}); weights[ℓ-1] is (n_ℓ,
+        n_{ℓ-1}), biases default to 0.
+        """
         weights = items("weights", weights)
         biases = [None] * len(weights) if biases is None else items("biases", biases)
         if not weights or len(biases) != len(weights):
-            raise ValueError(f"got {len(weights)} weights and {len(biases)} biases, expected one of each a layer, at least one")
+            raise ValueError(
+                f"got {len(weights)} weights and {len(biases)} biases, expected one of each a"
+                " layer, at least one"
+            )
         nodes = []
         for layer, (weight, bias) in enumerate(zip(weights, biases), start=1):
             affine = _layer(layer, weight, bias, nodes[-1][1].n_out if nodes else None)
@@ -72,14 +88,24 @@ class Network:
         return cls(nodes[0][1].n_in, nodes[:-1], output)
 
     @classmethod
-    def he(cls, dims: Sequence[int], rng: np.random.Generator, output: str | Output = "identity") -> Network:
-        """The chain with widths dims = [n_0, …, n_{k+1}], He weights N(0, 2/n_{ℓ-1}) and zero biases (the paper's construction)."""
+    def he(
+        cls, dims: Sequence[int], rng: np.random.Generator, output: str | Output = "identity"
+    ) -> Network:
+        """The chain with widths dims = [n_0, …, n_{k+1}], He weights N(0, 2/n_{ℓ-1}) and zero
+        biases (the paper's construction).
+        """
         if not isinstance(rng, np.random.Generator):
-            raise TypeError(f"rng={rng!r} must be a numpy.random.Generator: use np.random.default_rng(42)")
+            raise TypeError(
+                f"rng={rng!r} must be a numpy.random.Generator: use np.random.default_rng(42)"
+            )
         dims = [whole("dims", n) for n in items("dims", dims)]
         if len(dims) < 2:
             raise ValueError(f"dims={dims} must hold at least the input and the output width")
-        return cls.mlp([rng.standard_normal((n, m)) * np.sqrt(2 / m) for m, n in zip(dims, dims[1:])], None, output)
+        return cls.mlp(
+            [rng.standard_normal((n, m)) * np.sqrt(2 / m) for m, n in zip(dims, dims[1:])],
+            None,
+            output,
+        )
 
     @property
     def n_out(self) -> int:
@@ -105,7 +131,9 @@ class Network:
         return [node for node in self.nodes if node.operation.kind == "affine"]
 
     def __call__(self, x) -> np.ndarray:
-        """φ(z^{k+1}) for a batch: (B, n_in) -> (B, n_out); OverflowError when the pass leaves float64."""
+        """φ(z^{k+1}) for a batch: (B, n_in) -> (B, n_out); OverflowError when the pass leaves
+        float64.
+        """
         x = batch(INPUT, x, self.n_in)
         values = {INPUT: x}
         for node in self.nodes:
@@ -114,7 +142,9 @@ class Network:
         return self.output.value(values[self.output_name])
 
     def save(self, file) -> None:
-        """Write the network to a .npz file (plain arrays and one JSON string, no pickle); TypeError when matrix-free."""
+        """Write the network to a .npz file (plain arrays and one JSON string, no pickle); TypeError
+        when matrix-free.
+        """
         arrays, described = {}, []
         for node in self.nodes:
             kind, numbers = _describe(node, arrays)
@@ -141,7 +171,10 @@ class Network:
 
     def __repr__(self):
         chain = " -> ".join(f"{node.name}({node.operation.n_out})" for node in self.nodes[:8])
-        return f"Network(x({self.n_in}) -> {chain}{' -> …' if len(self.nodes) > 8 else ''}, {self.output.name})"
+        return (
+            f"Network(x({self.n_in}) -> {chain}{' -> …' if len(self.nodes) > 8 else ''},"
+            f" {self.output.name})"
+        )
 
 
 def gather(values: dict[str, np.ndarray], node: Node) -> np.ndarray:
@@ -155,13 +188,17 @@ def check_overflow(values: dict[str, np.ndarray]) -> None:
     if np.isfinite(values[next(reversed(values))]).all():
         return
     first = next(name for name, value in values.items() if not np.isfinite(value).all())
-    raise OverflowError(f"the forward pass overflows at {first!r}: weights or inputs are too large for float64")
+    raise OverflowError(
+        f"the forward pass overflows at {first!r}: weights or inputs are too large for float64"
+    )
 
 
 def _nodes(n_in: int, nodes: Sequence) -> tuple[Node, ...]:
     """Normalise and check the nodes of a network."""
     if not isinstance(nodes, (list, tuple)) or not nodes:
-        raise ValueError(f"nodes is {nodes!r}, expected a list of at least one (name, operation[, inputs])")
+        raise ValueError(
+            f"nodes is {nodes!r}, expected a list of at least one (name, operation[, inputs])"
+        )
     dims, checked = {INPUT: n_in}, []
     for entry in nodes:
         node = entry if isinstance(entry, Node) else _as_node(entry, previous=next(reversed(dims)))
@@ -174,37 +211,52 @@ def _nodes(n_in: int, nodes: Sequence) -> tuple[Node, ...]:
 def _as_node(entry: Sequence, previous: str) -> Node:
     """A Node from (name, operation) or (name, operation, inputs)."""
     if len(entry) not in (2, 3):
-        raise ValueError(f"nodes holds {entry!r}, expected (name, operation) or (name, operation, inputs)")
+        raise ValueError(
+            f"nodes holds {entry!r}, expected (name, operation) or (name, operation, inputs)"
+        )
     return Node(entry[0], entry[1], entry[2] if len(entry) == 3 else previous)
 
 
 def _check_node(node: Node, dims: dict[str, int]) -> None:
     if not isinstance(node.operation, Operation):
-        raise TypeError(f"node {node.name!r} holds {type(node.operation).__name__}, expected Affine, ReLU, MaxPool or Stack")
+        raise TypeError(
+            f"node {node.name!r} holds {type(node.operation).__name__}, expected Affine, ReLU,"
+            " MaxPool or Stack"
+        )
     if node.name in dims or node.name == A_OUT:
         raise ValueError(f"node name {node.name!r} is taken, expected a new name")
     unknown = [name for name in node.inputs if name not in dims]
     if unknown:
-        raise ValueError(f"node {node.name!r} reads {unknown[0]!r}, expected one of the nodes before it: {', '.join(dims)}")
+        raise ValueError(
+            f"node {node.name!r} reads {unknown[0]!r}, expected one of the nodes before it:"
+            f" {', '.join(dims)}"
+        )
     widths = tuple(dims[name] for name in node.inputs)
     expected = node.operation.dims if isinstance(node.operation, Stack) else (node.operation.n_in,)
     if widths != expected:
-        raise ValueError(f"node {node.name!r} is {node.operation!r} and reads widths {expected}, "
-                         f"but {', '.join(node.inputs)} has {widths}")
+        raise ValueError(
+            f"node {node.name!r} is {node.operation!r} and reads widths {expected}, "
+            f"but {', '.join(node.inputs)} has {widths}"
+        )
 
 
 def _layer(layer: int, weight, bias, n_in: int | None) -> Affine:
     """One affine layer of a chain, with errors that name it and notice a transposed weight."""
     if isinstance(weight, Affine) and bias is not None:
-        raise ValueError(f"layer {layer}: bias is given beside an Affine, which has one already; pass None for it")
+        raise ValueError(
+            f"layer {layer}: bias is given beside an Affine, which has one already; pass None"
+            " for it"
+        )
     try:
         affine = weight if isinstance(weight, Affine) else Affine(weight, bias)
     except (ValueError, TypeError) as error:
         raise type(error)(f"layer {layer}: {error}") from None
     if n_in is not None and affine.n_in != n_in:
         hint = " (it looks transposed: pass weight.T)" if affine.n_out == n_in else ""
-        raise ValueError(f"layer {layer}: weight has shape {affine.weight.shape}, expected (any, {n_in}): "
-                         f"layer {layer - 1} is {n_in} wide{hint}")
+        raise ValueError(
+            f"layer {layer}: weight has shape {affine.weight.shape}, expected (any, {n_in}): "
+            f"layer {layer - 1} is {n_in} wide{hint}"
+        )
     return affine
 
 
@@ -219,7 +271,10 @@ def _describe(node: Node, arrays: dict) -> tuple[str, dict]:
         arrays[f"{name}.windows"] = operation.windows
         return "maxpool", {"n": operation.n_in}
     if isinstance(operation.weight, sp.sparse.linalg.LinearOperator):
-        raise TypeError(f"node {name!r} is matrix-free: functions cannot be saved, give it a dense or sparse weight")
+        raise TypeError(
+            f"node {name!r} is matrix-free: functions cannot be saved, give it a dense or sparse"
+            " weight"
+        )
     arrays[f"{name}.bias"] = operation.bias
     if isinstance(operation.weight, np.ndarray):
         arrays[f"{name}.weight"] = operation.weight

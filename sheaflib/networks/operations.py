@@ -1,7 +1,9 @@
-"""What every operation of a network offers: each is affine once its pattern is frozen, F(a) = F_s a + b (the paper's construction).
+"""What every operation of a network offers: each is affine once its pattern is frozen, F(a) = F_s a
++ b (the paper's construction).
 
-An operation reads one batch (B, n_in) and writes one batch (B, n_out). `Affine` and `Stack` have no pattern; a `Selection`
-multiplies by a matrix that depends on the sign or the order of what it reads, written down by its pattern s.
+An operation reads one batch (B, n_in) and writes one batch (B, n_out). `Affine` and `Stack` have no
+pattern; a `Selection` multiplies by a matrix that depends on the sign or the order of what it
+reads, written down by its pattern s.
 """
 
 from __future__ import annotations
@@ -17,7 +19,9 @@ NO_PATTERN = np.zeros((1, 0), dtype=bool)
 
 
 class Operation:
-    """One vertex's map F(a) = F_s a (+ b), with n_in, n_out, the kind of its edges and the length of its pattern."""
+    """One vertex's map F(a) = F_s a (+ b), with n_in, n_out, the kind of its edges and the length
+    of its pattern.
+    """
 
     kind: str
     n_in: int
@@ -53,7 +57,9 @@ class Operation:
         raise NotImplementedError
 
     def triplets(self, s: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Rows, columns and entries of the matrix F_s (n_out, n_in) for one pattern s (n_pattern,)."""
+        """Rows, columns and entries of the matrix F_s (n_out, n_in) for one pattern s
+        (n_pattern,).
+        """
         raise NotImplementedError
 
     @property
@@ -71,7 +77,8 @@ class Operation:
 
 @dataclass(frozen=True)
 class Stack(Operation):
-    """p = (u, v, …): the merge vertex of a skip connection or a concatenation, one projection edge a part (derived).
+    """p = (u, v, …): the merge vertex of a skip connection or a concatenation, one projection edge
+    a part (derived).
 
     >>> Stack(2, 1).n_out
     3

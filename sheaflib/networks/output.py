@@ -1,4 +1,6 @@
-"""The output map φ, the only one of a network that is not piecewise affine (the paper's construction)."""
+"""The output map φ, the only one of a network that is not piecewise affine (the paper's
+construction).
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,8 @@ import scipy as sp
 
 @dataclass(frozen=True)
 class Output:
-    """The output map φ: identity, sigmoid or softmax, with its potential ψ (∇ψ = φ) and its symmetric Jacobian J_φ.
+    """The output map φ: identity, sigmoid or softmax, with its potential ψ (∇ψ = φ) and its
+    symmetric Jacobian J_φ.
 
     >>> Output("sigmoid").value(np.zeros((1, 1)))
     array([[0.5]])
@@ -21,7 +24,9 @@ class Output:
 
     def __post_init__(self):
         if not isinstance(self.name, str) or self.name not in _OUTPUTS:
-            raise ValueError(f"output={self.name!r} is unknown, expected one of {', '.join(_OUTPUTS)}")
+            raise ValueError(
+                f"output={self.name!r} is unknown, expected one of {', '.join(_OUTPUTS)}"
+            )
 
     @property
     def is_identity(self) -> bool:
@@ -37,7 +42,9 @@ class Output:
         return _OUTPUTS[self.name][0](z)
 
     def potential(self, z: np.ndarray) -> np.ndarray:
-        """ψ(z) with ∇ψ = φ: (B, n) -> (B,); ψ(z) − yᵀz is the square loss or cross-entropy up to a constant in y."""
+        """ψ(z) with ∇ψ = φ: (B, n) -> (B,); ψ(z) − yᵀz is the square loss or cross-entropy up to a
+        constant in y.
+        """
         return _OUTPUTS[self.name][1](z)
 
     def jacobian_product(self, z: np.ndarray, v: np.ndarray) -> np.ndarray:
@@ -47,9 +54,8 @@ class Output:
         p = self.value(z)
         if self.name == "sigmoid":
             return p * sp.special.expit(-z) * v
-        v = v - np.take_along_axis(
-            v, p.argmax(axis=1, keepdims=True), axis=1
-        )  # J_φ 1 = 0: where p is nearly 1 nothing cancels
+        # J_φ 1 = 0: where p is nearly 1 nothing cancels
+        v = v - np.take_along_axis(v, p.argmax(axis=1, keepdims=True), axis=1)
         return p * (v - (p * v).sum(axis=1, keepdims=True))
 
     def jacobian(self, z: np.ndarray) -> np.ndarray:
@@ -60,8 +66,10 @@ class Output:
 
 _OUTPUTS: dict[str, tuple[Callable, Callable, float]] = {
     "identity": (lambda z: z, lambda z: 0.5 * (z**2).sum(axis=1), 1.0),
-    "sigmoid": (lambda z: sp.special.expit(z),
-                lambda z: np.logaddexp(0, z).sum(axis=1), 0.25),
-    "softmax": (lambda z: sp.special.softmax(z, axis=1),
-                lambda z: sp.special.logsumexp(z, axis=1), 0.5),
+    "sigmoid": (lambda z: sp.special.expit(z), lambda z: np.logaddexp(0, z).sum(axis=1), 0.25),
+    "softmax": (
+        lambda z: sp.special.softmax(z, axis=1),
+        lambda z: sp.special.logsumexp(z, axis=1),
+        0.5,
+    ),
 }

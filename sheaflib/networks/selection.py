@@ -1,4 +1,6 @@
-"""State-dependent linear maps: ReLU, leaky ReLU, |·| and max-pool, one activation edge of the sheaf (the paper's construction)."""
+"""State-dependent linear maps: ReLU, leaky ReLU, |·| and max-pool, one activation edge of the sheaf
+(the paper's construction).
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,9 @@ from sheaflib.support.checks import even, read_only, real_array, unmasked, whole
 
 
 class Selection(Operation):
-    """A linear map with at most one entry a row, chosen by the state: ReLU, leaky ReLU, |·|, max-pool."""
+    """A linear map with at most one entry a row, chosen by the state: ReLU, leaky ReLU, |·|,
+    max-pool.
+    """
 
     kind = "activation"
 
@@ -22,9 +26,11 @@ class Selection(Operation):
 
 @dataclass(frozen=True)
 class ReLU(Selection):
-    """a = R_z z, R_z = diag(1[z ≥ 0]); z = 0 counts as active (the paper's construction). `slope` ≠ 0: leaky ReLU; −1: |z|.
+    """a = R_z z, R_z = diag(1[z ≥ 0]); z = 0 counts as active (the paper's construction). `slope` ≠
+    0: leaky ReLU; −1: |z|.
 
-    The pattern is True where z ≥ 0; a frozen pattern may lie in [0, 1] (the sliding modes of Thm 4.1).
+    The pattern is True where z ≥ 0; a frozen pattern may lie in [0, 1] (the sliding modes of Thm
+    4.1).
 
     >>> ReLU(3).value(np.array([[-1.0, 0.0, 2.0]])) + 0
     array([[0., 0., 2.]])
@@ -57,7 +63,9 @@ class ReLU(Selection):
         return s if self.slope == 0 else self.slope + (1 - self.slope) * s
 
     def linear(self, a, s):
-        return np.where(s, a, 0.0) if self.slope == 0 and s.dtype == bool else self.coefficient(s) * a
+        return (
+            np.where(s, a, 0.0) if self.slope == 0 and s.dtype == bool else self.coefficient(s) * a
+        )
 
     adjoint = linear
 
@@ -72,12 +80,15 @@ class ReLU(Selection):
 
     def check_pattern(self, name, s):
         if not ((s >= 0) & (s <= 1)).all():
-            raise ValueError(f"pattern of {name!r} must lie in [0, 1], got {s.min():g} … {s.max():g}")
+            raise ValueError(
+                f"pattern of {name!r} must lie in [0, 1], got {s.min():g} … {s.max():g}"
+            )
 
 
 @dataclass(frozen=True, eq=False)
 class MaxPool(Selection):
-    """a_j = max of z over window j; the pattern is the position of the (first) largest entry in its window.
+    """a_j = max of z over window j; the pattern is the position of the (first) largest entry in its
+    window.
 
     windows: (n_out, k) indices into the n_in coordinates read.
 
@@ -93,9 +104,15 @@ class MaxPool(Selection):
         windows = even("windows", self.windows)
         object.__setattr__(self, "n_in", whole("n_in", self.n_in))
         if windows.ndim != 2 or windows.dtype.kind not in "iu" or windows.size == 0:
-            raise ValueError(f"windows has shape {windows.shape} and dtype {windows.dtype}, expected (n_out, k) integers")
+            raise ValueError(
+                f"windows has shape {windows.shape} and dtype {windows.dtype}, expected (n_out, k)"
+                " integers"
+            )
         if windows.min() < 0 or windows.max() >= self.n_in:
-            raise ValueError(f"windows holds {windows.min()} … {windows.max()}, expected indices in 0 … {self.n_in - 1}")
+            raise ValueError(
+                f"windows holds {windows.min()} … {windows.max()}, expected indices in 0 …"
+                f" {self.n_in - 1}"
+            )
         object.__setattr__(self, "windows", read_only(windows.astype(np.int64)))
 
     @property
@@ -104,7 +121,9 @@ class MaxPool(Selection):
 
     @property
     def norm(self) -> float:
-        """√(number of windows that share a coordinate): overlapping windows may all select the same one."""
+        """√(number of windows that share a coordinate): overlapping windows may all select the same
+        one.
+        """
         return float(np.sqrt(np.bincount(self.windows.ravel()).max()))
 
     def pattern(self, a):
@@ -129,7 +148,10 @@ class MaxPool(Selection):
     def check_pattern(self, name, s):
         k = self.windows.shape[1]
         if s.dtype.kind == "f" and not (s == np.round(s)).all() or s.min() < 0 or s.max() >= k:
-            raise ValueError(f"pattern of {name!r} (max-pool) must hold whole numbers 0 … {k - 1}, got {s.min():g} … {s.max():g}")
+            raise ValueError(
+                f"pattern of {name!r} (max-pool) must hold whole numbers 0 … {k - 1}, got"
+                f" {s.min():g} … {s.max():g}"
+            )
 
     def __repr__(self):
         return f"MaxPool({self.n_in} -> {self.n_out})"

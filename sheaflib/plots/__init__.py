@@ -14,5 +14,12 @@ with needs("sheaflib.plots", "plots"):
     import matplotlib  # noqa: F401 - all that is in here draws with it
 
 STYLE = Path(__file__).with_name("sheaflib.mplstyle")
-EDGE_COLOURS = {"affine": "#0072B2", "activation": "#E69F00", "projection": "#009E73", "output": "#CC79A7", "penalty": "#D55E00"}
-SERIES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")         # the first, second, … of what is compared
+EDGE_COLOURS = {
+    "affine": "#0072B2",
+    "activation": "#E69F00",
+    "projection": "#009E73",
+    "output": "#CC79A7",
+    "penalty": "#D55E00",
+}
+# the first, second, … of what is compared
+SERIES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")

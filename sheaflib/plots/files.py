@@ -12,7 +12,7 @@ from PIL.PngImagePlugin import PngInfo
 from sheaflib.plots.rounding import on_grid, on_the_grid
 
 COLOURS = 128
-BOXES = WeakKeyDictionary()      # what each figure shows, as long as it is the same
+BOXES = WeakKeyDictionary()  # what each figure shows, as long as it is the same
 
 
 def shown(fig):
@@ -33,33 +33,41 @@ def laid_out(fig):
         fig.draw_without_rendering()
         box = fig.get_tightbbox().padded(matplotlib.rcParams["savefig.pad_inches"])
         BOXES[fig] = Bbox(on_grid(box.get_points()))
-    with matplotlib.rc_context({"figure.constrained_layout.use": False}):    # else once more a file
+    with matplotlib.rc_context({"figure.constrained_layout.use": False}):  # else once more a file
         fig.set_layout_engine(None)
         try:
             yield BOXES[fig]
         finally:
             fig.set_layout_engine(engine)
-            fig.stale = False                # its page was moved and put back, nothing else
+            fig.stale = False  # its page was moved and put back, nothing else
 
 
 def drawn(fig, kind, box, metadata, **options):
-    """Return what lies in a box of the figure as bytes of a PDF or of a PNG with a palette, without dates and versions of software."""
+    """Return what lies in a box of the figure as bytes of a PDF or of a PNG with a palette, without
+    dates and versions of software.
+    """
     buffer = io.BytesIO()
     if kind == "pdf":
         undated = dict.fromkeys(("CreationDate", "ModDate", "Creator", "Producer"))
         options["metadata"] = {**undated, **metadata}
     else:
-        options["pil_kwargs"] = {"compress_level": 0}        # `palette` reads it and packs its own
+        options["pil_kwargs"] = {"compress_level": 0}  # `palette` reads it and packs its own
     with on_the_grid(fig):
         fig.savefig(buffer, format=kind, bbox_inches=box, **options)
     return palette(buffer, metadata) if kind == "png" else buffer.getvalue()
 
 
 def palette(buffer, metadata):
-    """Return a PNG with at most 128 colours, a third of the size; the texts of `metadata` go with it."""
+    """Return a PNG with at most 128 colours, a third of the size; the texts of `metadata` go with
+    it.
+    """
     texts, small = PngInfo(), io.BytesIO()
     for key, text in metadata.items():
         texts.add_itxt(key, text)
-    image = Image.open(buffer).convert("RGB").quantize(COLOURS, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    image = (
+        Image.open(buffer)
+        .convert("RGB")
+        .quantize(COLOURS, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    )
     image.save(small, format="png", pnginfo=texts, optimize=True)
     return small.getvalue()

@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.path import Path
 from matplotlib.transforms import Affine2D, Bbox, TransformedPath
 
-GRID = 64                   # steps of the grid in a pixel, in a PDF in a point (1/72 inch)
+GRID = 64  # steps of the grid in a pixel, in a PDF in a point (1/72 inch)
 
 
 @contextmanager
@@ -31,7 +31,7 @@ class RoundingRenderer:
     def __init__(self, renderer):
         """Take the renderer that draws."""
         self._renderer = renderer
-        self._raster_depth, self._rasterizing = 0, False    # artists that rasterise count here
+        self._raster_depth, self._rasterizing = 0, False  # artists that rasterise count here
 
     def __getattr__(self, name):
         """Return what is no drawing of places: widths of texts, groups, graphics contexts."""
@@ -45,25 +45,40 @@ class RoundingRenderer:
         """Draw one marker at each vertex of a path."""
         marker = rounded(marker, marker_transform)
         places = Path(placed(path.vertices, transform), path.codes)
-        self._renderer.draw_markers(
-            clipped(gc), marker, Affine2D(), places, Affine2D(), *face)
+        self._renderer.draw_markers(clipped(gc), marker, Affine2D(), places, Affine2D(), *face)
 
     def draw_path_collection(
-            self, gc, transform, paths, own, offsets, offset_transform, *more, **options):
+        self, gc, transform, paths, own, offsets, offset_transform, *more, **options
+    ):
         """Draw many paths, the i-th by its `own` transform and at its offset."""
         together = [Affine2D(matrix) + transform for matrix in own] or [transform]
         count = max(len(paths), len(own)) if len(paths) else 0
         drawn = [rounded(paths[i % len(paths)], together[i % len(together)]) for i in range(count)]
         self._renderer.draw_path_collection(
-            clipped(gc), Affine2D(), drawn, np.empty((0, 3, 3)),
-            placed(offsets, offset_transform), Affine2D(), *more, **options)
+            clipped(gc),
+            Affine2D(),
+            drawn,
+            np.empty((0, 3, 3)),
+            placed(offsets, offset_transform),
+            Affine2D(),
+            *more,
+            **options,
+        )
 
     def draw_quad_mesh(
-            self, gc, transform, columns, rows, corners, offsets, offset_transform, *more):
+        self, gc, transform, columns, rows, corners, offsets, offset_transform, *more
+    ):
         """Draw the cells of a mesh."""
         self._renderer.draw_quad_mesh(
-            clipped(gc), Affine2D(), columns, rows, placed(corners, transform),
-            placed(offsets, offset_transform), Affine2D(), *more)
+            clipped(gc),
+            Affine2D(),
+            columns,
+            rows,
+            placed(corners, transform),
+            placed(offsets, offset_transform),
+            Affine2D(),
+            *more,
+        )
 
     def draw_gouraud_triangles(self, gc, corners, colours, transform):
         """Draw shaded triangles."""

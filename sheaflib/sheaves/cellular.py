@@ -1,4 +1,6 @@
-"""A cellular sheaf on a graph: the general definition, of which a network with a frozen pattern is an instance (the paper's construction)."""
+"""A cellular sheaf on a graph: the general definition, of which a network with a frozen pattern is
+an instance (the paper's construction).
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ from sheaflib.support.checks import items, positive, real_array, sparse_matrix, 
 
 @dataclass(frozen=True, eq=False)
 class SheafEdge:
-    """An oriented edge tail → head with its two restriction maps into the edge stalk (d, n_tail) and (d, n_head)."""
+    """An oriented edge tail → head with its two restriction maps into the edge stalk (d, n_tail)
+    and (d, n_head).
+    """
 
     name: str
     tail: str
@@ -27,67 +31,101 @@ class SheafEdge:
 
 
 class CellularSheaf:
-    """Stalks on vertices and edges, and restriction maps; the coboundary is (δω)_e = F_{head→e} ω_head − F_{tail→e} ω_tail.
+    """Stalks on vertices and edges, and restriction maps; the coboundary is (δω)_e = F_{head→e}
+    ω_head − F_{tail→e} ω_tail.
 
-    vertices: name -> dimension of its stalk. edges: tuples (tail, head, from_tail, from_head[, weight]), or SheafEdge objects.
-    Dense matrices of all coordinates are formed only by the cohomology methods.
+    vertices: name -> dimension of its stalk. edges: tuples (tail, head, from_tail, from_head[,
+    weight]), or SheafEdge objects. Dense matrices of all coordinates are formed only by the
+    cohomology methods.
 
-    >>> path = CellularSheaf({"a": 1, "b": 1, "c": 1}, [("a", "b", [[1]], [[1]]), ("b", "c", [[1]], [[1]])])
+    >>> edges = [("a", "b", [[1]], [[1]]), ("b", "c", [[1]], [[1]])]
+    >>> path = CellularSheaf({"a": 1, "b": 1, "c": 1}, edges)
     >>> path.harmonic_extension({"a": [0.0], "c": [1.0]})["b"]
     array([0.5])
     """
 
     def __init__(self, vertices: Mapping[str, int], edges: Sequence):
         if not isinstance(vertices, Mapping):
-            raise TypeError(f"vertices is a {type(vertices).__name__}, expected {{name: dimension}}")
-        self.layout = Layout(tuple(vertices), tuple(whole(f"vertices[{v!r}]", n, 0) for v, n in vertices.items()))
+            raise TypeError(
+                f"vertices is a {type(vertices).__name__}, expected {{name: dimension}}"
+            )
+        self.layout = Layout(
+            tuple(vertices), tuple(whole(f"vertices[{v!r}]", n, 0) for v, n in vertices.items())
+        )
         self.edges = tuple(self._edge(edge) for edge in items("edges", edges))
-        self.edge_layout = Layout(tuple(e.name for e in self.edges), tuple(e.from_tail.shape[0] for e in self.edges))
+        self.edge_layout = Layout(
+            tuple(e.name for e in self.edges), tuple(e.from_tail.shape[0] for e in self.edges)
+        )
         if len(set(self.edge_layout.names)) < len(self.edges):
-            raise ValueError("edges repeat a name; give parallel edges names of their own with SheafEdge")
+            raise ValueError(
+                "edges repeat a name; give parallel edges names of their own with SheafEdge"
+            )
 
     def _edge(self, edge) -> SheafEdge:
         if not isinstance(edge, SheafEdge):
             entries = items(f"an entry of edges, {reprlib.repr(edge)},", edge)
             if len(entries) not in (4, 5):
-                raise ValueError(f"edges holds {len(entries)} entries in {reprlib.repr(edge)}, "
-                                 "expected (tail, head, from_tail, from_head[, weight])")
+                raise ValueError(
+                    f"edges holds {len(entries)} entries in {reprlib.repr(edge)}, "
+                    "expected (tail, head, from_tail, from_head[, weight])"
+                )
             tail, head, from_tail, from_head, *weight = edge
             for vertex in (tail, head):
                 if not isinstance(vertex, Hashable) or vertex not in self.layout:
-                    raise ValueError(f"an entry of edges names the vertex {reprlib.repr(vertex)}, "
-                                     f"expected one of vertices: {', '.join(self.layout.names)}")
+                    raise ValueError(
+                        f"an entry of edges names the vertex {reprlib.repr(vertex)}, "
+                        f"expected one of vertices: {', '.join(self.layout.names)}"
+                    )
             name = f"restriction map of {tail}-{head}"
-            maps = (sp.sparse.csr_array(np.atleast_2d(real_array(name, m)))
-                    for m in (from_tail, from_head))
+            maps = (
+                sp.sparse.csr_array(np.atleast_2d(real_array(name, m)))
+                for m in (from_tail, from_head)
+            )
             edge = SheafEdge(f"{tail}-{head}", tail, head, *maps, *weight)
         for restriction in (edge.from_tail, edge.from_head):
             if not sp.sparse.issparse(restriction):
-                raise TypeError(f"a restriction map of edge {edge.name!r} is a {type(restriction).__name__}, expected a sparse matrix")
-        checked = {end: sparse_matrix(f"{end} of edge {edge.name!r}", getattr(edge, end))
-                   for end in ("from_tail", "from_head")}
+                raise TypeError(
+                    f"a restriction map of edge {edge.name!r} is a {type(restriction).__name__},"
+                    " expected a sparse matrix"
+                )
+        checked = {
+            end: sparse_matrix(f"{end} of edge {edge.name!r}", getattr(edge, end))
+            for end in ("from_tail", "from_head")
+        }
         edge = replace(edge, **checked)
         positive(f"weight of edge {edge.name!r}", edge.weight)
         for vertex, restriction in ((edge.tail, edge.from_tail), (edge.head, edge.from_head)):
             if vertex not in self.layout:
-                raise ValueError(f"edge {edge.name!r} joins the vertex {vertex!r}, expected one of "
-                                 f"vertices: {', '.join(self.layout.names)}")
+                raise ValueError(
+                    f"edge {edge.name!r} joins the vertex {vertex!r}, expected one of "
+                    f"vertices: {', '.join(self.layout.names)}"
+                )
             s = self.layout[vertex]
             if restriction.shape != (edge.from_tail.shape[0], s.stop - s.start):
-                raise ValueError(f"the restriction map from {vertex!r} to edge {edge.name!r} has shape {restriction.shape}, "
-                                 f"expected ({edge.from_tail.shape[0]}, {s.stop - s.start})")
+                raise ValueError(
+                    f"the restriction map from {vertex!r} to edge {edge.name!r} has shape"
+                    f" {restriction.shape}, expected ({edge.from_tail.shape[0]},"
+                    f" {s.stop - s.start})"
+                )
         return edge
 
     @cached_property
     def coboundary(self) -> sp.sparse.csr_array:
-        """δ: C⁰ -> C¹, sparse (dim C¹, dim C⁰), rows and columns in the order of edges and vertices."""
+        """δ: C⁰ -> C¹, sparse (dim C¹, dim C⁰), rows and columns in the order of edges and
+        vertices.
+        """
         parts = [(np.zeros(0, int), np.zeros(0, int), np.zeros(0))]
         for edge in self.edges:
             row = self.edge_layout[edge.name].start
-            for vertex, sign, restriction in ((edge.tail, -1, edge.from_tail), (edge.head, 1, edge.from_head)):
+            for vertex, sign, restriction in (
+                (edge.tail, -1, edge.from_tail),
+                (edge.head, 1, edge.from_head),
+            ):
                 entries = restriction.tocoo()
                 column = self.layout[vertex].start
-                parts.append((entries.coords[0] + row, entries.coords[1] + column, sign * entries.data))
+                parts.append(
+                    (entries.coords[0] + row, entries.coords[1] + column, sign * entries.data)
+                )
         rows, columns, entries = (np.concatenate(part) for part in zip(*parts))
         shape = (self.edge_layout.size, self.layout.size)
         return sp.sparse.csr_array((entries, (rows, columns)), shape=shape)
@@ -121,7 +159,9 @@ class CellularSheaf:
         """(dim H⁰(G, U; F), dim H¹(G, U; F)) for the boundary U given as indices into C⁰."""
         boundary = np.array([whole("boundary", i, least=0) for i in boundary], dtype=int)
         if boundary.size and boundary.max() >= self.layout.size:
-            raise ValueError(f"boundary holds {boundary.max()}, expected indices 0 … {self.layout.size - 1}")
+            raise ValueError(
+                f"boundary holds {boundary.max()}, expected indices 0 … {self.layout.size - 1}"
+            )
         free = self._free(boundary)
         rank = self._rank(self.coboundary[:, free])
         return len(free) - rank, self.edge_layout.size - rank
@@ -129,14 +169,16 @@ class CellularSheaf:
     def harmonic_extension(self, boundary: Mapping[str, object]) -> dict[str, np.ndarray]:
         """The cochain that minimises ½ωᵀLω with ω fixed on the boundary, by vertex.
 
-        boundary: vertex -> value of its whole stalk (n,), or vertex -> (coordinates, values). Raises ValueError when the
-        extension is not unique, that is when H⁰(G, U; F) ≠ 0.
+        boundary: vertex -> value of its whole stalk (n,), or vertex -> (coordinates, values).
+        Raises ValueError when the extension is not unique, that is when H⁰(G, U; F) ≠ 0.
         """
         index, value = self._boundary(boundary)
         free = self._free(index)
         if self.relative_dims(index)[0]:
-            raise ValueError(f"the harmonic extension is not unique: dim H⁰(G, U; F) = {self.relative_dims(index)[0]} "
-                             f"for the boundary {', '.join(boundary)}")
+            raise ValueError(
+                "the harmonic extension is not unique: dim H⁰(G, U; F) ="
+                f" {self.relative_dims(index)[0]} for the boundary {', '.join(boundary)}"
+            )
         w = np.zeros(self.layout.size)
         w[index] = value
         if len(free):
@@ -149,10 +191,15 @@ class CellularSheaf:
         index, value = [], []
         for vertex, given in boundary.items():
             s = self.layout[vertex]
-            places, numbers = given if isinstance(given, tuple) else (range(s.stop - s.start), given)
+            places, numbers = (
+                given if isinstance(given, tuple) else (range(s.stop - s.start), given)
+            )
             outside = [i for i in places if not 0 <= i < s.stop - s.start]
             if outside:
-                raise ValueError(f"boundary[{vertex!r}] names coordinate {outside[0]}, expected 0 … {s.stop - s.start - 1}")
+                raise ValueError(
+                    f"boundary[{vertex!r}] names coordinate {outside[0]}, expected 0 …"
+                    f" {s.stop - s.start - 1}"
+                )
             if len(set(places)) < len(places):
                 raise ValueError(f"boundary[{vertex!r}] names a coordinate twice: {list(places)}")
             index += [s.start + i for i in places]
@@ -167,4 +214,7 @@ class CellularSheaf:
         return int(np.linalg.matrix_rank(matrix.toarray())) if min(matrix.shape) else 0
 
     def __repr__(self):
-        return f"CellularSheaf({len(self.layout.names)} vertices, {len(self.edges)} edges, dim C⁰ = {self.layout.size}, dim C¹ = {self.edge_layout.size})"
+        return (
+            f"CellularSheaf({len(self.layout.names)} vertices, {len(self.edges)} edges, dim C⁰ ="
+            f" {self.layout.size}, dim C¹ = {self.edge_layout.size})"
+        )

@@ -1,4 +1,6 @@
-"""Discord: how much each edge, neuron and sample disagrees, ‖(δw − c)_e‖² without weights and without ½ (§6.3 of the paper, as reported)."""
+"""Discord: how much each edge, neuron and sample disagrees, ‖(δw − c)_e‖² without weights and
+without ½ (§6.3 of the paper, as reported).
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,8 @@ from sheaflib.sheaves.neural import NeuralSheaf, check_sheaf
 
 
 def per_neuron(sheaf: NeuralSheaf, w, x, pattern=None) -> dict[str, np.ndarray]:
-    """Squared discrepancy of every coordinate of every edge: edge name -> (B, n_e). "output" only for a w with a_out.
+    """Squared discrepancy of every coordinate of every edge: edge name -> (B, n_e). "output" only
+    for a w with a_out.
 
     Range: that of `NeuralSheaf.discrepancy`; ∞ where a square is above 1.8e308, and squares below
     1e-308 are lost.
@@ -34,11 +37,15 @@ def total(sheaf: NeuralSheaf, w, x, pattern=None) -> np.ndarray:
 
 def _squares(sheaf: NeuralSheaf, w, x, pattern) -> np.ndarray:
     with np.errstate(over="ignore"):
-        return check_sheaf(sheaf).discrepancy(w, x, pattern)**2
+        return check_sheaf(sheaf).discrepancy(w, x, pattern) ** 2
 
 
 def forward_deviation(sheaf: NeuralSheaf, w, x) -> dict[str, np.ndarray]:
     """How far each stalk is from the forward pass, "tension": stalk name -> (B, n)."""
     w = check_sheaf(sheaf).cochain("w", w)
     exact = sheaf.forward(x, augmented=w.shape[1] > sheaf.N)
-    return {name: w[:, s] - exact[:, s] for name, s in sheaf.augmented_layout.slices.items() if s.stop <= w.shape[1]}
+    return {
+        name: w[:, s] - exact[:, s]
+        for name, s in sheaf.augmented_layout.slices.items()
+        if s.stop <= w.shape[1]
+    }

@@ -1,4 +1,6 @@
-"""The force −∂V/∂w on every coordinate of a cochain, penalty edges and the output edge included (Thm 4.1)."""
+"""The force −∂V/∂w on every coordinate of a cochain, penalty edges and the output edge included
+(Thm 4.1).
+"""
 
 from __future__ import annotations
 
@@ -12,24 +14,34 @@ OUTPUT_FORCES = ("jacobian", "identity")
 
 
 def check_output_force(name: str) -> str:
-    """Raise ValueError unless `name` is "jacobian" (J_φᵀ, the gradient) or "identity" (the cross-entropy form)."""
+    """Raise ValueError unless `name` is "jacobian" (J_φᵀ, the gradient) or "identity" (the
+    cross-entropy form).
+    """
     return choice("output_force", name, OUTPUT_FORCES)
 
 
-def force(sheaf: NeuralSheaf, w, x, pins: ResolvedPins | None = None, pattern=None, output_force: str = "jacobian") -> np.ndarray:
-    """−δᵀ diag(w_e)(δw − c) − γ(w − v*), zero on clamped coordinates: shape of w, (B, N) or (B, N + n_out) with a_out.
+def force(
+    sheaf: NeuralSheaf,
+    w,
+    x,
+    pins: ResolvedPins | None = None,
+    pattern=None,
+    output_force: str = "jacobian",
+) -> np.ndarray:
+    """−δᵀ diag(w_e)(δw − c) − γ(w − v*), zero on clamped coordinates: shape of w, (B, N) or (B, N +
+    n_out) with a_out.
 
-    The pattern follows w unless given (Filippov's fast selection). The output edge pulls z^{k+1} back by J_φᵀ(φ(z) − a_out)
-    ("jacobian") or φ(z) − a_out ("identity").
+    The pattern follows w unless given (Filippov's fast selection). The output edge pulls z^{k+1}
+    back by J_φᵀ(φ(z) − a_out) ("jacobian") or φ(z) − a_out ("identity").
     """
     w = sheaf.cochain("w", w)
     s = sheaf.pattern(w, x) if pattern is None else pattern
-    stress = sheaf.row_weights[:w.shape[1]] * sheaf.discrepancy(w, x, s)
+    stress = sheaf.row_weights[: w.shape[1]] * sheaf.discrepancy(w, x, s)
     f = -stress
-    f[:, :sheaf.N] = -sheaf.pull(stress[:, :sheaf.N], s)
+    f[:, : sheaf.N] = -sheaf.pull(stress[:, : sheaf.N], s)
     if w.shape[1] > sheaf.N:
         last = sheaf.layout[sheaf.network.output_name]
-        back = stress[:, sheaf.N:]
+        back = stress[:, sheaf.N :]
         if check_output_force(output_force) == "jacobian":
             back = sheaf.network.output.jacobian_product(w[:, last], back)
         f[:, last] += back

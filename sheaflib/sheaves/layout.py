@@ -44,12 +44,19 @@ class Layout:
         return {name: w[..., s] for name, s in self.slices.items()}
 
     def join(self, parts) -> np.ndarray:
-        """The flat array (B, size) of a mapping name -> (B, n); ValueError when a name is missing or a shape is off."""
+        """The flat array (B, size) of a mapping name -> (B, n); ValueError when a name is missing
+        or a shape is off.
+        """
         missing = [name for name in self.names if name not in parts]
         if missing:
             raise ValueError(f"parts lacks {', '.join(missing)}; expected {', '.join(self.names)}")
-        return np.concatenate([real_array(f"parts[{name!r}]", parts[name], (None, n))
-                               for name, n in zip(self.names, self.dims)], axis=1)
+        return np.concatenate(
+            [
+                real_array(f"parts[{name!r}]", parts[name], (None, n))
+                for name, n in zip(self.names, self.dims)
+            ],
+            axis=1,
+        )
 
     def locate(self, index: int) -> tuple[str, int]:
         """The block and the place in it of one flat index."""

@@ -1,8 +1,10 @@
-"""The cellular sheaf of a network: one vertex per quantity, one edge per computational step (Lemma 3.2).
+"""The cellular sheaf of a network: one vertex per quantity, one edge per computational step (Lemma
+3.2).
 
-A cochain on the free coordinates Ω is one flat array w (B, N), N = Σ widths, in topological order. The sheaf never sees
-layers: block i of the forward pass is F_i(blocks before i), so δ_Ω = I − (strictly lower triangular) and det δ_Ω = 1.
-A sigmoid or softmax output adds one block "a_out"; cochains of that augmented width are accepted where it says so.
+A cochain on the free coordinates Ω is one flat array w (B, N), N = Σ widths, in topological order.
+The sheaf never sees layers: block i of the forward pass is F_i(blocks before i), so δ_Ω = I −
+(strictly lower triangular) and det δ_Ω = 1. A sigmoid or softmax output adds one block "a_out";
+cochains of that augmented width are accepted where it says so.
 """
 
 from __future__ import annotations
@@ -45,10 +47,12 @@ def check_sheaf(sheaf) -> NeuralSheaf:
 
 
 class NeuralSheaf:
-    """The sheaf of a network. Edges are named as in the paper: affine_1, activation_1, …, projection_1, …, output.
+    """The sheaf of a network. Edges are named as in the paper: affine_1, activation_1, …,
+    projection_1, …, output.
 
     edge_weights: one positive number for every edge, or a mapping edge name -> number (default 1):
-    V(w) = ½ Σ_e w_e ‖(δw − c)_e‖² and L = δᵀ diag(w_e) δ. ValueError for an unknown edge or a weight that is not positive.
+    V(w) = ½ Σ_e w_e ‖(δw − c)_e‖² and L = δᵀ diag(w_e) δ. ValueError for an unknown edge or a
+    weight that is not positive.
 
     >>> sheaf = NeuralSheaf(Network.mlp([[[2.0]], [[3.0]]], [[1.0], [0.0]]))
     >>> sheaf.forward([[1.0]])
@@ -61,11 +65,18 @@ class NeuralSheaf:
 
     def __init__(self, network: Network, edge_weights: float | Mapping[str, float] = 1.0):
         if not isinstance(network, Network):
-            raise TypeError(f"network is a {type(network).__name__}, expected a Network (Network.mlp, Network.he or Network(n_in, nodes))")
+            raise TypeError(
+                f"network is a {type(network).__name__}, expected a Network (Network.mlp,"
+                " Network.he or Network(n_in, nodes))"
+            )
         self.network = network
-        self.layout = Layout(tuple(n.name for n in network.nodes), tuple(n.operation.n_out for n in network.nodes))
+        self.layout = Layout(
+            tuple(n.name for n in network.nodes), tuple(n.operation.n_out for n in network.nodes)
+        )
         selections = [n for n in network.nodes if isinstance(n.operation, Selection)]
-        self.pattern_layout = Layout(tuple(n.name for n in selections), tuple(n.operation.n_pattern for n in selections))
+        self.pattern_layout = Layout(
+            tuple(n.name for n in selections), tuple(n.operation.n_pattern for n in selections)
+        )
         self.edges = _edges(network, self.augmented_layout)
         self.edge_weights = MappingProxyType(_edge_weights(edge_weights, self.edges))
 
@@ -84,7 +95,9 @@ class NeuralSheaf:
 
     @cached_property
     def augmented_layout(self) -> Layout:
-        """The layout with a_out at the end for a sigmoid or softmax output; the plain layout otherwise."""
+        """The layout with a_out at the end for a sigmoid or softmax output; the plain layout
+        otherwise.
+        """
         if self.network.output.is_identity:
             return self.layout
         return Layout(self.layout.names + (A_OUT,), self.layout.dims + (self.network.n_out,))
@@ -94,18 +107,26 @@ class NeuralSheaf:
         """Edge weights, one a coordinate of the (augmented) cochain."""
         return np.concatenate([np.full(e.dim, self.edge_weights[e.name]) for e in self.edges])
 
-    # cochains -------------------------------------------------------------------------------------------------------
+    # cochains
+    # ----------------------------------------------------------------------------------------------
 
     def cochain(self, name: str, w) -> np.ndarray:
-        """`w` checked: a finite float64 cochain (B, N), or (B, N + n_out) when the output adds a_out."""
+        """`w` checked: a finite float64 cochain (B, N), or (B, N + n_out) when the output adds
+        a_out.
+        """
         if hasattr(w, "cochain"):
             raise TypeError(f"{name} is a {type(w).__name__}, expected its array: use .cochain")
         w = real_array(name, w)
-        width = self.augmented_layout.size if w.ndim and w.shape[-1] == self.augmented_layout.size else self.N
+        width = (
+            self.augmented_layout.size
+            if w.ndim and w.shape[-1] == self.augmented_layout.size
+            else self.N
+        )
         return batch(name, w, width)
 
     def forward(self, x, augmented: bool = False) -> np.ndarray:
-        """The forward pass as a cochain: (B, n_0) -> (B, N); with `augmented`, a_out = φ(z^{k+1}) is appended.
+        """The forward pass as a cochain: (B, n_0) -> (B, N); with `augmented`, a_out = φ(z^{k+1})
+        is appended.
 
         Range: any; every entry is exact for weights, biases and inputs that differ by a relative
         1e-14 at most. Raises OverflowError when it leaves float64.
@@ -120,13 +141,17 @@ class NeuralSheaf:
                 )
         check_overflow(values)
         if augmented and not self.network.output.is_identity:
-            w[:, self.N:] = self.network.output.value(values[node.name])
+            w[:, self.N :] = self.network.output.value(values[node.name])
         return w
 
     def pattern(self, w, x) -> np.ndarray:
         """The activation pattern σ(w) (B, M): True where z ≥ 0, the chosen place for max-pool."""
         values = self._values(*self._state(w, x))
-        parts = [node.operation.pattern(gather(values, node)) for node in self.network.nodes if node.name in self.pattern_layout]
+        parts = [
+            node.operation.pattern(gather(values, node))
+            for node in self.network.nodes
+            if node.name in self.pattern_layout
+        ]
         return np.concatenate(parts, axis=1) if parts else np.zeros((len(w), 0), dtype=bool)
 
     def forward_pattern(self, x) -> np.ndarray:
@@ -137,7 +162,8 @@ class NeuralSheaf:
         return self.pattern(self.forward(x), x)
 
     def check_pattern(self, pattern, n_batch: int | None = None) -> np.ndarray:
-        """`pattern` checked, as (B, M) or (1, M): booleans, ReLU coefficients in [0, 1] or max-pool choices.
+        """`pattern` checked, as (B, M) or (1, M): booleans, ReLU coefficients in [0, 1] or max-pool
+        choices.
 
         With n_batch, ValueError unless it holds one pattern, or one a sample.
         """
@@ -145,7 +171,9 @@ class NeuralSheaf:
         s = np.asarray(pattern)
         s = s[None] if s.ndim == 1 else s
         if s.ndim != 2 or s.shape[1] != self.M:
-            raise ValueError(f"pattern has shape {np.shape(pattern)}, expected ({self.M},) or (B, {self.M})")
+            raise ValueError(
+                f"pattern has shape {np.shape(pattern)}, expected ({self.M},) or (B, {self.M})"
+            )
         if n_batch is not None and len(s) not in (1, n_batch):
             raise ValueError(f"pattern has {len(s)} rows, expected 1 or {n_batch}: one a sample")
         for node in self.network.nodes:
@@ -153,22 +181,25 @@ class NeuralSheaf:
                 node.operation.check_pattern(node.name, s[:, self.pattern_layout[node.name]])
         return s
 
-    # δ, δᵀ, V --------------------------------------------------------------------------------------------------------
+    # δ, δᵀ, V
+    # ----------------------------------------------------------------------------------------------
 
     def discrepancy(self, w, x, pattern=None) -> np.ndarray:
         """δw − c, edge by edge: w_i − F_i(blocks before i), shape of w.
 
-        With `pattern` the selections are frozen; by default they follow w. An augmented w adds a_out − φ(z^{k+1}).
-        Range: any; every entry to a few ε = 2⁻⁵² of the terms that it is a sum of (`edge_terms`),
-        which is all that is left of a small one.
+        With `pattern` the selections are frozen; by default they follow w. An augmented w adds
+        a_out − φ(z^{k+1}). Range: any; every entry to a few ε = 2⁻⁵² of the terms that it is a sum
+        of (`edge_terms`), which is all that is left of a small one.
         """
         w, x = self._state(w, x)
         pattern = None if pattern is None else self.check_pattern(pattern, len(w))
         values, e = self._values(w, x), w.copy()
         for node in self.network.nodes:
-            e[:, self.layout[node.name]] -= node.operation.value(gather(values, node), self.own(node, pattern))
+            e[:, self.layout[node.name]] -= node.operation.value(
+                gather(values, node), self.own(node, pattern)
+            )
         if w.shape[1] > self.N:
-            e[:, self.N:] -= self.network.output.value(values[self.network.output_name])
+            e[:, self.N :] -= self.network.output.value(values[self.network.output_name])
         return e
 
     def push(self, v, pattern) -> np.ndarray:
@@ -181,7 +212,9 @@ class NeuralSheaf:
         """`push`, nothing checked."""
         values, out = self._values(v, np.zeros((len(v), self.network.n_in))), v.copy()
         for node in self.network.nodes:
-            out[:, self.layout[node.name]] -= node.operation.linear(gather(values, node), self.own(node, pattern))
+            out[:, self.layout[node.name]] -= node.operation.linear(
+                gather(values, node), self.own(node, pattern)
+            )
         return out
 
     def pull(self, e, pattern) -> np.ndarray:
@@ -220,9 +253,13 @@ class NeuralSheaf:
         adjoint = node.operation.absolute_adjoint if sizes else node.operation.adjoint
         back, start = adjoint(e, self.own(node, pattern)), 0
         for name in node.inputs:
-            width = self.network.n_in if name == INPUT else self.layout[name].stop - self.layout[name].start
+            width = (
+                self.network.n_in
+                if name == INPUT
+                else self.layout[name].stop - self.layout[name].start
+            )
             if name != INPUT:
-                out[:, self.layout[name]] += sign * back[:, start:start + width]
+                out[:, self.layout[name]] += sign * back[:, start : start + width]
             start += width
 
     def edge_terms(self, w, x, pattern=None) -> np.ndarray:
@@ -265,7 +302,7 @@ class NeuralSheaf:
             if pattern is None
             else self.check_pattern(pattern, len(w))
         )
-        stress = self.row_weights[:w.shape[1]] * self.edge_terms(w, x, s)
+        stress = self.row_weights[: w.shape[1]] * self.edge_terms(w, x, s)
         terms = np.hstack(
             [self.delta_transposed(stress[:, : self.N], s, sizes=True), stress[:, self.N :]]
         )
@@ -284,9 +321,10 @@ class NeuralSheaf:
         """
         e = self.discrepancy(w, x, pattern)
         with np.errstate(over="ignore"):
-            return 0.5 * (self.row_weights[:e.shape[1]] * e**2).sum(axis=1)
+            return 0.5 * (self.row_weights[: e.shape[1]] * e**2).sum(axis=1)
 
-    # matrices for one frozen pattern ---------------------------------------------------------------------------------
+    # matrices for one frozen pattern
+    # ---------------------------------------------------------------------------------
 
     def coboundary(self, pattern) -> sp.sparse.csr_array:
         """δ_Ω for one pattern, sparse (N, N), lower triangular with unit diagonal, its entries
@@ -297,7 +335,9 @@ class NeuralSheaf:
             rows, columns, entries = node.operation.triplets(self.own(node, s)[0])
             target = self.columns(node)[columns]
             free = slice(None) if INPUT not in node.inputs else target >= 0
-            parts.append((rows[free] + np.int32(self.layout[node.name].start), target[free], -entries[free]))
+            parts.append(
+                (rows[free] + np.int32(self.layout[node.name].start), target[free], -entries[free])
+            )
         rows, columns, entries = (np.concatenate(part) for part in zip(*parts))
         return sp.sparse.csr_array((entries, (rows, columns)), shape=(self.N, self.N))
 
@@ -308,47 +348,68 @@ class NeuralSheaf:
     def laplacian(self, pattern) -> sp.sparse.csr_array:
         """L[Ω,Ω] = δ_Ωᵀ diag(w_e) δ_Ω for one pattern, sparse (N, N)."""
         delta = self.coboundary(pattern)
-        weights = sp.sparse.diags_array(self.row_weights[:self.N])
+        weights = sp.sparse.diags_array(self.row_weights[: self.N])
         return sp.sparse.csr_array(delta.T @ weights @ delta)
 
     def boundary_laplacian(self, pattern) -> sp.sparse.csr_array:
         """L[Ω,U] = δ_Ωᵀ diag(w_e) δ_U for one pattern, sparse (N, n_U)."""
-        weights = sp.sparse.diags_array(self.row_weights[:self.N])
+        weights = sp.sparse.diags_array(self.row_weights[: self.N])
         delta = self.coboundary(pattern)
         return sp.sparse.csr_array(delta.T @ weights @ self.boundary_coboundary(pattern))
 
-    # the paper's extended stalks -------------------------------------------------------------------------------------
+    # the paper's extended stalks
+    # -------------------------------------------------------------------------------------
 
     @cached_property
     def ones_blocks(self) -> dict[str, tuple[tuple[str, int], ...]]:
-        """Vertex -> its ones-blocks: (affine node that reads it, width). The bias acts on them as diag(b)."""
+        """Vertex -> its ones-blocks: (affine node that reads it, width). The bias acts on them as
+        diag(b).
+        """
         readers = [n for n in self.network.affine_nodes]
-        return {v: tuple((n.name, n.operation.n_out) for n in readers if n.inputs == (v,)) for v in (INPUT, *self.layout.names)}
+        return {
+            v: tuple((n.name, n.operation.n_out) for n in readers if n.inputs == (v,))
+            for v in (INPUT, *self.layout.names)
+        }
 
     @cached_property
     def extended_layout(self) -> Layout:
-        """C⁰ with the paper's extended stalks: v_x = R^{n_0} ⊕ ones, v_zℓ, v_aℓ = R^{n_ℓ} ⊕ ones."""
+        """C⁰ with the paper's extended stalks: v_x = R^{n_0} ⊕ ones, v_zℓ, v_aℓ = R^{n_ℓ} ⊕
+        ones.
+        """
         dims = (self.network.n_in, *self.layout.dims)
         names = (INPUT, *self.layout.names)
-        return Layout(names, tuple(n + sum(width for _, width in self.ones_blocks[v]) for v, n in zip(names, dims)))
+        return Layout(
+            names,
+            tuple(n + sum(width for _, width in self.ones_blocks[v]) for v, n in zip(names, dims)),
+        )
 
     @cached_property
     def boundary_index(self) -> np.ndarray:
         """The coordinates of C⁰ that belong to the boundary U: x and every ones-block."""
-        free = np.concatenate([np.arange(self.extended_layout[v].start, self.extended_layout[v].start + n)
-                               for v, n in zip(self.layout.names, self.layout.dims)])
+        free = np.concatenate(
+            [
+                np.arange(self.extended_layout[v].start, self.extended_layout[v].start + n)
+                for v, n in zip(self.layout.names, self.layout.dims)
+            ]
+        )
         return np.setdiff1d(np.arange(self.extended_layout.size), free)
 
     def boundary_values(self, x) -> np.ndarray:
-        """The boundary data u = (x, 1, …, 1), one row a sample: (B, n_U), in the order of `boundary_index`."""
+        """The boundary data u = (x, 1, …, 1), one row a sample: (B, n_U), in the order of
+        `boundary_index`.
+        """
         x = batch(INPUT, x, self.network.n_in)
         return np.hstack([x, np.ones((len(x), len(self.boundary_index) - self.network.n_in))])
 
     def cellular(self, pattern) -> CellularSheaf:
-        """The sheaf of one frozen pattern as a `CellularSheaf` with the paper's extended stalks and restriction maps."""
+        """The sheaf of one frozen pattern as a `CellularSheaf` with the paper's extended stalks and
+        restriction maps.
+        """
         s = self.one_pattern(pattern)
         edges = [edge for node in self.network.nodes for edge in self._sheaf_edges(node, s)]
-        return CellularSheaf(dict(zip(self.extended_layout.names, self.extended_layout.dims)), edges)
+        return CellularSheaf(
+            dict(zip(self.extended_layout.names, self.extended_layout.dims)), edges
+        )
 
     def _sheaf_edges(self, node: Node, s: np.ndarray):
         """The edges into one node: [W | diag b] and I; R and [I | 0]; [I | 0] and a projection."""
@@ -356,26 +417,41 @@ class NeuralSheaf:
         size = (node.operation.n_out, node.operation.n_in)
         linear = sp.sparse.csr_array((entries, (rows, columns)), shape=size)
         for edge in (e for e in self.edges if e.head == node.name):
-            local = slice(edge.rows.start - self.layout[node.name].start, edge.rows.stop - self.layout[node.name].start)
+            local = slice(
+                edge.rows.start - self.layout[node.name].start,
+                edge.rows.stop - self.layout[node.name].start,
+            )
             tail_map = linear[local][:, local] if edge.kind == "projection" else linear
             blocks = [tail_map]
             for reader, width in self.ones_blocks[edge.tail]:
                 own = reader == node.name
-                blocks.append(sp.sparse.diags_array(node.operation.bias) if own
-                              else sp.sparse.csr_array((edge.dim, width)))
+                blocks.append(
+                    sp.sparse.diags_array(node.operation.bias)
+                    if own
+                    else sp.sparse.csr_array((edge.dim, width))
+                )
             from_tail = sp.sparse.csr_array(sp.sparse.hstack(blocks))
             ones = sum(width for _, width in self.ones_blocks[node.name])
             from_head = sp.sparse.eye_array(node.operation.n_out + ones, format="csr")[local]
-            yield SheafEdge(edge.name, edge.tail, edge.head, from_tail,
-                            sp.sparse.csr_array(from_head), self.edge_weights[edge.name])
+            yield SheafEdge(
+                edge.name,
+                edge.tail,
+                edge.head,
+                from_tail,
+                sp.sparse.csr_array(from_head),
+                self.edge_weights[edge.name],
+            )
 
-    # helpers ---------------------------------------------------------------------------------------------------------
+    # helpers
+    # ----------------------------------------------------------------------------------------------
 
     def _state(self, w, x) -> tuple[np.ndarray, np.ndarray]:
         """A cochain and its inputs, checked to have as many rows."""
         w, x = self.cochain("w", w), batch(INPUT, x, self.network.n_in)
         if len(w) != len(x):
-            raise ValueError(f"w has {len(w)} rows and x has {len(x)}, expected as many: one a sample")
+            raise ValueError(
+                f"w has {len(w)} rows and x has {len(x)}, expected as many: one a sample"
+            )
         return w, x
 
     def _values(self, w: np.ndarray, x: np.ndarray) -> dict[str, np.ndarray]:
@@ -385,23 +461,39 @@ class NeuralSheaf:
         """The part of a pattern (B, M) that belongs to one node: (B, n_pattern)."""
         if pattern is None:
             return None
-        return pattern[:, self.pattern_layout[node.name]] if node.name in self.pattern_layout else pattern[:, :0]
+        return (
+            pattern[:, self.pattern_layout[node.name]]
+            if node.name in self.pattern_layout
+            else pattern[:, :0]
+        )
 
     def one_pattern(self, pattern) -> np.ndarray:
         """`pattern` checked to be one, as (1, M); ValueError for several."""
         s = self.check_pattern(pattern)
         if len(s) != 1:
-            raise ValueError(f"pattern has shape {s.shape}, expected one pattern ({self.M},): a matrix belongs to one sample")
+            raise ValueError(
+                f"pattern has shape {s.shape}, expected one pattern ({self.M},): a matrix belongs"
+                " to one sample"
+            )
         return s
 
     def columns(self, node: Node) -> np.ndarray:
         """Where each coordinate that a node reads lies in Ω; −1 for x."""
-        parts = [np.full(self.network.n_in, -1, np.int32) if name == INPUT else
-                 np.arange(self.layout[name].start, self.layout[name].stop, dtype=np.int32) for name in node.inputs]
+        parts = [
+            (
+                np.full(self.network.n_in, -1, np.int32)
+                if name == INPUT
+                else np.arange(self.layout[name].start, self.layout[name].stop, dtype=np.int32)
+            )
+            for name in node.inputs
+        ]
         return np.concatenate(parts)
 
     def __repr__(self):
-        return f"NeuralSheaf({len(self.edges)} edges, N = {self.N}, M = {self.M}, output {self.network.output.name})"
+        return (
+            f"NeuralSheaf({len(self.edges)} edges, N = {self.N}, M = {self.M}, output"
+            f" {self.network.output.name})"
+        )
 
 
 def _edges(network: Network, layout: Layout) -> tuple[Edge, ...]:
@@ -410,13 +502,17 @@ def _edges(network: Network, layout: Layout) -> tuple[Edge, ...]:
 
     def add(kind: str, tail: str, head: str, rows: slice) -> None:
         count[kind] = count.get(kind, 0) + 1
-        edges.append(Edge(kind if kind == "output" else f"{kind}_{count[kind]}", kind, tail, head, rows))
+        edges.append(
+            Edge(kind if kind == "output" else f"{kind}_{count[kind]}", kind, tail, head, rows)
+        )
 
     widths = {INPUT: network.n_in, **dict(zip(layout.names, layout.dims))}
     for node in network.nodes:
         start = layout[node.name].start
         for tail in node.inputs:
-            stop = start + (widths[tail] if node.operation.kind == "projection" else widths[node.name])
+            stop = start + (
+                widths[tail] if node.operation.kind == "projection" else widths[node.name]
+            )
             add(node.operation.kind, tail, node.name, slice(start, stop))
             start = stop
     if A_OUT in layout:

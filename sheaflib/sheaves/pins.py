@@ -1,6 +1,8 @@
-"""Pinned neurons: some coordinates of a cochain clamped (hard) or tied by a spring of stiffness γ (soft) (§5.1 of the paper).
+"""Pinned neurons: some coordinates of a cochain clamped (hard) or tied by a spring of stiffness γ
+(soft) (§5.1 of the paper).
 
-A soft pin is a penalty edge √γ to a vertex that holds the wanted value; γ → ∞ is the hard pin, which makes the boundary grow.
+A soft pin is a penalty edge √γ to a vertex that holds the wanted value; γ → ∞ is the hard pin,
+which makes the boundary grow.
 """
 
 from __future__ import annotations
@@ -17,7 +19,9 @@ from sheaflib.support.checks import even, positive, read_only, real_array, whole
 
 @dataclass(frozen=True, eq=False)
 class Pin:
-    """A wish for one stalk: `value` for the coordinates `at` (all by default), stiffness γ (infinite: hard)."""
+    """A wish for one stalk: `value` for the coordinates `at` (all by default), stiffness γ
+    (infinite: hard).
+    """
 
     stalk: str
     value: np.ndarray
@@ -26,7 +30,8 @@ class Pin:
 
 
 def hard(stalk: str, value, at: int | Sequence[int] | None = None) -> Pin:
-    """Clamp coordinates of a stalk. value: a number, (n,) shared by the batch, or (B, n) one row a sample.
+    """Clamp coordinates of a stalk. value: a number, (n,) shared by the batch, or (B, n) one row a
+    sample.
 
     >>> hard("z1", 0.5, at=0)
     Pin(z1[0], hard)
@@ -35,7 +40,8 @@ def hard(stalk: str, value, at: int | Sequence[int] | None = None) -> Pin:
 
 
 def soft(stalk: str, value, gamma: float, at: int | Sequence[int] | None = None) -> Pin:
-    """Pull coordinates of a stalk towards a value with force −γ(v − value); γ > 0. value as in `hard`.
+    """Pull coordinates of a stalk towards a value with force −γ(v − value); γ > 0. value as in
+    `hard`.
 
     >>> soft("z1", 0, gamma=10)
     Pin(z1, soft γ=10)
@@ -45,7 +51,9 @@ def soft(stalk: str, value, gamma: float, at: int | Sequence[int] | None = None)
 
 def _pin(stalk, value, at, gamma) -> Pin:
     if at is not None:
-        at = tuple(whole("at", i, least=-(2**31)) for i in ([at] if even("at", at).ndim == 0 else at))
+        at = tuple(
+            whole("at", i, least=-(2**31)) for i in ([at] if even("at", at).ndim == 0 else at)
+        )
     return Pin(stalk, read_only(real_array("value", value)), at, gamma)
 
 
@@ -61,8 +69,9 @@ Pin.__repr__ = _show
 class ResolvedPins:
     """Pins as flat indices into a cochain, for a batch of B samples.
 
-    hard_index (h,), hard_value (B, h); soft_index (s,), soft_value (B, s), gamma (s,). Disjoint: hard wins over soft.
-    Springs that share a coordinate are one spring and a constant energy, `offset` (B,).
+    hard_index (h,), hard_value (B, h); soft_index (s,), soft_value (B, s), gamma (s,). Disjoint:
+    hard wins over soft. Springs that share a coordinate are one spring and a constant energy,
+    `offset` (B,).
     """
 
     width: int
@@ -78,15 +87,31 @@ class ResolvedPins:
 
     def sample(self, i: int) -> ResolvedPins:
         """The pins of sample i alone, a batch of one."""
-        return ResolvedPins(self.width, self.hard_index, self.hard_value[[i]], self.soft_index, self.soft_value[[i]], self.gamma,
-                            self.offset[[i]])
+        return ResolvedPins(
+            self.width,
+            self.hard_index,
+            self.hard_value[[i]],
+            self.soft_index,
+            self.soft_value[[i]],
+            self.gamma,
+            self.offset[[i]],
+        )
 
     def holding(self, index: np.ndarray) -> ResolvedPins:
-        """These pins of one sample with the coordinates `index` clamped too, at 0; a clamped one has no spring."""
+        """These pins of one sample with the coordinates `index` clamped too, at 0; a clamped one
+        has no spring.
+        """
         new = np.setdiff1d(index, self.hard_index)
         soft = ~np.isin(self.soft_index, new)
-        return ResolvedPins(self.width, np.concatenate([self.hard_index, new]), np.hstack([self.hard_value, np.zeros((1, len(new)))]),
-                            self.soft_index[soft], self.soft_value[:, soft], self.gamma[soft], self.offset)
+        return ResolvedPins(
+            self.width,
+            np.concatenate([self.hard_index, new]),
+            np.hstack([self.hard_value, np.zeros((1, len(new)))]),
+            self.soft_index[soft],
+            self.soft_value[:, soft],
+            self.gamma[soft],
+            self.offset,
+        )
 
     @property
     def free(self) -> np.ndarray:
@@ -107,23 +132,30 @@ class ResolvedPins:
 
     def energy(self, w: np.ndarray) -> np.ndarray:
         """½ Σ γ (w − v*)² of the penalty edges: (B,)."""
-        return 0.5 * (self.gamma * self.stretch(w)**2).sum(axis=1) + self.offset
+        return 0.5 * (self.gamma * self.stretch(w) ** 2).sum(axis=1) + self.offset
 
     def apply(self, w: np.ndarray, f: np.ndarray) -> np.ndarray:
-        """The force f (B, width) at w with −γ(w − v*) added on soft pins and 0 on clamped coordinates (in place)."""
+        """The force f (B, width) at w with −γ(w − v*) added on soft pins and 0 on clamped
+        coordinates (in place).
+        """
         f[:, self.soft_index] -= self.gamma * self.stretch(w)
         f[:, self.hard_index] = 0
         return f
 
 
-def resolve(sheaf: NeuralSheaf, pins: Pin | Sequence[Pin], n_batch: int, augmented: bool = False) -> ResolvedPins:
-    """Turn pins into flat indices; a_out can be pinned when `augmented` and the output is sigmoid or softmax.
+def resolve(
+    sheaf: NeuralSheaf, pins: Pin | Sequence[Pin], n_batch: int, augmented: bool = False
+) -> ResolvedPins:
+    """Turn pins into flat indices; a_out can be pinned when `augmented` and the output is sigmoid
+    or softmax.
 
-    Soft pins on one coordinate act like parallel springs. Raises ValueError for an unknown stalk, a coordinate outside it,
-    a value of the wrong shape, and two hard pins that contradict.
+    Soft pins on one coordinate act like parallel springs. Raises ValueError for an unknown stalk, a
+    coordinate outside it, a value of the wrong shape, and two hard pins that contradict.
     """
     if not isinstance(pins, (Pin, list, tuple)):
-        raise TypeError(f"pins is {pins!r}, expected a pin or a sequence of pins made by hard(…) or soft(…)")
+        raise TypeError(
+            f"pins is {pins!r}, expected a pin or a sequence of pins made by hard(…) or soft(…)"
+        )
     pins = [pins] if isinstance(pins, Pin) else pins
     layout = sheaf.augmented_layout if augmented else sheaf.layout
     hard_at: dict[int, np.ndarray] = {}
@@ -135,38 +167,55 @@ def resolve(sheaf: NeuralSheaf, pins: Pin | Sequence[Pin], n_batch: int, augment
             if np.isinf(pin.gamma):
                 if index in hard_at and not np.array_equal(hard_at[index], value):
                     i = int(np.argmax(hard_at[index] != value))
-                    raise ValueError(f"two hard pins contradict on {layout.label(index)}: {hard_at[index][i]:g} and {value[i]:g} in sample {i}")
+                    raise ValueError(
+                        f"two hard pins contradict on {layout.label(index)}: {hard_at[index][i]:g}"
+                        f" and {value[i]:g} in sample {i}"
+                    )
                 hard_at[index] = value
             else:
                 soft_at.setdefault(index, []).append((pin.gamma, value))
     hard_index, soft_index = sorted(hard_at), sorted(set(soft_at) - set(hard_at))
     springs = [_parallel(soft_at[i]) for i in soft_index]
     return ResolvedPins(
-        layout.size, np.array(hard_index, int), _columns([hard_at[i] for i in hard_index], n_batch),
-        np.array(soft_index, int), _columns([value for _, value, _ in springs], n_batch),
-        np.array([gamma for gamma, _, _ in springs]), sum((offset for _, _, offset in springs), np.zeros(n_batch)))
+        layout.size,
+        np.array(hard_index, int),
+        _columns([hard_at[i] for i in hard_index], n_batch),
+        np.array(soft_index, int),
+        _columns([value for _, value, _ in springs], n_batch),
+        np.array([gamma for gamma, _, _ in springs]),
+        sum((offset for _, _, offset in springs), np.zeros(n_batch)),
+    )
 
 
 def _parallel(springs: list[tuple[float, np.ndarray]]) -> tuple[float, np.ndarray, np.ndarray]:
-    """Springs on one coordinate as one: its stiffness, where it rests, and the energy that is left there."""
+    """Springs on one coordinate as one: its stiffness, where it rests, and the energy that is left
+    there.
+    """
     gamma = sum(g for g, _ in springs)
     rest = sum(g * value for g, value in springs) / gamma
-    return gamma, rest, 0.5 * sum(g * (value - rest)**2 for g, value in springs)
+    return gamma, rest, 0.5 * sum(g * (value - rest) ** 2 for g, value in springs)
 
 
 def _coordinates(pin: Pin, layout, n_batch: int):
     """Pairs (flat index, value of every sample (B,)) of one pin."""
     if pin.stalk == INPUT:
-        raise ValueError(f"stalk {INPUT!r} is boundary already, expected one of {', '.join(layout.names)}: give another input instead")
+        raise ValueError(
+            f"stalk {INPUT!r} is boundary already, expected one of {', '.join(layout.names)}: give"
+            " another input instead"
+        )
     s = layout[pin.stalk]
     width = s.stop - s.start
     at = range(width) if pin.at is None else pin.at
     outside = [i for i in at if not -width <= i < width]
     if outside:
-        raise ValueError(f"pin at={outside[0]} is out of range: {pin.stalk!r} has coordinates 0 … {width - 1}")
+        raise ValueError(
+            f"pin at={outside[0]} is out of range: {pin.stalk!r} has coordinates 0 … {width - 1}"
+        )
     if pin.value.shape not in ((), (len(at),), (n_batch, len(at))):
-        raise ValueError(f"pin value on {pin.stalk!r} has shape {pin.value.shape}, "
-                         f"expected a number, ({len(at)},) or ({n_batch}, {len(at)})")
+        raise ValueError(
+            f"pin value on {pin.stalk!r} has shape {pin.value.shape}, "
+            f"expected a number, ({len(at)},) or ({n_batch}, {len(at)})"
+        )
     value = np.broadcast_to(pin.value, (n_batch, len(at)))
     return [(s.start + i % width, value[:, k]) for k, i in enumerate(at)]
 

@@ -1,4 +1,6 @@
-"""Argument checks shared by every public function: name the argument, what came, what was expected."""
+"""Argument checks shared by every public function: name the argument, what came, what was
+expected.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ def real_array(name: str, value, shape: tuple | None = None) -> np.ndarray:
     unmasked(name, value)
     array = even(name, value)
     if array.dtype.kind not in "biuf":
-        raise TypeError(f"{name} has dtype {array.dtype}, expected real numbers (bool, int or float)")
+        raise TypeError(
+            f"{name} has dtype {array.dtype}, expected real numbers (bool, int or float)"
+        )
     with np.errstate(over="ignore"):  # of a long double: told apart below
         numbers = array.astype(np.float64, copy=False)
     if shape is not None and not _fits(numbers.shape, shape):
@@ -188,11 +192,15 @@ def batch(name: str, value, width: int) -> np.ndarray:
     """Return `value` as a finite float64 batch of shape (B, width), B ≥ 1."""
     array = real_array(name, value)
     if array.ndim == 1 and array.shape[0] == width:
-        raise ValueError(f"{name} has the wrong shape: got ({width},), expected (B, {width}): use {name}[None]")
+        raise ValueError(
+            f"{name} has the wrong shape: got ({width},), expected (B, {width}): use {name}[None]"
+        )
     if array.ndim != 2 or array.shape[1] != width:
         raise ValueError(f"{name} has the wrong shape: got {array.shape}, expected (B, {width})")
     if array.shape[0] == 0:
-        raise ValueError(f"{name} is an empty batch: got (0, {width}), expected (B, {width}) with B ≥ 1")
+        raise ValueError(
+            f"{name} is an empty batch: got (0, {width}), expected (B, {width}) with B ≥ 1"
+        )
     return array
 
 
@@ -255,10 +263,16 @@ def even(name: str, value) -> np.ndarray:
 
 
 def read_only(value):
-    """A copy that its owner can keep: a read-only array, or a copied sparse matrix; a LinearOperator is returned as it is."""
+    """A copy that its owner can keep: a read-only array, or a copied sparse matrix; a
+    LinearOperator is returned as it is.
+    """
     if hasattr(value, "copy"):
         value = value.copy()
-    for array in (value,) if isinstance(value, np.ndarray) else (getattr(value, part, None) for part in ("data", "indices", "indptr")):
+    for array in (
+        (value,)
+        if isinstance(value, np.ndarray)
+        else (getattr(value, part, None) for part in ("data", "indices", "indptr"))
+    ):
         if isinstance(array, np.ndarray):
             array.flags.writeable = False
     return value

@@ -1,4 +1,6 @@
-"""One step of full-batch gradient descent by the transposed substitution, for any feedforward network: the NumPy oracle (§5.2)."""
+"""One step of full-batch gradient descent by the transposed substitution, for any feedforward
+network: the NumPy oracle (§5.2).
+"""
 
 from __future__ import annotations
 
@@ -12,14 +14,18 @@ from sheaflib.training.objective import loss_gradient, output_energy
 
 
 def gradient(network: Network, x, y) -> dict[str, tuple]:
-    """The gradient of `loss` with respect to every affine node's (W, b), by one backward substitution in δ_Ωᵀ."""
+    """The gradient of `loss` with respect to every affine node's (W, b), by one backward
+    substitution in δ_Ωᵀ.
+    """
     sheaf = NeuralSheaf(network)
     z = sheaf.forward(x)[:, sheaf.layout[network.output_name]]
     return backpropagate(sheaf, x, loss_gradient(network.output, z, y))
 
 
 class DescentStepper:
-    """The state of a gradient descent: the network, steps taken. A subclass may keep the weights in another form."""
+    """The state of a gradient descent: the network, steps taken. A subclass may keep the weights in
+    another form.
+    """
 
     def __init__(self, network: Network, x, y, lr: float):
         self.x, self.y, self.lr, self.step = x, y, lr, 0
@@ -57,7 +63,7 @@ class DescentStepper:
             try:
                 with np.errstate(over="ignore", invalid="ignore"):
                     network = descend(self.network, gradient(self.network, self.x, self.y), self.lr)
-            except ValueError:                            # a sensitivity beyond float64
+            except ValueError:  # a sensitivity beyond float64
                 network = None
             if network is None:
                 self.check(np.nan)
@@ -67,11 +73,17 @@ class DescentStepper:
     def check(self, energy: float) -> None:
         """Raise TrainingDiverged unless the energy of the output, ΣΦ, is below its limit."""
         if not energy <= self.limit:
-            raise TrainingDiverged(f"gradient descent diverged at step {self.step}: ΣΦ = {energy:.3g} at the output layer, over {self.limit:.3g}, "
-                                   f"a million times the start's; lower lr={self.lr:g}")
+            raise TrainingDiverged(
+                f"gradient descent diverged at step {self.step}: ΣΦ = {energy:.3g} at the output"
+                f" layer, over {self.limit:.3g}, a million times the start's; lower lr={self.lr:g}"
+            )
 
 
 def total_energy(network: Network, x, y) -> float:
     """ΣΦ of the forward pass: half the summed squares, or the summed cross-entropy."""
     sheaf = NeuralSheaf(network)
-    return float(output_energy(network.output, sheaf.forward(x)[:, sheaf.layout[network.output_name]], y).sum())
+    return float(
+        output_energy(
+            network.output, sheaf.forward(x)[:, sheaf.layout[network.output_name]], y
+        ).sum()
+    )

@@ -1,7 +1,9 @@
-"""Training: the joint stalk–weight flow, and gradient descent by the transposed substitution, as generators (§5.2).
+"""Training: the joint stalk–weight flow, and gradient descent by the transposed substitution, as
+generators (§5.2).
 
-The joint flow is gradient flow on one energy, E(ω, θ) = Σ_i { ½ Σ_e w_e ‖r_e‖² + Φ(z_i^{k+1}, y_i) }: each stalk and each weight
-looks at the edges it touches, and nothing is propagated backwards. Gradient descent is the other extreme, stalks always harmonic.
+The joint flow is gradient flow on one energy, E(ω, θ) = Σ_i { ½ Σ_e w_e ‖r_e‖² + Φ(z_i^{k+1}, y_i)
+}: each stalk and each weight looks at the edges it touches, and nothing is propagated backwards.
+Gradient descent is the other extreme, stalks always harmonic.
 """
 
 from __future__ import annotations
@@ -18,20 +20,26 @@ from sheaflib.sheaves.neural import NeuralSheaf, check_sheaf
 from sheaflib.sheaves.pins import Pin, resolve
 from sheaflib.support.checks import batch, positive, read_only, subclass, whole
 from sheaflib.training.descent import DescentStepper, gradient
-from sheaflib.training.joint import (
-    JointStepper,
-    TrainingDiverged,
-    edge_energies,
-    weight_gradient,
-)
+from sheaflib.training.joint import JointStepper, TrainingDiverged, edge_energies, weight_gradient
 from sheaflib.training.objective import check_labels, loss
 
-__all__ = ["Record", "TrainingDiverged", "TrainingState", "gradient", "gradient_descent", "joint_flow", "loss", "weight_gradient"]
+__all__ = [
+    "Record",
+    "TrainingDiverged",
+    "TrainingState",
+    "gradient",
+    "gradient_descent",
+    "joint_flow",
+    "loss",
+    "weight_gradient",
+]
 
 
 @dataclass(frozen=True, eq=False)
 class Record:
-    """What is known of a state: step, time = step · dt (gradient descent: step · lr); what costs work is computed when asked for."""
+    """What is known of a state: step, time = step · dt (gradient descent: step · lr); what costs
+    work is computed when asked for.
+    """
 
     step: int
     time: float
@@ -42,7 +50,9 @@ class Record:
 
     @cached_property
     def loss(self) -> float:
-        """The ordinary loss of the forward pass on the training data: mean squared error or cross-entropy."""
+        """The ordinary loss of the forward pass on the training data: mean squared error or
+        cross-entropy.
+        """
         return loss(self.sheaf.network, self.x, self.y)
 
     @cached_property
@@ -52,44 +62,69 @@ class Record:
 
     @property
     def energy(self) -> float:
-        """E(ω, θ), summed over the batch: what the joint flow descends (without the energy of soft pins)."""
+        """E(ω, θ), summed over the batch: what the joint flow descends (without the energy of soft
+        pins).
+        """
         return sum(self.energies.values())
 
     @cached_property
     def discord(self) -> dict[str, float]:
         """Mean discord ‖r_e‖² of every edge but the one to the label."""
-        return {edge: float(values.mean()) for edge, values in discord.per_edge(self.sheaf, self.stalks, self.x).items()}
+        return {
+            edge: float(values.mean())
+            for edge, values in discord.per_edge(self.sheaf, self.stalks, self.x).items()
+        }
 
 
 class TrainingState(NamedTuple):
-    """A frozen moment of training: the network, the stalks of all samples (B, N), what is known of them."""
+    """A frozen moment of training: the network, the stalks of all samples (B, N), what is known of
+    them.
+    """
 
     network: Network
     stalks: np.ndarray
     record: Record
 
     def __repr__(self):
-        return f"TrainingState(step {self.record.step}, t = {self.record.time:g}, loss {self.record.loss:.4g})"
+        return (
+            f"TrainingState(step {self.record.step}, t = {self.record.time:g}, loss"
+            f" {self.record.loss:.4g})"
+        )
 
 
-def joint_flow(sheaf: NeuralSheaf, x, y, *, start=None, beta: float | None = None,
-               dt: float = 0.005, alpha: float = 1.0,
-               cold: int = 0, pins: Pin | Sequence[Pin] = (), every: int = 1000,
-               stepper: type[JointStepper] | None = None) -> Iterator[TrainingState]:
-    """Yield the joint flow of stalks and weights by explicit Euler: first the start, then every `every` steps, for ever.
+def joint_flow(
+    sheaf: NeuralSheaf,
+    x,
+    y,
+    *,
+    start=None,
+    beta: float | None = None,
+    dt: float = 0.005,
+    alpha: float = 1.0,
+    cold: int = 0,
+    pins: Pin | Sequence[Pin] = (),
+    every: int = 1000,
+    stepper: type[JointStepper] | None = None,
+) -> Iterator[TrainingState]:
+    """Yield the joint flow of stalks and weights by explicit Euler: first the start, then every
+    `every` steps, for ever.
 
-    ω̇ = −α ∂E/∂ω, Ẇ^ℓ = −β Σ_i r_i^ℓ a_i^{ℓ−1}ᵀ, ḃ^ℓ = −β Σ_i r_i^ℓ: sums over the batch, so β = 1/B (the default) is a mean. x: (B, n_0);
-    y: (B, n_out), {0, 1} for a sigmoid, one-hot for a softmax; start: stalks (B, N), by default the forward pass, or a TrainingState,
-    which goes on where it stopped to the same bits (its network, not the sheaf's; edge weights are the sheaf's). Stalks alone do
-    not bring their weights: pass the state. The generator never ends: use `itertools.islice`, or break. dt, α: as in `heat`.
-    cold: every that many steps the stalks are the forward pass again (0: never, "warm"). Hard and soft pins hold as in `heat`.
+    ω̇ = −α ∂E/∂ω, Ẇ^ℓ = −β Σ_i r_i^ℓ a_i^{ℓ−1}ᵀ, ḃ^ℓ = −β Σ_i r_i^ℓ: sums over the batch, so β =
+    1/B (the default) is a mean. x: (B, n_0); y: (B, n_out), {0, 1} for a sigmoid, one-hot for a
+    softmax; start: stalks (B, N), by default the forward pass, or a TrainingState, which goes on
+    where it stopped to the same bits (its network, not the sheaf's; edge weights are the sheaf's).
+    Stalks alone do not bring their weights: pass the state. The generator never ends: use
+    `itertools.islice`, or break. dt, α: as in `heat`. cold: every that many steps the stalks are
+    the forward pass again (0: never, "warm"). Hard and soft pins hold as in `heat`.
 
-    Raises ValueError or TypeError for bad input, TrainingDiverged, with the step and the edge, when the energy is not a number or a
-    million times that of the start.
+    Raises ValueError or TypeError for bad input, TrainingDiverged, with the step and the edge, when
+    the energy is not a number or a million times that of the start.
 
     >>> from itertools import islice
     >>> line = NeuralSheaf(Network.mlp([[[0.0]]]))
-    >>> [round(float(state.network.nodes[0].operation.weight[0, 0]), 3) for state in islice(joint_flow(line, [[1.0]], [[2.0]], every=4000), 3)]
+    >>> states = islice(joint_flow(line, [[1.0]], [[2.0]], every=4000), 3)
+    >>> weights = [state.network.nodes[0].operation.weight[0, 0] for state in states]
+    >>> [round(float(weight), 3) for weight in weights]
     [0.0, 1.0, 1.0]
     """
     sheaf, x, y, step = _problem(check_sheaf(sheaf).network, sheaf, x, y, start)
@@ -101,7 +136,12 @@ def joint_flow(sheaf: NeuralSheaf, x, y, *, start=None, beta: float | None = Non
     if len(w) != len(x):
         raise ValueError(f"start has {len(w)} rows, expected {len(x)}: one a row of x")
     beta = 1 / len(x) if beta is None else positive("beta", beta, zero=True)
-    dt, alpha, cold, every = positive("dt", dt), positive("alpha", alpha), whole("cold", cold, least=0), whole("every", every)
+    dt, alpha, cold, every = (
+        positive("dt", dt),
+        positive("alpha", alpha),
+        whole("cold", cold, least=0),
+        whole("every", every),
+    )
     if stepper is None:
         from sheaflib.training import (
             kernels,  # here, for importing numba takes as long as all the rest
@@ -129,17 +169,29 @@ def _next(step: int, cold: int, goal: int) -> int:
     return (step // cold + 1) * cold if cold else goal
 
 
-def gradient_descent(network: Network, x, y, lr: float, *, every: int = 1000, start: TrainingState | None = None,
-                     stepper: type[DescentStepper] | None = None) -> Iterator[TrainingState]:
-    """Yield full-batch gradient descent on the mean squared error or cross-entropy: first the start, then every `every` steps.
+def gradient_descent(
+    network: Network,
+    x,
+    y,
+    lr: float,
+    *,
+    every: int = 1000,
+    start: TrainingState | None = None,
+    stepper: type[DescentStepper] | None = None,
+) -> Iterator[TrainingState]:
+    """Yield full-batch gradient descent on the mean squared error or cross-entropy: first the
+    start, then every `every` steps.
 
-    The gradient is one backward substitution in δ_Ωᵀ (backpropagation). Labels, `start` and errors as in `joint_flow`; the stalks
-    of a state are its forward pass.
+    The gradient is one backward substitution in δ_Ωᵀ (backpropagation). Labels, `start` and errors
+    as in `joint_flow`; the stalks of a state are its forward pass.
     """
     if not isinstance(network, Network):
         raise TypeError(f"network is a {type(network).__name__}, expected a Network")
     if not isinstance(start, (TrainingState, type(None))):
-        raise TypeError(f"start is a {type(start).__name__}, expected a TrainingState or None: gradient descent has no stalks of its own")
+        raise TypeError(
+            f"start is a {type(start).__name__}, expected a TrainingState or None: gradient descent"
+            " has no stalks of its own"
+        )
     sheaf, x, y, step = _problem(network, NeuralSheaf(network), x, y, start)
     if stepper is None:
         from sheaflib.training import kernels
@@ -157,27 +209,48 @@ def _descent_states(descent: DescentStepper, every: int) -> Iterator[TrainingSta
         descent.advance(every)
 
 
-def _problem(network: Network, sheaf: NeuralSheaf, x, y, start) -> tuple[NeuralSheaf, np.ndarray, np.ndarray, int]:
+def _problem(
+    network: Network, sheaf: NeuralSheaf, x, y, start
+) -> tuple[NeuralSheaf, np.ndarray, np.ndarray, int]:
     """The sheaf to begin with, x and y checked, the steps already taken."""
     x = read_only(batch(INPUT, x, network.n_in))
     y = read_only(check_labels(network.output, y, network.n_out, len(x)))
     if not isinstance(start, TrainingState):
         return sheaf, x, y, 0
     if not _alike(start.network, network):
-        raise ValueError(f"start is a state of {start.network!r}, expected one of {network!r}: the same nodes but for the weights")
+        raise ValueError(
+            f"start is a state of {start.network!r}, expected one of {network!r}: the same nodes"
+            " but for the weights"
+        )
     return NeuralSheaf(start.network, sheaf.edge_weights), x, y, start.record.step
 
 
 def _alike(one: Network, other: Network) -> bool:
     """Whether two networks differ in weights and biases at most."""
+
     def shape(network):
-        return network.n_in, network.output, [
-            (node.name, node.inputs, type(node.operation), node.operation.n_in, node.operation.n_out,
-             getattr(node.operation, "slope", None), np.asarray(getattr(node.operation, "windows", ())).tolist())
-            for node in network.nodes]
+        return (
+            network.n_in,
+            network.output,
+            [
+                (
+                    node.name,
+                    node.inputs,
+                    type(node.operation),
+                    node.operation.n_in,
+                    node.operation.n_out,
+                    getattr(node.operation, "slope", None),
+                    np.asarray(getattr(node.operation, "windows", ())).tolist(),
+                )
+                for node in network.nodes
+            ],
+        )
+
     return shape(one) == shape(other)
 
 
 def _state(stepper, sheaf: NeuralSheaf, w: np.ndarray, unit: float) -> TrainingState:
     w.flags.writeable = False
-    return TrainingState(sheaf.network, w, Record(stepper.step, stepper.step * unit, sheaf, w, stepper.x, stepper.y))
+    return TrainingState(
+        sheaf.network, w, Record(stepper.step, stepper.step * unit, sheaf, w, stepper.x, stepper.y)
+    )

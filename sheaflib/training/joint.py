@@ -1,7 +1,9 @@
-"""One Euler step of the joint stalk–weight flow for any feedforward network: the NumPy oracle (§5.2).
+"""One Euler step of the joint stalk–weight flow for any feedforward network: the NumPy oracle
+(§5.2).
 
-E(ω, θ) = Σ_i { ½ Σ_e w_e ‖r_e‖² + Φ(z_i^{k+1}, y_i) }; stalks move by −α ∂E/∂ω, weights by −β ∂E/∂θ, every force from old values.
-The output edge of training ties z^{k+1} itself to the label (weight 1, or the weight of the sheaf's output edge): no a_out.
+E(ω, θ) = Σ_i { ½ Σ_e w_e ‖r_e‖² + Φ(z_i^{k+1}, y_i) }; stalks move by −α ∂E/∂ω, weights by −β
+∂E/∂θ, every force from old values. The output edge of training ties z^{k+1} itself to the label
+(weight 1, or the weight of the sheaf's output edge): no a_out.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from sheaflib.sheaves.neural import NeuralSheaf
 from sheaflib.sheaves.pins import ResolvedPins
 from sheaflib.training.objective import error, output_energy
 
-RUNAWAY = 1e6                                             # times the energy of the start, or of zero stalks
+RUNAWAY = 1e6  # times the energy of the start, or of zero stalks
 
 
 class TrainingDiverged(ArithmeticError):
@@ -26,16 +28,36 @@ class TrainingDiverged(ArithmeticError):
 
 def with_weights(network: Network, weights: dict[str, tuple]) -> Network:
     """The network with the affine maps node -> (W, b) in place of its own."""
-    nodes = [replace(node, operation=replace(node.operation, weight=weights[node.name][0], bias=weights[node.name][1]))
-             if node.name in weights else node for node in network.nodes]
+    nodes = [
+        (
+            replace(
+                node,
+                operation=replace(
+                    node.operation, weight=weights[node.name][0], bias=weights[node.name][1]
+                ),
+            )
+            if node.name in weights
+            else node
+        )
+        for node in network.nodes
+    ]
     return Network(network.n_in, nodes, network.output)
 
 
 def descend(network: Network, gradient: dict[str, tuple], step: float) -> Network | None:
     """The network with θ − step · gradient; None when that leaves float64."""
-    weights = {node.name: (node.operation.weight - step * gradient[node.name][0], node.operation.bias - step * gradient[node.name][1])
-               for node in network.nodes if node.name in gradient}
-    finite = all(np.isfinite(getattr(W, "data", W)).all() and np.isfinite(b).all() for W, b in weights.values())
+    weights = {
+        node.name: (
+            node.operation.weight - step * gradient[node.name][0],
+            node.operation.bias - step * gradient[node.name][1],
+        )
+        for node in network.nodes
+        if node.name in gradient
+    }
+    finite = all(
+        np.isfinite(getattr(W, "data", W)).all() and np.isfinite(b).all()
+        for W, b in weights.values()
+    )
     return with_weights(network, weights) if finite else None
 
 
@@ -53,24 +75,37 @@ def runaway_limit(energies, x, y) -> float:
 
 
 def output_weight(sheaf: NeuralSheaf) -> float:
-    """The weight of the edge that ties the output to the label: that of the sheaf's output edge, 1 without one."""
+    """The weight of the edge that ties the output to the label: that of the sheaf's output edge, 1
+    without one.
+    """
     return sheaf.edge_weights.get("output", 1.0)
 
 
 def edge_energies(sheaf: NeuralSheaf, x, y, w) -> dict[str, float]:
     """E(ω, θ) edge by edge, summed over the batch; "output" is the edge to the label, w_out Φ."""
-    squares = sheaf.row_weights[:sheaf.N] * sheaf.discrepancy(w, x)**2
-    energies = {e.name: float(0.5 * squares[:, e.rows].sum()) for e in sheaf.edges if e.rows.stop <= sheaf.N}
+    squares = sheaf.row_weights[: sheaf.N] * sheaf.discrepancy(w, x) ** 2
+    energies = {
+        e.name: float(0.5 * squares[:, e.rows].sum()) for e in sheaf.edges if e.rows.stop <= sheaf.N
+    }
     z = w[:, sheaf.layout[sheaf.network.output_name]]
-    return {**energies, "output": float(output_weight(sheaf) * output_energy(sheaf.network.output, z, y).sum())}
+    return {
+        **energies,
+        "output": float(output_weight(sheaf) * output_energy(sheaf.network.output, z, y).sum()),
+    }
 
 
 def weight_gradient(sheaf: NeuralSheaf, x, w) -> dict[str, tuple]:
-    """∂E/∂θ at any stalks w (B, N): affine node -> (dW, db) = (Σ_i w_e r_i a_iᵀ, Σ_i w_e r_i) with r = Wa + b − z."""
-    stress = sheaf.row_weights[:sheaf.N] * sheaf.discrepancy(w, x)
+    """∂E/∂θ at any stalks w (B, N): affine node -> (dW, db) = (Σ_i w_e r_i a_iᵀ, Σ_i w_e r_i) with
+    r = Wa + b − z.
+    """
+    stress = sheaf.row_weights[: sheaf.N] * sheaf.discrepancy(w, x)
     values = {INPUT: x, **sheaf.layout.split(w)}
-    return {node.name: node.operation.gradient(gather(values, node), -stress[:, sheaf.layout[node.name]])
-            for node in sheaf.network.affine_nodes}
+    return {
+        node.name: node.operation.gradient(
+            gather(values, node), -stress[:, sheaf.layout[node.name]]
+        )
+        for node in sheaf.network.affine_nodes
+    }
 
 
 class JointStepper:
@@ -79,8 +114,18 @@ class JointStepper:
     A subclass may keep them in another form; it overrides `put`, `state` and `advance`.
     """
 
-    def __init__(self, sheaf: NeuralSheaf, x, y, w, beta: float, dt: float, alpha: float, pins: ResolvedPins):
-        self.x, self.y, self.pins, self.beta, self.dt, self.alpha, self.step = x, y, pins, beta, dt, alpha, 0
+    def __init__(
+        self, sheaf: NeuralSheaf, x, y, w, beta: float, dt: float, alpha: float, pins: ResolvedPins
+    ):
+        self.x, self.y, self.pins, self.beta, self.dt, self.alpha, self.step = (
+            x,
+            y,
+            pins,
+            beta,
+            dt,
+            alpha,
+            0,
+        )
         with np.errstate(over="ignore", invalid="ignore"):
             energies = [
                 sum(edge_energies(sheaf, x, y, pins.impose(stalks)).values())
@@ -96,7 +141,9 @@ class JointStepper:
         self.sheaf, self.w = sheaf, self.pins.impose(w)
 
     def state(self) -> tuple[NeuralSheaf, np.ndarray]:
-        """The sheaf of the present weights, and a copy of the stalks; TrainingDiverged when they are not numbers."""
+        """The sheaf of the present weights, and a copy of the stalks; TrainingDiverged when they
+        are not numbers.
+        """
         return self.sheaf, self.w.copy()
 
     def checked_state(self) -> tuple[NeuralSheaf, np.ndarray]:
@@ -126,7 +173,11 @@ class JointStepper:
     def _step(self) -> None:
         sheaf, w, last = self.sheaf, self.w, self.sheaf.layout[self.sheaf.network.output_name]
         f = force(sheaf, w, self.x, self.pins)
-        f[:, last] -= output_weight(sheaf) * self.pins.free[last] * error(sheaf.network.output, w[:, last], self.y)
+        f[:, last] -= (
+            output_weight(sheaf)
+            * self.pins.free[last]
+            * error(sheaf.network.output, w[:, last], self.y)
+        )
         network = descend(sheaf.network, weight_gradient(sheaf, self.x, w), self.dt * self.beta)
         w = w + self.dt * self.alpha * f
         if network is None or not np.isfinite(w).all():
@@ -143,11 +194,20 @@ class JointStepper:
     def overflowed(self, sheaf: NeuralSheaf, w: np.ndarray) -> None:
         """Raise TrainingDiverged for stalks w (B, N) or weights that are no longer numbers."""
         bad = ~np.isfinite(w).all(axis=0)
-        self.diverged(np.inf, f"stalk {sheaf.layout.locate(int(np.argmax(bad)))[0]} is no longer finite" if bad.any() else "weights are no longer finite")
+        self.diverged(
+            np.inf,
+            (
+                f"stalk {sheaf.layout.locate(int(np.argmax(bad)))[0]} is no longer finite"
+                if bad.any()
+                else "weights are no longer finite"
+            ),
+        )
 
     def diverged(self, energy: float, where: str) -> None:
         """Raise TrainingDiverged: what ran away, where, and what to lower."""
         raise TrainingDiverged(
-            f"the joint flow diverged at step {self.step}: energy {energy:.3g} (limit {self.limit:.3g}, a million times the energy at the start), "
-            f"{where}; lower beta={self.beta:.3g} (β·n = {self.beta * len(self.x):.3g}) or dt={self.dt:g} (below {self.safe:.2g} the stalks alone are "
-            "safe at the initial weights)")
+            f"the joint flow diverged at step {self.step}: energy {energy:.3g} (limit"
+            f" {self.limit:.3g}, a million times the energy at the start), {where}; lower"
+            f" beta={self.beta:.3g} (β·n = {self.beta * len(self.x):.3g}) or dt={self.dt:g} (below"
+            f" {self.safe:.2g} the stalks alone are safe at the initial weights)"
+        )

@@ -1,12 +1,14 @@
-"""Compiled training of a chain: one pass over the samples a step, from the output to the input, everything updated in place.
+"""Compiled training of a chain: one pass over the samples a step, from the output to the input,
+everything updated in place.
 
-r^ℓ needs a^{ℓ−1}, which a pass from the output downwards has not touched yet. So every force uses old values although z^ℓ and a^ℓ
-are overwritten at once, with no second buffer, at any depth. Samples lie innermost and contiguous: block b of the stalks is
-(N, L), row = coordinate, and all loops over l run over samples. Lanes beyond the last sample hold zeros and stay zero, because
-the bias there acts on `one` = 0.
+r^ℓ needs a^{ℓ−1}, which a pass from the output downwards has not touched yet. So every force uses
+old values although z^ℓ and a^ℓ are overwritten at once, with no second buffer, at any depth.
+Samples lie innermost and contiguous: block b of the stalks is (N, L), row = coordinate, and all
+loops over l run over samples. Lanes beyond the last sample hold zeros and stay zero, because the
+bias there acts on `one` = 0.
 
-A row of layer ℓ is one loop: its stress, the force on z and a, its part of the gradients. `None` for an array removes
-the terms that use it when numba compiles the call.
+A row of layer ℓ is one loop: its stress, the force on z and a, its part of the gradients. `None`
+for an array removes the terms that use it when numba compiles the call.
 """
 
 from __future__ import annotations
@@ -25,17 +27,22 @@ from sheaflib.training.descent import DescentStepper
 from sheaflib.training.joint import JointStepper, output_weight, with_weights
 from sheaflib.training.objective import loss_scale
 
-FAST = {"reassoc", "contract", "nsz", "arcp"}             # no nnan, no ninf: those let the compiler delete the tests for NaN
-LANES, ROUND = 320, 16                                    # samples a block at most; lanes are a multiple of ROUND
-MAX_WEIGHTS = 50_000                                      # beyond this BLAS beats loops over rows
+# no nnan, no ninf: those let the compiler delete the tests for NaN
+FAST = {"reassoc", "contract", "nsz", "arcp"}
+LANES, ROUND = 320, 16  # samples a block at most; lanes are a multiple of ROUND
+MAX_WEIGHTS = 50_000  # beyond this BLAS beats loops over rows
 HUGE = 1e300
 
-LOG2_E, LN2_HIGH, LN2_LOW = 1.4426950408889634, 6.93147180369123816490e-01, 1.90821492927058770002e-10
+LOG2_E, LN2_HIGH, LN2_LOW = (
+    1.4426950408889634,
+    6.93147180369123816490e-01,
+    1.90821492927058770002e-10,
+)
 INVERSE_FACTORIALS = tuple(1 / factorial(n) for n in range(14))
 IDENTITY, SIGMOID, SOFTMAX = OUTPUTS.values()
 
-# forceinline: else numba runs one machine code of an inner function where it compiled it and another where it read the cache, and the
-# two sum in different orders
+# forceinline: else numba runs one machine code of an inner function where it compiled it and
+# another where it read the cache, and the two sum in different orders
 # error_model: else each division looks for a zero first, and no loop with a branch in it vectorises
 OPTIONS = {"cache": True, "forceinline": True, "error_model": "numpy"}
 
@@ -49,7 +56,9 @@ fused, contracted = compiled_with(FAST), compiled_with({"contract"})
 
 
 def can_fuse(network: Network) -> bool:
-    """Whether numba is there and the network is a small chain: dense affine maps with ReLUs (any slope) between them."""
+    """Whether numba is there and the network is a small chain: dense affine maps with ReLUs (any
+    slope) between them.
+    """
     if njit is None or not is_chain(network):
         return False
     return sum(node.operation.weight.size for node in network.affine_nodes) <= MAX_WEIGHTS
@@ -58,8 +67,12 @@ def can_fuse(network: Network) -> bool:
 def is_chain(network: Network) -> bool:
     """Whether dense affine maps and ReLUs alternate, each reading the one before, affine last."""
     nodes = network.nodes
-    chain = all(node.inputs == (before,) for node, before in zip(nodes, (INPUT, *(n.name for n in nodes))))
-    kinds = all(isinstance(node.operation, ReLU if i % 2 else Affine) for i, node in enumerate(nodes))
+    chain = all(
+        node.inputs == (before,) for node, before in zip(nodes, (INPUT, *(n.name for n in nodes)))
+    )
+    kinds = all(
+        isinstance(node.operation, ReLU if i % 2 else Affine) for i, node in enumerate(nodes)
+    )
     return (
         chain
         and kinds
@@ -88,13 +101,22 @@ class Chain:
 
     def flat(self, network: Network) -> np.ndarray:
         """θ of a network of this shape."""
-        return np.concatenate([part.ravel() for node in network.affine_nodes for part in (node.operation.weight, node.operation.bias)])
+        return np.concatenate(
+            [
+                part.ravel()
+                for node in network.affine_nodes
+                for part in (node.operation.weight, node.operation.bias)
+            ]
+        )
 
     def unflat(self, theta: np.ndarray) -> Network:
         """The network of this shape with the weights θ."""
         weights, start = {}, 0
         for node, (m, n) in zip(self.network.affine_nodes, pairwise(self.dims)):
-            weights[node.name] = (theta[start:start + n * m].reshape(n, m), theta[start + n * m:start + n * m + n])
+            weights[node.name] = (
+                theta[start : start + n * m].reshape(n, m),
+                theta[start + n * m : start + n * m + n],
+            )
             start += n * m + n
         return with_weights(self.network, weights)
 
@@ -110,15 +132,20 @@ class Lanes:
     def pack(self, w: np.ndarray, fill: float = 0.0) -> np.ndarray:
         """(B, n) -> (blocks, n, L)."""
         padded = np.full((self.blocks * self.lanes, w.shape[1]), fill)
-        padded[:self.n_batch] = w
+        padded[: self.n_batch] = w
         return np.ascontiguousarray(padded.reshape(self.blocks, self.lanes, -1).transpose(0, 2, 1))
 
     def unpack(self, packed: np.ndarray) -> np.ndarray:
         """(blocks, n, L) -> (B, n)."""
-        return np.array(packed.transpose(0, 2, 1).reshape(self.blocks * self.lanes, -1)[:self.n_batch], order="C")
+        return np.array(
+            packed.transpose(0, 2, 1).reshape(self.blocks * self.lanes, -1)[: self.n_batch],
+            order="C",
+        )
 
     def data(self, x, y, output: str):
-        """x, y and `one`, packed; the empty lanes hold the label that no error is measured against."""
+        """x, y and `one`, packed; the empty lanes hold the label that no error is measured
+        against.
+        """
         rest = {"identity": 0.0, "sigmoid": 0.5, "softmax": 1 / y.shape[1]}[output]
         return self.pack(x), self.pack(y, rest), self.pack(np.ones((self.n_batch, 1)))[:, 0].copy()
 
@@ -138,17 +165,36 @@ class FusedJointStepper(JointStepper):
         super().__init__(sheaf, x, y, w, beta, dt, alpha, pins)
 
     def put(self, sheaf, w):
-        self.theta, self.stalks = self.chain.flat(sheaf.network), self.place.pack(self.pins.impose(w))
+        self.theta, self.stalks = (
+            self.chain.flat(sheaf.network),
+            self.place.pack(self.pins.impose(w)),
+        )
 
     def state(self):
         if not (np.isfinite(self.theta).all() and np.isfinite(self.stalks).all()):
             self.overflowed(self.sheaf, self.place.unpack(self.stalks))
-        return NeuralSheaf(self.chain.unflat(self.theta), self.edge_weights), self.place.unpack(self.stalks)
+        return NeuralSheaf(self.chain.unflat(self.theta), self.edge_weights), self.place.unpack(
+            self.stalks
+        )
 
     def advance(self, n):
         energies = np.zeros(len(self.watched))
-        done = joint_steps(self.stalks, *self.data, self.theta, self.chain.dims, self.chain.slopes, self.chain.output, self.weight,
-                           *self.springs, *self.clamps, n, self.dt * self.alpha, self.dt * self.beta, self.limit, energies)
+        done = joint_steps(
+            self.stalks,
+            *self.data,
+            self.theta,
+            self.chain.dims,
+            self.chain.slopes,
+            self.chain.output,
+            self.weight,
+            *self.springs,
+            *self.clamps,
+            n,
+            self.dt * self.alpha,
+            self.dt * self.beta,
+            self.limit,
+            energies,
+        )
         self.step += done
         if done < n:
             self.check(dict(zip(self.watched, energies)))
@@ -173,19 +219,31 @@ class FusedDescentStepper(DescentStepper):
 
     def advance(self, n):
         scale = loss_scale(self.chain.network.output, *self.y.shape)
-        done, energy = descent_steps(*self.data, self.theta, self.chain.dims, self.chain.slopes, self.chain.output, n,
-                                     self.lr * scale, self.limit)
+        done, energy = descent_steps(
+            *self.data,
+            self.theta,
+            self.chain.dims,
+            self.chain.slopes,
+            self.chain.output,
+            n,
+            self.lr * scale,
+            self.limit,
+        )
         self.step += done
         if done < n:
             self.check(energy)
             self.check(np.nan)
 
 
-# kernels: they pass whole arrays and row numbers, since every view s[j] made in a loop costs more than the row's arithmetic ----
+# kernels: they pass whole arrays and row numbers, since every view s[j] made in a loop costs more
+# than the row's arithmetic ----
+
 
 @contracted
 def exponential(x):
-    """eˣ to about 1e-15, without a branch, so that loops over it vectorise (libm's does not, and costs more than a whole layer)."""
+    """eˣ to about 1e-15, without a branch, so that loops over it vectorise (libm's does not, and
+    costs more than a whole layer).
+    """
     x = min(max(x, -708.0), 708.0)
     k = np.floor(x * LOG2_E + 0.5)
     r = (x - k * LN2_HIGH) - k * LN2_LOW
@@ -210,7 +268,12 @@ def gather(p, k, W, j, b, one, a, first, n):
             p[k, l] = b[j] * one[l] + W[j, 0] * a[first, l] + W[j, 1] * a[first + 1, l]
     else:
         for l in range(lanes):
-            p[k, l] = b[j] * one[l] + W[j, 0] * a[first, l] + W[j, 1] * a[first + 1, l] + W[j, 2] * a[first + 2, l]
+            p[k, l] = (
+                b[j] * one[l]
+                + W[j, 0] * a[first, l]
+                + W[j, 1] * a[first + 1, l]
+                + W[j, 2] * a[first + 2, l]
+            )
     while i < n:
         w0, w1, w2, w3, at = W[j, i], W[j, i + 1], W[j, i + 2], W[j, i + 3], first + i
         for l in range(lanes):
@@ -220,7 +283,9 @@ def gather(p, k, W, j, b, one, a, first, n):
 
 @fused
 def back(q, V, dV, j, r, c, a, row):
-    """q = Σ_{i≥1} V_ij r[i] and dV_ij += c⟨r[i], a[row]⟩ for those i: what the units above but the first send to unit j."""
+    """q = Σ_{i≥1} V_ij r[i] and dV_ij += c⟨r[i], a[row]⟩ for those i: what the units above but the
+    first send to unit j.
+    """
     lanes, n = len(q), len(V)
     i = 1 + (n - 1) % 4
     s0, s1, s2, s3 = 0.0, 0.0, 0.0, 0.0
@@ -279,11 +344,12 @@ def dots(dW, j, c, r, x):
 
 @fused
 def move(s, z, a, one, b, p, x, w0, w1, r, v, q, out, j, slope, hc, hs, hq):
-    """One hidden unit, rows z and a of s: e = m z − a and d = Wx + b − z; z += hc d − hs m e, a += hs e − hq (v r[0] + q).
+    """One hidden unit, rows z and a of s: e = m z − a and d = Wx + b − z; z += hc d − hs m e, a +=
+    hs e − hq (v r[0] + q).
 
-    Wx + b is in p[0], or is b + w0 x[0] + w1 x[1] where p is None. The h… hold the step and the edge weights; r[0] is d of the
-    first unit above, q what `back` sums over the others (None: no others). d is left in out[j] where p is not None.
-    Returns Σd, ⟨d, x[0]⟩, ⟨d, x[1]⟩, ⟨r[0], a⟩.
+    Wx + b is in p[0], or is b + w0 x[0] + w1 x[1] where p is None. The h… hold the step and the
+    edge weights; r[0] is d of the first unit above, q what `back` sums over the others (None: no
+    others). d is left in out[j] where p is not None. Returns Σd, ⟨d, x[0]⟩, ⟨d, x[1]⟩, ⟨r[0], a⟩.
     """
     total, d0, d1, ra = 0.0, 0.0, 0.0, 0.0
     hm, hv = hs * slope, hq * v
@@ -309,12 +375,15 @@ def move(s, z, a, one, b, p, x, w0, w1, r, v, q, out, j, slope, hc, hs, hq):
 
 
 @fused
-def hidden_rows(s, row, x, below, one, W, b, dW, db, V, dV, r, out, p, q, slope, c, cs, cv, h, first):
-    """All units of the hidden layer whose z begins at `row` of s: z and a move, dW, db and the layer above's dV gain.
+def hidden_rows(
+    s, row, x, below, one, W, b, dW, db, V, dV, r, out, p, q, slope, c, cs, cv, h, first
+):
+    """All units of the hidden layer whose z begins at `row` of s: z and a move, dW, db and the
+    layer above's dV gain.
 
-    It reads the rows of x from `below` on. r: rows of the layer above, out: rows for this layer's. p None: x is the input and has
-    two rows. q None: one unit above. cv: the weight of the affine edge above. `first`: this layer reads the input, and adds its own
-    dW.
+    It reads the rows of x from `below` on. r: rows of the layer above, out: rows for this layer's.
+    p None: x is the input and has two rows. q None: one unit above. cv: the weight of the affine
+    edge above. `first`: this layer reads the input, and adds its own dW.
     """
     n, m = W.shape
     for j in range(n):
@@ -323,7 +392,26 @@ def hidden_rows(s, row, x, below, one, W, b, dW, db, V, dV, r, out, p, q, slope,
             gather(p, 0, W, j, b, one, x, below, m)
         if q is not None:
             back(q, V, dV, j, r, cv, s, a)
-        u = move(s, z, a, one, b[j], p, x, W[j, 0], W[j, m - 1], r, V[0, j], q, out, j, slope, h * c, h * cs, h * cv)
+        u = move(
+            s,
+            z,
+            a,
+            one,
+            b[j],
+            p,
+            x,
+            W[j, 0],
+            W[j, m - 1],
+            r,
+            V[0, j],
+            q,
+            out,
+            j,
+            slope,
+            h * c,
+            h * cs,
+            h * cv,
+        )
         if p is None:
             dW[j, 0] += c * u[1]
             dW[j, 1] += c * u[2]
@@ -335,7 +423,8 @@ def hidden_rows(s, row, x, below, one, W, b, dW, db, V, dV, r, out, p, q, slope,
 
 @fused
 def errors(g, z, row, y, output, top):
-    """g = φ(z) − y, z the rows of an array from `row` on; returns Φ, for a sigmoid or softmax within ln 2 or ln n a sample.
+    """g = φ(z) − y, z the rows of an array from `row` on; returns Φ, for a sigmoid or softmax
+    within ln 2 or ln n a sample.
 
     top: room for one row. (Φ without its logarithm is enough to see that training runs away.)
     """
@@ -383,7 +472,9 @@ def probabilities(g, z, row, y, top):
 
 @fused
 def output_rows(s, row, x, below, y, one, W, b, db, r, g, top, output, weight, h):
-    """The last affine edge and the edge to the label: r = Wa + b − z, the step of z = z^{k+1}; returns their energies."""
+    """The last affine edge and the edge to the label: r = Wa + b − z, the step of z = z^{k+1};
+    returns their energies.
+    """
     affine, lanes = 0.0, len(one)
     for j in range(len(b)):
         gather(r, j, W, j, b, one, x, below, W.shape[1])
@@ -413,16 +504,38 @@ def step_weights(theta, gradient, step):
 @fused
 def layer_of(theta, end, n, m):
     """The weight (n, m) and bias (n,) of the layer whose part of θ ends at `end`."""
-    return theta[end - n - n * m:end - n].reshape((n, m)), theta[end - n:end]
+    return theta[end - n - n * m : end - n].reshape((n, m)), theta[end - n : end]
 
 
 @fused
-def joint_steps(S, X, Y, One, theta, dims, slopes, output, weight, soft, gamma, rest, hard, held, n_steps, h, hb, limit, energies):
-    """Up to n_steps Euler steps of the joint flow on stalks S (blocks, N, L) and weights θ, both in place.
+def joint_steps(
+    S,
+    X,
+    Y,
+    One,
+    theta,
+    dims,
+    slopes,
+    output,
+    weight,
+    soft,
+    gamma,
+    rest,
+    hard,
+    held,
+    n_steps,
+    h,
+    hb,
+    limit,
+    energies,
+):
+    """Up to n_steps Euler steps of the joint flow on stalks S (blocks, N, L) and weights θ, both in
+    place.
 
-    weight: of the edges affine_1, activation_1, …, affine_{k+1}, then of the edge to the label. Returns the steps done: fewer than
-    n_steps when the energy before the last of them was above `limit`. Of the energy a lower bound is left in `energies`, for the
-    edges affine_1, …, affine_{k+1} and the label's: exact for the last two, from the biases' gradients for the others.
+    weight: of the edges affine_1, activation_1, …, affine_{k+1}, then of the edge to the label.
+    Returns the steps done: fewer than n_steps when the energy before the last of them was above
+    `limit`. Of the energy a lower bound is left in `energies`, for the edges affine_1, …,
+    affine_{k+1} and the label's: exact for the last two, from the biases' gradients for the others.
     """
     layers, lanes = len(dims) - 1, S.shape[2]
     R, g = np.zeros((2, max(dims[1:]), lanes)), np.zeros((dims[layers], lanes))
@@ -441,7 +554,9 @@ def joint_steps(S, X, Y, One, theta, dims, slopes, output, weight, soft, gamma, 
             V, b = layer_of(theta, end, n, m)
             dV, db = layer_of(gradient, end, n, m)
             read, below = (x, 0) if layers == 1 else (s, row - m)
-            affine, label = output_rows(s, row, read, below, Y[block], one, V, b, db, R[0], g, q, output, weight, h)
+            affine, label = output_rows(
+                s, row, read, below, Y[block], one, V, b, db, R[0], g, q, output, weight, h
+            )
             energies[-2] += affine
             energies[-1] += label
             if layers == 1:
@@ -455,16 +570,109 @@ def joint_steps(S, X, Y, One, theta, dims, slopes, output, weight, soft, gamma, 
                 dW, db = layer_of(gradient, end, n, m)
                 read, below = (x, 0) if layer == 1 else (s, row - m)
                 r, out, first = R[now], R[1 - now], layer == 1
-                slope, c, cs, cv = slopes[layer - 1], weight[2 * layer - 2], weight[2 * layer - 1], weight[2 * layer]
+                slope, c, cs, cv = (
+                    slopes[layer - 1],
+                    weight[2 * layer - 2],
+                    weight[2 * layer - 1],
+                    weight[2 * layer],
+                )
                 fast = first and m == 2
                 if fast and above == 1:
-                    hidden_rows(s, row, read, below, one, W, b, dW, db, V, dV, r, out, None, None, slope, c, cs, cv, h, first)
+                    hidden_rows(
+                        s,
+                        row,
+                        read,
+                        below,
+                        one,
+                        W,
+                        b,
+                        dW,
+                        db,
+                        V,
+                        dV,
+                        r,
+                        out,
+                        None,
+                        None,
+                        slope,
+                        c,
+                        cs,
+                        cv,
+                        h,
+                        first,
+                    )
                 elif fast:
-                    hidden_rows(s, row, read, below, one, W, b, dW, db, V, dV, r, out, None, q, slope, c, cs, cv, h, first)
+                    hidden_rows(
+                        s,
+                        row,
+                        read,
+                        below,
+                        one,
+                        W,
+                        b,
+                        dW,
+                        db,
+                        V,
+                        dV,
+                        r,
+                        out,
+                        None,
+                        q,
+                        slope,
+                        c,
+                        cs,
+                        cv,
+                        h,
+                        first,
+                    )
                 elif above == 1:
-                    hidden_rows(s, row, read, below, one, W, b, dW, db, V, dV, r, out, p, None, slope, c, cs, cv, h, first)
+                    hidden_rows(
+                        s,
+                        row,
+                        read,
+                        below,
+                        one,
+                        W,
+                        b,
+                        dW,
+                        db,
+                        V,
+                        dV,
+                        r,
+                        out,
+                        p,
+                        None,
+                        slope,
+                        c,
+                        cs,
+                        cv,
+                        h,
+                        first,
+                    )
                 else:
-                    hidden_rows(s, row, read, below, one, W, b, dW, db, V, dV, r, out, p, q, slope, c, cs, cv, h, first)
+                    hidden_rows(
+                        s,
+                        row,
+                        read,
+                        below,
+                        one,
+                        W,
+                        b,
+                        dW,
+                        db,
+                        V,
+                        dV,
+                        r,
+                        out,
+                        p,
+                        q,
+                        slope,
+                        c,
+                        cs,
+                        cv,
+                        h,
+                        first,
+                    )
                 V, dV, now = W, dW, 1 - now
             for k in range(len(soft)):
                 for l in range(lanes):
@@ -472,10 +680,10 @@ def joint_steps(S, X, Y, One, theta, dims, slopes, output, weight, soft, gamma, 
             for k in range(len(hard)):
                 s[hard[k]] = held[block, k]
         end = 0
-        for layer in range(1, layers):                        # (Σ r)² ≤ n ‖r‖²
+        for layer in range(1, layers):  # (Σ r)² ≤ n ‖r‖²
             end += dims[layer] * dims[layer - 1] + dims[layer]
             for j in range(end - dims[layer], end):
-                energies[layer - 1] += 0.5 * gradient[j]**2 / (weight[2 * layer - 2] * count)
+                energies[layer - 1] += 0.5 * gradient[j] ** 2 / (weight[2 * layer - 2] * count)
         if not (step_weights(theta, gradient, hb) and energies.sum() <= limit):
             return t
     return n_steps
@@ -483,7 +691,8 @@ def joint_steps(S, X, Y, One, theta, dims, slopes, output, weight, soft, gamma, 
 
 @fused
 def sensitivity(Z, A, row, x, fast, r, v, q, out, j, slope):
-    """One hidden unit of the backward substitution, e = m(v r[0] + q); returns Σe, ⟨e, x[0]⟩, ⟨e, x[1]⟩, ⟨r[0], a⟩.
+    """One hidden unit of the backward substitution, e = m(v r[0] + q); returns Σe, ⟨e, x[0]⟩, ⟨e,
+    x[1]⟩, ⟨r[0], a⟩.
 
     Where `fast` is None e is left in out[j] and the products with x are not taken.
     """
@@ -505,7 +714,9 @@ def sensitivity(Z, A, row, x, fast, r, v, q, out, j, slope):
 
 @fused
 def backward_rows(Z, A, row, x, fast, dW, db, V, dV, r, out, q, slope, first):
-    """The sensitivities of a hidden layer, from those of the layer above in r into `out`; dW, db and dV gain."""
+    """The sensitivities of a hidden layer, from those of the layer above in r into `out`; dW, db
+    and dV gain.
+    """
     for j in range(len(db)):
         if q is not None:
             back(q, V, dV, j, r, 1.0, A, row + j)
@@ -521,7 +732,9 @@ def backward_rows(Z, A, row, x, fast, dW, db, V, dV, r, out, q, slope, first):
 
 @fused
 def forward_rows(Z, A, x, one, theta, dims, slopes):
-    """The forward pass of one block: z into Z, a into A, layer below layer (the last layer's a is not set)."""
+    """The forward pass of one block: z into Z, a into A, layer below layer (the last layer's a is
+    not set).
+    """
     end, row = 0, 0
     for layer in range(1, len(dims)):
         n, m = dims[layer], dims[layer - 1]
@@ -546,7 +759,9 @@ def forward_rows(Z, A, x, one, theta, dims, slopes):
 
 @fused
 def descent_steps(X, Y, One, theta, dims, slopes, output, n_steps, step, limit):
-    """Up to n_steps of θ −= step · Σ_i ∂Φ_i/∂θ, θ in place; returns the steps done and the last ΣΦ."""
+    """Up to n_steps of θ −= step · Σ_i ∂Φ_i/∂θ, θ in place; returns the steps done and the last
+    ΣΦ.
+    """
     layers, lanes = len(dims) - 1, X.shape[2]
     Z, A = np.zeros((dims[1:].sum(), lanes)), np.zeros((dims[1:].sum(), lanes))
     R, q = np.zeros((2, max(dims[1:]), lanes)), np.zeros(lanes)

@@ -1,4 +1,6 @@
-"""What training minimises: labels, the loss a reader sees, and the energy Φ of the output edge (§5.2)."""
+"""What training minimises: labels, the loss a reader sees, and the energy Φ of the output edge
+(§5.2).
+"""
 
 from __future__ import annotations
 
@@ -8,19 +10,23 @@ from sheaflib.networks.graph import Network
 from sheaflib.networks.output import Output
 from sheaflib.support.checks import batch, even
 
-CLAMP = 1e-12                                             # the authors' floor of a probability under the logarithm
+CLAMP = 1e-12  # the authors' floor of a probability under the logarithm
 
 
 def check_labels(output: Output, y, n_out: int, n_batch: int | None = None) -> np.ndarray:
     """`y` as float64 labels (B, n_out).
 
-    Raises ValueError for another shape, another number of rows than n_batch, labels of a sigmoid outside {0, 1} and labels of a
-    softmax that are not one-hot.
+    Raises ValueError for another shape, another number of rows than n_batch, labels of a sigmoid
+    outside {0, 1} and labels of a softmax that are not one-hot.
     """
     if y is None:
         raise TypeError(f"y is None, expected labels of shape (B, {n_out})")
     if even("y", y).ndim == 1:
-        hint = f"np.eye({n_out})[y] makes integer classes one-hot" if output.name == "softmax" else "use y[:, None]"
+        hint = (
+            f"np.eye({n_out})[y] makes integer classes one-hot"
+            if output.name == "softmax"
+            else "use y[:, None]"
+        )
         raise ValueError(f"y has shape {np.shape(y)}, expected (B, {n_out}): {hint}")
     y = batch("y", y, n_out)
     if n_batch is not None and len(y) != n_batch:
@@ -30,15 +36,22 @@ def check_labels(output: Output, y, n_out: int, n_batch: int | None = None) -> n
     wrong = ~np.isin(y, (0, 1))
     if wrong.any():
         i, j = (int(k) for k in np.argwhere(wrong)[0])
-        raise ValueError(f"y holds {y[i, j]:g} at index ({i}, {j}), expected 0 or 1: the output is a {output.name}")
+        raise ValueError(
+            f"y holds {y[i, j]:g} at index ({i}, {j}), expected 0 or 1: the output is a"
+            f" {output.name}"
+        )
     if output.name == "softmax" and (y.sum(axis=1) != 1).any():
         i = int(np.argmax(y.sum(axis=1) != 1))
-        raise ValueError(f"y is not one-hot: row {i} sums to {y[i].sum():g}, expected one 1 a row: the output is a softmax")
+        raise ValueError(
+            f"y is not one-hot: row {i} sums to {y[i].sum():g}, expected one 1 a row: the output is"
+            " a softmax"
+        )
     return y
 
 
 def loss(network: Network, x, y) -> float:
-    """The ordinary loss of the forward pass: mean squared error over all entries, or cross-entropy, mean over the batch.
+    """The ordinary loss of the forward pass: mean squared error over all entries, or cross-entropy,
+    mean over the batch.
 
     >>> loss(Network.mlp([[[2.0]]]), [[1.0], [2.0]], [[2.0], [3.0]])
     0.5
@@ -46,7 +59,7 @@ def loss(network: Network, x, y) -> float:
     p = network(x)
     y = check_labels(network.output, y, network.n_out, len(p))
     if network.output.is_identity:
-        return float(((p - y)**2).mean())
+        return float(((p - y) ** 2).mean())
     cost = -y * np.log(np.maximum(p, CLAMP))
     if network.output.name == "sigmoid":
         cost = cost - (1 - y) * np.log(np.maximum(1 - p, CLAMP))
@@ -69,9 +82,8 @@ def error(output: Output, z: np.ndarray, y: np.ndarray) -> np.ndarray:
     if output.is_identity:
         return z - y
     p = output.value(z)
-    rest = (
-        output.value(-z) if output.name == "sigmoid" else p @ (1 - np.eye(z.shape[1]))
-    )  # 1 − φ(z), nothing subtracted
+    # 1 − φ(z), nothing subtracted
+    rest = output.value(-z) if output.name == "sigmoid" else p @ (1 - np.eye(z.shape[1]))
     return (1 - y) * p - y * rest
 
 
@@ -82,7 +94,7 @@ def output_energy(output: Output, z: np.ndarray, y: np.ndarray) -> np.ndarray:
     The labels of a softmax sum to one.
     """
     if output.is_identity:
-        return 0.5 * ((z - y)**2).sum(axis=1)
+        return 0.5 * ((z - y) ** 2).sum(axis=1)
     if output.name == "sigmoid":
         return ((1 - y) * np.logaddexp(0, z) + y * np.logaddexp(0, -z)).sum(axis=1)
     top, rows = z.argmax(axis=1), np.arange(len(z))

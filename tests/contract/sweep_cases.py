@@ -1,4 +1,6 @@
-"""Functions for the tests of the sweep, which workers import; `folder` gets a file for every call of a case."""
+"""Functions for the tests of the sweep, which workers import; `folder` gets a file for every call
+of a case.
+"""
 
 import os
 import sys
@@ -20,7 +22,11 @@ def called(folder, name):
 
 def calls(folder, by=None):
     """Return {case: number of calls}, of those that some processes made when `by` says which."""
-    names = [path.name.split(".")[0] for path in Path(folder).iterdir() if by is None or int(path.read_text()) in by]
+    names = [
+        path.name.split(".")[0]
+        for path in Path(folder).iterdir()
+        if by is None or int(path.read_text()) in by
+    ]
     return {name: names.count(name) for name in sorted(set(names))}
 
 

@@ -1,4 +1,6 @@
-"""Bad input to the equilibrium solvers is refused by the argument's name; arguments are left alone; samples do not see each other."""
+"""Bad input to the equilibrium solvers is refused by the argument's name; arguments are left alone;
+samples do not see each other.
+"""
 
 from dataclasses import replace
 
@@ -16,9 +18,20 @@ NET = Network.mlp([[[1, 2], [3, 4], [5, 6]], [[1, -1, 1]]])
 SHEAF, X = NeuralSheaf(NET), np.array([[1.0, 0.5], [0.0, 1.0]])
 SOFTMAX = NeuralSheaf(Network.he([2, 3, 2], np.random.default_rng(0), "softmax"))
 POOL = Network(2, [("z1", Affine(np.eye(2))), ("m", MaxPool([[0, 1]], 2))])
-BOTH = Network(2, [("z1", Affine(np.eye(2))), ("a1", ReLU(2)), ("y", Affine(np.eye(2)), "z1"), ("p", Stack(2, 2), ("y", "a1"))])
+BOTH = Network(
+    2,
+    [
+        ("z1", Affine(np.eye(2))),
+        ("a1", ReLU(2)),
+        ("y", Affine(np.eye(2)), "z1"),
+        ("p", Stack(2, 2), ("y", "a1")),
+    ],
+)
 CHAINED = Network(2, [("z1", Affine(np.eye(2))), ("a1", ReLU(2)), ("a2", ReLU(2, 0.5))])
-RESTACKED = Network(2, [("z1", Affine(np.eye(2))), ("a1", ReLU(2)), ("p", Stack(2, 2), ("z1", "a1")), ("b", ReLU(4))])
+RESTACKED = Network(
+    2,
+    [("z1", Affine(np.eye(2))), ("a1", ReLU(2)), ("p", Stack(2, 2), ("z1", "a1")), ("b", ReLU(4))],
+)
 NAN, INF = float("nan"), float("inf")
 
 
@@ -31,47 +44,150 @@ def enumerated(sheaf=SHEAF, x=X[:1], pins=()):
 
 
 BAD = {
-    "unknown mode": (solve(mode="greedy"), ValueError, r"mode='greedy' is unknown, expected one of track, global"),
+    "unknown mode": (
+        solve(mode="greedy"),
+        ValueError,
+        r"mode='greedy' is unknown, expected one of track, global",
+    ),
     "no mode": (solve(mode=None), ValueError, r"mode=None is unknown"),
     "tol = 0": (solve(tol=0), ValueError, r"tol=0 must be > 0"),
     "negative tol": (solve(tol=-1e-9), ValueError, r"tol=-1e-09 must be > 0"),
     "NaN tol": (solve(tol=NAN), ValueError, r"tol must be finite, got nan"),
     "text tol": (solve(tol="small"), TypeError, r"tol has dtype"),
     "no iterations": (solve(max_iterations=0), ValueError, r"max_iterations=0 must be ≥ 1"),
-    "half an iteration": (solve(max_iterations=2.5), TypeError, r"max_iterations=2\.5 must be a whole number"),
-    "narrow start": (solve(start=np.zeros((2, 6))), ValueError, r"start has the wrong shape: got \(2, 6\), expected \(B, 7\)"),
-    "1-D start": (solve(start=np.zeros(7)), ValueError, r"start has the wrong shape: got \(7,\), expected \(B, 7\): use start\[None\]"),
-    "start of three samples": (solve(start=np.zeros((3, 7))), ValueError, r"start has 3 rows, expected 2: one a row of x"),
-    "infinite start": (solve(start=np.full((2, 7), INF)), ValueError, r"start must be finite, got inf"),
-    "a solution for start": (solve(start=equilibrium(SHEAF, X)), TypeError, r"start is a Equilibrium, expected its array: use \.cochain"),
-    "wide x": (solve(x=np.ones((2, 3))), ValueError, r"x has the wrong shape: got \(2, 3\), expected \(B, 2\)"),
-    "1-D x": (solve(x=[1.0, 2.0]), ValueError, r"x has the wrong shape: got \(2,\), expected \(B, 2\): use x\[None\]"),
+    "half an iteration": (
+        solve(max_iterations=2.5),
+        TypeError,
+        r"max_iterations=2\.5 must be a whole number",
+    ),
+    "narrow start": (
+        solve(start=np.zeros((2, 6))),
+        ValueError,
+        r"start has the wrong shape: got \(2, 6\), expected \(B, 7\)",
+    ),
+    "1-D start": (
+        solve(start=np.zeros(7)),
+        ValueError,
+        r"start has the wrong shape: got \(7,\), expected \(B, 7\): use start\[None\]",
+    ),
+    "start of three samples": (
+        solve(start=np.zeros((3, 7))),
+        ValueError,
+        r"start has 3 rows, expected 2: one a row of x",
+    ),
+    "infinite start": (
+        solve(start=np.full((2, 7), INF)),
+        ValueError,
+        r"start must be finite, got inf",
+    ),
+    "a solution for start": (
+        solve(start=equilibrium(SHEAF, X)),
+        TypeError,
+        r"start is a Equilibrium, expected its array: use \.cochain",
+    ),
+    "wide x": (
+        solve(x=np.ones((2, 3))),
+        ValueError,
+        r"x has the wrong shape: got \(2, 3\), expected \(B, 2\)",
+    ),
+    "1-D x": (
+        solve(x=[1.0, 2.0]),
+        ValueError,
+        r"x has the wrong shape: got \(2,\), expected \(B, 2\): use x\[None\]",
+    ),
     "no samples": (solve(x=np.zeros((0, 2))), ValueError, r"x is an empty batch"),
     "NaN x": (solve(x=[[NAN, 0.0]]), ValueError, r"x must be finite, got nan"),
-    "network for sheaf": (solve(NET), TypeError, r"sheaf is a Network, expected NeuralSheaf\(network\)"),
-    "max-pool": (solve(NeuralSheaf(POOL)), ValueError, r"node 'm' is a max-pool: its kinks lie between coordinates.*use relax"),
-    "affine map on a kink": (solve(NeuralSheaf(BOTH)), ValueError, r"stalk 'z1' is read by a ReLU and by the affine node 'y'.*use relax"),
-    "ReLU of a ReLU": (solve(NeuralSheaf(CHAINED)), ValueError, r"stalk 'a1' is read by a ReLU and reads the kinked stalk 'z1'.*use relax"),
-    "ReLU of a stack of kinks": (solve(NeuralSheaf(RESTACKED)), ValueError, r"stalk 'p' is read by a ReLU and reads the kinked stalk 'z1'.*use relax"),
-    "soft label": (solve(SOFTMAX, pins=soft("a_out", [1.0, 0.0], 5.0)), ValueError, r"pins on a_out must be hard and on all of it.*use relax"),
-    "half a label": (solve(SOFTMAX, pins=hard("a_out", 1.0, at=0)), ValueError, r"pins on a_out must be hard and on all of it"),
-    "hard and soft label": (solve(SOFTMAX, pins=[hard("a_out", 1.0, at=0), soft("a_out", 0.0, 1.0, at=1)]), ValueError, r"pins on a_out must be hard"),
-    "label of an identity": (solve(pins=hard("a_out", 1.0)), ValueError, r"stalk 'a_out' is unknown, expected one of z1, a1, z2"),
+    "network for sheaf": (
+        solve(NET),
+        TypeError,
+        r"sheaf is a Network, expected NeuralSheaf\(network\)",
+    ),
+    "max-pool": (
+        solve(NeuralSheaf(POOL)),
+        ValueError,
+        r"node 'm' is a max-pool: its kinks lie between coordinates.*use relax",
+    ),
+    "affine map on a kink": (
+        solve(NeuralSheaf(BOTH)),
+        ValueError,
+        r"stalk 'z1' is read by a ReLU and by the affine node 'y'.*use relax",
+    ),
+    "ReLU of a ReLU": (
+        solve(NeuralSheaf(CHAINED)),
+        ValueError,
+        r"stalk 'a1' is read by a ReLU and reads the kinked stalk 'z1'.*use relax",
+    ),
+    "ReLU of a stack of kinks": (
+        solve(NeuralSheaf(RESTACKED)),
+        ValueError,
+        r"stalk 'p' is read by a ReLU and reads the kinked stalk 'z1'.*use relax",
+    ),
+    "soft label": (
+        solve(SOFTMAX, pins=soft("a_out", [1.0, 0.0], 5.0)),
+        ValueError,
+        r"pins on a_out must be hard and on all of it.*use relax",
+    ),
+    "half a label": (
+        solve(SOFTMAX, pins=hard("a_out", 1.0, at=0)),
+        ValueError,
+        r"pins on a_out must be hard and on all of it",
+    ),
+    "hard and soft label": (
+        solve(SOFTMAX, pins=[hard("a_out", 1.0, at=0), soft("a_out", 0.0, 1.0, at=1)]),
+        ValueError,
+        r"pins on a_out must be hard",
+    ),
+    "label of an identity": (
+        solve(pins=hard("a_out", 1.0)),
+        ValueError,
+        r"stalk 'a_out' is unknown, expected one of z1, a1, z2",
+    ),
     "pin on an unknown stalk": (solve(pins=hard("z9", 0)), ValueError, r"stalk 'z9' is unknown"),
     "pin outside": (solve(pins=hard("z1", 0, at=3)), ValueError, r"pin at=3 is out of range"),
-    "pins of another batch": (solve(pins=hard("z1", np.zeros((3, 3)))), ValueError, r"pin value on 'z1' has shape \(3, 3\)"),
-    "contradicting pins": (solve(pins=[hard("z1", 0.0), hard("z1", 1.0)]), ValueError, r"two hard pins contradict on z1\[0\]"),
+    "pins of another batch": (
+        solve(pins=hard("z1", np.zeros((3, 3)))),
+        ValueError,
+        r"pin value on 'z1' has shape \(3, 3\)",
+    ),
+    "contradicting pins": (
+        solve(pins=[hard("z1", 0.0), hard("z1", 1.0)]),
+        ValueError,
+        r"two hard pins contradict on z1\[0\]",
+    ),
     "a number for pins": (solve(pins=3), TypeError, r"pins is 3, expected a pin"),
     "a name among the pins": (solve(pins=["z1"]), TypeError, r"pins holds 'z1'"),
-    "others from no start": (lambda: equilibrium(SHEAF, X).others(0), ValueError, r"starts=0 must be ≥ 1"),
+    "others from no start": (
+        lambda: equilibrium(SHEAF, X).others(0),
+        ValueError,
+        r"starts=0 must be ≥ 1",
+    ),
     # enumeration
-    "faces of two samples": (enumerated(x=X), ValueError, r"x has 2 rows, expected 1: the faces are those of one sample"),
-    "too many faces": (enumerated(NeuralSheaf(Network.he([2, 13, 1], np.random.default_rng(0)))), ValueError,
-                       r"sheaf has 13 free kinks, expected at most 12: 3\^13 faces are too many"),
-    "faces of a network": (enumerated(NET), TypeError, r"sheaf is a Network, expected NeuralSheaf\(network\)"),
+    "faces of two samples": (
+        enumerated(x=X),
+        ValueError,
+        r"x has 2 rows, expected 1: the faces are those of one sample",
+    ),
+    "too many faces": (
+        enumerated(NeuralSheaf(Network.he([2, 13, 1], np.random.default_rng(0)))),
+        ValueError,
+        r"sheaf has 13 free kinks, expected at most 12: 3\^13 faces are too many",
+    ),
+    "faces of a network": (
+        enumerated(NET),
+        TypeError,
+        r"sheaf is a Network, expected NeuralSheaf\(network\)",
+    ),
     "faces of a max-pool": (enumerated(NeuralSheaf(POOL)), ValueError, r"node 'm' is a max-pool"),
-    "faces with a label": (enumerated(SOFTMAX, pins=hard("a_out", [1.0, 0.0])), ValueError, r"a_out is pinned: its edge is not quadratic"),
-    "faces of a wide x": (enumerated(x=np.ones((1, 3))), ValueError, r"x has the wrong shape: got \(1, 3\), expected \(B, 2\)"),
+    "faces with a label": (
+        enumerated(SOFTMAX, pins=hard("a_out", [1.0, 0.0])),
+        ValueError,
+        r"a_out is pinned: its edge is not quadratic",
+    ),
+    "faces of a wide x": (
+        enumerated(x=np.ones((1, 3))),
+        ValueError,
+        r"x has the wrong shape: got \(1, 3\), expected \(B, 2\)",
+    ),
 }
 
 
@@ -89,7 +205,11 @@ def test_clamping_brings_a_net_within_the_limit():
 
 def test_arguments_are_left_alone_and_later_changes_do_not_reach_in():
     rng = np.random.default_rng(0)
-    x, start, value = rng.standard_normal((2, 2)), rng.standard_normal((2, 7)), rng.standard_normal((2, 1))
+    x, start, value = (
+        rng.standard_normal((2, 2)),
+        rng.standard_normal((2, 7)),
+        rng.standard_normal((2, 1)),
+    )
     kept = x.copy(), start.copy(), value.copy()
     pins = [hard("z2", value), soft("z1", 0.5, 2.0, at=1)]
     found = equilibrium(SHEAF, x, pins=pins, start=start)
@@ -104,13 +224,22 @@ def test_arguments_are_left_alone_and_later_changes_do_not_reach_in():
 
 @given(st.sampled_from(DAGS), st.sampled_from(MODES), st.booleans(), st.integers(0, 2**32 - 1))
 def test_samples_do_not_see_each_other(kind, mode, from_start, seed):
-    """A batch gives what its samples give one by one (the last CG steps may differ in number, being rounding)."""
+    """A batch gives what its samples give one by one (the last CG steps may differ in number, being
+    rounding).
+    """
     p = small(kind, np.random.default_rng(seed), n_batch=4)
     start = p.start if from_start else None
     together = equilibrium(p.sheaf, p.x, pins=p.pins, start=start, mode=mode)
     for i in range(4):
-        pins = [type(pin)(pin.stalk, pin.value[[i]] if pin.value.ndim == 2 else pin.value, pin.at, pin.gamma) for pin in p.pins]
-        alone = equilibrium(p.sheaf, p.x[[i]], pins=pins, start=None if start is None else start[[i]], mode=mode)
+        pins = [
+            type(pin)(
+                pin.stalk, pin.value[[i]] if pin.value.ndim == 2 else pin.value, pin.at, pin.gamma
+            )
+            for pin in p.pins
+        ]
+        alone = equilibrium(
+            p.sheaf, p.x[[i]], pins=pins, start=None if start is None else start[[i]], mode=mode
+        )
         np.testing.assert_allclose(together.cochain[[i]], alone.cochain, rtol=1e-12, atol=1e-12)
         assert together.converged[i] == alone.converged[0]
 
@@ -134,7 +263,8 @@ class Counting:
 @pytest.mark.parametrize("seed", range(8))
 @pytest.mark.parametrize("mode", MODES)
 def test_passes_are_counted_as_documented(seed, mode):
-    """2 at the start, 2 + 2·CG in each iteration, 1 to 5 for each look at all coordinates; a hidden layer's weights are touched so often.
+    """2 at the start, 2 + 2·CG in each iteration, 1 to 5 for each look at all coordinates; a hidden
+    layer's weights are touched so often.
 
     Of a look, the passes over the absolute values of a matrix-free map are not seen here.
     """
@@ -142,7 +272,7 @@ def test_passes_are_counted_as_documented(seed, mode):
     weights = [Counting(node.operation.weight) for node in p.sheaf.network.affine_nodes]
     network = Network.mlp([w.operation for w in weights])
     for weight in weights:
-        weight.operation.absolute(np.ones((1, weight.operation.n_in)))       # asks for its entries once
+        weight.operation.absolute(np.ones((1, weight.operation.n_in)))  # asks for its entries once
         weight.count = 0
     found = equilibrium(NeuralSheaf(network), p.x, pins=p.pins, start=p.start, mode=mode)
     looks = found.passes[0] - (2 + 2 * found.iterations + 2 * found.cg)[0]
@@ -154,23 +284,42 @@ def test_passes_are_counted_as_documented(seed, mode):
 def test_too_few_iterations_are_admitted():
     """The answer says so, in its flags and in its repr, and no certificate is issued for it."""
     p = toy(1, (2, 12, 12, 12, 1))
-    full, cut = equilibrium(p.sheaf, p.x, pins=p.pins, start=p.start), equilibrium(p.sheaf, p.x, pins=p.pins, start=p.start, max_iterations=1)
+    full, cut = (
+        equilibrium(p.sheaf, p.x, pins=p.pins, start=p.start),
+        equilibrium(p.sheaf, p.x, pins=p.pins, start=p.start, max_iterations=1),
+    )
     assert full.iterations[0] > 1 and full.converged.all() and cut.iterations.tolist() == [1]
-    assert not cut.converged.any() and not cut.certificate.minimum().any() and "1 of 1 samples not converged" in repr(cut)
+    assert (
+        not cut.converged.any()
+        and not cut.certificate.minimum().any()
+        and "1 of 1 samples not converged" in repr(cut)
+    )
 
 
 @pytest.mark.filterwarnings("error")
 def test_a_unit_that_nothing_reaches():
-    """A zero row of W: the force at its corner does not depend on anything, and no warning is due."""
+    """A zero row of W: the force at its corner does not depend on anything, and no warning is
+    due.
+    """
     sheaf = NeuralSheaf(Network.mlp([[[0.0], [1.0]], [[1.0, 1.0]]]))
     found = equilibrium(sheaf, [[1.0]], pins=hard("a1", -1.0, at=0))
-    assert found.converged.all() and found.certificate.minimum().all() and not np.isnan(found.certificate.margin).any()
+    assert (
+        found.converged.all()
+        and found.certificate.minimum().all()
+        and not np.isnan(found.certificate.margin).any()
+    )
 
 
 def test_the_lowest_of_nothing_is_refused():
     """A sample for which no start converged has no lowest equilibrium: it is named."""
     others = equilibrium(SHEAF, X, pins=hard("z2", 1.0)).others(2)
     assert others.lowest.shape == (2, SHEAF.N)
-    empty = replace(others, energies=[others.energies[0], others.energies[1][:0]], cochains=[others.cochains[0], others.cochains[1][:0]])
-    with pytest.raises(ValueError, match="sample 1 has no equilibrium: none of its 3 starts converged"):
+    empty = replace(
+        others,
+        energies=[others.energies[0], others.energies[1][:0]],
+        cochains=[others.cochains[0], others.cochains[1][:0]],
+    )
+    with pytest.raises(
+        ValueError, match="sample 1 has no equilibrium: none of its 3 starts converged"
+    ):
         empty.lowest

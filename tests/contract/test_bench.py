@@ -12,7 +12,7 @@ from sheaflib.companion.record import gallery
 from tools import bench
 from tools.project import REPOSITORY, Project
 
-ROWS = '''
+ROWS = """
 import pytest
 from benchmarks import Side
 
@@ -35,7 +35,7 @@ def check(result):
 
 def test_elsewhere(row, torch):
     raise AssertionError("there is no PyTorch here")
-'''
+"""
 
 
 @pytest.mark.parametrize("method", ["prox-euler, best step", "chebyshev", "implicit-euler"])
@@ -62,8 +62,13 @@ def test_newton_ends_at_equilibria():
 def checkout(tmp_path_factory):
     """The root of a repository with three rows of its own, one for PyTorch, which it lacks."""
     root = tmp_path_factory.mktemp("bench")
-    for file in ("benchmarks/__init__.py", "benchmarks/conftest.py", "tools/__init__.py",
-                 "tools/environment.py", "tools/project.py"):
+    for file in (
+        "benchmarks/__init__.py",
+        "benchmarks/conftest.py",
+        "tools/__init__.py",
+        "tools/environment.py",
+        "tools/project.py",
+    ):
         (root / file).parent.mkdir(exist_ok=True)
         shutil.copy(REPOSITORY / file, root / file)
     return root
@@ -93,9 +98,9 @@ def test_both_sides_of_a_row_make_a_ratio(checkout, measure, capfd):
     assert (both["name"], both["note"]) == ("two sides", "a note")
     for row in (both, other):
         assert row["ratio"] == pytest.approx(row["theirs_us"] / row["ours_us"], rel=0.01)
-    assert 1 < both["ratio"] < 2.5                      # three times as much, twice in a call
+    assert 1 < both["ratio"] < 2.5  # three times as much, twice in a call
     assert other["note"] == "another note"
-    assert 1 < other["ours_us"] < 1e5                   # microseconds, for 30 000 additions
+    assert 1 < other["ours_us"] < 1e5  # microseconds, for 30 000 additions
     table = (checkout / "figures" / "bench.md").read_text(encoding="utf-8")
     for row in (both, other):
         numbers = f"{row['ratio']:g} | {row['ours_us']:g} | {row['theirs_us']:g}"
@@ -111,7 +116,7 @@ def test_some_rows_are_not_the_table(checkout, measure, words, torch):
     assert measure(*words) == 0
     assert not (checkout / "figures").exists()
     text = (checkout / "build" / "bench" / "bench.json").read_text(encoding="utf-8")
-    assert [row["name"] for row in json.loads(text)] == ["two sides", "set up"][:2 - torch]
+    assert [row["name"] for row in json.loads(text)] == ["two sides", "set up"][: 2 - torch]
 
 
 def test_sides_that_do_not_agree_make_no_table(checkout, measure):

@@ -23,9 +23,15 @@ from tools.surroundings import process_environment
 def start(project, *arguments, **options):
     """Start a command on a toy repository, as a shell would: in a process group of its own."""
     command = [sys.executable, "-m", "tools", "--root", str(project.root), *arguments]
-    return subprocess.Popen(command, cwd=REPOSITORY, start_new_session=True, text=True,
-                            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                            env=process_environment(options))
+    return subprocess.Popen(
+        command,
+        cwd=REPOSITORY,
+        start_new_session=True,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=process_environment(options),
+    )
 
 
 def finish(process, seconds=120):
@@ -55,10 +61,23 @@ def light(root, *sizes):
     return project
 
 
-@pytest.mark.parametrize("arguments", [
-    ["clean", "--nonsense"], ["clean", "--al"], ["mutants", "--nonsense"],
-    ["env", "extra"], ["quick", "extra"], ["batch", "--parameters", "a=1"], ["verify", "now"],
-    ["check", "tests"], ["figures", "04"], ["figures", "--forc"], ["help", "me"], ["nonsense"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["clean", "--nonsense"],
+        ["clean", "--al"],
+        ["mutants", "--nonsense"],
+        ["env", "extra"],
+        ["quick", "extra"],
+        ["batch", "--parameters", "a=1"],
+        ["verify", "now"],
+        ["check", "tests"],
+        ["figures", "04"],
+        ["figures", "--forc"],
+        ["help", "me"],
+        ["nonsense"],
+    ],
+)
 def test_what_a_command_does_not_know_is_refused(tmp_path, capsys, arguments):
     (tmp_path / "build").mkdir()
     with pytest.raises(SystemExit) as ended:
@@ -225,8 +244,13 @@ def test_a_clone_with_other_line_ends_has_the_same_bytes(tmp_path):
     clone = tmp_path / "clone"
     git = ["git", "-c", "core.autocrlf=true", "-c", "core.eol=crlf"]
     subprocess.run([*git, "clone", "--quiet", REPOSITORY, clone], check=True)
-    files = subprocess.run([*git, "ls-files", "-z"], cwd=clone, check=True, capture_output=True,
-                           text=True).stdout.strip("\0").split("\0")
+    files = (
+        subprocess.run(
+            [*git, "ls-files", "-z"], cwd=clone, check=True, capture_output=True, text=True
+        )
+        .stdout.strip("\0")
+        .split("\0")
+    )
     endings = {Path(name).suffix for name in files if b"\r\n" in (clone / name).read_bytes()}
     assert len(files) > 100 and endings <= {".pdf", ".png", ".npz"}
     for name in files:

@@ -93,7 +93,7 @@ def a_part_that_is_text():
     with zipfile.ZipFile(file, "w") as new:
         for name, content in parts.items():
             text = b"not an array" if name == "z1.bias.npy" else content
-            new.writestr(zipfile.ZipInfo(name), text)     # of 1980: zip knows no year before
+            new.writestr(zipfile.ZipInfo(name), text)  # of 1980: zip knows no year before
     file.seek(0)
     return file
 

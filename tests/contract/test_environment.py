@@ -46,8 +46,11 @@ def locked():
     """Return the pinned requirements of the lock with the number of hashes of each."""
     text = (REPOSITORY / "requirements.lock").read_text().replace("\\\n", "")
     lines = [line.split("#")[0].strip() for line in text.splitlines()]
-    return [(Requirement(line.split("--hash")[0].strip()), line.count("--hash=sha256:"))
-            for line in lines if line]
+    return [
+        (Requirement(line.split("--hash")[0].strip()), line.count("--hash=sha256:"))
+        for line in lines
+        if line
+    ]
 
 
 def test_the_library_alone_needs_what_it_computes_with():
@@ -78,7 +81,7 @@ def test_the_tools_read_the_same_out_of_pyproject():
 def test_a_reason_stands_beside_every_upper_bound():
     lines = (REPOSITORY / "pyproject.toml").read_text().splitlines()
     bounded = [line for line in lines if re.search(r'"[^"]*<[\d.]+"', line)]
-    again = 2                                  # Python itself, and the back end of the build
+    again = 2  # Python itself, and the back end of the build
     assert len(bounded) == sum("<" in str(bounds) for bounds in declared().values()) + again
     assert not [line for line in bounded if not re.search(r"  ?# \w", line)]
 
@@ -93,8 +96,12 @@ def test_conda_has_the_bounds_of_pyproject():
 
 @pytest.mark.parametrize("python", PYTHONS)
 def test_the_lock_satisfies_pyproject_on_every_python(python):
-    marks = {"python_version": python, "python_full_version": f"{python}.0",
-             "sys_platform": "linux", "platform_system": "Linux"}
+    marks = {
+        "python_version": python,
+        "python_full_version": f"{python}.0",
+        "sys_platform": "linux",
+        "platform_system": "Linux",
+    }
     pins = {}
     for requirement, hashes in locked():
         assert hashes > 0 and len(requirement.specifier) == 1
@@ -116,13 +123,21 @@ def test_the_tests_run_on_an_admitted_python_with_what_is_required():
     assert environment.shortcomings(extras=environment.TESTS) == []
 
 
-@pytest.mark.parametrize("command, needed", [
-    ("figures", {"notebooks"}), ("quick", {"notebooks"}), ("test", {"test"}), ("bench", {"test"}),
-    ("mutants", {"test"}),
-])
+@pytest.mark.parametrize(
+    "command, needed",
+    [
+        ("figures", {"notebooks"}),
+        ("quick", {"notebooks"}),
+        ("test", {"test"}),
+        ("bench", {"test"}),
+        ("mutants", {"test"}),
+    ],
+)
 def test_a_command_asks_for_the_extras_it_needs(command, needed, monkeypatch):
     asked = []
-    monkeypatch.setattr(environment, "ensure", lambda extras: asked.append(set(extras)) or sys.executable)
+    monkeypatch.setattr(
+        environment, "ensure", lambda extras: asked.append(set(extras)) or sys.executable
+    )
     monkeypatch.setattr(commands.importlib, "import_module", lambda name: Mock())
     assert commands.perform(commands.parsed([command]), [command], Mock())
     assert asked == [needed]
@@ -143,9 +158,14 @@ def wanting(folder, *requirements):
     return folder
 
 
-@pytest.mark.parametrize("requirement, said", [
-    ("no-such-thing>=1", "no-such-thing is missing"), ("numpy>=99", "is not >=99"),
-    ("numpy<1", "is not <1")])
+@pytest.mark.parametrize(
+    "requirement, said",
+    [
+        ("no-such-thing>=1", "no-such-thing is missing"),
+        ("numpy>=99", "is not >=99"),
+        ("numpy<1", "is not <1"),
+    ],
+)
 def test_shortcomings_name_what_is_missing_or_old(tmp_path, requirement, said):
     found = environment.shortcomings(wanting(tmp_path, requirement, "numpy>=2"))
     assert len(found) == 1 and said in found[0]
@@ -164,8 +184,9 @@ def outside(tmp_path, monkeypatch):
     (tmp_path / "requirements.lock").write_text("a==1\n")
     monkeypatch.setattr(environment.sys, "base_prefix", sys.prefix)
     built = []
-    monkeypatch.setattr(environment, "build",
-                        lambda *_, fresh: built.append("fresh" if fresh else "updated"))
+    monkeypatch.setattr(
+        environment, "build", lambda *_, fresh: built.append("fresh" if fresh else "updated")
+    )
     return tmp_path, built
 
 
@@ -204,8 +225,9 @@ def test_an_environment_that_cannot_be_made_stays_unfinished(tmp_path, monkeypat
 
 def test_what_runs_before_the_environment_needs_the_standard_library_only():
     code = "import tools.__main__ as command_line; command_line.main(['help'])"
-    done = subprocess.run([sys.executable, "-S", "-c", code], cwd=REPOSITORY, capture_output=True,
-                          text=True)
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", code], cwd=REPOSITORY, capture_output=True, text=True
+    )
     assert done.returncode == 0 and "make COMMAND" in done.stdout, done.stderr
 
 

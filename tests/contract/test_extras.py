@@ -22,8 +22,12 @@ sheaf, x, y = NeuralSheaf(network), np.array([[1.0, 2.0], [0.0, 1.0]]), np.array
 def run(code, missing=OPTIONAL):
     """Run code in a process where the packages `missing` cannot be imported."""
     block = "import sys\n" + "".join(f"sys.modules[{name!r}] = None\n" for name in missing)
-    return subprocess.run([sys.executable, "-c", block + SETTING + code], cwd=REPOSITORY,
-                          capture_output=True, text=True)
+    return subprocess.run(
+        [sys.executable, "-c", block + SETTING + code],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+    )
 
 
 def test_the_verbs_work_without_the_extras():
@@ -47,24 +51,32 @@ assert 'No picture: the picture of a report needs matplotlib: pip install' in fo
 SAYING = [
     ("report(network, x, y).figure()", "the picture of a report needs matplotlib", "plots"),
     ("import sheaflib.plots.spectra", "sheaflib.plots needs matplotlib", "plots"),
-    ("import sheaflib.companion.record.gallery",
-     "sheaflib.companion.record.gallery needs matplotlib", "plots"),
+    (
+        "import sheaflib.companion.record.gallery",
+        "sheaflib.companion.record.gallery needs matplotlib",
+        "plots",
+    ),
     ("import sheaflib.companion.sweep", "sheaflib.companion.sweep needs joblib", "notebooks"),
     ("report(network, x, y, progress=True)", "a progress bar needs tqdm", "notebooks"),
     ("import sheaflib.circuits.estimators", "needs scikit-learn 1.6 or later", "sklearn"),
 ]
-WITHOUT_SKLEARN = [("from sheaflib.companion.race import digits; digits()", "race.digits needs sklearn",
-                    "sklearn")]
+WITHOUT_SKLEARN = [
+    ("from sheaflib.companion.race import digits; digits()", "race.digits needs sklearn", "sklearn")
+]
 WITHOUT_SEABORN = [
     (f"import sheaflib.{module}", f"sheaflib.{module} needs seaborn", "plots")
-    for module in ("plots.matrices", "plots.spectra", "companion.figures.training")]
+    for module in ("plots.matrices", "plots.spectra", "companion.figures.training")
+]
 
 
-@pytest.mark.parametrize("missing, cases", [
-    (OPTIONAL, SAYING), (("sklearn",), WITHOUT_SKLEARN), (("seaborn",), WITHOUT_SEABORN)])
+@pytest.mark.parametrize(
+    "missing, cases",
+    [(OPTIONAL, SAYING), (("sklearn",), WITHOUT_SKLEARN), (("seaborn",), WITHOUT_SEABORN)],
+)
 def test_one_line_says_what_is_missing_and_what_brings_it(missing, cases):
     """Each of the cases as if nothing had been tried before, in one process."""
-    done = run(f"""
+    done = run(
+        f"""
 import json
 for code in {[code for code, _, _ in cases]!r}:
     before = set(sys.modules)
@@ -75,7 +87,9 @@ for code in {[code for code, _, _ in cases]!r}:
     for name in set(sys.modules) - before:
         if name.startswith("sheaflib"):
             del sys.modules[name]
-""", missing)
+""",
+        missing,
+    )
     assert done.returncode == 0, done.stderr
     said = [json.loads(line) for line in done.stdout.splitlines()]
     for error, (_, line, extra) in zip(said, cases, strict=True):
@@ -83,8 +97,11 @@ for code in {[code for code, _, _ in cases]!r}:
 
 
 def test_the_estimators_need_scikit_learn_alone():
-    done = run("""
+    done = run(
+        """
 from sheaflib.circuits.estimators import SheafRegressor
 print(SheafRegressor((3,), max_iter=2, random_state=0).fit(x, y).predict(x).shape)
-""", missing=("matplotlib", "seaborn", "PIL", "tqdm", "IPython"))
+""",
+        missing=("matplotlib", "seaborn", "PIL", "tqdm", "IPython"),
+    )
     assert done.stdout.strip() == "(2,)", done.stderr

@@ -14,16 +14,7 @@ import pytest
 import scipy.sparse as sparse
 
 import sheaflib
-from sheaflib import (
-    Affine,
-    CellularSheaf,
-    Network,
-    NeuralSheaf,
-    Output,
-    ReLU,
-    SheafEdge,
-    layers,
-)
+from sheaflib import Affine, CellularSheaf, Network, NeuralSheaf, Output, ReLU, SheafEdge, layers
 from sheaflib.circuits.currents import currents, edge_update
 from sheaflib.circuits.minibatch import MiniBatches, rates
 from sheaflib.linear import spectrum
@@ -42,8 +33,15 @@ PATTERN = SHEAF.forward_pattern(X)
 START = FORWARD + 0.1
 PIN = sheaflib.soft("z1", 0.5, 1.0, at=0)
 FLOW = {"sheaf": SHEAF, "x": X, "start": START, "alpha": 1.0, "pins": PIN}
-STEPS = {**FLOW, "dt": 0.01, "output_force": "jacobian", "every": 1, "tol": 0.0,
-         "stepper": "euler", "rest": "velocity"}
+STEPS = {
+    **FLOW,
+    "dt": 0.01,
+    "output_force": "jacobian",
+    "every": 1,
+    "tol": 0.0,
+    "stepper": "euler",
+    "rest": "velocity",
+}
 DISCORD = {"sheaf": SHEAF, "w": FORWARD, "x": X, "pattern": PATTERN}
 SPECTRUM = {"sheaf": SHEAF, "pattern": PATTERN, "output_force": "jacobian"}
 
@@ -60,79 +58,172 @@ def stacked(dims):
 
 CALLS = {  # name: (function, arguments that are well)
     "harmonic_extension": (
-        sheaflib.harmonic_extension, {"sheaf": SHEAF, "x": X, "pins": PIN, "pattern": PATTERN}),
-    "equilibrium": (sheaflib.equilibrium, {
-        "sheaf": SHEAF, "x": X, "pins": PIN, "start": START, "tol": 1e-12, "mode": "track",
-        "max_iterations": 9}),
+        sheaflib.harmonic_extension,
+        {"sheaf": SHEAF, "x": X, "pins": PIN, "pattern": PATTERN},
+    ),
+    "equilibrium": (
+        sheaflib.equilibrium,
+        {
+            "sheaf": SHEAF,
+            "x": X,
+            "pins": PIN,
+            "start": START,
+            "tol": 1e-12,
+            "mode": "track",
+            "max_iterations": 9,
+        },
+    ),
     "heat": (first(sheaflib.heat), STEPS),
     "relax": (sheaflib.relax, {**STEPS, "tol": 1e-9, "max_steps": 9}),
-    "exact_flow": (sheaflib.exact_flow, {
-        **FLOW, "x": X[:1], "start": START[:1], "until": 1.0, "max_events": 9}),
+    "exact_flow": (
+        sheaflib.exact_flow,
+        {**FLOW, "x": X[:1], "start": START[:1], "until": 1.0, "max_events": 9},
+    ),
     "exact_flows": (sheaflib.exact_flows, {**FLOW, "until": 1.0, "max_events": 9, "most": 4}),
-    "joint_flow": (first(sheaflib.joint_flow), {
-        "sheaf": SHEAF, "x": X, "y": Y, "start": START, "beta": 0.1, "dt": 0.01, "alpha": 1.0,
-        "cold": 1, "pins": PIN, "every": 1, "stepper": None}),
-    "gradient_descent": (first(sheaflib.gradient_descent), {
-        "network": NETWORK, "x": X, "y": Y, "lr": 0.1, "every": 1, "start": None,
-        "stepper": None}),
-    "report": (sheaflib.report, {
-        "network": NETWORK, "X": X, "y": Y[:, 0], "permutations": 1, "samples": 2, "worst": 1,
-        "seed": 0, "progress": False}),
+    "joint_flow": (
+        first(sheaflib.joint_flow),
+        {
+            "sheaf": SHEAF,
+            "x": X,
+            "y": Y,
+            "start": START,
+            "beta": 0.1,
+            "dt": 0.01,
+            "alpha": 1.0,
+            "cold": 1,
+            "pins": PIN,
+            "every": 1,
+            "stepper": None,
+        },
+    ),
+    "gradient_descent": (
+        first(sheaflib.gradient_descent),
+        {"network": NETWORK, "x": X, "y": Y, "lr": 0.1, "every": 1, "start": None, "stepper": None},
+    ),
+    "report": (
+        sheaflib.report,
+        {
+            "network": NETWORK,
+            "X": X,
+            "y": Y[:, 0],
+            "permutations": 1,
+            "samples": 2,
+            "worst": 1,
+            "seed": 0,
+            "progress": False,
+        },
+    ),
     "backpropagate": (sheaflib.backpropagate, {"sheaf": SHEAF, "x": X, "g": Y}),
     "forward_substitution": (
-        sheaflib.forward_substitution, {"sheaf": SHEAF, "f": START, "pattern": PATTERN}),
+        sheaflib.forward_substitution,
+        {"sheaf": SHEAF, "f": START, "pattern": PATTERN},
+    ),
     "backward_substitution": (
-        sheaflib.backward_substitution, {"sheaf": SHEAF, "g": START, "pattern": PATTERN}),
+        sheaflib.backward_substitution,
+        {"sheaf": SHEAF, "g": START, "pattern": PATTERN},
+    ),
     "per_neuron": (discord.per_neuron, DISCORD),
     "per_edge": (discord.per_edge, DISCORD),
     "total": (discord.total, DISCORD),
     "forward_deviation": (discord.forward_deviation, {"sheaf": SHEAF, "w": START, "x": X}),
-    "spectrum.bound": (
-        spectrum.bound, {"sheaf": SHEAF, "pins": None, "output_force": "jacobian"}),
+    "spectrum.bound": (spectrum.bound, {"sheaf": SHEAF, "pins": None, "output_force": "jacobian"}),
     "spectrum.laplacian": (spectrum.laplacian, {**SPECTRUM, "pattern": PATTERN[0]}),
     "spectrum.eigenvalues": (spectrum.eigenvalues, {**SPECTRUM, "pattern": PATTERN[0]}),
     "spectrum.extremes": (
-        spectrum.extremes, {**SPECTRUM, "tol": 1e-9, "dense": 400, "least": 0, "seed": 0}),
+        spectrum.extremes,
+        {**SPECTRUM, "tol": 1e-9, "dense": 400, "least": 0, "seed": 0},
+    ),
     "effective_resistance": (
-        effective_resistance, {"sheaf": SHEAF, "pattern": PATTERN, "stalk": "z1"}),
+        effective_resistance,
+        {"sheaf": SHEAF, "pattern": PATTERN, "stalk": "z1"},
+    ),
     "currents": (currents, {"sheaf": SHEAF, "x": X, "y": Y}),
-    "edge_update": (edge_update, {
-        "sheaf": SHEAF, "name": "z1", "x": X, "forward": FORWARD, "relaxed": START, "kappa": 1.0}),
+    "edge_update": (
+        edge_update,
+        {"sheaf": SHEAF, "name": "z1", "x": X, "forward": FORWARD, "relaxed": START, "kappa": 1.0},
+    ),
     "Currents.gradient": (currents(SHEAF, X, Y).gradient, {"kappa": 1.0}),
-    "MiniBatches": (MiniBatches, {
-        "network": NETWORK, "x": X, "y": Y, "rule": "circuit", "kappa": 0.0, "stiffness": 1.0,
-        "optimiser": "adam", "beta1": 0.9, "beta2": 0.99, "damping": 0.1, "decay": 0.0}),
+    "MiniBatches": (
+        MiniBatches,
+        {
+            "network": NETWORK,
+            "x": X,
+            "y": Y,
+            "rule": "circuit",
+            "kappa": 0.0,
+            "stiffness": 1.0,
+            "optimiser": "adam",
+            "beta1": 0.9,
+            "beta2": 0.99,
+            "damping": 0.1,
+            "decay": 0.0,
+        },
+    ),
     "MiniBatches.advance": (
-        MiniBatches(NETWORK, X, Y).advance, {"order": [[0, 1], [2, 3]], "lr": [0.1, 0.1]}),
+        MiniBatches(NETWORK, X, Y).advance,
+        {"order": [[0, 1], [2, 3]], "lr": [0.1, 0.1]},
+    ),
     "rates": (rates, {"lr": 0.1, "updates": 9, "constant": False}),
     "NeuralSheaf": (NeuralSheaf, {"network": NETWORK, "edge_weights": {"affine_1": 2.0}}),
-    "Network": (Network, {
-        "n_in": 2, "nodes": [("z1", Affine(np.ones((1, 2))))], "output": "identity"}),
-    "Network.mlp": (Network.mlp, {
-        "weights": [[[1.0]]], "biases": [[1.0]], "output": "identity"}),
-    "Network.he": (Network.he, {
-        "dims": [2, 3, 1], "rng": np.random.default_rng(0), "output": "identity"}),
+    "Network": (
+        Network,
+        {"n_in": 2, "nodes": [("z1", Affine(np.ones((1, 2))))], "output": "identity"},
+    ),
+    "Network.mlp": (Network.mlp, {"weights": [[[1.0]]], "biases": [[1.0]], "output": "identity"}),
+    "Network.he": (
+        Network.he,
+        {"dims": [2, 3, 1], "rng": np.random.default_rng(0), "output": "identity"},
+    ),
     "Affine": (Affine, {"weight": np.ones((1, 2)), "bias": [1.0]}),
     "ReLU": (ReLU, {"n": 3, "slope": 0.1}),
     "MaxPool": (sheaflib.MaxPool, {"windows": np.array([[0, 1]]), "n_in": 2}),
     "Stack": (stacked, {"dims": 3}),
     "Output": (Output, {"name": "sigmoid"}),
-    "CellularSheaf": (CellularSheaf, {
-        "vertices": {"u": 1, "v": 1},
-        "edges": [SheafEdge("e", "u", "v", sparse.csr_array([[1.0]]), sparse.csr_array([[1.0]]))]}),
-    "SheafEdge": (SheafEdge, {
-        "name": "e", "tail": "u", "head": "v", "from_tail": sparse.csr_array([[1.0]]),
-        "from_head": sparse.csr_array([[1.0]]), "weight": 1.0}),
+    "CellularSheaf": (
+        CellularSheaf,
+        {
+            "vertices": {"u": 1, "v": 1},
+            "edges": [
+                SheafEdge("e", "u", "v", sparse.csr_array([[1.0]]), sparse.csr_array([[1.0]]))
+            ],
+        },
+    ),
+    "SheafEdge": (
+        SheafEdge,
+        {
+            "name": "e",
+            "tail": "u",
+            "head": "v",
+            "from_tail": sparse.csr_array([[1.0]]),
+            "from_head": sparse.csr_array([[1.0]]),
+            "weight": 1.0,
+        },
+    ),
     "hard": (sheaflib.hard, {"stalk": "z1", "value": 1.0, "at": 0}),
     "soft": (sheaflib.soft, {"stalk": "z1", "value": 1.0, "gamma": 2.0, "at": [0]}),
     "add": (layers.add, {"n": 2, "parts": 2}),
     "average_pool": (layers.average_pool, {"shape": (1, 4, 4), "size": 2, "stride": 2}),
-    "batch_norm": (layers.batch_norm, {
-        "scale": [1.0], "shift": [0.0], "mean": [0.0], "variance": [1.0], "eps": 1e-5,
-        "pixels": 2}),
-    "convolution": (layers.convolution, {
-        "kernel": np.ones((1, 1, 2, 2)), "shape": (1, 4, 4), "bias": [1.0], "stride": 1,
-        "padding": 0}),
+    "batch_norm": (
+        layers.batch_norm,
+        {
+            "scale": [1.0],
+            "shift": [0.0],
+            "mean": [0.0],
+            "variance": [1.0],
+            "eps": 1e-5,
+            "pixels": 2,
+        },
+    ),
+    "convolution": (
+        layers.convolution,
+        {
+            "kernel": np.ones((1, 1, 2, 2)),
+            "shape": (1, 4, 4),
+            "bias": [1.0],
+            "stride": 1,
+            "padding": 0,
+        },
+    ),
     "max_pool": (layers.max_pool, {"shape": (1, 4, 4), "size": 2, "stride": 2}),
 }
 BAD = {

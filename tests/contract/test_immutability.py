@@ -1,4 +1,6 @@
-"""No function changes its arguments, frozen objects stay frozen, and a saved network comes back whole."""
+"""No function changes its arguments, frozen objects stay frozen, and a saved network comes back
+whole.
+"""
 
 import io
 import zipfile
@@ -38,8 +40,16 @@ SHEAF = NeuralSheaf(Network.he([2, 3, 2], RNG, "sigmoid"))
 
 
 def arguments():
-    return {"x": RNG.standard_normal((3, 2)), "w": RNG.standard_normal((3, 8)), "aug": RNG.standard_normal((3, 10)), "g": RNG.standard_normal((3, 2)),
-            "pattern": np.ones((3, 3)), "one": np.ones(3), "value": RNG.standard_normal((3, 3)), "z": np.ones(2)}
+    return {
+        "x": RNG.standard_normal((3, 2)),
+        "w": RNG.standard_normal((3, 8)),
+        "aug": RNG.standard_normal((3, 10)),
+        "g": RNG.standard_normal((3, 2)),
+        "pattern": np.ones((3, 3)),
+        "one": np.ones(3),
+        "value": RNG.standard_normal((3, 3)),
+        "z": np.ones(2),
+    }
 
 
 CALLS = {
@@ -51,19 +61,52 @@ CALLS = {
     "energy": lambda a: SHEAF.energy(a["w"], a["x"]),
     "push": lambda a: SHEAF.push(a["w"], a["pattern"]),
     "pull": lambda a: SHEAF.pull(a["w"], a["pattern"]),
-    "matrices": lambda a: (SHEAF.coboundary(a["one"]), SHEAF.laplacian(a["one"]), SHEAF.boundary_laplacian(a["one"]), SHEAF.cellular(a["one"])),
+    "matrices": lambda a: (
+        SHEAF.coboundary(a["one"]),
+        SHEAF.laplacian(a["one"]),
+        SHEAF.boundary_laplacian(a["one"]),
+        SHEAF.cellular(a["one"]),
+    ),
     "forward substitution": lambda a: forward_substitution(SHEAF, a["w"], a["pattern"]),
     "backward substitution": lambda a: backward_substitution(SHEAF, a["w"], a["pattern"]),
     "harmonic extension": lambda a: repr(harmonic_extension(SHEAF, a["x"], pattern=a["pattern"])),
-    "pinned": lambda a: repr(harmonic_extension(SHEAF, a["x"], pins=[hard("z1", a["value"]), soft("a1", a["value"], 2.0)])),
+    "pinned": lambda a: repr(
+        harmonic_extension(
+            SHEAF, a["x"], pins=[hard("z1", a["value"]), soft("a1", a["value"], 2.0)]
+        )
+    ),
     "backpropagate": lambda a: backpropagate(SHEAF, a["x"], a["g"]),
-    "force": lambda a: force(SHEAF, a["aug"], a["x"], resolve(SHEAF, hard("z1", a["value"]), 3, True), a["pattern"]),
-    "discord": lambda a: (discord.per_neuron(SHEAF, a["w"], a["x"]), discord.forward_deviation(SHEAF, a["w"], a["x"])),
+    "force": lambda a: force(
+        SHEAF, a["aug"], a["x"], resolve(SHEAF, hard("z1", a["value"]), 3, True), a["pattern"]
+    ),
+    "discord": lambda a: (
+        discord.per_neuron(SHEAF, a["w"], a["x"]),
+        discord.forward_deviation(SHEAF, a["w"], a["x"]),
+    ),
     "spectrum": lambda a: spectrum.extreme(SHEAF, a["one"], z=a["z"]),
-    "relax": lambda a: repr(relax(SHEAF, a["x"], a["aug"], max_steps=20, pins=[hard("z1", a["value"]), soft("a1", a["value"], 2.0)])),
-    "relax in NumPy": lambda a: repr(relax(SHEAF, a["x"], a["w"], max_steps=20, pins=soft("z1", a["value"], 1.0), stepper=EulerStepper)),
+    "relax": lambda a: repr(
+        relax(
+            SHEAF,
+            a["x"],
+            a["aug"],
+            max_steps=20,
+            pins=[hard("z1", a["value"]), soft("a1", a["value"], 2.0)],
+        )
+    ),
+    "relax in NumPy": lambda a: repr(
+        relax(
+            SHEAF,
+            a["x"],
+            a["w"],
+            max_steps=20,
+            pins=soft("z1", a["value"], 1.0),
+            stepper=EulerStepper,
+        )
+    ),
     "heat": lambda a: [state for state, _ in zip(heat(SHEAF, a["x"], a["w"]), range(5))],
-    "network of arrays": lambda a: Network.mlp([a["value"], a["pattern"]], [a["one"], a["one"]])(a["value"]),
+    "network of arrays": lambda a: Network.mlp([a["value"], a["pattern"]], [a["one"], a["one"]])(
+        a["value"]
+    ),
     "convolution": lambda a: convolution(a["w"][:2, :4].reshape(2, 1, 2, 2), (1, 3, 3), a["z"]),
     "batch norm": lambda a: batch_norm(a["one"], a["value"][0], a["value"][1], a["one"]),
 }
@@ -92,7 +135,10 @@ def test_no_operation_writes_into_what_it_reads(case):
 
 def test_matrix_free_identity_with_a_bias_leaves_its_input_alone():
     """The pair may return the very array it got."""
-    shift, a = Affine.from_maps(lambda a: a, lambda e: e, (2, 2), [1.0, 1.0]), np.array([[1.0, 2.0]])
+    shift, a = (
+        Affine.from_maps(lambda a: a, lambda e: e, (2, 2), [1.0, 1.0]),
+        np.array([[1.0, 2.0]]),
+    )
     np.testing.assert_array_equal(shift.value(a), [[2.0, 3.0]])
     np.testing.assert_array_equal(a, [[1.0, 2.0]])
 
@@ -109,7 +155,9 @@ def test_later_changes_of_the_callers_arrays_do_not_reach_in():
 
 
 def test_a_solution_keeps_its_own_input():
-    """`residual`, `error` and `energy` are computed when first asked for, from the x that was solved."""
+    """`residual`, `error` and `energy` are computed when first asked for, from the x that was
+    solved.
+    """
     x = np.array([[1.0, -1.0]])
     direct, flow = harmonic_extension(SHEAF, x), relax(SHEAF, x, SHEAF.forward(x), max_steps=5)
     x += 1
@@ -120,7 +168,9 @@ def test_a_solution_keeps_its_own_input():
 @pytest.mark.parametrize("stepper", [None, EulerStepper])
 def test_a_running_flow_does_not_see_changes_of_what_it_was_given_or_yielded(stepper):
     x, start = RNG.standard_normal((2, 2)), RNG.standard_normal((2, SHEAF.N))
-    expected = [state.cochain.copy() for state, _ in zip(heat(SHEAF, x, start, stepper=stepper), range(6))]
+    expected = [
+        state.cochain.copy() for state, _ in zip(heat(SHEAF, x, start, stepper=stepper), range(6))
+    ]
     states = heat(SHEAF, x, start, stepper=stepper)
     for step, state in zip(range(6), states):
         np.testing.assert_array_equal(state.cochain, expected[step])
@@ -129,8 +179,16 @@ def test_a_running_flow_does_not_see_changes_of_what_it_was_given_or_yielded(ste
 
 def test_frozen_objects():
     affine = Affine([[1.0]])
-    for target, name in ((affine, "weight"), (SHEAF.network, "nodes"), (hard("z1", 0), "value"), (ReLU(2), "n"), (SHEAF.edges[0], "kind"),
-                         (harmonic_extension(SHEAF, [[1, 2]]), "cochain"), (Stack(1, 1), "dims"), (MaxPool([[0]], 1), "windows")):
+    for target, name in (
+        (affine, "weight"),
+        (SHEAF.network, "nodes"),
+        (hard("z1", 0), "value"),
+        (ReLU(2), "n"),
+        (SHEAF.edges[0], "kind"),
+        (harmonic_extension(SHEAF, [[1, 2]]), "cochain"),
+        (Stack(1, 1), "dims"),
+        (MaxPool([[0]], 1), "windows"),
+    ):
         with pytest.raises(FrozenInstanceError):
             setattr(target, name, None)
     for array in (affine.weight, affine.bias, MaxPool([[0]], 1).windows):
@@ -145,13 +203,20 @@ def roundtrip(network):
     return Network.load(file), file
 
 
-@given(networks(outputs=("identity", "sigmoid", "softmax"), kinds=tuple(k for k in KINDS if k != "matrix-free")))
+@given(
+    networks(
+        outputs=("identity", "sigmoid", "softmax"),
+        kinds=tuple(k for k in KINDS if k != "matrix-free"),
+    )
+)
 def test_save_and_load_every_operation(network):
     again, file = roundtrip(network)
     x = np.random.default_rng(0).standard_normal((3, network.n_in))
     np.testing.assert_array_equal(again(x), network(x))
     assert repr(again) == repr(network)
-    assert [(n.name, n.inputs, repr(n.operation)) for n in again.nodes] == [(n.name, n.inputs, repr(n.operation)) for n in network.nodes]
+    assert [(n.name, n.inputs, repr(n.operation)) for n in again.nodes] == [
+        (n.name, n.inputs, repr(n.operation)) for n in network.nodes
+    ]
     file.seek(0)
     with np.load(file, allow_pickle=False) as arrays:
         assert all(arrays[name].dtype != object for name in arrays.files)

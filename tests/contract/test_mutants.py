@@ -1,4 +1,5 @@
-"""The defects of `make mutants`, and that one which no test notices is not taken for a caught one.
+"""The defects of `make mutants`, and that one which no test notices is not taken for a caught
+one.
 """
 
 from argparse import Namespace
@@ -38,11 +39,14 @@ def base(tmp_path):
     return folder
 
 
-@pytest.mark.parametrize("new, well, said", [
-    ("n / 3", True, "✓ half.py: why: caught by test_half.py::test_half\n"),
-    ("n // 2", False, "✗ half.py: why: SURVIVED test_half.py\n"),
-    ("n /", False, "✗ half.py: why: SURVIVED test_half.py\n"),
-])
+@pytest.mark.parametrize(
+    "new, well, said",
+    [
+        ("n / 3", True, "✓ half.py: why: caught by test_half.py::test_half\n"),
+        ("n // 2", False, "✗ half.py: why: SURVIVED test_half.py\n"),
+        ("n /", False, "✗ half.py: why: SURVIVED test_half.py\n"),
+    ],
+)
 def test_a_mutant_is_caught_by_a_test_that_fails_and_by_nothing_else(base, capsys, new, well, said):
     mutant = Mutant("half.py", "why", "n / 2", new, "test_half.py")
     assert mutants.caught(base, mutant) == well
@@ -58,8 +62,10 @@ def test_a_mutant_that_never_ends_is_caught(base, monkeypatch):
 
 
 def test_a_text_that_is_not_there_once_is_named_and_nothing_runs(monkeypatch, capsys):
-    wrong = [Mutant("tools/mutants.py", "gone", "no such " + "text", "", "tests"),
-             Mutant("tools/mutants.py", "often", "return", "", "tests")]
+    wrong = [
+        Mutant("tools/mutants.py", "gone", "no such " + "text", "", "tests"),
+        Mutant("tools/mutants.py", "often", "return", "", "tests"),
+    ]
     monkeypatch.setattr(mutants, "load", lambda: wrong)
     monkeypatch.setattr(mutants, "run", lambda *arguments: pytest.fail("it runs"))
 

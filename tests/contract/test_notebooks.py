@@ -1,4 +1,6 @@
-"""What every notebook, figure and claim keeps to; it holds for whatever notebooks there are, and fails when there are none."""
+"""What every notebook, figure and claim keeps to; it holds for whatever notebooks there are, and
+fails when there are none.
+"""
 
 import json
 import re
@@ -38,16 +40,28 @@ def ledger():
 
 
 def roomy(claim):
-    """Return a claim that allows for the rounding of what the ledger holds, at most a twentieth of its tolerance or bound."""
+    """Return a claim that allows for the rounding of what the ledger holds, at most a twentieth of
+    its tolerance or bound.
+    """
     if claim.kind in ("equal", "measured"):
         return replace(claim, tolerance=claim.tolerance * 1.06)
-    return replace(claim, expected=claim.expected + (0.06 if claim.kind == "below" else -0.06) * abs(claim.expected))
+    return replace(
+        claim,
+        expected=claim.expected + (0.06 if claim.kind == "below" else -0.06) * abs(claim.expected),
+    )
 
 
 def test_the_index_lists_the_notebooks_there_are():
-    listed = re.findall(r'^file\s*=\s*"(.+)"', (PROJECT.notebooks / "index.toml").read_text(encoding="utf-8"), re.MULTILINE)
+    listed = re.findall(
+        r'^file\s*=\s*"(.+)"',
+        (PROJECT.notebooks / "index.toml").read_text(encoding="utf-8"),
+        re.MULTILINE,
+    )
     assert EVERY and sorted(listed) == sorted(p.name for p in PROJECT.notebooks.glob("*.ipynb"))
-    assert all(n.file.startswith(f"{n.number}-") for n in EVERY) and len(set(FIGURES)) == len(FIGURES) > 0
+    assert (
+        all(n.file.startswith(f"{n.number}-") for n in EVERY)
+        and len(set(FIGURES)) == len(FIGURES) > 0
+    )
 
 
 @each_notebook
@@ -69,7 +83,9 @@ def test_a_notebook_has_a_title_ids_parameters_and_a_picture(notebook):
     cells = notebooks.read(notebook.path).cells
     ids = [cell.id for cell in cells]
     assert cells[0].cell_type == "markdown" and cells[0].source.startswith("# ")
-    assert len(set(ids)) == len(ids) and all(re.fullmatch(rf"{notebook.number}-[A-Za-z0-9-]*[a-z][A-Za-z0-9-]*", i) for i in ids), ids
+    assert len(set(ids)) == len(ids) and all(
+        re.fullmatch(rf"{notebook.number}-[A-Za-z0-9-]*[a-z][A-Za-z0-9-]*", i) for i in ids
+    ), ids
     assert sum("parameters" in cell.metadata.get("tags", []) for cell in cells) == 1
     assert any("image/png" in o.get("data", {}) for cell in cells for o in cell.get("outputs", []))
 
@@ -92,7 +108,9 @@ def test_every_claim_names_a_notebook_of_the_index():
 
 def test_the_ledger_has_every_claim_with_the_verdict_expected():
     rows = ledger()
-    assert {row["id"]: row["verdict"] for row in rows} == {name: claim.verdict for name, claim in CLAIMS.items()}
+    assert {row["id"]: row["verdict"] for row in rows} == {
+        name: claim.verdict for name, claim in CLAIMS.items()
+    }
     assert len(rows) == len(CLAIMS) and all(tuple(row) == ledgers.FIELDS for row in rows)
     order = [("refuted", "holds", "measured").index(row["verdict"]) for row in rows]
     assert order == sorted(order), "refuted first"
@@ -101,8 +119,13 @@ def test_the_ledger_has_every_claim_with_the_verdict_expected():
 def test_the_ledger_says_what_the_claims_say():
     for row in ledger():
         claim = CLAIMS[row["id"]]
-        expected = {"notebook": claim.notebook, "statement": claim.statement, "source": claim.source,
-                    "expected": claim.written_expected(), "tolerance": claim.written_tolerance()}
+        expected = {
+            "notebook": claim.notebook,
+            "statement": claim.statement,
+            "source": claim.source,
+            "expected": claim.written_expected(),
+            "tolerance": claim.written_tolerance(),
+        }
         assert {key: row[key] for key in expected} == expected
         assert claim.verdict == "refuted" or roomy(claim).agrees(row["measured"]), row["id"]
 
@@ -110,7 +133,10 @@ def test_the_ledger_says_what_the_claims_say():
 @each_figure
 def test_a_figure_has_its_three_files_and_they_are_small(name):
     files = [PROJECT.figures / (name + ending) for ending in runs.ENDINGS]
-    assert all(path.is_file() for path in files) and sum(path.stat().st_size for path in files) <= gallery.LIMIT
+    assert (
+        all(path.is_file() for path in files)
+        and sum(path.stat().st_size for path in files) <= gallery.LIMIT
+    )
 
 
 @each_figure
@@ -122,7 +148,7 @@ def test_a_figures_numbers_have_the_hash_that_all_three_files_hold(name):
 
 
 def test_no_figure_is_left_over():
-    expected = {name + ending for name in FIGURES for ending in runs.ENDINGS} 
+    expected = {name + ending for name in FIGURES for ending in runs.ENDINGS}
     assert {path.name for path in PROJECT.figures.iterdir()} - runs.NOT_FIGURES == expected
 
 

@@ -69,18 +69,18 @@ def dist(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def wheel(dist):
-    path, = dist.glob("*.whl")
+    (path,) = dist.glob("*.whl")
     return path
 
 
 @pytest.fixture(scope="module")
 def unpacked(dist, tmp_path_factory):
     """The sdist's one folder, unpacked."""
-    path, = dist.glob("*.tar.gz")
+    (path,) = dist.glob("*.tar.gz")
     folder = tmp_path_factory.mktemp("sdist")
     with tarfile.open(path) as archive:
         archive.extractall(folder, filter="data")
-    only, = folder.iterdir()
+    (only,) = folder.iterdir()
     return only
 
 
@@ -98,8 +98,16 @@ def contents(wheel):
 @pytest.mark.skipif(not (REPOSITORY / ".git").exists(), reason="this is no checkout of git")
 def test_the_sdist_holds_all_that_git_keeps(unpacked):
     tracked = set(call("git", "ls-files", cwd=REPOSITORY).split("\n")) - {""}
-    named = {"Makefile", "requirements.lock", "environment.yml", "README.md", ".ci/run",
-             "tools/__main__.py", "notebooks/index.toml", "figures/ledger.json"}
+    named = {
+        "Makefile",
+        "requirements.lock",
+        "environment.yml",
+        "README.md",
+        ".ci/run",
+        "tools/__main__.py",
+        "notebooks/index.toml",
+        "figures/ledger.json",
+    }
     assert named <= tracked and any(name.startswith("tests/") for name in tracked)
     present = {name for name in tracked if (REPOSITORY / name).is_file()}
     assert present - files(unpacked) == set()
@@ -113,16 +121,20 @@ def test_the_sdist_holds_nothing_that_can_be_made_again(unpacked):
 def test_the_wheel_holds_the_library_and_nothing_else(wheel):
     inside = set(contents(wheel))
     library = {name for name in inside if name.startswith("sheaflib/")}
-    wanted = {f"sheaflib/{name}" for name in files(REPOSITORY / "sheaflib")
-              if "__pycache__" not in name}
+    wanted = {
+        f"sheaflib/{name}" for name in files(REPOSITORY / "sheaflib") if "__pycache__" not in name
+    }
     assert library == wanted
-    assert {"sheaflib/plots/sheaflib.mplstyle", "sheaflib/companion/data/paper_inputs.npz"} <= library
+    assert {
+        "sheaflib/plots/sheaflib.mplstyle",
+        "sheaflib/companion/data/paper_inputs.npz",
+    } <= library
     assert {name.split("/")[0] for name in inside - library} == {"sheaflib-0.2.0.dist-info"}
 
 
 def test_the_sdist_makes_the_same_wheel(wheel, unpacked, tmp_path):
     build(unpacked, tmp_path / "again", "build_wheel")
-    again, = (tmp_path / "again").iterdir()
+    (again,) = (tmp_path / "again").iterdir()
     assert again.name == wheel.name and contents(again) == contents(wheel)
 
 
@@ -139,9 +151,21 @@ def alone(wheel, tmp_path_factory):
     lock = (REPOSITORY / "requirements.lock").read_text(encoding="utf-8")
     pins = re.findall(r"^[a-z0-9-]+==[^\\\n]+", lock, flags=re.MULTILINE)
     (folder / "pins.txt").write_text("\n".join(pins) + "\n")
-    pip = [uv, "pip", "install", "--python", python] if uv else [
-        sys.executable, "-m", "pip", "--python", python, "install", "--no-compile",
-        "--retries", "1"]
+    pip = (
+        [uv, "pip", "install", "--python", python]
+        if uv
+        else [
+            sys.executable,
+            "-m",
+            "pip",
+            "--python",
+            python,
+            "install",
+            "--no-compile",
+            "--retries",
+            "1",
+        ]
+    )
     words = [*pip, "--quiet", "--only-binary", ":all:", "--constraint", "pins.txt", wheel]
     done = subprocess.run(list(map(str, words)), cwd=folder, capture_output=True, text=True)
     if re.search(UNREACHED, done.stderr) and not os.environ.get("CI"):
@@ -154,8 +178,11 @@ def alone(wheel, tmp_path_factory):
 def told(alone, tmp_path_factory):
     """What the installed copy says of itself after the README's first example, run in an empty
     folder."""
-    clean = {name: value for name, value in os.environ.items()
-             if not name.startswith(("PYTHON", "SHEAFLIB_"))}
+    clean = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("PYTHON", "SHEAFLIB_"))
+    }
     clean["NUMBA_DISABLE_JIT"] = "1"  # that it compiles is for other tests, and takes long
     here = tmp_path_factory.mktemp("elsewhere")
     told = json.loads(call(alone, "-c", ALONE, REPOSITORY / "README.md", cwd=here, env=clean))

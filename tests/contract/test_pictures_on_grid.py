@@ -58,35 +58,49 @@ ARTISTS = {
     "arrow": lambda ax, v: ax.annotate("note", v[:2], v[2:4], arrowprops={"arrowstyle": "-|>"}),
     "box": lambda ax, v: ax.add_patch(FancyBboxPatch(v[:2], v[2], v[3], clip_on=False)),
     "cut to a circle": lambda ax, v: [
-        line.set_clip_path(Circle(v[:2], v[2], transform=ax.transData)) for line in ax.plot(v)],
+        line.set_clip_path(Circle(v[:2], v[2], transform=ax.transData)) for line in ax.plot(v)
+    ],
     "insets": lambda ax, v: ax.indicate_inset_zoom(ax.inset_axes([0.5, *v[:3]], xlim=(0, v[3]))),
 }
 
 WITH_TICKS = {"line", "line on logarithms", "bars"}
-PIXELS = {"line", "markers of pixels", "bars", "image", "mesh", "shaded triangles", "text",
-          "samples"}
+PIXELS = {
+    "line",
+    "markers of pixels",
+    "bars",
+    "image",
+    "mesh",
+    "shaded triangles",
+    "text",
+    "samples",
+}
 
 PICTURES = {
     "bands": lambda ax, v: diagnostics.bands(PLACES, {"sheaf": [v, 2 * v, 3 * v]}, ax),
     "strips": lambda ax, v: diagnostics.strips({"z1": v, "a2": v**3}, ax),
     "spreads": lambda ax, v: diagnostics.spreads(
-        {name: {"affine_1": v[:2], "output": v[2:4]} for name in diagnostics.NETWORKS}, ax),
+        {name: {"affine_1": v[:2], "output": v[2:4]} for name in diagnostics.NETWORKS}, ax
+    ),
     "phase plane": lambda ax, v: flow.phase_plane(
-        [np.c_[v, v[::-1]]], (v[0], v[1]), ax, np.c_[v[:3], v[3:6]]),
+        [np.c_[v, v[::-1]]], (v[0], v[1]), ax, np.c_[v[:3], v[3:6]]
+    ),
     "ratios": lambda ax, v: gap.ratios({"one": {"a": v[:3], "b": v[3:6]}}, {"a": v[6:9]}, ax),
     "dial": lambda ax, v: gap.dial(PLACES[:4], {"a": v.reshape(4, 3)}, v[:3], ax),
     "bars of edges": lambda ax, v: harmonic.edge_bars({"affine_1": v[0], "output": v[1]}, ax),
     "matrix": lambda ax, v: matrices.block_matrix(
-        np.diag(v[:3]), Layout("ab", (1, 2)), Layout("ab", (1, 2)), ax),
+        np.diag(v[:3]), Layout("ab", (1, 2)), Layout("ab", (1, 2)), ax
+    ),
     "displacements": lambda ax, v: pinned.displacement_map(v[:9].reshape(3, 3), "abc", ax),
     "samples": lambda ax, v: report.samples(
-        v, v**2, [SimpleNamespace(index=1), SimpleNamespace(index=3)], ax),
+        v, v**2, [SimpleNamespace(index=1), SimpleNamespace(index=3)], ax
+    ),
     "intervals": lambda ax, v: resistance.intervals(v, v + 0.1, v + 0.3, ax),
     "by depth": lambda ax, v: scaling.by_depth([1, 2, 3], v.reshape(3, 4), ax),
     "by place": lambda ax, v: spectra.by_place({"a": v, "b": v**2}, ax),
     "face": lambda ax, v: spectra.face(v, np.multiply.outer(v, v), ("a", "b"), ax),
     "decision": lambda ax, v: training.decision(
-        PLACES[:4] / 4, PLACES[:3] / 3, v.reshape(3, 4), np.c_[v, v], PLACES % 2, ax),
+        PLACES[:4] / 4, PLACES[:3] / 3, v.reshape(3, 4), np.c_[v, v], PLACES % 2, ax
+    ),
 }
 
 
@@ -97,7 +111,7 @@ def drawn(name, values, kinds):
     try:
         {**ARTISTS, **PICTURES}[name](ax, values)
         if name in ARTISTS and name not in WITH_TICKS:
-            ax.axis("off")                                   # ticks take most of the time
+            ax.axis("off")  # ticks take most of the time
         with gallery.laid_out(fig) as box:
             return [gallery.drawn(fig, kind, box, {}) for kind in kinds]
     finally:
@@ -116,7 +130,7 @@ def test_a_last_digit_moves_nothing_and_the_fourth_does(name):
     plain = drawn(name, PLAIN, kinds)
     assert drawn(name, noisy(PLAIN), kinds) == plain
     other = drawn(name, PLAIN * (1 + 1e-3 * (-1) ** PLACES), ["pdf"])
-    assert other != plain[:1]                         # pixels may be too coarse for it
+    assert other != plain[:1]  # pixels may be too coarse for it
 
 
 @pytest.fixture
@@ -147,7 +161,7 @@ def layouts(monkeypatch):
 def test_a_layout_serves_all_files_and_the_page(fig, layouts, tmp_path, monkeypatch):
     monkeypatch.setenv("SHEAFLIB_OUT", str(tmp_path))
     alone = gallery.shown(fig)
-    fig.axes[0].set_xlabel("step")                  # the same again, which matplotlib cannot know
+    fig.axes[0].set_xlabel("step")  # the same again, which matplotlib cannot know
     gallery.save(fig, "line", {"y": PLAIN}, caption="a line")
     assert gallery.shown(fig) == alone and len(layouts) == 2
     assert fig.get_layout_engine() is not None

@@ -21,27 +21,64 @@ def test_a_circuit_has_a_resistor_an_edge_as_long_as_its_resistance(ax):
     assert resistance.circuit(EDGES, ["x", "z1", "a1", "y"], LINES, LINES, ax) is ax
     resistors = {line.get_gid(): line for line in ax.lines if line.get_gid()}
     assert {gid: tuple(line.get_xdata()[[0, -1]]) for gid, line in resistors.items()} == {
-        "edge:affine_1": (0, 2), "edge:activation_1": (2, 3), "edge:output": (3, 4)}
-    assert all(line.get_color() == EDGE_COLOURS[gid[5:].split("_")[0]] for gid, line in resistors.items())
-    assert labels(ax.texts) == ["affine 1\n2", "activation 1\n1", "output\n1", "$x$", "$z^{1}$", "$a^{1}$", "$y$"]
-    assert max(line.get_ydata().max() for line in resistors.values()) < 0                  # below the potentials
+        "edge:affine_1": (0, 2),
+        "edge:activation_1": (2, 3),
+        "edge:output": (3, 4),
+    }
+    assert all(
+        line.get_color() == EDGE_COLOURS[gid[5:].split("_")[0]] for gid, line in resistors.items()
+    )
+    assert labels(ax.texts) == [
+        "affine 1\n2",
+        "activation 1\n1",
+        "output\n1",
+        "$x$",
+        "$z^{1}$",
+        "$a^{1}$",
+        "$y$",
+    ]
+    assert max(line.get_ydata().max() for line in resistors.values()) < 0  # below the potentials
 
 
 def test_a_potential_may_end_before_the_last_resistor(ax):
-    resistance.circuit(EDGES, ["x", "z1", "a1", "y"], LINES, {name: 2 * np.array(row) for name, row in LINES.items()}, ax)
+    resistance.circuit(
+        EDGES,
+        ["x", "z1", "a1", "y"],
+        LINES,
+        {name: 2 * np.array(row) for name, row in LINES.items()},
+        ax,
+    )
     drawn = by_label(ax)
     assert list(map(tuple, drawn["pinned, predicted"].get_xydata())) == [(0, 0), (2, 2), (3, 3)]
-    assert list(map(tuple, drawn["spring, solved"].get_xydata())) == [(0, 0), (2, 3), (3, 4.5), (4, 6)]
+    assert list(map(tuple, drawn["spring, solved"].get_xydata())) == [
+        (0, 0),
+        (2, 3),
+        (3, 4.5),
+        (4, 6),
+    ]
     assert len(set(ax.get_legend_handles_labels()[1])) == 4 and ax.get_yticks().min() >= -0.2
 
 
 def test_the_line_of_equality_spans_all_points(ax):
-    assert resistance.against({"one": ([1.0, 10.0], [1.0, 20.0]), "two": ([0.1], [0.3])}, ax, "law", "solved") is ax
+    assert (
+        resistance.against(
+            {"one": ([1.0, 10.0], [1.0, 20.0]), "two": ([0.1], [0.3])}, ax, "law", "solved"
+        )
+        is ax
+    )
     equal, *marks = ax.lines
     np.testing.assert_array_equal(equal.get_xdata(), equal.get_ydata())
     assert equal.get_xdata()[0] < 0.1 and equal.get_xdata()[1] > 20
-    assert [list(map(tuple, mark.get_xydata())) for mark in marks] == [[(1, 1), (10, 20)], [(0.1, 0.3)]]
-    assert (ax.get_xscale(), ax.get_yscale(), ax.get_xlabel(), ax.get_ylabel()) == ("log", "log", "law", "solved")
+    assert [list(map(tuple, mark.get_xydata())) for mark in marks] == [
+        [(1, 1), (10, 20)],
+        [(0.1, 0.3)],
+    ]
+    assert (ax.get_xscale(), ax.get_yscale(), ax.get_xlabel(), ax.get_ylabel()) == (
+        "log",
+        "log",
+        "law",
+        "solved",
+    )
     assert labels(ax.get_legend().get_texts()) == ["one", "two"]
 
 
@@ -53,11 +90,20 @@ def test_every_interval_is_a_bar_with_its_dot(ax):
 
 
 def test_along_a_run_predictions_are_lines_and_measurements_marks(ax):
-    resistance.along([0, 2000], {"sheaf": [1, 2], "gd": [3, 4]}, {"sheaf": [1.1, 2.1], "gd": [3.1, 4.1]}, ax, unit=1000)
+    resistance.along(
+        [0, 2000],
+        {"sheaf": [1, 2], "gd": [3, 4]},
+        {"sheaf": [1.1, 2.1], "gd": [3.1, 4.1]},
+        ax,
+        unit=1000,
+    )
     drawn = by_label(ax)
     assert list(drawn) == ["sheaf, predicted", "sheaf, measured", "gd, predicted", "gd, measured"]
     assert list(map(tuple, drawn["gd, measured"].get_xydata())) == [(0, 3.1), (2, 4.1)]
-    assert all((line.get_linestyle() == "None") == name.endswith("measured") for name, line in drawn.items())
+    assert all(
+        (line.get_linestyle() == "None") == name.endswith("measured")
+        for name, line in drawn.items()
+    )
     assert drawn["sheaf, predicted"].get_linestyle() != drawn["gd, predicted"].get_linestyle()
     assert ax.get_xlabel() == "thousand steps"
 
@@ -65,16 +111,23 @@ def test_along_a_run_predictions_are_lines_and_measurements_marks(ax):
 def test_a_band_lies_between_its_bounds(ax):
     resistance.band([0, 1], [0.1, 0.2], [0.3, 0.4], [0.5, 0.6], ax, label="found")
     assert {name: list(line.get_ydata()) for name, line in by_label(ax).items()} == {
-        "upper bound": [0.5, 0.6], "found": [0.3, 0.4], "lower bound": [0.1, 0.2]}
+        "upper bound": [0.5, 0.6],
+        "found": [0.3, 0.4],
+        "lower bound": [0.1, 0.2],
+    }
     assert len(ax.collections) == 1 and ax.get_xlabel() == "step"
 
 
 def test_factors_have_their_median_and_every_measurement(ax):
-    resistance.factors([0, 100], [[1, 2], [2, 3], [4, 5]], {"one": [2.5, 3.5], "two": [2.0, 2.5]}, ax, unit=100)
+    resistance.factors(
+        [0, 100], [[1, 2], [2, 3], [4, 5]], {"one": [2.5, 3.5], "two": [2.0, 2.5]}, ax, unit=100
+    )
     median, one, two = ax.lines
     assert list(median.get_ydata()) == [2, 3] and list(one.get_ydata()) == [2.5, 3.5]
     assert one.get_marker() != two.get_marker()
-    assert (ax.get_yscale(), ax.get_xlabel()) == ("log", "steps / 100") and list(two.get_xdata()) == [0, 1]
+    assert (ax.get_yscale(), ax.get_xlabel()) == ("log", "steps / 100") and list(
+        two.get_xdata()
+    ) == [0, 1]
 
 
 def test_bars_by_edge_run_from_the_input_on(ax):
@@ -86,7 +139,10 @@ def test_bars_by_edge_run_from_the_input_on(ax):
 
 
 def test_a_run_that_never_got_there_is_set_apart_or_left_out(ax):
-    values = {"soft": [[1.0, np.inf, 3.0], [np.inf, np.inf, 5.0]], "stiff": [[1.0, np.nan, 2.0], [4.0, 5.0, 6.0]]}
+    values = {
+        "soft": [[1.0, np.inf, 3.0], [np.inf, np.inf, 5.0]],
+        "stiff": [[1.0, np.nan, 2.0], [4.0, 5.0, 6.0]],
+    }
     resistance.runs([1, 6], {"soft": values["soft"]}, ax, beyond=10)
     there, beyond, medians = ax.lines
     assert sorted(there.get_ydata()) == [1, 3, 5] and list(medians.get_ydata()) == [3]
@@ -95,7 +151,7 @@ def test_a_run_that_never_got_there_is_set_apart_or_left_out(ax):
     ax.clear()
     resistance.runs([1, 6], values, ax)
     assert [len(line.get_xdata()) for line in ax.lines] == [3, 1, 5, 1]
-    assert abs(ax.lines[0].get_xdata()[0] - ax.lines[2].get_xdata()[0]) > 0.2                   # side by side
+    assert abs(ax.lines[0].get_xdata()[0] - ax.lines[2].get_xdata()[0]) > 0.2  # side by side
 
 
 def test_speeds_are_against_one(ax):
@@ -113,18 +169,21 @@ def test_proportional_draws_the_line_it_is_given(ax):
     assert list(drawn["measured"].get_ydata()) == [0.09, 0.7]
 
 
-@pytest.mark.parametrize("draw", [
-    lambda: resistance.circuit(EDGES, ["x", "z1", "a1", "y"], LINES, LINES),
-    lambda: resistance.against({"a": ([1.0], [1.0])}),
-    lambda: resistance.intervals([0], [1], [2]),
-    lambda: resistance.along([0], {"a": [1]}, {"a": [1]}),
-    lambda: resistance.band([0], [0], [1], [2]),
-    lambda: resistance.factors([0], [[1], [2], [3]], {}),
-    lambda: resistance.by_edge(EDGES),
-    lambda: resistance.runs([1], {"a": [[1.0]]}),
-    lambda: resistance.speeds([1], {"a": [1]}),
-    lambda: resistance.proportional([1], [1], [1]),
-])
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda: resistance.circuit(EDGES, ["x", "z1", "a1", "y"], LINES, LINES),
+        lambda: resistance.against({"a": ([1.0], [1.0])}),
+        lambda: resistance.intervals([0], [1], [2]),
+        lambda: resistance.along([0], {"a": [1]}, {"a": [1]}),
+        lambda: resistance.band([0], [0], [1], [2]),
+        lambda: resistance.factors([0], [[1], [2], [3]], {}),
+        lambda: resistance.by_edge(EDGES),
+        lambda: resistance.runs([1], {"a": [[1.0]]}),
+        lambda: resistance.speeds([1], {"a": [1]}),
+        lambda: resistance.proportional([1], [1], [1]),
+    ],
+)
 def test_without_axes_the_current_ones_are_taken(draw):
     fig, ax = plt.subplots()
     assert draw() is ax

@@ -1,4 +1,6 @@
-"""The picture of a network as its sheaf: one name a vertex and an edge, boxes apart, chains and merges alike."""
+"""The picture of a network as its sheaf: one name a vertex and an edge, boxes apart, chains and
+merges alike.
+"""
 
 import matplotlib
 
@@ -20,8 +22,19 @@ def chain():
 
 def merged():
     ones = np.ones
-    return NeuralSheaf(Network(3, [("z1", Affine(ones((9, 3)))), ("a1", ReLU(9)), ("z2", Affine(ones((2, 9)))), ("a2", ReLU(2)),
-                                   ("p", Stack(2, 9, 3), ("a2", "a1", "x")), ("z3", Affine(ones((1, 14))))]))
+    return NeuralSheaf(
+        Network(
+            3,
+            [
+                ("z1", Affine(ones((9, 3)))),
+                ("a1", ReLU(9)),
+                ("z2", Affine(ones((2, 9)))),
+                ("a2", ReLU(2)),
+                ("p", Stack(2, 9, 3), ("a2", "a1", "x")),
+                ("z3", Affine(ones((1, 14)))),
+            ],
+        )
+    )
 
 
 @pytest.fixture(autouse=True)
@@ -31,7 +44,9 @@ def closed():
 
 
 def names(ax, prefix):
-    return [t.get_gid().removeprefix(prefix) for t in ax.texts if (t.get_gid() or "").startswith(prefix)]
+    return [
+        t.get_gid().removeprefix(prefix) for t in ax.texts if (t.get_gid() or "").startswith(prefix)
+    ]
 
 
 @pytest.mark.parametrize("sheaf", [chain(), merged()], ids=["chain", "merged"])
@@ -55,21 +70,35 @@ def test_boxes_stand_apart_and_inside(sheaf, stalks):
 def test_words_do_not_overlap():
     ax = schematic(merged())
     renderer = ax.figure.canvas.get_renderer()
-    boxes = [t.get_window_extent(renderer) for t in ax.texts if t.get_text() and t.get_text() not in "1⋮⋯"]
+    boxes = [
+        t.get_window_extent(renderer)
+        for t in ax.texts
+        if t.get_text() and t.get_text() not in "1⋮⋯"
+    ]
     assert not [(a, b) for i, a in enumerate(boxes) for b in boxes[:i] if a.overlaps(b)]
 
 
 def test_skip_edges_over_one_stretch_take_different_lanes():
     ax = schematic(merged())
-    depths = [line.get_ydata().min() for line in ax.lines if line.get_gid() in ("line:projection_2", "line:projection_3")]
+    depths = [
+        line.get_ydata().min()
+        for line in ax.lines
+        if line.get_gid() in ("line:projection_2", "line:projection_3")
+    ]
     assert len(depths) == 2 and depths[0] != depths[1] and max(depths) < 0
 
 
 def test_every_line_joins_its_edge_s_vertices():
     sheaf = merged()
     ax = schematic(sheaf)
-    at = {p.get_gid()[4:]: p.get_bbox() for p in ax.patches if (p.get_gid() or "").startswith("box:")}
-    lines = {line.get_gid()[5:]: line.get_xdata() for line in ax.lines if (line.get_gid() or "").startswith("line:")}
+    at = {
+        p.get_gid()[4:]: p.get_bbox() for p in ax.patches if (p.get_gid() or "").startswith("box:")
+    }
+    lines = {
+        line.get_gid()[5:]: line.get_xdata()
+        for line in ax.lines
+        if (line.get_gid() or "").startswith("line:")
+    }
     assert set(lines) == {e.name for e in sheaf.edges}
     for edge in sheaf.edges:
         assert at[edge.tail].x0 < lines[edge.name][0] < at[edge.tail].x1

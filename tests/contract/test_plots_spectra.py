@@ -1,5 +1,5 @@
-"""The pictures of notebooks 02 and 03 draw what they are given, on the axes they are given, the same in every run;
-the random networks they rest on are what their names say."""
+"""The pictures of notebooks 02 and 03 draw what they are given, on the axes they are given, the
+same in every run; the random networks they rest on are what their names say."""
 
 import itertools
 
@@ -32,18 +32,34 @@ ROWS = {"first": rng.random(20) + 0.1, "second": rng.random(30) + 0.1}
 LAYOUT = Layout(("z1", "a1", "z2"), (2, 2, 1))
 
 PICTURES = {
-    "entries": lambda ax: spectra.entries([1, 2, 2], [0, 0, 1], ["affine", "activation", "projection"], 4, ax),
-    "running products": lambda ax: spectra.running_products(-np.ones(4), np.ones(4), rng.random((3, 4)), ax),
-    "spectra": lambda ax: spectra.spectra(ROWS, {k: 5 + v for k, v in ROWS.items()}, dict.fromkeys(ROWS, 9.0), {"first": (0.3, 5.5)}, ax),
+    "entries": lambda ax: spectra.entries(
+        [1, 2, 2], [0, 0, 1], ["affine", "activation", "projection"], 4, ax
+    ),
+    "running products": lambda ax: spectra.running_products(
+        -np.ones(4), np.ones(4), rng.random((3, 4)), ax
+    ),
+    "spectra": lambda ax: spectra.spectra(
+        ROWS,
+        {k: 5 + v for k, v in ROWS.items()},
+        dict.fromkeys(ROWS, 9.0),
+        {"first": (0.3, 5.5)},
+        ax,
+    ),
     "sizes": lambda ax: spectra.sizes([3, 10, 200], [2, 5, 20], [False, True, True], ax),
     "extremes": lambda ax: spectra.extremes_by_weights(ROWS, ROWS, ax),
     "face": lambda ax: spectra.face([0, 0.5, 1], rng.random((3, 3)), ("one", "other"), ax),
     "places": lambda ax: spectra.by_place(ROWS, ax),
     "looseness": lambda ax: spectra.looseness(ROWS, ROWS, ax),
-    "depth": lambda ax: spectra.smallest_by_depth([[1, 1], [2, 2]], [[1, 1], [0.2, 0.1]], [2], [0.2], ax),
-    "energy plane": lambda ax: harmonic.energy_plane(np.linspace(-1, 1, 5), np.linspace(0, 1, 4), 1 + rng.random((4, 5)), (0, 0), ("z", "a"), ax),
+    "depth": lambda ax: spectra.smallest_by_depth(
+        [[1, 1], [2, 2]], [[1, 1], [0.2, 0.1]], [2], [0.2], ax
+    ),
+    "energy plane": lambda ax: harmonic.energy_plane(
+        np.linspace(-1, 1, 5), np.linspace(0, 1, 4), 1 + rng.random((4, 5)), (0, 0), ("z", "a"), ax
+    ),
     "energy lines": lambda ax: harmonic.energy_lines([-1, 0, 1], rng.random((2, 3)), ax),
-    "cochain": lambda ax: harmonic.cochain(rng.random(5), LAYOUT, ax, reference=rng.random(5), switched=[1]),
+    "cochain": lambda ax: harmonic.cochain(
+        rng.random(5), LAYOUT, ax, reference=rng.random(5), switched=[1]
+    ),
     "edges": lambda ax: harmonic.edge_bars({"affine_1": 1.0, "activation_1": 0.5}, ax, top=2),
     "wrong": lambda ax: harmonic.energy_by_wrong([0, 1, 1, 2], [0, 1, 2, 3], ax),
     "agreement": lambda ax: harmonic.agreement([-1, 1], {"net": ([0.5, 0.2], [0.5, 0.2])}, ax),
@@ -66,10 +82,12 @@ def test_draws_on_the_axes_it_is_given_and_returns_them(name):
 
 def test_pattern_table_marks_the_self_consistent_pattern():
     axes = plt.subplots(2, 1, sharex=True)[1]
-    top = harmonic.pattern_table([[1, 0], [1, 1], [0, 0]], [0.0, 1.0, 2.0], [True, False, False], axes)
+    top = harmonic.pattern_table(
+        [[1, 0], [1, 1], [0, 0]], [0.0, 1.0, 2.0], [True, False, False], axes
+    )
     assert top is axes[0]
     assert [bar.get_height() for bar in top.patches] == [0, 1, 2]
-    assert len(axes[1].lines[0].get_xdata()) == 3          # active units
+    assert len(axes[1].lines[0].get_xdata()) == 3  # active units
 
 
 def test_jitter_needs_no_chance():
@@ -95,14 +113,19 @@ def test_weights_are_of_the_kind_they_are_called():
 
 
 def test_one_seed_gives_the_same_networks_and_patterns():
-    first, second = (list(pairs(np.random.default_rng(3), 4, 2, max_width=9, max_depth=5)) for _ in range(2))
+    first, second = (
+        list(pairs(np.random.default_rng(3), 4, 2, max_width=9, max_depth=5)) for _ in range(2)
+    )
     assert [p.shape for p in first] == [p.shape for p in second]
     assert all((p.pattern == q.pattern).all() for p, q in zip(first, second))
     assert [p.number for p in first] == [0, 1] * 4
 
 
 def test_networks_stay_within_their_limits_and_often_merge():
-    shapes = [measure(network) for network, _ in draw(np.random.default_rng(4), 400, max_width=40, max_depth=7)]
+    shapes = [
+        measure(network)
+        for network, _ in draw(np.random.default_rng(4), 400, max_width=40, max_depth=7)
+    ]
     assert max(s.width for s in shapes) == 40
     assert max(s.depth for s in shapes) == 7
     assert np.mean([s.merges > 0 for s in shapes]) > 1 / 3

@@ -16,12 +16,14 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 def blocks(word):
     """The Python blocks of the README that mention `word`."""
-    return [code for code in re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL) if word in code]
+    return [
+        code for code in re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL) if word in code
+    ]
 
 
 def block(word):
     """The one Python block of the README that mentions `word`."""
-    found, = blocks(word)
+    (found,) = blocks(word)
     return found
 
 
@@ -33,7 +35,10 @@ def relu_chain(weights, biases, x):
 @pytest.fixture
 def layers():
     rng = np.random.default_rng(0)
-    return [rng.standard_normal((5, 3)), rng.standard_normal((2, 5))], [rng.standard_normal(5), rng.standard_normal(2)]
+    return [rng.standard_normal((5, 3)), rng.standard_normal((2, 5))], [
+        rng.standard_normal(5),
+        rng.standard_normal(2),
+    ]
 
 
 def test_examples_print_what_they_say():
@@ -45,24 +50,39 @@ def test_examples_print_what_they_say():
 def test_from_a_state_dict(layers):
     """A state_dict maps "0.weight" to a tensor with .numpy(); Linear stores (n_out, n_in)."""
     weights, biases = layers
-    state = {f"{2 * i}.{name}": SimpleNamespace(numpy=lambda value=value: value)
-             for name, values in (("weight", weights), ("bias", biases)) for i, value in enumerate(values)}
+    state = {
+        f"{2 * i}.{name}": SimpleNamespace(numpy=lambda value=value: value)
+        for name, values in (("weight", weights), ("bias", biases))
+        for i, value in enumerate(values)
+    }
     space = {"Network": Network, "model": SimpleNamespace(state_dict=lambda: state)}
     exec(block("state_dict"), space)
     x = np.random.default_rng(1).standard_normal((4, 3))
     np.testing.assert_allclose(space["network"](x), relu_chain(weights, biases, x), atol=1e-12)
 
 
-@pytest.mark.parametrize("activation, last", [("identity", lambda z: z), ("logistic", lambda z: 1 / (1 + np.exp(-z))),
-                                              ("softmax", lambda z: np.exp(z) / np.exp(z).sum(axis=1, keepdims=True))])
+@pytest.mark.parametrize(
+    "activation, last",
+    [
+        ("identity", lambda z: z),
+        ("logistic", lambda z: 1 / (1 + np.exp(-z))),
+        ("softmax", lambda z: np.exp(z) / np.exp(z).sum(axis=1, keepdims=True)),
+    ],
+)
 def test_from_coefs(layers, activation, last):
-    """scikit-learn's coefs_ are (n_in, n_out), its output activations identity, logistic, softmax."""
+    """scikit-learn's coefs_ are (n_in, n_out), its output activations identity, logistic,
+    softmax.
+    """
     weights, biases = layers
-    mlp = SimpleNamespace(coefs_=[W.T for W in weights], intercepts_=biases, out_activation_=activation)
+    mlp = SimpleNamespace(
+        coefs_=[W.T for W in weights], intercepts_=biases, out_activation_=activation
+    )
     space = {"Network": Network, "mlp": mlp}
     exec(block("coefs_"), space)
     x = np.random.default_rng(1).standard_normal((4, 3))
-    np.testing.assert_allclose(space["network"](x), last(relu_chain(weights, biases, x)), atol=1e-12)
+    np.testing.assert_allclose(
+        space["network"](x), last(relu_chain(weights, biases, x)), atol=1e-12
+    )
 
 
 def test_every_local_link_leads_somewhere():

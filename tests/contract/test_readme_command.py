@@ -1,4 +1,6 @@
-"""The README's own example of other parameters runs: one notebook at twice the step, into build/runs."""
+"""The README's own example of other parameters runs: one notebook at twice the step, into
+build/runs.
+"""
 
 import os
 import re

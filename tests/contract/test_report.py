@@ -1,4 +1,6 @@
-"""A report refuses bad input by name, is the same at every run, and shows itself as one table and one figure."""
+"""A report refuses bad input by name, is the same at every run, and shows itself as one table and
+one figure.
+"""
 
 import base64
 import io
@@ -45,69 +47,193 @@ SOFTMAX, _, ONE_HOT = case("softmax", 3)
 WIDE, _, PAIRS = case(n_out=3)
 CLASSES = ONE_HOT.argmax(axis=1)
 POOL = Network(3, [("z1", Affine(np.eye(3))), ("m", MaxPool([[0, 1, 2]], 3))])
-BOTH = Network(3, [("z1", Affine(np.eye(3))), ("a1", ReLU(3)), ("y", Affine(np.eye(3)), "z1"), ("p", Stack(3, 3), ("y", "a1"))])
+BOTH = Network(
+    3,
+    [
+        ("z1", Affine(np.eye(3))),
+        ("a1", ReLU(3)),
+        ("y", Affine(np.eye(3)), "z1"),
+        ("p", Stack(3, 3), ("y", "a1")),
+    ],
+)
 HUGE = Network.mlp([1e200 * np.ones((2, 3)), 1e200 * np.ones((1, 2))])
 SUNK = Network.mlp([-1e200 * np.ones((2, 3)), 1e200 * np.eye(2), np.ones((1, 2))])
-BROKEN = Network(3, [("z1", Affine.from_maps(lambda a: np.where(abs(a) > 1e3, NAN, a), lambda e: e, (3, 3)))])
+BROKEN = Network(
+    3, [("z1", Affine.from_maps(lambda a: np.where(abs(a) > 1e3, NAN, a), lambda e: e, (3, 3)))]
+)
 
 
 def call(network=NET, x=X, y=Y, **options):
-    return lambda: report(network, x, y, **{"permutations": 1, "samples": 4, "progress": False, **options})
+    return lambda: report(
+        network, x, y, **{"permutations": 1, "samples": 4, "progress": False, **options}
+    )
 
 
 BAD = {
-    "a matrix for network": (call(np.eye(3)), TypeError,
-        r"network is a ndarray, expected a Network, as Network\.mlp\(weights, biases, output\) makes one"),
+    "a matrix for network": (
+        call(np.eye(3)),
+        TypeError,
+        (
+            r"network is a ndarray, expected a Network, as Network\.mlp\(weights, biases, output\)"
+            r" makes one"
+        ),
+    ),
     "no network": (call(None), TypeError, r"network is a NoneType, expected a Network"),
-    "a sheaf for network": (call(NeuralSheaf(NET)), TypeError,
-        r"network is a NeuralSheaf, expected a Network: pass sheaf\.network"),
-    "max-pool": (call(POOL), ValueError,
-        r"report cannot pin this network: node 'm' is a max-pool.*or train with average_pool or a strided convolution"),
-    "affine map on a kink": (call(BOTH), ValueError,
-        r"'z1' is read by a ReLU and by the affine node 'y'.*or let the ReLU read it through an identity Affine"),
-    "wide X": (call(x=np.ones((12, 4))), ValueError, r"X has the wrong shape: got \(12, 4\), expected \(B, 3\)"),
-    "one sample of X": (call(x=X[0]), ValueError, r"X has the wrong shape: got \(3,\), expected \(B, 3\): use X\[None\]"),
-    "NaN in X": (call(x=np.where(X == X[2, 1], NAN, X)), ValueError, r"X must be finite, got nan at index \(2, 1\)"),
-    "X of objects": (call(x=X.astype(object)), TypeError, r"X has dtype object, expected real numbers"),
+    "a sheaf for network": (
+        call(NeuralSheaf(NET)),
+        TypeError,
+        r"network is a NeuralSheaf, expected a Network: pass sheaf\.network",
+    ),
+    "max-pool": (
+        call(POOL),
+        ValueError,
+        (
+            r"report cannot pin this network: node 'm' is a max-pool.*or train with average_pool or"
+            r" a strided convolution"
+        ),
+    ),
+    "affine map on a kink": (
+        call(BOTH),
+        ValueError,
+        (
+            r"'z1' is read by a ReLU and by the affine node 'y'.*or let the ReLU read it through an"
+            r" identity Affine"
+        ),
+    ),
+    "wide X": (
+        call(x=np.ones((12, 4))),
+        ValueError,
+        r"X has the wrong shape: got \(12, 4\), expected \(B, 3\)",
+    ),
+    "one sample of X": (
+        call(x=X[0]),
+        ValueError,
+        r"X has the wrong shape: got \(3,\), expected \(B, 3\): use X\[None\]",
+    ),
+    "NaN in X": (
+        call(x=np.where(X == X[2, 1], NAN, X)),
+        ValueError,
+        r"X must be finite, got nan at index \(2, 1\)",
+    ),
+    "X of objects": (
+        call(x=X.astype(object)),
+        TypeError,
+        r"X has dtype object, expected real numbers",
+    ),
     "no samples": (call(x=X[:0], y=Y[:0]), ValueError, r"X is an empty batch"),
     "no labels": (call(y=None), TypeError, r"y is None, expected 12 labels: one a row of X"),
-    "too few labels": (call(y=Y[:5]), ValueError, r"y has shape \(5, 1\), expected 12 labels: one a row of X"),
+    "too few labels": (
+        call(y=Y[:5]),
+        ValueError,
+        r"y has shape \(5, 1\), expected 12 labels: one a row of X",
+    ),
     "one label": (call(y=1.0), ValueError, r"y has shape \(\), expected 12 labels"),
-    "a cube of labels": (call(y=np.ones((12, 1, 1))), ValueError,
-        r"y has shape \(12, 1, 1\), expected \(12, 1\): the identity output is 1 wide$"),
-    "labels of another width": (call(y=PAIRS), ValueError,
-        r"y has shape \(12, 3\), expected \(12, 1\): the identity output is 1 wide$"),
-    "NaN label": (call(y=np.where(Y == Y[3], NAN, Y)), ValueError, r"y must be finite, got nan at index \(3, 0\)"),
-    "a label too large": (call(y=np.r_[1e200 * Y[:1], Y[1:]]), ValueError, r"y holds .*e\+(199|200), whose square"),
-    "names of classes": (call(SOFTMAX, y=np.array(list("abc") * 4)), TypeError,
-        r"y has dtype <U1, expected real numbers.*return_inverse=True\)\[1\] numbers classes"),
+    "a cube of labels": (
+        call(y=np.ones((12, 1, 1))),
+        ValueError,
+        r"y has shape \(12, 1, 1\), expected \(12, 1\): the identity output is 1 wide$",
+    ),
+    "labels of another width": (
+        call(y=PAIRS),
+        ValueError,
+        r"y has shape \(12, 3\), expected \(12, 1\): the identity output is 1 wide$",
+    ),
+    "NaN label": (
+        call(y=np.where(Y == Y[3], NAN, Y)),
+        ValueError,
+        r"y must be finite, got nan at index \(3, 0\)",
+    ),
+    "a label too large": (
+        call(y=np.r_[1e200 * Y[:1], Y[1:]]),
+        ValueError,
+        r"y holds .*e\+(199|200), whose square",
+    ),
+    "names of classes": (
+        call(SOFTMAX, y=np.array(list("abc") * 4)),
+        TypeError,
+        r"y has dtype <U1, expected real numbers.*return_inverse=True\)\[1\] numbers classes",
+    ),
     "names in a list": (call(SOFTMAX, y=list("abc") * 4), TypeError, r"numbers classes"),
-    "classes of an identity": (call(WIDE, y=CLASSES), ValueError,
-        r'y has shape \(12,\), expected \(12, 3\): the identity output is 3 wide; for classes make .* with output="softmax"'),
-    "classes of sigmoids": (call(he([3, 4, 3], "sigmoid"), y=CLASSES), ValueError,
-        r'the sigmoid output is 3 wide; for classes make the network with output="softmax"'),
-    "a column of classes": (call(SOFTMAX, y=CLASSES[:, None]), ValueError,
-        r"y has shape \(12, 1\), expected \(12, 3\): the softmax output is 3 wide; for classes use y\[:, 0\]"),
-    "a class too many": (call(SOFTMAX, y=CLASSES + 1), ValueError,
-        r"y holds 3 at index \d+, expected classes 0 … 2: the output is 3 wide"),
-    "a negative class": (call(SOFTMAX, y=np.r_[-1, CLASSES[1:]]), ValueError, r"y holds -1 at index 0, expected classes 0 … 2"),
+    "classes of an identity": (
+        call(WIDE, y=CLASSES),
+        ValueError,
+        (
+            r"y has shape \(12,\), expected \(12, 3\): the identity output is 3 wide; for classes"
+            r' make .* with output="softmax"'
+        ),
+    ),
+    "classes of sigmoids": (
+        call(he([3, 4, 3], "sigmoid"), y=CLASSES),
+        ValueError,
+        r'the sigmoid output is 3 wide; for classes make the network with output="softmax"',
+    ),
+    "a column of classes": (
+        call(SOFTMAX, y=CLASSES[:, None]),
+        ValueError,
+        (
+            r"y has shape \(12, 1\), expected \(12, 3\): the softmax output is 3 wide; for classes"
+            r" use y\[:, 0\]"
+        ),
+    ),
+    "a class too many": (
+        call(SOFTMAX, y=CLASSES + 1),
+        ValueError,
+        r"y holds 3 at index \d+, expected classes 0 … 2: the output is 3 wide",
+    ),
+    "a negative class": (
+        call(SOFTMAX, y=np.r_[-1, CLASSES[1:]]),
+        ValueError,
+        r"y holds -1 at index 0, expected classes 0 … 2",
+    ),
     "half a class": (call(SOFTMAX, y=CLASSES + 0.5), ValueError, r"expected classes 0 … 2"),
-    "soft labels": (call(SOFTMAX, y=np.full((12, 3), 1 / 3)), ValueError,
-        r"y holds 0\.333333 at index \(0, 0\), expected 0 or 1: the output is a softmax"),
-    "two classes at once": (call(SOFTMAX, y=np.ones((12, 3))), ValueError, r"y is not one-hot: row 0 sums to 3"),
-    "signs for a sigmoid": (call(he([3, 4, 1], "sigmoid"), y=np.sign(Y)), ValueError,
-        r"y holds -1 at index .*, expected 0 or 1: the output is a sigmoid"),
-    "overflow": (call(HUGE, x=1e200 * abs(X)), ValueError, r"X cannot be diagnosed: the forward pass overflows at 'z1'"),
-    "overflow that a ReLU hides": (call(SUNK, x=1e200 * abs(X)), ValueError,
-        r"X cannot be diagnosed: z1\[0\] is -inf in sample 0, whose square"),
-    "a square that overflows": (call(Network.mlp([np.ones((1, 3))]), x=1e180 * X), ValueError,
-        r"X cannot be diagnosed: z1\[0\] is .*e\+1[78]\d in sample 0, whose square"),
-    "NaN activations": (call(BROKEN, x=1e4 * X, y=PAIRS), ValueError, r"X cannot be .*: the forward pass overflows at 'z1'"),
+    "soft labels": (
+        call(SOFTMAX, y=np.full((12, 3), 1 / 3)),
+        ValueError,
+        r"y holds 0\.333333 at index \(0, 0\), expected 0 or 1: the output is a softmax",
+    ),
+    "two classes at once": (
+        call(SOFTMAX, y=np.ones((12, 3))),
+        ValueError,
+        r"y is not one-hot: row 0 sums to 3",
+    ),
+    "signs for a sigmoid": (
+        call(he([3, 4, 1], "sigmoid"), y=np.sign(Y)),
+        ValueError,
+        r"y holds -1 at index .*, expected 0 or 1: the output is a sigmoid",
+    ),
+    "overflow": (
+        call(HUGE, x=1e200 * abs(X)),
+        ValueError,
+        r"X cannot be diagnosed: the forward pass overflows at 'z1'",
+    ),
+    "overflow that a ReLU hides": (
+        call(SUNK, x=1e200 * abs(X)),
+        ValueError,
+        r"X cannot be diagnosed: z1\[0\] is -inf in sample 0, whose square",
+    ),
+    "a square that overflows": (
+        call(Network.mlp([np.ones((1, 3))]), x=1e180 * X),
+        ValueError,
+        r"X cannot be diagnosed: z1\[0\] is .*e\+1[78]\d in sample 0, whose square",
+    ),
+    "NaN activations": (
+        call(BROKEN, x=1e4 * X, y=PAIRS),
+        ValueError,
+        r"X cannot be .*: the forward pass overflows at 'z1'",
+    ),
     "negative permutations": (call(permutations=-1), ValueError, r"permutations=-1 must be ≥ 0"),
-    "half a permutation": (call(permutations=0.5), TypeError, r"permutations=0\.5 must be a whole number"),
+    "half a permutation": (
+        call(permutations=0.5),
+        TypeError,
+        r"permutations=0\.5 must be a whole number",
+    ),
     "no samples of the null": (call(samples=0), ValueError, r"samples=0 must be ≥ 1"),
     "an empty list": (call(worst=0), ValueError, r"worst=0 must be ≥ 1"),
-    "a list longer than the batch": (call(worst=13), ValueError, r"worst=13, expected at most 12: X has no more samples"),
+    "a list longer than the batch": (
+        call(worst=13),
+        ValueError,
+        r"worst=13, expected at most 12: X has no more samples",
+    ),
     "negative seed": (call(seed=-1), ValueError, r"seed=-1 must be ≥ 0"),
 }
 
@@ -125,44 +251,82 @@ KINDS = [("identity", 1), ("identity", 3), ("sigmoid", 1), ("sigmoid", 3), ("sof
 def test_what_every_report_holds(output, n_out):
     network, x, y = case(output, n_out, n=130)
     found = report(network, x, y, permutations=3, samples=20, progress=False)
-    assert found.discord.shape == found.loss.shape == found.converged.shape == (130,) and found.converged.all()
+    assert (
+        found.discord.shape == found.loss.shape == found.converged.shape == (130,)
+        and found.converged.all()
+    )
     names = [edge.name for edge in NeuralSheaf(network).edges]
-    assert [row.name for row in found.edges] == names == list(found.per_edge) == list(found.null) and found.permutations == 3
+    assert [row.name for row in found.edges] == names == list(found.per_edge) == list(
+        found.null
+    ) and found.permutations == 3
     for row in found.edges:
-        assert row.discord == pytest.approx(found.per_edge[row.name].mean()) and row.low <= row.median <= row.high
-        assert found.null[row.name].shape == (3,) and row.median == pytest.approx(np.median(found.null[row.name]))
-        assert row.same == pytest.approx(found.per_edge[row.name][found.subset].mean()) and row.ratio == pytest.approx(row.same / row.median)
+        assert (
+            row.discord == pytest.approx(found.per_edge[row.name].mean())
+            and row.low <= row.median <= row.high
+        )
+        assert found.null[row.name].shape == (3,) and row.median == pytest.approx(
+            np.median(found.null[row.name])
+        )
+        assert row.same == pytest.approx(
+            found.per_edge[row.name][found.subset].mean()
+        ) and row.ratio == pytest.approx(row.same / row.median)
         assert np.isnan(row.share) == np.isnan(row.resistance) == (row.name == "output")
     for column in ("share", "resistance"):
-        assert sum(getattr(row, column) for row in found.edges if row.name != "output") == pytest.approx(1)
+        assert sum(
+            getattr(row, column) for row in found.edges if row.name != "output"
+        ) == pytest.approx(1)
     np.testing.assert_allclose(found.discord, sum(found.per_edge.values()), rtol=1e-12)
-    assert found.total.discord == pytest.approx(found.discord.mean()) and found.total.size == sum(row.size for row in found.edges)
+    assert found.total.discord == pytest.approx(found.discord.mean()) and found.total.size == sum(
+        row.size for row in found.edges
+    )
     assert found.loss.mean() == pytest.approx(loss(network, x, y), rel=1e-9)
-    assert len(found.worst) == round(130 / 20) == 6 and (found.discord[found.worst] == np.sort(found.discord)[::-1][:6]).all()
-    assert len(found.subset) == 20 and found.smallest.shape == found.largest.shape == found.resistance.shape == (20,)
-    assert (found.smallest <= 1 / found.resistance * (1 + 1e-9)).all() and (found.largest >= 1).all()
-    assert len(found.neurons) == 10 and all(a.discord >= b.discord for a, b in zip(found.neurons, found.neurons[1:]))
+    assert (
+        len(found.worst) == round(130 / 20) == 6
+        and (found.discord[found.worst] == np.sort(found.discord)[::-1][:6]).all()
+    )
+    assert len(
+        found.subset
+    ) == 20 and found.smallest.shape == found.largest.shape == found.resistance.shape == (20,)
+    assert (found.smallest <= 1 / found.resistance * (1 + 1e-9)).all() and (
+        found.largest >= 1
+    ).all()
+    assert len(found.neurons) == 10 and all(
+        a.discord >= b.discord for a, b in zip(found.neurons, found.neurons[1:])
+    )
     np.testing.assert_array_equal(found.output, network(x))
     assert found.pinned == ("z3" if output == "identity" else f"a_out ({output}, cross-entropy)")
     assert (found.start, found.solver) == ("the forward pass", "Newton")
 
 
 def test_labels_are_taken_as_they_come():
-    """(B,) for one output; classes, as whole numbers of any type, for a softmax; lists and booleans."""
+    """(B,) for one output; classes, as whole numbers of any type, for a softmax; lists and
+    booleans.
+    """
     column = report(NET, X, Y, permutations=0, progress=False)
     lists = report(NET, X.tolist(), Y[:, 0].tolist(), permutations=0, progress=False)
     np.testing.assert_array_equal(lists.discord, column.discord)
     one_hot = report(SOFTMAX, X, ONE_HOT, permutations=0, progress=False)
     for classes in (CLASSES, CLASSES.astype(float), CLASSES.tolist(), CLASSES.astype(np.uint8)):
-        np.testing.assert_array_equal(report(SOFTMAX, X, classes, permutations=0, progress=False).discord, one_hot.discord)
+        np.testing.assert_array_equal(
+            report(SOFTMAX, X, classes, permutations=0, progress=False).discord, one_hot.discord
+        )
     sigmoid, _, y = case("sigmoid")
-    np.testing.assert_array_equal(report(sigmoid, X, y[:, 0] > 0, permutations=0, progress=False).labels, y)
+    np.testing.assert_array_equal(
+        report(sigmoid, X, y[:, 0] > 0, permutations=0, progress=False).labels, y
+    )
 
 
 def test_the_same_seed_gives_the_same_report_and_another_one_another_null():
-    one, two, other = (report(NET, X, Y, permutations=4, samples=6, seed=seed, progress=False) for seed in (1, 1, 2))
+    one, two, other = (
+        report(NET, X, Y, permutations=4, samples=6, seed=seed, progress=False)
+        for seed in (1, 1, 2)
+    )
     assert str(one) == str(two)
-    assert one.null["affine_1"].tolist() == two.null["affine_1"].tolist() != other.null["affine_1"].tolist()
+    assert (
+        one.null["affine_1"].tolist()
+        == two.null["affine_1"].tolist()
+        != other.null["affine_1"].tolist()
+    )
     np.testing.assert_array_equal(one.discord, other.discord)
 
 
@@ -173,16 +337,24 @@ def test_chunks_do_not_show(output, n_out, monkeypatch):
     monkeypatch.setattr(measures, "ROOM", 60)
     parts = report(network, x, y, permutations=3, samples=7, progress=False)
     for name in ("discord", "loss", "smallest", "largest", "resistance", "output"):
-        np.testing.assert_allclose(getattr(parts, name), getattr(whole, name), rtol=1e-8, err_msg=name)
+        np.testing.assert_allclose(
+            getattr(parts, name), getattr(whole, name), rtol=1e-8, err_msg=name
+        )
     for a, b in zip((*parts.edges, parts.total), (*whole.edges, whole.total)):
         np.testing.assert_allclose(a[3:], b[3:], rtol=1e-8)
     assert parts.worst.tolist() == whole.worst.tolist()
-    assert {n.name: n.discord for n in parts.neurons} == pytest.approx({n.name: n.discord for n in whole.neurons}, rel=1e-8)
+    assert {n.name: n.discord for n in parts.neurons} == pytest.approx(
+        {n.name: n.discord for n in whole.neurons}, rel=1e-8
+    )
 
 
-@pytest.mark.parametrize("labels, permutations", [(Y, 0), (np.ones(12), 5), (Y[:1], 5)], ids=["off", "all alike", "one sample"])
+@pytest.mark.parametrize(
+    "labels, permutations",
+    [(Y, 0), (np.ones(12), 5), (Y[:1], 5)],
+    ids=["off", "all alike", "one sample"],
+)
 def test_without_a_null_nothing_is_said_of_it(labels, permutations):
-    found = report(NET, X[:len(labels)], labels, permutations=permutations, progress=False)
+    found = report(NET, X[: len(labels)], labels, permutations=permutations, progress=False)
     assert found.null == {} and np.isnan(found.total.median) and np.isnan(found.total.ratio)
     assert found.permutations == 0 and "null           none" in str(found)
     assert "null's" not in repr(found) and "permuted labels" not in text.described(found)
@@ -191,7 +363,9 @@ def test_without_a_null_nothing_is_said_of_it(labels, permutations):
 
 
 def test_the_null_permutes_labels_among_the_chosen_samples(monkeypatch):
-    """What is pinned in the null: each chosen sample once a permutation, each of their labels once too."""
+    """What is pinned in the null: each chosen sample once a permutation, each of their labels once
+    too.
+    """
     seen = []
     original = measures.pinned
 
@@ -202,7 +376,10 @@ def test_the_null_permutes_labels_among_the_chosen_samples(monkeypatch):
     monkeypatch.setattr(measures, "pinned", watched)
     found = report(NET, X, Y, permutations=5, samples=7, progress=False)
     (at, of), (null_at, null_of) = seen
-    assert at.tolist() == of.tolist() == list(range(12)) and null_at.tolist() == 5 * found.subset.tolist()
+    assert (
+        at.tolist() == of.tolist() == list(range(12))
+        and null_at.tolist() == 5 * found.subset.tolist()
+    )
     orders = null_of.reshape(5, 7)
     assert (np.sort(orders) == found.subset).all() and len({tuple(order) for order in orders}) > 1
 
@@ -218,7 +395,8 @@ def test_the_report_is_frozen_and_leaves_its_arguments_alone():
         found.discord = None
 
 
-# what it shows -----------------------------------------------------------------------------------------------------------------
+# what it shows
+# --------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -227,31 +405,59 @@ def shown():
 
 
 def test_one_line(shown):
-    parts = ("12 samples", r"pinned discord \S+", r"\S+ times the null's", r"λ₁ \S+", r"λ_max \S+", r"resistance \S+")
+    parts = (
+        "12 samples",
+        r"pinned discord \S+",
+        r"\S+ times the null's",
+        r"λ₁ \S+",
+        r"λ_max \S+",
+        r"resistance \S+",
+    )
     assert re.fullmatch(rf"Report\({', '.join(parts)}\)", repr(shown))
 
 
 def test_the_terminal_table(shown):
     lines = str(shown).splitlines()
     assert max(map(len, lines)) <= 100 and not any(line != line.rstrip() for line in lines)
-    assert "labels pinned on a_out (softmax, cross-entropy). Start: the forward pass. Solver: Newton." in " ".join(lines[:2])
+    assert (
+        "labels pinned on a_out (softmax, cross-entropy). Start: the forward pass. Solver: Newton."
+        in " ".join(lines[:2])
+    )
     head = next(i for i, line in enumerate(lines) if line.startswith("edge "))
-    rows = [line.split()[0] for line in lines[head + 1:head + 8]]
-    assert rows == ["affine_1", "activation_1", "affine_2", "activation_2", "affine_3", "output", "total"]
-    assert len({len(line) for line in lines[head:head + 8]}) == 1                      # aligned
+    rows = [line.split()[0] for line in lines[head + 1 : head + 8]]
+    assert rows == [
+        "affine_1",
+        "activation_1",
+        "affine_2",
+        "activation_2",
+        "affine_3",
+        "output",
+        "total",
+    ]
+    assert len({len(line) for line in lines[head : head + 8]}) == 1  # aligned
     worst = int(shown.worst[0])
-    assert f"{worst}: {shown.discord[worst]:.3g} (label {CLASSES[worst]}, output {shown.output[worst].argmax()})" in str(shown)
-    assert f"{shown.neurons[0].name}: {shown.neurons[0].discord:.3g} ({shown.neurons[0].edge})" in str(shown)
+    assert (
+        f"{worst}: {shown.discord[worst]:.3g} (label {CLASSES[worst]}, output"
+        f" {shown.output[worst].argmax()})" in str(shown)
+    )
+    assert (
+        f"{shown.neurons[0].name}: {shown.neurons[0].discord:.3g} ({shown.neurons[0].edge})"
+        in str(shown)
+    )
     for name in ("λ₁", "λ_max", "resistance", "null", "worst samples", "worst neurons"):
         assert sum(line.startswith(name) for line in lines) == 1
 
 
 def test_samples_that_did_not_converge_are_told(shown):
     assert "did not converge" not in str(shown)
-    assert "3 did not converge." in " ".join(str(replace(shown, converged=np.arange(12) > 2)).split())
+    assert "3 did not converge." in " ".join(
+        str(replace(shown, converged=np.arange(12) > 2)).split()
+    )
     verdict = np.where(np.arange(12) < 2, "undecided by rounding", "minimum")
     assert "2 are undecided by rounding." in " ".join(str(replace(shown, verdict=verdict)).split())
-    assert "Of the null's, 4 did not converge." in " ".join(str(replace(shown, unsettled=4)).split())
+    assert "Of the null's, 4 did not converge." in " ".join(
+        str(replace(shown, unsettled=4)).split()
+    )
 
 
 @pytest.fixture(scope="module")
@@ -261,15 +467,24 @@ def page(shown):
 
 def test_the_notebook_gets_one_table_and_one_figure(shown, page):
     assert page.count("<table>") == page.count("<img ") == 1 and len(page) < 60_000
-    assert re.findall(r'<tr><th scope="row">([^<]+)</th>', page)[:3] == ["affine_1", "activation_1", "affine_2"]
+    assert re.findall(r'<tr><th scope="row">([^<]+)</th>', page)[:3] == [
+        "affine_1",
+        "activation_1",
+        "affine_2",
+    ]
     alt, data = re.search(r'alt="([^"]+)" src="data:image/png;base64,([^"]+)"', page).groups()
-    assert alt.startswith("Left: mean discord by edge, most on a") and f"the {len(shown.worst)} samples" in alt
+    assert (
+        alt.startswith("Left: mean discord by edge, most on a")
+        and f"the {len(shown.worst)} samples" in alt
+    )
     assert Image.open(io.BytesIO(base64.b64decode(data))).width > 800
 
 
 def test_the_picture_does_not_depend_on_the_callers_style_and_leaves_it_alone(shown, page):
     figures = plt.get_fignums()
-    with plt.rc_context({"font.size": 25, "figure.dpi": 30, "axes.spines.top": True, "savefig.pad_inches": 3}):
+    with plt.rc_context(
+        {"font.size": 25, "figure.dpi": 30, "axes.spines.top": True, "savefig.pad_inches": 3}
+    ):
         assert shown._repr_html_() == page
         assert plt.rcParams["font.size"] == 25
     assert plt.get_fignums() == figures
@@ -283,10 +498,15 @@ def test_labels_of_several_outputs_are_told_in_brackets():
 
 def test_a_perfect_fit_shows_no_noise():
     exact = report(NET, X, NET(X), permutations=0, progress=False)
-    assert exact.total.discord < 1e-24 and "e-2" not in str(exact).replace("< 1e-24", "") and exact._repr_html_()
+    assert (
+        exact.total.discord < 1e-24
+        and "e-2" not in str(exact).replace("< 1e-24", "")
+        and exact._repr_html_()
+    )
 
 
-# around it ---------------------------------------------------------------------------------------------------------------------
+# around it
+# --------------------------------------------------------------------------------------------------
 
 
 def run(code):
@@ -294,8 +514,11 @@ def run(code):
 
 
 def test_nothing_is_drawn_before_someone_looks():
-    done = run("import sys; from sheaflib import Network, report; print(report(Network.mlp([[[1.0]]]), [[1.0], [2.0]], [3, 1])); "
-               "print([m for m in ('matplotlib', 'IPython', 'PIL') if m in sys.modules])")
+    done = run(
+        "import sys; from sheaflib import Network, report; print(report(Network.mlp([[[1.0]]]),"
+        " [[1.0], [2.0]], [3, 1])); print([m for m in ('matplotlib', 'IPython', 'PIL') if m in"
+        " sys.modules])"
+    )
     assert done.stdout.splitlines()[-1] == "[]" and done.stderr == ""
 
 
@@ -330,7 +553,9 @@ def test_the_bar_counts_every_sample(monkeypatch):
 
 
 def test_a_large_bystander_does_not_hide_a_force():
-    """One weight of 1e13 on a unit that the output does not read: the discord of the other, 3 springs and an error of 1, is ⅓."""
+    """One weight of 1e13 on a unit that the output does not read: the discord of the other, 3
+    springs and an error of 1, is ⅓.
+    """
     network = Network.mlp([[[1e13], [1.0]], [[0.0, 1.0]]])
     found = report(network, [[1.0], [1.0]], [2.0, 4.0], permutations=0, progress=False)
     np.testing.assert_allclose(found.discord, [1 / 3, 3.0], rtol=1e-12)

@@ -55,7 +55,8 @@ def test_a_checkout_is_found_from_anywhere(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize("below", ["", "notebooks", "notebooks/deep"])
 def test_an_installed_copy_finds_the_repository_from_the_working_directory(
-        installed, clone, monkeypatch, below):
+    installed, clone, monkeypatch, below
+):
     monkeypatch.chdir(clone / below)
     assert repository.found() == clone
     assert repository.claims() == clone / "notebooks" / "claims.toml"
@@ -66,11 +67,14 @@ def test_an_installed_copy_finds_the_repository_from_the_working_directory(
     assert repository.sweeps() == clone / "build" / "sweeps"
 
 
-@pytest.mark.parametrize("ask, file", [
-    (gallery.bench, "figures/bench.json"),
-    (lambda: gallery.committed("01-one"), "figures/01-one.json"),
-    (lambda: Ledger("01"), "notebooks/claims.toml"),
-])
+@pytest.mark.parametrize(
+    "ask, file",
+    [
+        (gallery.bench, "figures/bench.json"),
+        (lambda: gallery.committed("01-one"), "figures/01-one.json"),
+        (lambda: Ledger("01"), "notebooks/claims.toml"),
+    ],
+)
 def test_where_there_is_no_repository_an_error_says_so(installed, ask, file):
     with pytest.raises(FileNotFoundError) as caught:
         ask()

@@ -18,7 +18,8 @@ DRAWING = (FOLDER / "README.md").read_text(encoding="utf-8")
 DRAWN = re.findall(r"^    (\w+)  ", DRAWING, re.MULTILINE)
 FLOORS = {name: place for place, name in enumerate(reversed(DRAWN))}  # the lowest is 0
 PACKAGES = sorted(
-    path.parent.relative_to(FOLDER).as_posix() for path in FOLDER.glob("*/**/__init__.py"))
+    path.parent.relative_to(FOLDER).as_posix() for path in FOLDER.glob("*/**/__init__.py")
+)
 CORE = ("support", "networks", "layers", "sheaves", "linear", "equilibria", "flow")
 MOST_LINES, MOST_KERNEL_LINES = 300, 500
 
@@ -45,8 +46,14 @@ def imported_rooms(path):
 def lines_of_code(path):
     """Return how many lines hold code: no docstrings, comments and blank lines."""
     source = path.read_text(encoding="utf-8")
-    silent = (tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT,
-              tokenize.ENDMARKER)
+    silent = (
+        tokenize.COMMENT,
+        tokenize.NL,
+        tokenize.NEWLINE,
+        tokenize.INDENT,
+        tokenize.DEDENT,
+        tokenize.ENDMARKER,
+    )
     held = set()
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         if token.type not in silent:
@@ -73,7 +80,8 @@ def test_a_module_imports_from_lower_floors_only(path):
 def test_a_package_says_what_it_holds_what_it_may_import_and_where_the_paper_is(package):
     said = ast.get_docstring(ast.parse((FOLDER / package / "__init__.py").read_text("utf-8")))
     holds, may, paper = re.fullmatch(
-        r"(.+)\n\nMay import: (.+?)\.\nIn the paper: (.+)", said, re.DOTALL).groups()
+        r"(.+)\n\nMay import: (.+?)\.\nIn the paper: (.+)", said, re.DOTALL
+    ).groups()
     assert len(holds) > 20 and len(paper) > 5
     needed = set()
     for path in (FOLDER / package).rglob("*.py"):
@@ -89,18 +97,21 @@ def test_a_package_says_what_it_holds_what_it_may_import_and_where_the_paper_is(
     assert needed <= allowed
 
 
-@pytest.mark.parametrize("path, never", [
-    ("sheaves/cellular.py", ("networks",)),
-    ("sheaves/layout.py", ("networks",)),
-    ("sheaves/discord.py", ("sheaves.pins", "sheaves.forces")),
-    ("sheaves/neural.py", ("sheaves.pins", "sheaves.forces", "sheaves.discord")),
-    ("sheaves/pins.py", ("sheaves.forces", "sheaves.discord")),
-    ("networks/affine.py", ("networks.graph", "networks.selection", "networks.output")),
-    ("linear/spectrum.py", ("linear.harmonic", "linear.rest")),
-    ("linear/harmonic.py", ("linear.spectrum",)),
-    ("flow/euler.py", ("flow.kernels", "flow.heat")),
-    ("training/joint.py", ("training.kernels", "training.drivers")),
-])
+@pytest.mark.parametrize(
+    "path, never",
+    [
+        ("sheaves/cellular.py", ("networks",)),
+        ("sheaves/layout.py", ("networks",)),
+        ("sheaves/discord.py", ("sheaves.pins", "sheaves.forces")),
+        ("sheaves/neural.py", ("sheaves.pins", "sheaves.forces", "sheaves.discord")),
+        ("sheaves/pins.py", ("sheaves.forces", "sheaves.discord")),
+        ("networks/affine.py", ("networks.graph", "networks.selection", "networks.output")),
+        ("linear/spectrum.py", ("linear.harmonic", "linear.rest")),
+        ("linear/harmonic.py", ("linear.spectrum",)),
+        ("flow/euler.py", ("flow.kernels", "flow.heat")),
+        ("training/joint.py", ("training.kernels", "training.drivers")),
+    ],
+)
 def test_inside_a_room_data_flow_one_way(path, never):
     source = (FOLDER / path).read_text(encoding="utf-8")
     assert not [name for name in never if f"sheaflib.{name}" in source]

@@ -56,8 +56,10 @@ def run(project, *arguments):
 
 def every_kind_of_job(project, notebook, given=None):
     """Return the jobs that figures and a trial make of a notebook; verify's is like the first."""
-    return [runs.to_run(project, notebook, project.build / "stage"),
-            runs.to_run(project, notebook, project.build / "x", "custom", given)]
+    return [
+        runs.to_run(project, notebook, project.build / "stage"),
+        runs.to_run(project, notebook, project.build / "x", "custom", given),
+    ]
 
 
 def tree(project):
@@ -105,8 +107,10 @@ def test_a_changed_source_makes_a_notebook_and_those_that_need_it_stale(project)
 
 
 LIBRARY = [
-    "sheaflib/companion/record/gallery.py", "sheaflib/plots/sheaflib.mplstyle",
-    "requirements.lock"]
+    "sheaflib/companion/record/gallery.py",
+    "sheaflib/plots/sheaflib.mplstyle",
+    "requirements.lock",
+]
 
 
 @pytest.mark.parametrize("file", LIBRARY)
@@ -122,9 +126,14 @@ def test_a_changed_claim_makes_its_notebook_stale(project):
     assert stale(project) == {"01": "changed: claims"}
 
 
-@pytest.mark.parametrize("file, change", [
-    ("figures/second.png", None), ("figures/second.json", b"{}"),
-    ("notebooks/01-second.ipynb", "output")])
+@pytest.mark.parametrize(
+    "file, change",
+    [
+        ("figures/second.png", None),
+        ("figures/second.json", b"{}"),
+        ("notebooks/01-second.ipynb", "output"),
+    ],
+)
 def test_a_lost_or_changed_result_makes_its_notebook_stale(project, file, change):
     path = project.root / file
     if change is None:
@@ -162,9 +171,15 @@ def test_failures_are_named_with_their_cell_and_stop_no_other(project, capsys, m
     toy.write(project, "05-needs", "a = 1")
     toy.write(project, "06-good", "a = 1", "print(a)")
     toy.write(project, "07-dies", "a = 1", "# die\nimport os; os.kill(os.getpid(), 9)", "a")
-    toy.index(project, {"file": "02-error.ipynb"}, {"file": "03-exit.ipynb"},
-              {"file": "04-slow.ipynb"}, {"file": "05-needs.ipynb", "needs": ["02"]},
-              {"file": "06-good.ipynb"}, {"file": "07-dies.ipynb"})
+    toy.index(
+        project,
+        {"file": "02-error.ipynb"},
+        {"file": "03-exit.ipynb"},
+        {"file": "04-slow.ipynb"},
+        {"file": "05-needs.ipynb", "needs": ["02"]},
+        {"file": "06-good.ipynb"},
+        {"file": "07-dies.ipynb"},
+    )
     assert run(project) == 1
     said = capsys.readouterr().err
     assert "02-error failed in cell `02-cell-1`: # divide" in said
@@ -192,25 +207,42 @@ def test_a_figure_that_the_index_does_not_list_is_a_problem(project, capsys):
     assert set(after) == set(before)
 
 
-@pytest.mark.parametrize("arguments, said", [
-    (["--notebook", "01", "--parameters", "sice=3"],
-     "01-second.ipynb has no parameter sice; it has: size=4"),
-    (["--notebook", "9"], "there is no notebook '9'; there are: 00-first, 01-second"),
-    (["--parameters", "size=3"], "parameters are for one notebook"),
-    (["--notebook", "1", "--parameters", "size"], "parameters are written name=value"),
-    (["--notebook", "1", "--parameters", "size=3 k=1 size=4"], "each name once"),
-    (["--notebook", "1", "--parameters", "size=three"], "a value as a number, list"),
-])
+@pytest.mark.parametrize(
+    "arguments, said",
+    [
+        (
+            ["--notebook", "01", "--parameters", "sice=3"],
+            "01-second.ipynb has no parameter sice; it has: size=4",
+        ),
+        (["--notebook", "9"], "there is no notebook '9'; there are: 00-first, 01-second"),
+        (["--parameters", "size=3"], "parameters are for one notebook"),
+        (["--notebook", "1", "--parameters", "size"], "parameters are written name=value"),
+        (["--notebook", "1", "--parameters", "size=3 k=1 size=4"], "each name once"),
+        (["--notebook", "1", "--parameters", "size=three"], "a value as a number, list"),
+    ],
+)
 def test_requests_that_make_no_sense_are_answered(project, capsys, arguments, said):
     assert run(project, *arguments) == 2
     assert said in capsys.readouterr().err
 
 
 def test_parameters_are_typed():
-    text = "dt=0.02, tol=1e-10 dims=[2, 4, 1] name=\"a .5 True\" on=true off=False k = 3 h=.5 two=[True,.5]"
+    text = (
+        'dt=0.02, tol=1e-10 dims=[2, 4, 1] name="a .5 True" on=true off=False k = 3 h=.5'
+        " two=[True,.5]"
+    )
     given = notebooks.parse_parameters(text)
-    assert given == {"dt": 0.02, "tol": 1e-10, "dims": [2, 4, 1], "name": "a .5 True", "on": True,
-                     "off": False, "k": 3, "h": 0.5, "two": [True, 0.5]}
+    assert given == {
+        "dt": 0.02,
+        "tol": 1e-10,
+        "dims": [2, 4, 1],
+        "name": "a .5 True",
+        "on": True,
+        "off": False,
+        "k": 3,
+        "h": 0.5,
+        "two": [True, 0.5],
+    }
     assert type(given["k"]) is int and notebooks.parse_parameters("") == {}
 
 
@@ -242,8 +274,13 @@ def test_an_interrupted_run_keeps_what_is_finished(project):
     toy.write(project, "00-first", *toy.good("00", "first"), "1 + 1")
     before = {p.name: p.read_bytes() for p in project.figures.iterdir()}
     command = [sys.executable, "-m", "tools", "--root", str(project.root), "figures"]
-    process = subprocess.Popen(command, cwd=REPOSITORY, env=process_environment({}),
-                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        command,
+        cwd=REPOSITORY,
+        env=process_environment({}),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     deadline = time.monotonic() + 60
     while set(stale(project)) != {"01"} and time.monotonic() < deadline:
         time.sleep(0.2)
@@ -252,7 +289,8 @@ def test_an_interrupted_run_keeps_what_is_finished(project):
     flag.unlink()
     after = {p.name: p.read_bytes() for p in project.figures.iterdir()}
     assert {name for name in before | after if before.get(name) != after.get(name)} == {
-        f"first{end}" for end in runs.ENDINGS}
+        f"first{end}" for end in runs.ENDINGS
+    }
     assert set(stale(project)) == {"01"} and run(project) == 0 and stale(project) == {}
 
 
@@ -265,8 +303,9 @@ pathlib.Path(os.environ["SHEAFLIB_OUT"], "seen").write_text(seen)"""
 def test_notebooks_share_the_cores_and_keep_their_sweeps(project, monkeypatch):
     monkeypatch.setattr(runner, "cores", lambda: 7)
     toy.write(project, "00-first", *toy.good("00", "first"), SEEN)
-    toy.index(project, {"file": "00-first.ipynb", "quick": {"size": 3}},
-              {"file": "01-second.ipynb"})
+    toy.index(
+        project, {"file": "00-first.ipynb", "quick": {"size": 3}}, {"file": "01-second.ipynb"}
+    )
     every = notebooks.load(project)
     assert [n.seconds for n in every] == [20, 20]
     assert perform("quick", project, "--notebook", "0") == 0
@@ -279,8 +318,9 @@ def test_notebooks_share_the_cores_and_keep_their_sweeps(project, monkeypatch):
 def called(monkeypatch, command, project, *arguments):
     """Return what a command that starts another program starts, and its options."""
     given = {}
-    monkeypatch.setattr(subprocess, "call",
-                        lambda words, **more: given.update(more, words=words) or 0)
+    monkeypatch.setattr(
+        subprocess, "call", lambda words, **more: given.update(more, words=words) or 0
+    )
     command(project, Namespace(arguments=list(arguments)))
     return given
 
@@ -343,46 +383,61 @@ def test_what_verify_computes_from_empty_caches_is_computed_no_second_time(sweep
 
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="the script is for bash")
-@pytest.mark.parametrize("checked, verified, tested, worst", [
-    (0, 0, 0, 0), (0, 2, 0, 2), (0, 0, 2, 2), (2, 0, 0, 2), (1, 1, 2, 2), (1, 3, 2, 3)])
-def test_the_script_runs_all_commands_and_ends_as_the_worst(tmp_path, checked, verified, tested,
-                                                            worst):
+@pytest.mark.parametrize(
+    "checked, verified, tested, worst",
+    [(0, 0, 0, 0), (0, 2, 0, 2), (0, 0, 2, 2), (2, 0, 0, 2), (1, 1, 2, 2), (1, 3, 2, 3)],
+)
+def test_the_script_runs_all_commands_and_ends_as_the_worst(
+    tmp_path, checked, verified, tested, worst
+):
     make = tmp_path / "make"
-    make.write_text(f'#!/bin/sh\necho "$(pwd) $*"\ncase $1 in\ntorch) exit 0;;\n'
-                    f"check) exit {checked};;\n"
-                    f"verify) exit {verified};;\ntest) exit {tested};;\n*) exit 9;;\nesac\n")
+    make.write_text(
+        '#!/bin/sh\necho "$(pwd) $*"\ncase $1 in\ntorch) exit 0;;\n'
+        f"check) exit {checked};;\n"
+        f"verify) exit {verified};;\ntest) exit {tested};;\n*) exit 9;;\nesac\n"
+    )
     make.chmod(0o755)
     path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
-    done = subprocess.run(["bash", str(REPOSITORY / ".ci" / "run")], cwd=tmp_path,
-                          env={**os.environ, "PATH": path}, capture_output=True, text=True)
+    done = subprocess.run(
+        ["bash", str(REPOSITORY / ".ci" / "run")],
+        cwd=tmp_path,
+        env={**os.environ, "PATH": path},
+        capture_output=True,
+        text=True,
+    )
     called = ["torch", "check", "verify", "test ARGS=--nothing-skipped"]
     assert done.stdout.splitlines() == [f"{REPOSITORY} {command}" for command in called]
     assert done.returncode == worst
 
 
-@pytest.mark.parametrize("given, more", [
-    ([], None),
-    (["-x", "-k", "dense"], None),
-    (["tests/dense"], ["tests/dense"]),
-    (["tests/dense/test_pins.py::test_a", "-x"], ["tests/dense/test_pins.py::test_a"])])
+@pytest.mark.parametrize(
+    "given, more",
+    [
+        ([], None),
+        (["-x", "-k", "dense"], None),
+        (["tests/dense"], ["tests/dense"]),
+        (["tests/dense/test_pins.py::test_a", "-x"], ["tests/dense/test_pins.py::test_a"]),
+    ],
+)
 def test_paths_take_the_place_of_all_tests_and_flags_add_to_them(monkeypatch, given, more):
     words = called(monkeypatch, commands.test, Project(), *given)["words"]
-    standing = [w for w in words if w.partition("/")[0] in ("tests", "notebooks")
-                and not w.endswith(".cfg")]
+    standing = [
+        w for w in words if w.partition("/")[0] in ("tests", "notebooks") and not w.endswith(".cfg")
+    ]
     if more is None:  # the longest notebooks first
         assert standing[-1] == "tests"
         assert standing[0].startswith("notebooks/06") and len(standing) == 13
     assert more is None or standing == more
-    assert words[len(words) - len(given):] == given
+    assert words[len(words) - len(given) :] == given
 
 
 def test_the_check_lints_and_takes_a_file_of_each_kind(monkeypatch):
     asked = []
-    monkeypatch.setattr(subprocess, "call",
-                        lambda words, **_: asked.append(words[2]) or -9 * ("mypy" in words))
+    monkeypatch.setattr(
+        subprocess, "call", lambda words, **_: asked.append(words[2]) or -9 * ("mypy" in words)
+    )
     assert commands.check(Project(), None) == 9 and asked == ["ruff", "mypy", "pytest"]
-    kinds = {path.name for path in (REPOSITORY / "tests").iterdir()
-             if any(path.glob("test_*.py"))}
+    kinds = {path.name for path in (REPOSITORY / "tests").iterdir() if any(path.glob("test_*.py"))}
     assert {name.split("/")[1] for name in commands.KINDS} == kinds
     assert all((REPOSITORY / name).is_file() for name in commands.KINDS)
 
@@ -394,8 +449,11 @@ def test_one_limit_guards_every_cell_in_runs_and_in_tests(project, monkeypatch):
     assert following["--nbval-kernel-startup-timeout"] == str(runner.KERNEL_SECONDS)
     given = []
     client = runner.NotebookClient
-    monkeypatch.setattr(runner, "NotebookClient",
-                        lambda *a, **options: given.append(options) or client(*a, **options))
+    monkeypatch.setattr(
+        runner,
+        "NotebookClient",
+        lambda *a, **options: given.append(options) or client(*a, **options),
+    )
     monkeypatch.setattr(client, "execute", lambda *_, **__: None)
     for job in every_kind_of_job(project, notebooks.load(project)[0]):
         runner.execute(job, project.build / "jobs", [], [])
@@ -437,8 +495,10 @@ def test_the_tests_and_live_notebooks_use_them_too(project, monkeypatch):
 def test_other_instructions_make_every_notebook_stale(project, monkeypatch):
     other = frozenset() if surroundings.target() else frozenset(HASWELL)
     monkeypatch.setattr(surroundings, "processor_instructions", lambda: other)
-    assert stale(project) == {"00": "changed: environment",
-                              "01": "changed: environment, notebooks it needs"}
+    assert stale(project) == {
+        "00": "changed: environment",
+        "01": "changed: environment, notebooks it needs",
+    }
 
 
 USED = """\
@@ -453,11 +513,17 @@ print(json.dumps([name, features, blas, simd]))"""
 
 
 @pytest.mark.skipif(not surroundings.target(), reason="this processor is left as it is")
-@pytest.mark.parametrize("inherited", [
-    {"OPENBLAS_CORETYPE": "SkylakeX", "NUMBA_CPU_NAME": "generic",
-     "NPY_DISABLE_CPU_FEATURES": "X86_V3"},
-    {"NPY_ENABLE_CPU_FEATURES": "no-such-feature"},
-])
+@pytest.mark.parametrize(
+    "inherited",
+    [
+        {
+            "OPENBLAS_CORETYPE": "SkylakeX",
+            "NUMBA_CPU_NAME": "generic",
+            "NPY_DISABLE_CPU_FEATURES": "X86_V3",
+        },
+        {"NPY_ENABLE_CPU_FEATURES": "no-such-feature"},
+    ],
+)
 def test_the_libraries_use_these_whatever_the_environment_said(tmp_path, monkeypatch, inherited):
     for name in INSTRUCTION_VARIABLES:
         monkeypatch.delenv(name, raising=False)
@@ -465,8 +531,12 @@ def test_the_libraries_use_these_whatever_the_environment_said(tmp_path, monkeyp
         monkeypatch.setenv(name, value)
     changes = surroundings.variables(Project(tmp_path), "full", tmp_path / "x")
     environment = process_environment(changes)
-    done = subprocess.run([sys.executable, "-W", "always", "-c", USED], env=environment,
-                          capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-W", "always", "-c", USED],
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0 and "CPU_FEATURES" not in done.stderr, done.stderr
     name, features, blas, simd = json.loads(done.stdout)
     assert name == "haswell" and features == surroundings.TARGET["NUMBA_CPU_FEATURES"]
@@ -498,31 +568,52 @@ def awaiting(name, seconds=20, needs=()):
 
 
 def test_the_longest_that_can_run_is_begun_first(monkeypatch, project):
-    jobs = [awaiting("00"), awaiting("01", 5), awaiting("02", 300), awaiting("03"),
-            awaiting("04", 900, needs=("01",)), awaiting("05", 40)]
+    jobs = [
+        awaiting("00"),
+        awaiting("01", 5),
+        awaiting("02", 300),
+        awaiting("03"),
+        awaiting("04", 900, needs=("01",)),
+        awaiting("05", 40),
+    ]
     begun, problems = scheduled(monkeypatch, project, jobs)
     assert begun == ["02", "05", "00", "03", "01", "04"] and not any(problems.values())
 
 
 def test_what_needs_a_failed_notebook_does_not_run(monkeypatch, project):
-    jobs = [awaiting("00", 1), awaiting("01", 9, needs=("00",)), awaiting("02", 5),
-            awaiting("03", needs=("01",))]
+    jobs = [
+        awaiting("00", 1),
+        awaiting("01", 9, needs=("00",)),
+        awaiting("02", 5),
+        awaiting("03", needs=("01",)),
+    ]
     begun, problems = scheduled(monkeypatch, project, jobs, broken=["00"])
     assert begun == ["02", "00"]
-    assert problems == {"02": "", "00": "broken", "01": "not run: it needs 00, which failed",
-                        "03": "not run: it needs 01, which failed"}
+    assert problems == {
+        "02": "",
+        "00": "broken",
+        "01": "not run: it needs 00, which failed",
+        "03": "not run: it needs 01, which failed",
+    }
 
 
 def test_a_job_that_becomes_ready_goes_before_shorter_ones_that_wait(monkeypatch, project):
-    jobs = [awaiting("00", 50), awaiting("01", 30), awaiting("02", 40, needs=("00",)),
-            awaiting("03", 20)]
+    jobs = [
+        awaiting("00", 50),
+        awaiting("01", 30),
+        awaiting("02", 40, needs=("00",)),
+        awaiting("03", 20),
+    ]
     begun, _ = scheduled(monkeypatch, project, jobs)
     assert begun == ["00", "02", "01", "03"]
 
 
 def test_verify_finds_drift_and_what_is_not_made_and_reports_bytes_without_failing(project, capsys):
-    toy.index(project, {"file": "00-first.ipynb", "figures": ["first", "never"]},
-              {"file": "01-second.ipynb", "figures": ["second"]})
+    toy.index(
+        project,
+        {"file": "00-first.ipynb", "figures": ["first", "never"]},
+        {"file": "01-second.ipynb", "figures": ["second"]},
+    )
     figure = project.figures / "second.json"
     figure.write_text(figure.read_text().replace("[0, 4", "[0, 4.1", 1))
     (project.figures / "gone.json").write_text("{}")
@@ -530,11 +621,17 @@ def test_verify_finds_drift_and_what_is_not_made_and_reports_bytes_without_faili
     ledger.write_text(ledger.read_text().replace('"measured": 4', '"measured": 5'))
     assert perform("verify", project) == 1
     said = capsys.readouterr()
-    for text in ("figures/never.json is not made", "second numbers.y[1]: 4, committed 4.1",
-                 "gone is committed and no longer made", "claim toy.01 measured: 4, committed 5"):
+    for text in (
+        "figures/never.json is not made",
+        "second numbers.y[1]: 4, committed 4.1",
+        "gone is committed and no longer made",
+        "claim toy.01 measured: 4, committed 5",
+    ):
         assert f"drift: {text}\n" in said.err
-    assert ("11 of 13 committed files are byte-identical; "
-            "not: figures/second.json, figures/ledger.json") in said.out
+    assert (
+        "11 of 13 committed files are byte-identical; not: figures/second.json, figures/ledger.json"
+        in said.out
+    )
     assert "2 notebooks run again, 6 drifts, 0 failures" in said.out
 
 
@@ -547,11 +644,14 @@ def figure_drift(new, old, rtol=0.0, atol=0.0):
 def test_drift_allows_what_the_tolerances_allow():
     assert figure_drift({"a": [1.0, 2.0]}, {"a": [1.0 + 1e-9, 2.0]}, 1e-6) == []
     assert figure_drift({"a": [1.0, 2.1]}, {"a": [1.0, 2.0]}, 1e-6) == [
-        "numbers.a[1]: 2.1, committed 2.0"]
+        "numbers.a[1]: 2.1, committed 2.0"
+    ]
     assert figure_drift({"a": [1.0]}, {"a": [1.0, 2.0]}, 1, 1) == [
-        "numbers.a[1]: 'missing', committed 2.0"]
+        "numbers.a[1]: 'missing', committed 2.0"
+    ]
     assert figure_drift({"a": 1.0, "b": 2}, {"a": 1.0}, 1, 1) == [
-        "numbers.b: 2, committed 'missing'"]
+        "numbers.b: 2, committed 'missing'"
+    ]
     others = (True, 1), ("x", "y"), (None, 0), ([1], {"a": 1}), (1.0, [1.0]), ([1], 1)
     for new, old in others:
         assert figure_drift({"a": new}, {"a": old}, 1, 1)
@@ -563,35 +663,57 @@ def test_a_record_may_move_on_its_side_of_a_bound_and_keeps_its_verdict():
     row = {"expected": {"below": 1e-9}, "tolerance": None, "verdict": "holds", "measured": 0.0}
     assert list(drift.differences({**row, "measured": 3e-10}, row)) == []
     assert list(drift.differences({**row, "verdict": "refuted"}, row)) == [
-        "verdict: 'refuted', committed 'holds'"]
+        "verdict: 'refuted', committed 'holds'"
+    ]
     near = {**row, "expected": 2.0, "tolerance": {"relative": 0.1}, "measured": 2.0}
     assert list(drift.differences({**near, "measured": 2.19}, near)) == []
     assert list(drift.differences({**near, "measured": 2.3}, near))
 
 
 def test_drift_of_what_stands_without_an_expectation_is_a_thousandth():
-    free = {"expected": None, "tolerance": None, "verdict": "measured",
-            "measured": {"c": 1.234, "d": [2, 1e-17]}}
+    free = {
+        "expected": None,
+        "tolerance": None,
+        "verdict": "measured",
+        "measured": {"c": 1.234, "d": [2, 1e-17]},
+    }
 
     def drifts(row, measured):
         return list(drift.differences({**row, "measured": measured}, row))
 
     assert drifts(free, {"c": 1.235, "d": [2, 3e-16]}) == []
     assert drifts(free, {"c": 1.237, "d": [3, 0.0]}) == [
-        "measured.c: 1.237, committed 1.234", "measured.d[0]: 3, committed 2"]
+        "measured.c: 1.237, committed 1.234",
+        "measured.d[0]: 3, committed 2",
+    ]
     assert drifts(free, {"c": 1.234}) == ["measured.d: 'missing', committed [2, 1e-17]"]
     fine = {**free, "tolerance": {"relative": 1e-6}, "measured": {"c": 1.234}}
     assert drifts(fine, {"c": 1.23401}) == ["measured.c: 1.23401, committed 1.234"]
-    mixed = {"expected": {"a": 1.0}, "tolerance": 0.1, "verdict": "holds",
-             "measured": {"a": 1.0, "c": 1000.0}}
+    mixed = {
+        "expected": {"a": 1.0},
+        "tolerance": 0.1,
+        "verdict": "holds",
+        "measured": {"a": 1.0, "c": 1000.0},
+    }
     assert drifts(mixed, {"a": 1.05, "c": 1000.9}) == []
     assert drifts(mixed, {"a": 1.2, "c": 1002.0}) == [
-        "measured.a: 1.2, committed 1.0", "measured.c: 1002.0, committed 1000.0"]
+        "measured.a: 1.2, committed 1.0",
+        "measured.c: 1002.0, committed 1000.0",
+    ]
 
 
 def test_the_ledger_counts_what_stands_without_an_expectation_apart(tmp_path):
-    row = {"notebook": "00", "statement": "s", "source": "paper", "where": "w", "expected": 1,
-           "measured": 1, "tolerance": 0, "text": "one", "evidence": "e"}
+    row = {
+        "notebook": "00",
+        "statement": "s",
+        "source": "paper",
+        "where": "w",
+        "expected": 1,
+        "measured": 1,
+        "tolerance": 0,
+        "text": "one",
+        "evidence": "e",
+    }
     verdicts = ["measured", "holds", "refuted", "holds"]
     written = [{**row, "id": f"c{k}", "verdict": v} for k, v in enumerate(verdicts)]
     (tmp_path / "00.json").write_text(json.dumps(written))
@@ -608,10 +730,22 @@ def test_the_ledger_counts_what_stands_without_an_expectation_apart(tmp_path):
 
 def test_cleaning_removes_what_runs_leave_and_is_idempotent():
     cell = nbformat.v4.new_code_cell("print(1)", id="00-print", execution_count=1)
-    cell.metadata = {"tags": ["parameters"], "papermill": {"status": "completed"}, "execution": {},
-                     "collapsed": True, "mystnb": {"image": {"alt": "a line"}}}
-    cell.outputs = [nbformat.v4.new_output("stream", name=name, text=text) for name, text in (
-        ("stdout", "\x1b[1m1\x1b[0m"), ("stdout", "\n2\n"), ("stderr", "e"), ("stdout", "3"))]
+    cell.metadata = {
+        "tags": ["parameters"],
+        "papermill": {"status": "completed"},
+        "execution": {},
+        "collapsed": True,
+        "mystnb": {"image": {"alt": "a line"}},
+    }
+    cell.outputs = [
+        nbformat.v4.new_output("stream", name=name, text=text)
+        for name, text in (
+            ("stdout", "\x1b[1m1\x1b[0m"),
+            ("stdout", "\n2\n"),
+            ("stderr", "e"),
+            ("stdout", "3"),
+        )
+    ]
     cell.outputs += [nbformat.v4.new_output("display_data", {"text/plain": "x"}, metadata={"a": 1})]
     title = nbformat.v4.new_markdown_cell("# A", id="00-a", metadata={"editable": 1, "tags": []})
     metadata = {"papermill": {}, "widgets": {}, "language_info": {"name": "python", "version": "3"}}
@@ -661,10 +795,16 @@ def test_a_changed_file_that_a_notebook_reads_makes_it_stale_unless_a_needed_one
     bench = project.figures / "bench.json"
     bench.write_text('[{"name": "a", "ratio": 2.5}]')
     toy.write(project, "00-first", *toy.good("00", "first"))
-    toy.index(project, {"file": "00-first.ipynb", "figures": ["first"],
-                        "reads": ["figures/bench.json"]},
-              {"file": "01-second.ipynb", "figures": ["second"], "needs": ["00"],
-               "reads": ["figures/first.json"]})
+    toy.index(
+        project,
+        {"file": "00-first.ipynb", "figures": ["first"], "reads": ["figures/bench.json"]},
+        {
+            "file": "01-second.ipynb",
+            "figures": ["second"],
+            "needs": ["00"],
+            "reads": ["figures/first.json"],
+        },
+    )
     before = (project.figures / "first.json").read_bytes()
     assert run(project) == 0 and (project.figures / "first.json").read_bytes() != before
     assert stale(project) == {}
@@ -673,8 +813,12 @@ def test_a_changed_file_that_a_notebook_reads_makes_it_stale_unless_a_needed_one
 
 
 def test_measured_times_are_the_committed_ones_wherever_results_go(project):
-    toy.write(project, "00-first", "from sheaflib.companion.record import gallery",
-              "print(gallery.bench())")
+    toy.write(
+        project,
+        "00-first",
+        "from sheaflib.companion.record import gallery",
+        "print(gallery.bench())",
+    )
     toy.index(project, {"file": "00-first.ipynb"})
     (project.figures / "bench.json").write_text('[{"name": "a", "ratio": 2.5}]')
     job = runs.to_run(project, notebooks.load(project)[0], project.build / "x", "custom")
@@ -684,19 +828,25 @@ def test_measured_times_are_the_committed_ones_wherever_results_go(project):
 
 
 def test_make_types_one_python_line_each():
-    inherited = {name: value for name, value in os.environ.items()
-                 if not name.startswith(("MAKE", "MFLAGS", "PYTHON"))}
+    inherited = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("MAKE", "MFLAGS", "PYTHON"))
+    }
 
     def recipe(*arguments):
         command = ["make", "-n", "--no-print-directory", *arguments]
-        return subprocess.run(command, cwd=REPOSITORY, env=inherited, capture_output=True,
-                              text=True, check=True).stdout.strip()
+        return subprocess.run(
+            command, cwd=REPOSITORY, env=inherited, capture_output=True, text=True, check=True
+        ).stdout.strip()
 
     assert recipe("figures") == "python3 -m tools figures --notebook '' --parameters ''"
     assert recipe("-B", "figures").endswith("--force")
     quoted = r"'a='\''B'\'''"
-    assert recipe("figures", "NB=04", "P=a='B'") == (
-        f"python3 -m tools figures --notebook '04' --parameters {quoted}")
+    assert (
+        recipe("figures", "NB=04", "P=a='B'")
+        == f"python3 -m tools figures --notebook '04' --parameters {quoted}"
+    )
     for target in command_line.COMMANDS:
         said = recipe(target)
         assert said.startswith(f"python3 -m tools {target}") and "\n" not in said

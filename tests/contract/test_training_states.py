@@ -1,4 +1,6 @@
-"""States of training are frozen and stay what they were, callers' arrays are left alone, and a long run needs no more memory."""
+"""States of training are frozen and stay what they were, callers' arrays are left alone, and a long
+run needs no more memory.
+"""
 
 import tracemalloc
 import weakref
@@ -10,13 +12,7 @@ from training_cases import OUTPUTS, chain, nth, pose, theta
 
 from sheaflib import NeuralSheaf, hard, soft
 from sheaflib.training.descent import DescentStepper
-from sheaflib.training.drivers import (
-    gradient,
-    gradient_descent,
-    joint_flow,
-    loss,
-    weight_gradient,
-)
+from sheaflib.training.drivers import gradient, gradient_descent, joint_flow, loss, weight_gradient
 from sheaflib.training.joint import JointStepper, edge_energies
 
 SHAPES = [[2, 1], [1, 3], [2, 4, 1], [3, 5, 4, 2]]
@@ -43,12 +39,14 @@ def test_a_state_stays_what_it_was_while_training_goes_on(dims, n_batch):
         kept, copies = [], []
         for state, _ in zip(states, range(4)):
             kept.append(state)
-            energies = edge_energies(NeuralSheaf(state.network), state.record.x, state.record.y, state.stalks)
+            energies = edge_energies(
+                NeuralSheaf(state.network), state.record.x, state.record.y, state.stalks
+            )
             copies.append((state.stalks.copy(), theta(state.network).copy(), energies))
         for state, (stalks, weights, energies) in zip(kept, copies):
             np.testing.assert_array_equal(state.stalks, stalks)
             np.testing.assert_array_equal(theta(state.network), weights)
-            assert state.record.energies == energies                                   # asked for only now
+            assert state.record.energies == energies  # asked for only now
         assert abs(theta(kept[0].network) - theta(kept[3].network)).max() > 0
 
 
@@ -57,7 +55,11 @@ def test_nothing_in_a_state_can_be_written():
         for state, _ in zip(states, range(2)):
             record = state.record
             arrays = [state.stalks, record.stalks, record.x, record.y]
-            arrays += [part for node in state.network.affine_nodes for part in (node.operation.weight, node.operation.bias)]
+            arrays += [
+                part
+                for node in state.network.affine_nodes
+                for part in (node.operation.weight, node.operation.bias)
+            ]
             for array in arrays:
                 with pytest.raises(ValueError, match="read-only"):
                     array[0] = 7
@@ -69,7 +71,12 @@ def test_nothing_in_a_state_can_be_written():
 
 def arguments():
     x, y, start = posed()[1:]
-    return {"x": x.copy(), "y": y.copy(), "start": start.copy(), "value": np.array([[0.5, 1.0, -1.0]] * 5)}
+    return {
+        "x": x.copy(),
+        "y": y.copy(),
+        "start": start.copy(),
+        "value": np.array([[0.5, 1.0, -1.0]] * 5),
+    }
 
 
 def pins(given):
@@ -77,10 +84,18 @@ def pins(given):
 
 
 CALLS = {
-    "fused flow": lambda sheaf, a: joint_flow(sheaf, a["x"], a["y"], start=a["start"], every=2, cold=3, pins=pins(a)),
-    "NumPy flow": lambda sheaf, a: joint_flow(sheaf, a["x"], a["y"], start=a["start"], every=2, cold=3, pins=pins(a), stepper=JointStepper),
-    "fused descent": lambda sheaf, a: gradient_descent(sheaf.network, a["x"], a["y"], 0.05, every=2),
-    "NumPy descent": lambda sheaf, a: gradient_descent(sheaf.network, a["x"], a["y"], 0.05, every=2, stepper=DescentStepper),
+    "fused flow": lambda sheaf, a: joint_flow(
+        sheaf, a["x"], a["y"], start=a["start"], every=2, cold=3, pins=pins(a)
+    ),
+    "NumPy flow": lambda sheaf, a: joint_flow(
+        sheaf, a["x"], a["y"], start=a["start"], every=2, cold=3, pins=pins(a), stepper=JointStepper
+    ),
+    "fused descent": lambda sheaf, a: gradient_descent(
+        sheaf.network, a["x"], a["y"], 0.05, every=2
+    ),
+    "NumPy descent": lambda sheaf, a: gradient_descent(
+        sheaf.network, a["x"], a["y"], 0.05, every=2, stepper=DescentStepper
+    ),
 }
 
 
@@ -90,8 +105,14 @@ def test_arguments_are_neither_changed_nor_frozen(call):
     before = {name: array.copy() for name, array in given.items()}
     weights = theta(sheaf.network).copy()
     for state, _ in zip(call(sheaf, given), range(4)):
-        assert np.isfinite(state.record.loss + state.record.energy + sum(state.record.discord.values()))
-    loss(sheaf.network, given["x"], given["y"]), gradient(sheaf.network, given["x"], given["y"]), weight_gradient(sheaf, given["x"], given["start"])
+        assert np.isfinite(
+            state.record.loss + state.record.energy + sum(state.record.discord.values())
+        )
+    (
+        loss(sheaf.network, given["x"], given["y"]),
+        gradient(sheaf.network, given["x"], given["y"]),
+        weight_gradient(sheaf, given["x"], given["start"]),
+    )
     for name, array in given.items():
         np.testing.assert_array_equal(array, before[name], err_msg=name)
         assert array.flags.writeable, name
@@ -122,7 +143,9 @@ def test_a_state_taken_up_again_is_left_as_it_was():
 def test_a_record_speaks_of_its_own_state(output):
     """Loss and energies are those of the recorded step, whenever they are asked for."""
     problem = posed(output=output)
-    states = [state for state, _ in zip(joint_flow(*problem[:3], start=problem[3], every=50), range(3))]
+    states = [
+        state for state, _ in zip(joint_flow(*problem[:3], start=problem[3], every=50), range(3))
+    ]
     for state in states:
         assert state.record.loss == loss(state.network, problem.x, problem.y)
         assert state.record.sheaf.network is state.network and state.record.stalks is state.stalks
@@ -131,7 +154,9 @@ def test_a_record_speaks_of_its_own_state(output):
 
 
 def peak(states, yields):
-    """The most memory that following a training takes, every state dropped when the next one comes."""
+    """The most memory that following a training takes, every state dropped when the next one
+    comes.
+    """
     next(states)
     tracemalloc.start()
     for _ in range(yields):
@@ -142,14 +167,23 @@ def peak(states, yields):
     return most
 
 
-@pytest.mark.parametrize("kind", range(4), ids=["fused flow", "NumPy flow", "fused descent", "NumPy descent"])
+@pytest.mark.parametrize(
+    "kind", range(4), ids=["fused flow", "NumPy flow", "fused descent", "NumPy descent"]
+)
 def test_memory_does_not_grow_with_the_steps(kind):
-    """2000 steps against 20 000 (the NumPy steppers: 20 against 100), within a tenth, and no state outlives its use.
+    """2000 steps against 20 000 (the NumPy steppers: 20 against 100), within a tenth, and no state
+    outlives its use.
 
-    So many samples that the few small blocks that NumPy keeps for later (about 0.2 MB in all) do not count.
+    So many samples that the few small blocks that NumPy keeps for later (about 0.2 MB in all) do
+    not count.
     """
-    problem, steps = (posed((2, 16, 1), n_batch=2000), 1) if kind % 2 else (posed((2, 4, 1), n_batch=800), 100)
-    _, short, long = (peak(list(runs(problem, every=every))[kind], 20) for every in (5 * steps, steps, (5 if kind % 2 else 10) * steps))
+    problem, steps = (
+        (posed((2, 16, 1), n_batch=2000), 1) if kind % 2 else (posed((2, 4, 1), n_batch=800), 100)
+    )
+    _, short, long = (
+        peak(list(runs(problem, every=every))[kind], 20)
+        for every in (5 * steps, steps, (5 if kind % 2 else 10) * steps)
+    )
     assert long < 1.1 * short
     states = list(runs(problem, every=1))[kind]
     watched = [weakref.ref(next(states).record) for _ in range(5)]

@@ -4,9 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
-from tools.notebooks import (
-    nbformat,  # which it loads without a slow part that is not needed
-)
+from tools.notebooks import nbformat  # which it loads without a slow part that is not needed
 from tools.project import REPOSITORY, Project
 
 CLAIM = """\
@@ -27,8 +25,13 @@ notebooks = ["toy[plots]"]
 """
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 COPIED = (
-    "companion/record/ledger.py", "companion/record/claims.py", "companion/record/gallery.py",
-    "companion/repository.py", "plots/rounding.py", "plots/files.py", "plots/sheaflib.mplstyle",
+    "companion/record/ledger.py",
+    "companion/record/claims.py",
+    "companion/record/gallery.py",
+    "companion/repository.py",
+    "plots/rounding.py",
+    "plots/files.py",
+    "plots/sheaflib.mplstyle",
     "support/extras.py",
 )
 PARTS = ("figures", "gallery", "ledger")
@@ -68,8 +71,10 @@ def good(number, name, value=3, figure=SKETCH):
 
     SKETCH writes files, which is fast, and CURVE draws with sheaflib.companion.record.gallery.
     """
-    check = ("from sheaflib.companion.record.ledger import Ledger\n"
-             f'Ledger("{number}").check("toy.{number}", size, f"size is {{size}}")')
+    check = (
+        "from sheaflib.companion.record.ledger import Ledger\n"
+        f'Ledger("{number}").check("toy.{number}", size, f"size is {{size}}")'
+    )
     return f"size = {value}", figure.format(name=name), check
 
 
@@ -110,6 +115,9 @@ def make(root):
     (project.notebooks / "claims.toml").write_text("".join(claims))
     write(project, "00-first", *good("00", "first", figure=CURVE))
     write(project, "01-second", *good("01", "second", 4))
-    index(project, {"file": "00-first.ipynb", "figures": ["first"]},
-          {"file": "01-second.ipynb", "figures": ["second"], "needs": ["00"]})
+    index(
+        project,
+        {"file": "00-first.ipynb", "figures": ["first"]},
+        {"file": "01-second.ipynb", "figures": ["second"], "needs": ["00"]},
+    )
     return project

@@ -1,4 +1,6 @@
-"""The three forms of an affine map, dense, sparse, matrix-free, are one map; its gradient; its norm."""
+"""The three forms of an affine map, dense, sparse, matrix-free, are one map; its gradient; its
+norm.
+"""
 
 import numpy as np
 import pytest
@@ -23,7 +25,9 @@ def test_value_adjoint_entries_and_norm(affine):
     np.testing.assert_allclose(affine.value(A), A @ W.T + B, rtol=1e-14, atol=1e-14)
     np.testing.assert_allclose(affine.adjoint(E), E @ W, rtol=1e-14, atol=1e-14)
     rows, columns, entries = affine.triplets()
-    np.testing.assert_array_equal(sparse.coo_array((entries, (rows, columns)), shape=W.shape).toarray(), W)
+    np.testing.assert_array_equal(
+        sparse.coo_array((entries, (rows, columns)), shape=W.shape).toarray(), W
+    )
     assert affine.norm == pytest.approx(np.linalg.svd(W)[1][0], rel=1e-12)
 
 
@@ -32,7 +36,9 @@ def test_gradient_is_the_batch_sum_of_outer_products(form):
     dW, db = FORMS[form].gradient(A, E)
     expected = sum(np.outer(e, a) for e, a in zip(E, A))
     found = dW.toarray() if sparse.issparse(dW) else dW
-    np.testing.assert_allclose(found, expected if form == "dense" else np.where(W, expected, 0), rtol=1e-13, atol=1e-14)
+    np.testing.assert_allclose(
+        found, expected if form == "dense" else np.where(W, expected, 0), rtol=1e-13, atol=1e-14
+    )
     np.testing.assert_allclose(db, E.sum(axis=0), rtol=1e-14)
 
 
@@ -42,8 +48,11 @@ def test_gradient_of_a_matrix_free_map_is_refused():
 
 
 @pytest.mark.parametrize("form", [sparse.csr_array, lambda w: w], ids=["sparse", "dense"])
-@pytest.mark.parametrize("matrix", [RNG.standard_normal((60, 50)), np.ones((40, 40)), np.zeros((40, 40))],
-                         ids=["random", "rank one", "zero"])
+@pytest.mark.parametrize(
+    "matrix",
+    [RNG.standard_normal((60, 50)), np.ones((40, 40)), np.zeros((40, 40))],
+    ids=["random", "rank one", "zero"],
+)
 def test_norm_of_larger_maps_is_an_upper_bound_and_sharp(matrix, form):
     exact, found = np.linalg.norm(matrix, 2), Affine(form(matrix)).norm
     assert exact * (1 - 1e-14) <= found <= exact * (1 + 2e-6)
@@ -63,17 +72,27 @@ def test_norm_of_a_flat_sparse_map_forms_no_large_dense_matrix():
 
 def test_network_of_each_form_is_the_same_sheaf():
     def sheaf(affine):
-        return NeuralSheaf(Network(3, [("z1", FORMS["dense"]), ("z2", Affine(W.T)), ("z3", affine)]))
+        return NeuralSheaf(
+            Network(3, [("z1", FORMS["dense"]), ("z2", Affine(W.T)), ("z3", affine)])
+        )
+
     reference = sheaf(FORMS["dense"])
     for affine in FORMS.values():
         other = sheaf(affine)
-        np.testing.assert_allclose(harmonic_extension(other, A).cochain, reference.forward(A), rtol=1e-13, atol=1e-14)
-        np.testing.assert_array_equal(other.coboundary([]).toarray(), reference.coboundary([]).toarray())
+        np.testing.assert_allclose(
+            harmonic_extension(other, A).cochain, reference.forward(A), rtol=1e-13, atol=1e-14
+        )
+        np.testing.assert_array_equal(
+            other.coboundary([]).toarray(), reference.coboundary([]).toarray()
+        )
         assert spectrum.bound(other) == pytest.approx(spectrum.bound(reference), rel=1e-12)
 
 
 def test_adjoint_of_a_pair_is_checked():
-    with pytest.raises(ValueError, match=r"adjoint is not the adjoint of apply.*⟨apply\(a\), e⟩ = .* but ⟨a, adjoint\(e\)⟩ = "):
+    with pytest.raises(
+        ValueError,
+        match=r"adjoint is not the adjoint of apply.*⟨apply\(a\), e⟩ = .* but ⟨a, adjoint\(e\)⟩ = ",
+    ):
         Affine.from_maps(lambda a: a @ W.T, lambda e: 2 * e @ W, W.shape)
     with pytest.raises(ValueError, match=r"apply\(a\) has shape \(2, 3\), expected \(2, 4\)"):
         Affine.from_maps(lambda a: a, lambda e: e @ W, W.shape)

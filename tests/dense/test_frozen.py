@@ -1,11 +1,13 @@
-"""A batch of frozen sheaves as operators: every product against a dense matrix written from the definition."""
+"""A batch of frozen sheaves as operators: every product against a dense matrix written from the
+definition.
+"""
 
 import numpy as np
 import pytest
 from hypothesis import given
+from oracles import dense_system, row_weights
 from strategies import MODERATE, any_pattern, cases
 
-from oracles import dense_system, row_weights
 from sheaflib import Network, NeuralSheaf, ReLU, hard, soft
 from sheaflib.linear.fixed_pattern import Frozen, output_maps
 from sheaflib.linear.resistance import effective_resistance
@@ -14,29 +16,45 @@ from sheaflib.sheaves.pins import resolve
 
 
 def dense_delta(sheaf, pattern, z=None, output_force="jacobian"):
-    """δ for one pattern, with the row and column of a_out where z is given, and the weights of its rows."""
+    """δ for one pattern, with the row and column of a_out where z is given, and the weights of its
+    rows.
+    """
     delta, _ = dense_system(sheaf.network, pattern, np.zeros(sheaf.network.n_in))
     if z is None:
         return delta, row_weights(sheaf)
     p = Output(sheaf.network.output.name).value(z[None])[0]
-    J = np.diag(p * (1 - p)) if sheaf.network.output.name == "sigmoid" else np.diag(p) - np.outer(p, p)
+    J = (
+        np.diag(p * (1 - p))
+        if sheaf.network.output.name == "sigmoid"
+        else np.diag(p) - np.outer(p, p)
+    )
     if output_force == "identity":
         values, vectors = np.linalg.eigh(J)
-        J = vectors @ np.diag(np.sqrt(np.where(values > 1e-14, values, 0))) @ vectors.T      # a softmax's J has the exact eigenvalue 0
+        # a softmax's J has the exact eigenvalue 0
+        J = vectors @ np.diag(np.sqrt(np.where(values > 1e-14, values, 0))) @ vectors.T
     n, N = len(z), sheaf.N
     whole = np.eye(N + n)
     whole[:N, :N] = delta
-    whole[N:, N - n:N] = -J
+    whole[N:, N - n : N] = -J
     return whole, np.concatenate([row_weights(sheaf), np.full(n, sheaf.edge_weights["output"])])
 
 
 def agree(frozen, deltas, weights, springs, free, tol=1e-12):
-    """All of `frozen` against δ (B, …) with a spring γ on some coordinates and the others than `free` clamped."""
+    """All of `frozen` against δ (B, …) with a spring γ on some coordinates and the others than
+    `free` clamped.
+    """
     rng = np.random.default_rng(0)
-    v, u = rng.standard_normal((len(deltas), deltas[0].shape[0])), rng.standard_normal((len(deltas), int(free.sum())))
+    v, u = (
+        rng.standard_normal((len(deltas), deltas[0].shape[0])),
+        rng.standard_normal((len(deltas), int(free.sum()))),
+    )
     for i, delta in enumerate(deltas):
+
         def near(found, expected, worst=1.0):
-            np.testing.assert_allclose(found, expected, rtol=0, atol=tol * worst * max(1, np.abs(expected).max(initial=0)))
+            np.testing.assert_allclose(
+                found, expected, rtol=0, atol=tol * worst * max(1, np.abs(expected).max(initial=0))
+            )
+
         inverse = np.linalg.inv(delta)
         steep = np.linalg.norm(delta) * np.linalg.norm(inverse)
         near(frozen.push(v)[i], delta @ v[i], np.abs(delta).max())
@@ -62,9 +80,20 @@ def test_every_product_is_the_dense_one(case):
 @given(cases(scales=MODERATE))
 def test_with_hard_and_soft_pins(case):
     sheaf, rng = case.sheaf, np.random.default_rng(1)
-    clamped, springy = np.array_split(rng.permutation(sheaf.N)[:max(1, sheaf.N // 2)], 2)
-    names = [(name, i) for name, width in zip(sheaf.layout.names, sheaf.layout.dims) for i in range(width)]
-    pins = resolve(sheaf, [*(hard(names[i][0], 1.0, at=names[i][1]) for i in clamped), *(soft(names[i][0], 1.0, 3.0, at=names[i][1]) for i in springy)], 2)
+    clamped, springy = np.array_split(rng.permutation(sheaf.N)[: max(1, sheaf.N // 2)], 2)
+    names = [
+        (name, i)
+        for name, width in zip(sheaf.layout.names, sheaf.layout.dims)
+        for i in range(width)
+    ]
+    pins = resolve(
+        sheaf,
+        [
+            *(hard(names[i][0], 1.0, at=names[i][1]) for i in clamped),
+            *(soft(names[i][0], 1.0, 3.0, at=names[i][1]) for i in springy),
+        ],
+        2,
+    )
     free, springs = np.ones(sheaf.N, dtype=bool), np.zeros(sheaf.N)
     free[clamped], springs[springy] = False, 3.0
     deltas = [dense_delta(sheaf, s)[0] for s in case.pattern]
@@ -78,12 +107,22 @@ def test_with_a_out(output, output_force, pinned):
     rng = np.random.default_rng(2)
     sheaf = NeuralSheaf(Network.he([2, 5, 3], rng, output), {"output": 3.0, "affine_2": 0.5})
     patterns, z = any_pattern(sheaf, rng, 4), rng.standard_normal((4, 3))
-    pins = resolve(sheaf, [hard("a_out", 0.3), soft("z1", 0.0, 2.0, at=1)], 4, augmented=True) if pinned else None
+    pins = (
+        resolve(sheaf, [hard("a_out", 0.3), soft("z1", 0.0, 2.0, at=1)], 4, augmented=True)
+        if pinned
+        else None
+    )
     free, springs = np.ones(sheaf.N + 3, dtype=bool), np.zeros(sheaf.N + 3)
     if pinned:
-        free[sheaf.N:], springs[1] = False, 2.0
+        free[sheaf.N :], springs[1] = False, 2.0
     dense = [dense_delta(sheaf, s, logits, output_force) for s, logits in zip(patterns, z)]
-    agree(Frozen(sheaf, patterns, pins, z, output_force), [delta for delta, _ in dense], dense[0][1], springs, free)
+    agree(
+        Frozen(sheaf, patterns, pins, z, output_force),
+        [delta for delta, _ in dense],
+        dense[0][1],
+        springs,
+        free,
+    )
 
 
 def test_many_samples_in_parts(monkeypatch):
@@ -97,7 +136,9 @@ def test_many_samples_in_parts(monkeypatch):
     np.testing.assert_array_equal(Frozen(sheaf, patterns).rows([3, 17]), rows)
     for i, s in enumerate(patterns):
         np.testing.assert_allclose(whole[i], sheaf.laplacian(s).toarray(), atol=1e-14)
-        np.testing.assert_allclose(rows[i], np.linalg.inv(sheaf.coboundary(s).toarray())[[3, 17]], atol=1e-13)
+        np.testing.assert_allclose(
+            rows[i], np.linalg.inv(sheaf.coboundary(s).toarray())[[3, 17]], atol=1e-13
+        )
 
 
 def test_logits_are_checked():
@@ -107,7 +148,11 @@ def test_logits_are_checked():
         Frozen(sheaf, pattern, z=np.zeros((3, 3)))
     with pytest.raises(ValueError, match="it has no a_out"):
         output_maps(NeuralSheaf(Network.mlp([[[1.0]]])), [[0.0]], 1, "jacobian")
-    np.testing.assert_allclose(output_maps(sheaf, np.zeros(3), 2, "jacobian"), np.broadcast_to(np.eye(3) / 3 - 1 / 9, (2, 3, 3)), atol=1e-15)
+    np.testing.assert_allclose(
+        output_maps(sheaf, np.zeros(3), 2, "jacobian"),
+        np.broadcast_to(np.eye(3) / 3 - 1 / 9, (2, 3, 3)),
+        atol=1e-15,
+    )
 
 
 def test_samples_of_a_frozen_sheaf_with_pins_forget_what_was_kept():
@@ -122,6 +167,14 @@ def test_samples_of_a_frozen_sheaf_with_pins_forget_what_was_kept():
 
 
 def test_a_leaky_network_counts_its_slope():
-    sheaf = NeuralSheaf(Network(1, [("z1", Network.mlp([[[2.0]]]).nodes[0].operation, ("x",)), ("a1", ReLU(1, 0.5), ("z1",))]))
+    sheaf = NeuralSheaf(
+        Network(
+            1,
+            [
+                ("z1", Network.mlp([[[2.0]]]).nodes[0].operation, ("x",)),
+                ("a1", ReLU(1, 0.5), ("z1",)),
+            ],
+        )
+    )
     np.testing.assert_allclose(Frozen(sheaf, [[0]]).matrix()[0], [[1.25, -0.5], [-0.5, 1.0]])
     assert effective_resistance(sheaf, [[0]]).total[0, 0, 0] == 1.25

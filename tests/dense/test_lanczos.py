@@ -21,26 +21,38 @@ def test_the_largest_pair_of_every_sample(n, n_batch, seed):
     rng = np.random.default_rng(seed)
     spectra = rng.uniform(0.1, 10, (n_batch, n))
     matrices = np.array([with_spectrum(values, rng) for values in spectra])
-    found = largest(lambda v: (matrices @ v[:, :, None])[:, :, 0], rng.standard_normal((n_batch, n)), tol=1e-11)
+    found = largest(
+        lambda v: (matrices @ v[:, :, None])[:, :, 0], rng.standard_normal((n_batch, n)), tol=1e-11
+    )
     np.testing.assert_allclose(found.value, spectra.max(axis=1), rtol=1e-10)
     np.testing.assert_allclose(np.linalg.norm(found.vector, axis=1), 1, rtol=1e-13)
-    left = np.linalg.norm((matrices @ found.vector[:, :, None])[:, :, 0] - found.value[:, None] * found.vector, axis=1)
+    left = np.linalg.norm(
+        (matrices @ found.vector[:, :, None])[:, :, 0] - found.value[:, None] * found.vector, axis=1
+    )
     np.testing.assert_allclose(left, found.residual, atol=1e-9)
 
 
 def test_restarts_lose_nothing():
-    """Evenly spaced eigenvalues take several cycles of the basis; the value is the largest, not the second."""
+    """Evenly spaced eigenvalues take several cycles of the basis; the value is the largest, not the
+    second.
+    """
     values = np.linspace(1, 2, 400)
-    found = largest(lambda v: values * v, np.random.default_rng(0).standard_normal((1, 400)), tol=1e-12)
+    found = largest(
+        lambda v: values * v, np.random.default_rng(0).standard_normal((1, 400)), tol=1e-12
+    )
     assert found.steps > 3 * BASIS
     assert found.value[0] == pytest.approx(2, rel=1e-12)
     assert abs(found.vector[0, -1]) == pytest.approx(1, abs=1e-5)
 
 
-@pytest.mark.parametrize("values", [[3.0] * 7, [5.0, 5.0, 1.0, 1.0], [1.0, 0.0, 0.0, 0.0], [0.0, 0.0]])
+@pytest.mark.parametrize(
+    "values", [[3.0] * 7, [5.0, 5.0, 1.0, 1.0], [1.0, 0.0, 0.0, 0.0], [0.0, 0.0]]
+)
 def test_few_distinct_eigenvalues_end_it_early(values):
     values = np.array(values)
-    found = largest(lambda v: values * v, np.random.default_rng(0).standard_normal((3, len(values))))
+    found = largest(
+        lambda v: values * v, np.random.default_rng(0).standard_normal((3, len(values)))
+    )
     np.testing.assert_allclose(found.value, values.max(), rtol=1e-13)
     assert found.steps <= len(values)
 

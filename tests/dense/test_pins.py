@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
+from effort import examples
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from oracles import constrained_minimum, dense_laplacian, dense_system, row_weights
 from strategies import MODERATE, cases
 
-from effort import examples
-from oracles import constrained_minimum, dense_laplacian, dense_system, row_weights
 from sheaflib import Network, NeuralSheaf, hard, harmonic_extension, relax, soft
 
 GAMMAS = (0.01, 1.0, 30.0)
@@ -22,7 +22,11 @@ def pinned_cases(draw):
     for name in draw(st.lists(st.sampled_from(case.sheaf.layout.names), min_size=1, max_size=4)):
         s = case.sheaf.layout[name]
         n = s.stop - s.start
-        at = None if rng.random() < 0.4 else tuple(rng.permutation(n)[:rng.integers(1, n + 1)].tolist())
+        at = (
+            None
+            if rng.random() < 0.4
+            else tuple(rng.permutation(n)[: rng.integers(1, n + 1)].tolist())
+        )
         indices = [s.start + i for i in (range(n) if at is None else at)]
         per_sample = rng.random() < 0.5
         value = rng.standard_normal((len(case.x), len(indices)) if per_sample else len(indices))
@@ -49,7 +53,9 @@ def test_direct_pinned_solve(drawn):
         expected = constrained_minimum(delta, c, row_weights(sheaf), clamped[i].items(), loose)
         size = 1 + abs(expected).max() + abs(c).max()
         condition = np.linalg.cond(np.sqrt(row_weights(sheaf))[:, None] * delta)
-        np.testing.assert_allclose(solution.cochain[i], expected, rtol=0, atol=1e-13 * condition**2 * size)
+        np.testing.assert_allclose(
+            solution.cochain[i], expected, rtol=0, atol=1e-13 * condition**2 * size
+        )
         for k, v in clamped[i].items():
             assert solution.cochain[i, k] == v
 
@@ -88,45 +94,71 @@ def test_error_of_a_pinned_solution_measures_the_distance(drawn):
     solution = harmonic_extension(sheaf, case.x, pins=pins, pattern=case.pattern)
     shift = 1e3 * case.w
     shift[:, list(clamped[0])] = 0
-    moved = type(solution)(sheaf, case.x, solution.cochain + shift, solution.pattern, solution.pins, "direct", "moved", frozen=True)
+    moved = type(solution)(
+        sheaf,
+        case.x,
+        solution.cochain + shift,
+        solution.pattern,
+        solution.pins,
+        "direct",
+        "moved",
+        frozen=True,
+    )
     condition = max(np.linalg.cond(dense_laplacian(sheaf, s)) for s in case.pattern)
-    assert moved.error == pytest.approx(abs(shift).max(), abs=1e-12 * condition * (1e4 + abs(solution.cochain).max()))
+    assert moved.error == pytest.approx(
+        abs(shift).max(), abs=1e-12 * condition * (1e4 + abs(solution.cochain).max())
+    )
 
 
 def test_two_springs_on_one_coordinate_are_one_of_summed_stiffness():
     sheaf, x = NeuralSheaf(Network.mlp([[[1.0]], [[2.0]]])), [[1.0]]
-    both = harmonic_extension(sheaf, x, pins=[soft("a1", 4.0, gamma=1.0), soft("a1", 1.0, gamma=3.0)], pattern=[True])
+    both = harmonic_extension(
+        sheaf, x, pins=[soft("a1", 4.0, gamma=1.0), soft("a1", 1.0, gamma=3.0)], pattern=[True]
+    )
     delta, c = dense_system(sheaf.network, [1], np.array([1.0]))
     expected = constrained_minimum(delta, c, np.ones(3), soft=[(1, 1.0, 4.0), (1, 3.0, 1.0)])
     np.testing.assert_allclose(both.cochain[0], expected, rtol=1e-13)
 
 
 def test_energy_counts_the_spring_of_every_soft_pin():
-    """V = ½‖δw − c‖² + ½Σγ(w − t)², every penalty edge by itself, also when two hold one coordinate."""
+    """V = ½‖δw − c‖² + ½Σγ(w − t)², every penalty edge by itself, also when two hold one
+    coordinate.
+    """
     sheaf, x = NeuralSheaf(Network.mlp([[[1.0]], [[2.0]]])), [[1.0]]
     springs = [(1, 1.0, 4.0), (1, 3.0, 1.0)]
-    solution = harmonic_extension(sheaf, x, pins=[soft("a1", t, gamma=gamma) for _, gamma, t in springs], pattern=[True])
+    solution = harmonic_extension(
+        sheaf, x, pins=[soft("a1", t, gamma=gamma) for _, gamma, t in springs], pattern=[True]
+    )
     w = solution.cochain[0]
     delta, c = dense_system(sheaf.network, [1], np.array([1.0]))
-    expected = 0.5 * np.sum((delta @ w - c)**2) + 0.5 * sum(gamma * (w[i] - t)**2 for i, gamma, t in springs)
+    expected = 0.5 * np.sum((delta @ w - c) ** 2) + 0.5 * sum(
+        gamma * (w[i] - t) ** 2 for i, gamma, t in springs
+    )
     assert solution.energy[0] == pytest.approx(expected, rel=1e-12)
 
 
 def test_hard_wins_over_soft():
     sheaf, x = NeuralSheaf(Network.mlp([[[1.0]], [[2.0]]])), [[1.0]]
     pinned = harmonic_extension(sheaf, x, pins=[soft("a1", 9.0, gamma=100.0), hard("a1", 3.0)])
-    np.testing.assert_array_equal(pinned.cochain, harmonic_extension(sheaf, x, pins=hard("a1", 3.0)).cochain)
+    np.testing.assert_array_equal(
+        pinned.cochain, harmonic_extension(sheaf, x, pins=hard("a1", 3.0)).cochain
+    )
 
 
 @examples(10)
 @given(st.integers(0, 10**6))
 def test_flow_and_direct_solve_agree_when_the_pattern_does(seed):
-    """Pins near the forward pass leave the pattern alone: then the flow ends at the frozen pattern's answer."""
+    """Pins near the forward pass leave the pattern alone: then the flow ends at the frozen
+    pattern's answer.
+    """
     rng = np.random.default_rng(seed)
     sheaf, x = NeuralSheaf(Network.he([2, 4, 2], rng)), rng.standard_normal((2, 2))
     w = sheaf.forward(x)
     margin = abs(w[:, sheaf.layout["z1"]]).min()
-    pins = [hard("z2", w[:, -2:] + [[0.05 * margin, 0.0]]), soft("a1", w[:, 4:6] + 0.05 * margin, 2.0, at=(0, 1))]
+    pins = [
+        hard("z2", w[:, -2:] + [[0.05 * margin, 0.0]]),
+        soft("a1", w[:, 4:6] + 0.05 * margin, 2.0, at=(0, 1)),
+    ]
     direct = harmonic_extension(sheaf, x, pins=pins)
     assume(direct.pattern_changes == 0)
     flow = relax(sheaf, x, w, tol=1e-14, pins=pins, every=10_000)
@@ -146,5 +178,7 @@ def test_without_pins_no_coordinate_moves_and_pins_at_the_forward_pass_change_no
 
 def test_negative_places_count_from_the_end():
     sheaf, x = NeuralSheaf(Network.he([2, 4, 2], np.random.default_rng(2))), [[1.0, -1.0]]
-    np.testing.assert_array_equal(harmonic_extension(sheaf, x, pins=hard("a1", 1.0, at=-1)).cochain,
-                                  harmonic_extension(sheaf, x, pins=hard("a1", 1.0, at=3)).cochain)
+    np.testing.assert_array_equal(
+        harmonic_extension(sheaf, x, pins=hard("a1", 1.0, at=-1)).cochain,
+        harmonic_extension(sheaf, x, pins=hard("a1", 1.0, at=3)).cochain,
+    )

@@ -4,12 +4,12 @@ from decimal import Decimal, localcontext
 
 import numpy as np
 import pytest
+from effort import examples
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from oracles import dense_laplacian, dense_system, row_weights
 from strategies import any_pattern, cases
 
-from effort import examples
-from oracles import dense_laplacian, dense_system, row_weights
 from sheaflib import Network, NeuralSheaf, ReLU, hard, relax, soft
 from sheaflib.linear import spectrum
 from sheaflib.linear.fixed_pattern import Frozen, output_maps
@@ -31,13 +31,16 @@ def exact_eigenvalues(sheaf, pattern, pins=None):
     with localcontext() as context:
         context.prec = DIGITS
         roots = [Decimal(float(w)).sqrt() for w in weights]
-        columns = [[Decimal(float(v)) * root for v, root in zip(column, roots)]
-                   for column in delta[:, free].T]
+        columns = [
+            [Decimal(float(v)) * root for v, root in zip(column, roots)]
+            for column in delta[:, free].T
+        ]
         return sorted(squares_of_singular_values(columns))
 
 
 def squares_of_singular_values(columns):
     """Rotate pairs of columns until all are orthogonal: then their squared lengths are left."""
+
     def dot(a, b):
         return sum((x * y for x, y in zip(a, b)), Decimal(0))
 
@@ -48,7 +51,7 @@ def squares_of_singular_values(columns):
             for j in range(i):
                 a, b = columns[j], columns[i]
                 aa, bb, ab = dot(a, a), dot(b, b), dot(a, b)
-                if ab * ab <= aa * bb * Decimal(10)**-60:
+                if ab * ab <= aa * bb * Decimal(10) ** -60:
                     continue
                 turned = True
                 zeta = (bb - aa) / (2 * ab)
@@ -73,11 +76,15 @@ def stiff_cases(draw):
     network = Network.mlp([scale * rng.standard_normal((b, a)) for a, b in zip(dims, dims[1:])])
     sheaf = NeuralSheaf(network)
     if draw(st.booleans()):
-        sheaf = NeuralSheaf(network, {e.name: 10.0**rng.uniform(-8, 8) for e in sheaf.edges})
+        sheaf = NeuralSheaf(network, {e.name: 10.0 ** rng.uniform(-8, 8) for e in sheaf.edges})
     last = sheaf.layout.names[-1]
-    gamma = 10.0**rng.uniform(-8, 8)
-    pins = {"none": None, "hard": hard(last, 0.0), "soft": soft(last, 0.0, gamma),
-            "both": [hard("z1", 0.0, at=0), soft(last, 0.0, 1.0)]}[draw(st.sampled_from(PINS))]
+    gamma = 10.0 ** rng.uniform(-8, 8)
+    pins = {
+        "none": None,
+        "hard": hard(last, 0.0),
+        "soft": soft(last, 0.0, gamma),
+        "both": [hard("z1", 0.0, at=0), soft(last, 0.0, 1.0)],
+    }[draw(st.sampled_from(PINS))]
     pins = None if pins is None else resolve(sheaf, pins, 1)
     return sheaf, any_pattern(sheaf, rng), pins
 
@@ -112,7 +119,7 @@ def test_an_eigenvalue_lies_within_the_errors_that_lanczos_states(drawn):
     assert min(off(found.largest[0], value) for value in exact) <= found.error_high[0] <= 1e-4
     assert exact[-1] >= Decimal(found.largest[0] * (1 - 1e-13))
     if found.below_rounding[0]:
-        assert pins is not None and exact[-1] > Decimal(10)**26 * exact[0]
+        assert pins is not None and exact[-1] > Decimal(10) ** 26 * exact[0]
         return
     assert min(off(found.smallest[0], value) for value in exact) <= found.error_low[0]
     assert exact[0] <= Decimal(found.smallest[0]) * Decimal(1 + found.error_low[0])
@@ -136,19 +143,26 @@ def test_the_errors_hold_for_every_kind_of_network(case, dense, held):
             if dense:
                 assert off(found.smallest[i], exact[0]) <= found.error_low[i]
         else:
-            assert held and exact[-1] > Decimal(10)**26 * exact[0]
+            assert held and exact[-1] > Decimal(10) ** 26 * exact[0]
 
 
 @pytest.mark.parametrize("dense", [0, 400])
 @pytest.mark.parametrize("gain", [1e3, 1e5, 1e6, 1e10, 1e20, 1e70])
 def test_a_chain_of_two_edges_in_closed_form(gain, dense):
     """δ = [[1, 0], [−g, 1]]: λ₁λ_max = 1 and λ₁ + λ_max = 2 + g², so that κ(L) is about g⁴."""
-    sheaf = NeuralSheaf(Network(1, [("z1", Network.mlp([[[1.0]]]).nodes[0].operation, ("x",)),
-                                    ("z2", Network.mlp([[[gain]]]).nodes[0].operation, ("z1",))]))
+    sheaf = NeuralSheaf(
+        Network(
+            1,
+            [
+                ("z1", Network.mlp([[[1.0]]]).nodes[0].operation, ("x",)),
+                ("z2", Network.mlp([[[gain]]]).nodes[0].operation, ("z1",)),
+            ],
+        )
+    )
     found = spectrum.extremes(sheaf, np.zeros((1, 0)), dense=dense)
     with localcontext() as context:
         context.prec = 400
-        trace = 2 + Decimal(gain)**2
+        trace = 2 + Decimal(gain) ** 2
         high = (trace + (trace**2 - 4).sqrt()) / 2
         assert off(found.smallest[0], 1 / high) <= found.error_low[0] <= 1e-13
         assert off(found.largest[0], high) <= found.error_high[0] <= 1e-13
@@ -161,9 +175,13 @@ def test_chains_whose_condition_number_is_scaled_up(depth, gain, pins, dense):
     """κ(L) is 1e12 to 1e90 without pins, and pins leave 1e0 to 1e10 of it: λ₁ is known to 1e-4."""
     sheaf = NeuralSheaf(Network.mlp([[[gain]]] * depth))
     s, last = np.ones((1, sheaf.M)), f"z{depth}"
-    pins = {"none": None, "hard": hard(last, 0.0), "soft": soft(last, 0.0, 1.0),
-            "stiff": soft(last, 0.0, 1e8),
-            "activities": [hard(f"a{i}", 0.0) for i in range(1, depth)]}[pins]
+    pins = {
+        "none": None,
+        "hard": hard(last, 0.0),
+        "soft": soft(last, 0.0, 1.0),
+        "stiff": soft(last, 0.0, 1e8),
+        "activities": [hard(f"a{i}", 0.0) for i in range(1, depth)],
+    }[pins]
     pins = None if pins is None else resolve(sheaf, pins, 1)
     exact = exact_eigenvalues(sheaf, s[0], pins)
     found = spectrum.extremes(sheaf, s, pins, dense=dense)
@@ -188,16 +206,20 @@ def test_stiff_networks_beyond_a_dense_solver(gain, pinned):
     sheaf, x = stiff_network(gain)
     patterns = sheaf.forward_pattern(x)
     middle = [hard(f"z{i}", 0.0, at=[0, 3]) for i in range(1, 6)]
-    pins = {"none": None, "hard": hard("z7", 0.0), "soft": soft("z7", 0.0, 1.0),
-            "both": [hard("z7", 0.0), *middle]}[pinned]
+    pins = {
+        "none": None,
+        "hard": hard("z7", 0.0),
+        "soft": soft("z7", 0.0, 1.0),
+        "both": [hard("z7", 0.0), *middle],
+    }[pinned]
     found = spectrum.extremes(sheaf, patterns, pins)
     assert found.steps[0] <= 16
     assert (found.error_low < 1e-5).all() and (found.error_high < 1e-4).all()
     for i, s in enumerate(patterns):
         sizes = np.linalg.svd(root(sheaf, s, pins), compute_uv=False)
-        svd = 1e-14 * sizes[0] / sizes[-1]                    # what singular values may err by
-        assert abs(found.smallest[i] / sizes[-1]**2 - 1) <= found.error_low[i] + svd
-        assert abs(found.largest[i] / sizes[0]**2 - 1) <= found.error_high[i]
+        svd = 1e-14 * sizes[0] / sizes[-1]  # what singular values may err by
+        assert abs(found.smallest[i] / sizes[-1] ** 2 - 1) <= found.error_low[i] + svd
+        assert abs(found.largest[i] / sizes[0] ** 2 - 1) <= found.error_high[i]
 
 
 def root(sheaf, s, pins):
@@ -236,11 +258,15 @@ def test_what_is_below_rounding_is_said():
 
 def test_the_repr_says_which_digits_are_none():
     one = np.ones(3)
-    made = [spectrum.Extremes(one, one, one, one, one, one, (9, 3), 10, 9, np.array(error), one * 0)
-            for error in ([0.0, 1e-4, 0.0], [0.0, 0.02, 0.0], [np.inf, 0.02, np.inf])]
+    made = [
+        spectrum.Extremes(one, one, one, one, one, one, (9, 3), 10, 9, np.array(error), one * 0)
+        for error in ([0.0, 1e-4, 0.0], [0.0, 0.02, 0.0], [np.inf, 0.02, np.inf])
+    ]
     assert [repr(m).split(", λ_max")[0] for m in made] == [
-        "Extremes(λ₁ 1", "Extremes(λ₁ 1 to a relative 2e-02",
-        "Extremes(λ₁ 1 to a relative 2e-02 and below rounding in 2 samples"]
+        "Extremes(λ₁ 1",
+        "Extremes(λ₁ 1 to a relative 2e-02",
+        "Extremes(λ₁ 1 to a relative 2e-02 and below rounding in 2 samples",
+    ]
     np.testing.assert_array_equal(made[2].lower(), [0, 0.98 * made[0].lower()[0], 0])
 
 
@@ -282,15 +308,19 @@ def test_every_eigenvalue_has_digits(drawn):
 
 # the parts ----------------------------------------------------------------------------------------
 
+
 @pytest.mark.parametrize("pinned", PINS)
 def test_the_solution_and_its_stresses(pinned):
     """A y = r and Aᵀr = v: a gain of 1e9 that the output's pin cuts does not stay in them."""
     rng = np.random.default_rng(0)
     network = Network.mlp([30 * rng.standard_normal((2, 2)) for _ in range(6)])
     sheaf = NeuralSheaf(network, {"affine_2": 0.01})
-    pins = {"none": None, "hard": hard("z6", 0.0), "soft": soft("z6", 0.0, 3.0),
-            "both": [hard("z1", 0.0, at=1), hard("z6", 0.0, at=0),
-                     soft("z6", 0.0, 3.0, at=1)]}[pinned]
+    pins = {
+        "none": None,
+        "hard": hard("z6", 0.0),
+        "soft": soft("z6", 0.0, 3.0),
+        "both": [hard("z1", 0.0, at=1), hard("z6", 0.0, at=0), soft("z6", 0.0, 3.0, at=1)],
+    }[pinned]
     s = np.ones((1, sheaf.M))
     frozen, A = Frozen(sheaf, s, pins), root(sheaf, s[0], pins)
     v = rng.standard_normal((1, frozen.n))
@@ -313,8 +343,8 @@ def test_leverage_is_the_sum_of_what_each_entry_weighs():
         s, pins = any_pattern(sheaf, rng), soft("z3", 0.0, 2.0)
         v, r = rng.standard_normal((1, sheaf.N)), rng.standard_normal((1, sheaf.N + 2))
         A = root(sheaf, s[0], pins)
-        own = np.vstack([np.diag(np.diag(A)), A[sheaf.N:]])
-        terms = np.abs(own @ v[0]) + np.sqrt((A - own)**2 @ v[0]**2)
+        own = np.vstack([np.diag(np.diag(A)), A[sheaf.N :]])
+        terms = np.abs(own @ v[0]) + np.sqrt((A - own) ** 2 @ v[0] ** 2)
         ratios.append(Frozen(sheaf, s, pins).leverage(v, r)[0] / (np.abs(r[0]) @ terms))
     assert abs(np.mean(ratios) - 1) < 1 / 3 and np.min(ratios) > 0.5 and np.max(ratios) < 2
 
@@ -340,7 +370,7 @@ def exact_injections(sheaf, s, error, spring):
     with localcontext() as context:
         context.prec = DIGITS
         G = [[Decimal(int(i == j)) for j in range(N)] for i in (N - 2, N - 1)]
-        for row in G:                                         # Gδ = rows of the identity
+        for row in G:  # Gδ = rows of the identity
             for j in reversed(range(N)):
                 for k in range(j + 1, N):
                     row[j] -= row[k] * Decimal(float(delta[k, j]))
@@ -350,8 +380,10 @@ def exact_injections(sheaf, s, error, spring):
         rho[0][0], rho[1][1] = rho[0][0] + give, rho[1][1] + give
         e = [Decimal(float(v)) for v in error]
         determinant = rho[0][0] * rho[1][1] - rho[0][1] * rho[1][0]
-        current = [(rho[1][1] * e[0] - rho[0][1] * e[1]) / determinant,
-                   (rho[0][0] * e[1] - rho[1][0] * e[0]) / determinant]
+        current = [
+            (rho[1][1] * e[0] - rho[0][1] * e[1]) / determinant,
+            (rho[0][0] * e[1] - rho[1][0] * e[0]) / determinant,
+        ]
         return [(G[0][j] * current[0] + G[1][j] * current[1]) / weights[j] for j in range(N)]
 
 
@@ -370,11 +402,11 @@ def test_injections_of_a_stiff_network(scale, spring):
     law = effective_resistance(sheaf, s)
     found = law.injections(error, spring)[0]
     exact = np.array([float(v) for v in exact_injections(sheaf, s[0], error[0], spring)])
-    stress = np.sqrt(row_weights(sheaf))                      # as energy counts them
+    stress = np.sqrt(row_weights(sheaf))  # as energy counts them
     worst = np.linalg.cond(law.G[0] / stress)
     missed = np.linalg.norm(stress * (found - exact))
     assert missed <= 1e-14 * worst * np.linalg.norm(stress * exact)
-    assert law.norm[0] == pytest.approx(np.linalg.norm(law.G[0] / stress, 2)**2, rel=1e-13)
+    assert law.norm[0] == pytest.approx(np.linalg.norm(law.G[0] / stress, 2) ** 2, rel=1e-13)
 
 
 def test_no_check_may_rest_on_the_quotient_of_L():

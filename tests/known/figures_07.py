@@ -1,12 +1,14 @@
-"""The oracles of notebook 07's figures: recorded digits, closed forms, dense matrices, and the NumPy stepper where a run is short."""
+"""The oracles of notebook 07's figures: recorded digits, closed forms, dense matrices, and the
+NumPy stepper where a run is short.
+"""
 
 from functools import cache
 
 import numpy as np
 import pytest
 from figure_oracles import close, numbers, oracle
-
 from oracles import dense_laplacian, dense_system
+
 from sheaflib import NeuralSheaf
 from sheaflib.companion import tasks
 from sheaflib.companion.experiments import begin_at, initial, stalks
@@ -45,7 +47,8 @@ def _(figure):
     close(figure["beta_n"], BETA_N)
     law = np.array(figure["loss"])
     assert law.shape == (11, 3) and np.isfinite(law).all()
-    assert law[6, 0] == pytest.approx(0.086497, abs=1e-4)                # recorded: seed 0/42 at β = 1/300, here 3.33e-3
+    # recorded: seed 0/42 at β = 1/300, here 3.33e-3
+    assert law[6, 0] == pytest.approx(0.086497, abs=1e-4)
     for place, low, high in ((6, 0.078, 0.090), (9, 0.121, 0.146), (10, 0.113, 0.161)):
         close([law[place].min(), law[place].max()], [low, high], rtol=0, atol=5.1e-4)
 
@@ -62,17 +65,28 @@ def _(figure):
             z = (sheaf.forward(DATA.X_train) if w is None else w)[:, :30]
             W = sheaf.network.nodes[0].operation.weight
             for i, b in enumerate(BETA_N[:10]):
-                rest = np.linalg.solve(np.eye(3) + b * C, (np.c_[W, np.zeros(30)] + b * z.T @ tilde / 300).T).T
-                assert figure[f"{start}-formula"][i][k] == pytest.approx(np.linalg.norm(rest[:, :2]) / np.linalg.norm(W), rel=1e-8)
+                rest = np.linalg.solve(
+                    np.eye(3) + b * C, (np.c_[W, np.zeros(30)] + b * z.T @ tilde / 300).T
+                ).T
+                assert figure[f"{start}-formula"][i][k] == pytest.approx(
+                    np.linalg.norm(rest[:, :2]) / np.linalg.norm(W), rel=1e-8
+                )
         ratio = np.array(figure[f"{start}-measured"]) / figure[f"{start}-formula"]
         assert (abs(ratio - 1) < 0.3).all()
     stepper = plain("2x30x1", *SEEDS[0], False, 9.0, 0.005)
     stepper.advance(200)
-    W0, W1 = (np.linalg.norm(net.nodes[0].operation.weight) for net in (initial("paraboloid", "2x30x1", 0, False), stepper.state()[0].network))
+    W0, W1 = (
+        np.linalg.norm(net.nodes[0].operation.weight)
+        for net in (initial("paraboloid", "2x30x1", 0, False), stepper.state()[0].network)
+    )
     assert figure["random-measured"][9][0] == pytest.approx(W1 / W0, rel=1e-8)
     bent = np.array(figure["bent"])
-    assert ((bent >= 0) & (bent <= 30)).all() and (bent == bent.round()).all() and (np.array(figure["bent-forward"]) == 30).all()
-    assert (np.array(figure["rho"]) > 1).all()                          # ρ = 1 + ‖W²‖² + ‖W²R‖²
+    assert (
+        ((bent >= 0) & (bent <= 30)).all()
+        and (bent == bent.round()).all()
+        and (np.array(figure["bent-forward"]) == 30).all()
+    )
+    assert (np.array(figure["rho"]) > 1).all()  # ρ = 1 + ‖W²‖² + ‖W²R‖²
 
 
 @oracle("07-euler-limit")
@@ -82,7 +96,9 @@ def _(figure):
     dead = np.array([[v is None for v in row] for row in figure["loss"]])
     limit = 2 / (0.005 * np.linalg.eigvalsh(moment(300)[1])[-1])
     assert (dead == (np.array(figure["beta_n"]) > limit)[:, None]).all()
-    for name, low, high, predicted in zip(figure["settings"], figure["trains"], figure["diverges"], figure["predicted"]):
+    for name, low, high, predicted in zip(
+        figure["settings"], figure["trains"], figure["diverges"], figure["predicted"]
+    ):
         n, dt = int(name.split(",")[0][2:]), float(name.split("dt=")[1])
         assert predicted == pytest.approx(2 / (dt * np.linalg.eigvalsh(moment(n)[1])[-1]), rel=1e-8)
         assert 0.95 * predicted < low < high < 1.05 * predicted and high / low < 1.02
@@ -96,7 +112,10 @@ def _(figure):
     assert figure["T"] == [0.5, 1, 2.5, 5, 10, 20, 25, 50]
     for widths, dt in (("2x30x1", 0.005), ("2x10x8x1", 0.01), ("2x8x6x4x1", 0.01)):
         paper, fresh = plain(widths, 42, 42, False, 1.0, dt), plain(widths, 1, 1, True, 1.0, dt)
-        for stepper, found in ((paper, figure[f"{widths}-42"]), (fresh, np.array(figure[f"{widths}-fresh"])[:, 0])):
+        for stepper, found in (
+            (paper, figure[f"{widths}-42"]),
+            (fresh, np.array(figure[f"{widths}-fresh"])[:, 0]),
+        ):
             stepper.advance(round(0.5 / dt))
             assert found[0] == pytest.approx(test_loss(stepper), rel=1e-8)
             stepper.advance(round(0.5 / dt))
@@ -119,7 +138,9 @@ def _(figure):
         gaps = [np.linalg.eigvalsh(dense_laplacian(sheaf, s))[0] for s in patterns]
         last = [np.linalg.inv(dense_system(sheaf.network, s, np.zeros(2))[0])[-1] for s in patterns]
         assert figure["gap"][depth - 1][1] == pytest.approx(np.median(gaps), rel=1e-7)
-        assert figure["rho"][depth - 1][1] == pytest.approx(np.median([(row**2).sum() for row in last]), rel=1e-8)
+        assert figure["rho"][depth - 1][1] == pytest.approx(
+            np.median([(row**2).sum() for row in last]), rel=1e-8
+        )
     soonest = int(np.argmin(figure["time"][0]))
     stepper = plain("2x10x1", soonest + 1, soonest + 1, True, 1.0, 0.02, n=100)
     goal = 0.5 * DATA.Y_train[:100].var()

@@ -1,27 +1,16 @@
-"""The oracles of notebook 10's figures: dense inverses and least squares, closed forms, recorded digits, NumPy's steps."""
+"""The oracles of notebook 10's figures: dense inverses and least squares, closed forms, recorded
+digits, NumPy's steps.
+"""
 
 from itertools import islice
 
 import numpy as np
 from figure_oracles import close, oracle
+from oracles import constrained_minimum, dense_laplacian, dense_system, row_weights
 from paraboloid_runs import DATA, TRAIN, run, stalks
 
-from oracles import constrained_minimum, dense_laplacian, dense_system, row_weights
-from sheaflib import (
-    Affine,
-    Network,
-    NeuralSheaf,
-    ReLU,
-    Stack,
-    equilibrium,
-    hard,
-    joint_flow,
-)
-from sheaflib.companion.random_networks import (
-    random_network,
-    random_patterns,
-    random_widths,
-)
+from sheaflib import Affine, Network, NeuralSheaf, ReLU, Stack, equilibrium, hard, joint_flow
+from sheaflib.companion.random_networks import random_network, random_patterns, random_widths
 from sheaflib.companion.tasks import paper_network
 from sheaflib.layers import add
 from sheaflib.sheaves.pins import resolve
@@ -47,12 +36,18 @@ def one_layer(network, x):
     """p = ‖W²R‖² and q = ‖W²(I−R)‖² of every sample, by closed form, and the output."""
     first, second = network.nodes[0].operation, network.nodes[2].operation
     z = x @ first.weight.T + first.bias
-    squares = second.weight[0]**2
-    return (z >= 0) @ squares, (z < 0) @ squares, np.maximum(z, 0) @ second.weight[0] + second.bias[0]
+    squares = second.weight[0] ** 2
+    return (
+        (z >= 0) @ squares,
+        (z < 0) @ squares,
+        np.maximum(z, 0) @ second.weight[0] + second.bias[0],
+    )
 
 
 def fourfold(p, q):
-    """The eigenvalues of the Laplacian on the four vectors that W² spans, built as δᵀδ of a chain of four numbers."""
+    """The eigenvalues of the Laplacian on the four vectors that W² spans, built as δᵀδ of a chain
+    of four numbers.
+    """
     delta = np.array([[1, 0, 0, 0], [-1, 1, 0, 0], [0, 0, 1, 0], [0, -np.sqrt(p), -np.sqrt(q), 1]])
     return np.linalg.eigvalsh(delta.T @ delta)
 
@@ -67,9 +62,14 @@ def _(n):
     s = forward_pattern(network, X[:1])[0]
     delta, c = dense_system(network, s, x)
     W2, b2 = network.nodes[2].operation.weight[0], network.nodes[2].operation.bias[0]
-    for name, pins in (("output pinned", {"hard": [(60, y)]}), ("label behind a unit edge", {"soft": [(60, 1.0, y)]})):
+    for name, pins in (
+        ("output pinned", {"hard": [(60, y)]}),
+        ("label behind a unit edge", {"soft": [(60, 1.0, y)]}),
+    ):
         w = constrained_minimum(delta, c, np.ones(61), **pins)
-        potential = [out, W2 @ (s * w[:30]) + b2, W2 @ w[30:60] + b2, w[60], y][:len(n["solved"][name])]
+        potential = [out, W2 @ (s * w[:30]) + b2, W2 @ w[30:60] + b2, w[60], y][
+            : len(n["solved"][name])
+        ]
         close(n["solved"][name], potential, rtol=1e-7)
         close(n["predicted"][name], potential, rtol=1e-7)
 
@@ -77,7 +77,7 @@ def _(n):
 @oracle("10-identity")
 def _(n):
     rng, drawn, bounds = np.random.default_rng(0), [], []
-    for i in range(200):                                   # the notebook's draws
+    for i in range(200):  # the notebook's draws
         widths = random_widths(rng, max_width=12, max_depth=8)
         widths[-1] = 1 if i % 2 else widths[-1]
         network = random_network(rng, widths, merge_rate=0.6 * (i // 2 % 2))
@@ -91,28 +91,48 @@ def _(n):
         delta, c = dense_system(sheaf.network, s, np.zeros(sheaf.network.n_in))
         place, last = np.arange(sheaf.N - m, sheaf.N), np.linalg.solve(delta, c)[-m:] + e
         springs = [(j, 1.0, v) for j, v in zip(place, last)]
-        for name, pins in (("pinned", {"hard": list(zip(place, last))}), ("unit edge", {"soft": springs})):
+        for name, pins in (
+            ("pinned", {"hard": list(zip(place, last))}),
+            ("unit edge", {"soft": springs}),
+        ):
             w = constrained_minimum(delta, c, weights, **pins)
-            total = (weights * (delta @ w - c)**2).sum() + (((w[-m:] - last)**2).sum() if name == "unit edge" else 0)
+            total = (weights * (delta @ w - c) ** 2).sum() + (
+                ((w[-m:] - last) ** 2).sum() if name == "unit edge" else 0
+            )
             close([n["law"][name][i], n["dense"][name][i]], [total] * 2, rtol=1e-6)
         if m == 1:
             values, vectors = np.linalg.eigh(dense_laplacian(sheaf, s))
-            bounds.append((values[0] * (np.linalg.inv(delta)[-1]**2 / weights).sum(), vectors[-1, 0]**2, values[0] / values[1]))
+            bounds.append(
+                (
+                    values[0] * (np.linalg.inv(delta)[-1] ** 2 / weights).sum(),
+                    vectors[-1, 0] ** 2,
+                    values[0] / values[1],
+                )
+            )
     upper, energy, ratio = np.array(sorted(bounds)).T
     close(n["upper"], upper, rtol=1e-6)
     apart, lower = ratio < 1 - 1e-6, np.array(n["lower"])
     close(np.array(n["energy"])[apart], energy[apart], rtol=1e-5, atol=1e-7)
-    close(lower[apart], np.maximum(0, (upper - ratio) / (1 - np.where(apart, ratio, 0)))[apart], rtol=1e-4, atol=1e-7)
-    assert (lower <= np.array(n["energy"]) + 1e-9).all() and (np.array(n["energy"]) <= upper + 1e-9).all()
+    close(
+        lower[apart],
+        np.maximum(0, (upper - ratio) / (1 - np.where(apart, ratio, 0)))[apart],
+        rtol=1e-4,
+        atol=1e-7,
+    )
+    assert (lower <= np.array(n["energy"]) + 1e-9).all() and (
+        np.array(n["energy"]) <= upper + 1e-9
+    ).all()
 
 
 @oracle("10-table-e2")
 def _(n):
     x, y = DATA.X_test[:50], DATA.Y_test[:50]
-    printed = {"sheaf": [[.0007, .0010], [.0027, .0034], [.0001, .0002]],
-               "gd": [[0, .0001], [.0002, .0003], [0, 0]]}
+    printed = {
+        "sheaf": [[0.0007, 0.0010], [0.0027, 0.0034], [0.0001, 0.0002]],
+        "gd": [[0, 0.0001], [0.0002, 0.0003], [0, 0]],
+    }
     for method in ("sheaf", "gd"):
-        network = networks(method, 42)[0][-1]                # the appendix's seeds
+        network = networks(method, 42)[0][-1]  # the appendix's seeds
         p, q, out = one_layer(network, x)
         current = (y[:, 0] - out) / (1 + 2 * p + q)
         for edge, part in (("affine_1", p), ("activation_1", p + q), ("affine_2", 1)):
@@ -121,16 +141,20 @@ def _(n):
         for i, s in enumerate(forward_pattern(network, x)):
             delta, c = dense_system(network, s, x[i])
             w = constrained_minimum(delta, c, np.ones(61), hard=[(60, y[i, 0])])
-            if ((w[:30] >= 0) != s).any():                  # then a unit rests at its kink
-                w = equilibrium(sheaf, x[i:i + 1], pins=hard("z2", y[i:i + 1])).cochain[0]
+            if ((w[:30] >= 0) != s).any():  # then a unit rests at its kink
+                w = equilibrium(sheaf, x[i : i + 1], pins=hard("z2", y[i : i + 1])).cochain[0]
                 delta, c = dense_system(network, w[:30] >= 0, x[i])
                 force = delta.T @ (delta @ w - c)
                 force[np.r_[np.flatnonzero(w[:30] == 0), 60]] = 0
                 assert abs(force).max() < 1e-9
             else:
                 kept += 1
-            squares = (delta @ w - c)**2
-            for edge, rows in (("affine_1", slice(0, 30)), ("activation_1", slice(30, 60)), ("affine_2", slice(60, 61))):
+            squares = (delta @ w - c) ** 2
+            for edge, rows in (
+                ("affine_1", slice(0, 30)),
+                ("activation_1", slice(30, 60)),
+                ("affine_2", slice(60, 61)),
+            ):
                 close(n[f"{method}-solved"][edge][i], squares[rows].sum(), rtol=1e-5, atol=1e-13)
         assert kept == (44 if method == "sheaf" else 50)
         for part in ("predicted", "solved"):
@@ -147,13 +171,35 @@ def _(n):
         for i, network in enumerate(networks(method)[0]):
             p, q, _ = one_layer(network, X)
             expected = fourfold(p.mean(), q.mean())[[0, -1]]
-            close([pick[f"{method}-{end}-predicted"][i] for end in ("low", "high")], expected, rtol=1e-6)
+            close(
+                [pick[f"{method}-{end}-predicted"][i] for end in ("low", "high")],
+                expected,
+                rtol=1e-6,
+            )
             sheaf = NeuralSheaf(network)
-            spectra = [np.linalg.eigvalsh(dense_laplacian(sheaf, s)) for s in forward_pattern(network, X[:50])]
+            spectra = [
+                np.linalg.eigvalsh(dense_laplacian(sheaf, s))
+                for s in forward_pattern(network, X[:50])
+            ]
             ends = np.array(spectra)[:, [0, -1]]
-            close([pick[f"{method}-{end}"][i] for end in ("low", "high")], np.median(ends, axis=0), rtol=1e-6)
-    close(pick["sheaf-low"][[0, 1, 2, 5, 10]], [0.1911, 0.0511, 0.0415, 0.0346, 0.0324], rtol=0, atol=5.1e-5)     # recorded
-    close(pick["sheaf-high"][[0, 1, 2, 5, 10]], [3.58, 12.75, 15.64, 18.84, 20.47], rtol=0, atol=5.1e-3)
+            close(
+                [pick[f"{method}-{end}"][i] for end in ("low", "high")],
+                np.median(ends, axis=0),
+                rtol=1e-6,
+            )
+    # recorded
+    close(
+        pick["sheaf-low"][[0, 1, 2, 5, 10]],
+        [0.1911, 0.0511, 0.0415, 0.0346, 0.0324],
+        rtol=0,
+        atol=5.1e-5,
+    )
+    close(
+        pick["sheaf-high"][[0, 1, 2, 5, 10]],
+        [3.58, 12.75, 15.64, 18.84, 20.47],
+        rtol=0,
+        atol=5.1e-3,
+    )
     close(pick["gd-low"][[1, 10]], [0.0934, 0.0610], rtol=0, atol=5.1e-5)
     close(pick["gd-high"][[1, 10]], [7.80, 12.79], rtol=0, atol=5.1e-3)
 
@@ -167,19 +213,36 @@ def _(n):
             values, vectors = np.linalg.eigh(L)
             rho = np.linalg.inv(L)[-1, -1]
             ratio = values[0] / values[1]
-            rows.append([(values[0] * rho - ratio) / (1 - ratio), vectors[-1, 0]**2, values[0] * rho])
+            rows.append(
+                [(values[0] * rho - ratio) / (1 - ratio), vectors[-1, 0] ** 2, values[0] * rho]
+            )
         i = n["step"].index(step)
-        close([n[key][i] for key in ("lower", "energy", "upper")], np.median(rows, axis=0), rtol=1e-6)
-    close([n[key][0] for key in ("lower", "energy", "upper")], [0.31, 0.60, 0.66], rtol=0, atol=5.1e-3)           # recorded
-    close([n[key][-1] for key in ("lower", "energy", "upper")], [0.931, 0.936, 0.937], rtol=0, atol=5.1e-4)
+        close(
+            [n[key][i] for key in ("lower", "energy", "upper")], np.median(rows, axis=0), rtol=1e-6
+        )
+    # recorded
+    close(
+        [n[key][0] for key in ("lower", "energy", "upper")], [0.31, 0.60, 0.66], rtol=0, atol=5.1e-3
+    )
+    close(
+        [n[key][-1] for key in ("lower", "energy", "upper")],
+        [0.931, 0.936, 0.937],
+        rtol=0,
+        atol=5.1e-4,
+    )
 
 
-# a residual network -----------------------------------------------------------------------------------------------------------
+# a residual network
+# --------------------------------------------------------------------------------------------------
+
 
 def residual(width=10, blocks=2):
     """The notebook's residual network, drawn from seed 0."""
     rng, nodes, read = np.random.default_rng(0), [], "a1"
-    W = [rng.standard_normal((n, m)) * np.sqrt(2 / m) for n, m in [(width, 2), *[(width, width)] * blocks, (1, width)]]
+    W = [
+        rng.standard_normal((n, m)) * np.sqrt(2 / m)
+        for n, m in [(width, 2), *[(width, width)] * blocks, (1, width)]
+    ]
     nodes = [("z1", Affine(W[0])), ("a1", ReLU(width))]
     for k in range(2, blocks + 2):
         nodes += [(f"z{k}", Affine(W[k - 1]), (read,)), (f"a{k}", ReLU(width))]
@@ -194,26 +257,33 @@ def _(n):
     sheaf, parts, rho = NeuralSheaf(network), [], []
     patterns = forward_pattern(network, X[:100])
     for s in patterns:
-        squares = np.linalg.inv(dense_system(network, s, np.zeros(2))[0])[-1]**2
+        squares = np.linalg.inv(dense_system(network, s, np.zeros(2))[0])[-1] ** 2
         parts.append([squares[edge.rows].sum() for edge in sheaf.edges])
         rho.append(squares.sum())
     assert set(n["edges"]) == {edge.name for edge in sheaf.edges}
     close([n["edges"][edge.name] for edge in sheaf.edges], np.mean(parts, axis=0))
     close(n["rho"], rho)
     close(n["by-path"], rho)
-    squares = network.nodes[-1].operation.weight[0]**2
+    squares = network.nodes[-1].operation.weight[0] ** 2
     close(n["chain"], 1 + squares.sum() + patterns[:, -10:] @ squares)
 
 
-# what training does -------------------------------------------------------------------------------------------------------------
+# what training does
+# --------------------------------------------------------------------------------------------------
+
 
 class Dense:
-    """A network over a batch by dense matrices: ρ, the loss's gradient, and the force of stalks, all weights in one vector."""
+    """A network over a batch by dense matrices: ρ, the loss's gradient, and the force of stalks,
+    all weights in one vector.
+    """
 
     def __init__(self, network, x, y):
         self.network, self.x, self.y = network, x, y
         ends = np.cumsum([node.operation.n_out for node in network.nodes])
-        self.blocks = {node.name: slice(end - node.operation.n_out, end) for node, end in zip(network.nodes, ends)}
+        self.blocks = {
+            node.name: slice(end - node.operation.n_out, end)
+            for node, end in zip(network.nodes, ends)
+        }
         self.delta, self.c = self.systems(forward_pattern(network, x))
         inverse = np.linalg.inv(self.delta)
         self.forward, self.G = (inverse @ self.c[:, :, None])[:, :, 0], inverse[:, -1]
@@ -229,14 +299,22 @@ class Dense:
         parts = []
         for node in self.network.nodes:
             if isinstance(node.operation, Affine):
-                read = np.concatenate([self.x if name == "x" else stalks[:, self.blocks[name]] for name in node.inputs], axis=1)
+                read = np.concatenate(
+                    [
+                        self.x if name == "x" else stalks[:, self.blocks[name]]
+                        for name in node.inputs
+                    ],
+                    axis=1,
+                )
                 rows, columns, _ = node.operation.triplets()
                 eta = injections[:, self.blocks[node.name]]
                 parts += [-(eta.T @ read)[rows, columns], -eta.sum(axis=0)]
         return np.concatenate(parts)
 
     def ratio(self, injections, stalks):
-        """What a step of gradient descent lowers the loss by, over a step that these stalks' discrepancies drive."""
+        """What a step of gradient descent lowers the loss by, over a step that these stalks'
+        discrepancies drive.
+        """
         g = 2 * self.vector(self.error[:, None] * self.G, self.forward)
         return g @ g / (g @ self.vector(injections, stalks))
 
@@ -255,7 +333,9 @@ class Dense:
         return np.percentile(2 * (1 + self.rho), [25, 50, 75])
 
     def speeds(self, stalks):
-        """Speed over the law's of the stalks as they are, settled in their own pattern, and in the forward pass's."""
+        """Speed over the law's of the stalks as they are, settled in their own pattern, and in the
+        forward pass's.
+        """
         patterns = NeuralSheaf(self.network).pattern(stalks, self.x)
         delta, c = self.systems(patterns)
         actual = self.ratio((delta @ stalks[:, :, None])[:, :, 0] - c, stalks)
@@ -277,10 +357,16 @@ def _(n):
     deep = paper_network("2x12x8x6x1", 0)
     last, _ = run("3H", "sheaf")[200_000]
     blocks = stepped(residual(), X[:100], Y[:100], None, 200, 0.02).state()[0].network
-    assert n["3h"]["step"] == [0, 1000, 20_000, 200_000] and n["residual"]["step"] == list(range(0, 1001, 200))
-    cases = [("1h", networks("sheaf")[0][i], n["1h"]["step"].index(10_000 * i), X, Y) for i in (0, 5, 10)]
+    assert n["3h"]["step"] == [0, 1000, 20_000, 200_000] and n["residual"]["step"] == list(
+        range(0, 1001, 200)
+    )
+    cases = [
+        ("1h", networks("sheaf")[0][i], n["1h"]["step"].index(10_000 * i), X, Y) for i in (0, 5, 10)
+    ]
     cases += [("3h", deep, 0, X, Y), ("3h", last, -1, X, Y)]
-    cases += [("residual", network, i, X[:100], Y[:100]) for i, network in enumerate((residual(), blocks))]
+    cases += [
+        ("residual", network, i, X[:100], Y[:100]) for i, network in enumerate((residual(), blocks))
+    ]
     for name, network, i, x, y in cases:
         dense, row = Dense(network, x, y), n[name]
         close(np.array(row["quartiles"])[:, i], dense.quartiles(), rtol=1e-6)
@@ -305,18 +391,22 @@ def _(n):
         close([n["speeds"][name][i] for name in SPEEDS], dense.speeds(w), rtol=1e-5)
         close(n["foreign"][i], ((w[:, :30] >= 0) != (dense.forward[:, :30] >= 0)).mean())
     network, w = run("1H", "sheaf")[20_000]
-    for beta_n, lag in list(zip(n["beta_n"], n["lag"]))[::3]:                    # the ends
-        flow = joint_flow(NeuralSheaf(network), X, Y, start=w, beta=beta_n / 300, dt=0.005, every=20_000)
+    for beta_n, lag in list(zip(n["beta_n"], n["lag"]))[::3]:  # the ends
+        flow = joint_flow(
+            NeuralSheaf(network), X, Y, start=w, beta=beta_n / 300, dt=0.005, every=20_000
+        )
         state = list(islice(flow, 2))[1]
         actual, own, _ = Dense(state.network, X, Y).speeds(state.stalks)
         close(lag, own / actual - 1, rtol=1e-4)
-    assert np.ptp(np.divide(n["lag"], n["beta_n"])[1:]) < 0.15                 # first order
+    assert np.ptp(np.divide(n["lag"], n["beta_n"])[1:]) < 0.15  # first order
 
 
 @oracle("10-depth")
 def _(n):
     assert n["depth"] == [1, 2, 4, 6]
-    soft, stiff, before, after = (np.array(n[key], dtype=float) for key in ("soft", "stiff", "before", "after"))
+    soft, stiff, before, after = (
+        np.array(n[key], dtype=float) for key in ("soft", "stiff", "before", "after")
+    )
     assert (stiff < 0.4 * soft).all() and (after < before).mean() > 0.9
     x, y = X[:100], Y[:100]
     for row, depth in enumerate(n["depth"]):
@@ -328,7 +418,7 @@ def _(n):
     random = np.random.default_rng([fastest + 1, 1]).standard_normal((100, 21))
     clock = {"dt": 0.04, "beta_n": 0.1}
     stiffer = {"edge_weight": 4.0}
-    for times, start, every, which in (                 # looked at once in a unit of time
+    for times, start, every, which in (  # looked at once in a unit of time
         (soft, random, 25, {"dt": 0.04}),
         (stiff, random, 100, stiffer | {"dt": 0.01}),
         (before, None, 25, clock),
@@ -339,5 +429,5 @@ def _(n):
         flow, losses = stepped(network, x, y, start, steps - every, **which), []
         for more in (0, every):
             flow.advance(more)
-            losses.append(((flow.state()[0].network(x) - y)**2).mean())
+            losses.append(((flow.state()[0].network(x) - y) ** 2).mean())
         assert losses[1] < y.var() / 2 <= losses[0]

@@ -1,12 +1,14 @@
-"""The oracles of notebook 11's figures: plain NumPy training loops, dense solves, textbook iterations, ratios counted again."""
+"""The oracles of notebook 11's figures: plain NumPy training loops, dense solves, textbook
+iterations, ratios counted again.
+"""
 
 from functools import cache
 
 import numpy as np
-from figure_oracles import close, numbers, oracle
-
 from effort import TIMES
+from figure_oracles import close, numbers, oracle
 from oracles import dense_system
+
 from sheaflib import Network, NeuralSheaf
 from sheaflib.companion import experiments
 from sheaflib.companion.race import batches, data, place, rates, start
@@ -23,8 +25,15 @@ def bootstrap(ours, theirs, floor):
     """Median of paired ratios and the 5th and 95th percentile of resampled medians; two that
     diverged count as 1.
     """
-    ours, theirs = (np.array([np.inf if v is None else v for v in side], float) for side in (ours, theirs))
-    paired = np.array([1.0 if np.isinf(a) and np.isinf(b) else max(a, floor) / max(b, floor) for a, b in zip(ours, theirs)])
+    ours, theirs = (
+        np.array([np.inf if v is None else v for v in side], float) for side in (ours, theirs)
+    )
+    paired = np.array(
+        [
+            1.0 if np.isinf(a) and np.isinf(b) else max(a, floor) / max(b, floor)
+            for a, b in zip(ours, theirs)
+        ]
+    )
     rows = np.random.default_rng(0).integers(0, len(paired), (10_000, len(paired)))
     medians = np.sort(np.median(paired[rows], axis=1))
     return [np.median(paired), medians[int(0.05 * 9999)], medians[int(np.ceil(0.95 * 9999))]]
@@ -100,7 +109,7 @@ def updates(network, x, y, order, lr, compliance=0.0, kappa=0.0, adam=True, prox
             affine.insert(0, active[0] * mask)
         rho = np.zeros((len(out), n, n))
         if prox:
-            sizes = [(g[0]**2).sum(axis=1) * (1 + (r**2).sum(axis=1)) for g, r in zip(affine, a)]
+            sizes = [(g[0] ** 2).sum(axis=1) * (1 + (r**2).sum(axis=1)) for g, r in zip(affine, a)]
             rho[:, 0, 0] = rate / len(rows) * sum(sizes)
         elif compliance:
             rho += compliance * sum(np.einsum("ibk,jbk->bij", g, g) for g in affine + active)
@@ -115,7 +124,11 @@ def updates(network, x, y, order, lr, compliance=0.0, kappa=0.0, adam=True, prox
         forces = [force for pair in pairs for force in pair]
         for k, force in enumerate(forces):
             m[k], v[k] = 0.9 * m[k] + 0.1 * force, 0.99 * v[k] + 0.01 * force**2
-            change = (m[k] / (1 - 0.9**step)) / (np.sqrt(v[k] / (1 - 0.99**step)) + 1e-8) if adam else force
+            change = (
+                (m[k] / (1 - 0.9**step)) / (np.sqrt(v[k] / (1 - 0.99**step)) + 1e-8)
+                if adam
+                else force
+            )
             (b if k % 2 else W)[k // 2] += rate * change
         yield W, b
 
@@ -124,7 +137,7 @@ def mse(W, b, x, y):
     a = x
     for weight, bias in zip(W[:-1], b):
         a = np.maximum(a @ weight.T + bias, 0)
-    return ((a @ W[-1].T + b[-1] - y)**2).mean()
+    return ((a @ W[-1].T + b[-1] - y) ** 2).mean()
 
 
 @oracle("11-competitive")
@@ -135,8 +148,14 @@ def _(n):
         close(n["losses"]["paper: gradient descent"][row], methods["gradient descent"])
     for row, losses in n["all"].items():
         for name in ("primary", "equilibrium", "null"):
-            close(n["ratios"][name][row], bootstrap(losses[name], losses["backprop"], n["floor"]), rtol=1e-6)
-        close(n["over null"][row], bootstrap(losses["primary"], losses["null"], n["floor"]), rtol=1e-6)
+            close(
+                n["ratios"][name][row],
+                bootstrap(losses[name], losses["backprop"], n["floor"]),
+                rtol=1e-6,
+            )
+        close(
+            n["over null"][row], bootstrap(losses["primary"], losses["null"], n["floor"]), rtol=1e-6
+        )
         for series, name in (("sheaf, by currents", "primary"), ("backpropagation", "backprop")):
             close(n["losses"][series][row], losses[name])
     # one run each, update by update, in turn of the two sides; rounding grows over the updates
@@ -147,7 +166,7 @@ def _(n):
         ("blobs-1h", 1100, "primary"),
         ("digits", 1100, "backprop"),
     ]
-    if TIMES > 1:                                          # otherwise 11-curves follows these two
+    if TIMES > 1:  # otherwise 11-curves follows these two
         rows += [("saddle-1h", 1000, "backprop"), ("paraboloid-2h", 1000, "backprop")]
     for row, seed, usual in rows:
         for name in SIDES if TIMES > 1 else [usual]:
@@ -159,7 +178,10 @@ def test_loss(row, seed, c):
     """The loss on the test data after a run of `updates` as the tuning has chosen them."""
     given, network = data(row, seed), start(row, seed)
     compliance = 0.0 if c["rule"] == "backprop" else 1 / c["stiffness"]
-    order, lr = batches(seed, 0, len(given.X_train), c["updates"], 32), rates(c["lr"], c["updates"], False)
+    order, lr = (
+        batches(seed, 0, len(given.X_train), c["updates"], 32),
+        rates(c["lr"], c["updates"], False),
+    )
     W, b = train(network, given.X_train, given.Y_train, order, lr, compliance, c["kappa"])
     changed = dict(zip((node.name for node in network.affine_nodes), zip(W, b)))
     return loss(with_weights(network, changed), given.X_test, given.Y_test)
@@ -175,25 +197,41 @@ def _(n):
         given, early = task(setting["task"]), n[row]["backpropagation"]
         c = numbers("11-competitive")["chosen"][row]["backprop"]
         mark = early["x"][8]
-        order, lr = batches(SEEDS[0], 0, 300, c["updates"], 32)[:mark], rates(c["lr"], c["updates"], False)[:mark]
+        order, lr = (
+            batches(SEEDS[0], 0, 300, c["updates"], 32)[:mark],
+            rates(c["lr"], c["updates"], False)[:mark],
+        )
         W, b = train(start(row, SEEDS[0]), given.X_train, given.Y_train, order, lr)
         close(mse(W, b, given.X_test, given.Y_test), n["first seed"][row][8], rtol=1e-6)
         recorded = numbers("06-table-e1")["test-authors"][row]
-        for name, label in (("sheaf", "paper: sheaf"), ("gradient descent", "paper: gradient descent")):
+        for name, label in (
+            ("sheaf", "paper: sheaf"),
+            ("gradient descent", "paper: gradient descent"),
+        ):
             assert n[row][label]["x"][-1] == setting["steps"]
             close(n[row][label]["quartiles"][1][-1], recorded[name], rtol=1e-6)
         for series in (v for v in n[row].values()):
             low, median, high = series["quartiles"]
             assert (np.array(low) <= median).all() and (np.array(median) <= high).all()
-    for row in ("saddle-1h", "paraboloid-2h"):             # forward, back and gradient each; the mirror relaxes the activity too
-        assert n[row]["paper: sheaf"]["passes"] == n[row]["paper: gradient descent"]["passes"] == n[row]["backpropagation"]["passes"] == 3
+    for row in (
+        "saddle-1h",
+        "paraboloid-2h",
+    ):  # forward, back and gradient each; the mirror relaxes the activity too
+        assert (
+            n[row]["paper: sheaf"]["passes"]
+            == n[row]["paper: gradient descent"]["passes"]
+            == n[row]["backpropagation"]["passes"]
+            == 3
+        )
         c = numbers("11-competitive")["chosen"][row]["primary"]
         assert n[row]["sheaf, by currents"]["passes"] == 3 + (c["kappa"] != 0)
 
 
 @cache
 def dense_forces(w, kappa):
-    """The update of one batch at edge weight w (0: back-propagation's), flat, from dense equilibria of [2,10,8,1]."""
+    """The update of one batch at edge weight w (0: back-propagation's), flat, from dense equilibria
+    of [2,10,8,1].
+    """
     network, given = start("saddle-2h", 0), task("saddle")
     total = 0.0
     for x, y in zip(given.X_train[:32], given.Y_train[:32]):
@@ -224,13 +262,17 @@ def _(n):
     exact = dense_forces(0.0, 0.0)
     for name, kappa in (("equilibrium", 1.0), ("ohm", 0.0), ("mirror", -1.0)):
         for i in (0, 2, 3):
-            off = np.linalg.norm(dense_forces(n["weight"][i], kappa) - exact) / np.linalg.norm(exact)
+            off = np.linalg.norm(dense_forces(n["weight"][i], kappa) - exact) / np.linalg.norm(
+                exact
+            )
             close(n["distance"][name][i], off, rtol=1e-6)
         for row, ratios in n["ratios"].items():
             low, median, high = np.array(ratios[name])[:, [1, 0, 2]].T
             assert (low <= median).all() and (median <= high).all()
             assert median[0] > 1 if kappa == 1 else median[0] < 1 if kappa == -1 else True
-            assert abs(np.log(median[-1])) < 0.25 and (kappa == 0 or abs(np.log(median[-1])) < abs(np.log(median[0]))), (name, row)
+            assert abs(np.log(median[-1])) < 0.25 and (
+                kappa == 0 or abs(np.log(median[-1])) < abs(np.log(median[0]))
+            ), (name, row)
 
 
 @oracle("11-inflation")
@@ -240,7 +282,9 @@ def _(n):
         for seed in (0, 7):
             network = start(row, SEEDS[seed])
             patterns = NeuralSheaf(network).pattern(NeuralSheaf(network).forward(x), x)
-            rho = [(np.linalg.inv(dense_system(network, s, x[0])[0])[-1]**2).sum() for s in patterns]
+            rho = [
+                (np.linalg.inv(dense_system(network, s, x[0])[0])[-1] ** 2).sum() for s in patterns
+            ]
             close(n["before training"][row][seed], np.median(rho), rtol=1e-8)
         medians = {name: np.median(by_row[row]) for name, by_row in n.items()}
         assert medians["mirror"] < medians["backpropagation"] < medians["equilibrium"]
@@ -261,7 +305,10 @@ def _(n):
     for depth in (1, 2, 8):
         sheaf = NeuralSheaf(Network.he([2] + [10] * depth + [1], np.random.default_rng(0)))
         curves, names = n["remaining"][str(depth)], sheaf.layout.names
-        orders = {"Gauss–Seidel, output to input": names[::-1], "red–black": names[::2] + names[1::2]}
+        orders = {
+            "Gauss–Seidel, output to input": names[::-1],
+            "red–black": names[::2] + names[1::2],
+        }
         blocks = {name: np.arange(own.start, own.stop) for name, own in sheaf.layout.slices.items()}
         squares = {name: np.zeros(len(curves[name][0])) for name in orders}
         size = 0.0
@@ -276,8 +323,11 @@ def _(n):
             for name, order in orders.items():
                 w, done = forward[0].copy(), 0
                 for k, upto in enumerate(curves[name][0][:8]):
-                    w, done = block_sweeps(A, right, w, [blocks[stalk] for stalk in order], upto - done), upto
-                    squares[name][k] += ((delta @ w - c - exact)**2).sum()
+                    w, done = (
+                        block_sweeps(A, right, w, [blocks[stalk] for stalk in order], upto - done),
+                        upto,
+                    )
+                    squares[name][k] += ((delta @ w - c - exact) ** 2).sum()
         for name in orders:
             close(curves[name][1][:8], np.sqrt(squares[name][:8] / size), rtol=1e-6)
         for name, last in (("messages", 4 * depth + 1), ("vector messages", 6 * depth)):
@@ -294,20 +344,36 @@ def _(n):
     for name, verdicts in n["verdicts"].items():
         losses = n["losses"][name]
         for key, found in verdicts.items():
-            place_of = key.removesuffix(" backprop decay") if key.endswith(" decay") else key.rsplit(" ", 1)[0]
+            place_of = (
+                key.removesuffix(" backprop decay")
+                if key.endswith(" decay")
+                else key.rsplit(" ", 1)[0]
+            )
             theirs = losses[f"{place_of} backprop"]
             close(found["ratio"], bootstrap(losses[key], theirs, 1e-4), rtol=1e-6)
             close(found["null"], bootstrap(losses[f"{place_of} null"], theirs, 1e-4), rtol=1e-6)
             beyond = bootstrap(losses[key], losses[f"{place_of} null"], 1e-4)
-            below, above = max(found["ratio"][2], beyond[2]) < 1, min(found["ratio"][1], beyond[1]) > 1
-            assert found["verdict"] == ("better" if below else "worse" if above else "no difference")
-    given, seed = task("saddle"), LATER_SEEDS[0]           # online: one run a side by plain NumPy, the loss at ten moments
+            below, above = (
+                max(found["ratio"][2], beyond[2]) < 1,
+                min(found["ratio"][1], beyond[1]) > 1,
+            )
+            assert found["verdict"] == (
+                "better" if below else "worse" if above else "no difference"
+            )
+    # online: one run a side by plain NumPy, the loss at ten moments
+    given, seed = (task("saddle"), LATER_SEEDS[0])
     for key, prox in (("saddle 1h sgd backprop", False), ("saddle 1h sgd prox", True)):
         lr, seen = n["chosen"]["online"][key]["lr"], []
+        # fmt: skip
         run = updates(
-            start("saddle-1h", seed), given.X_train, given.Y_train,
-            batches(seed, 0, 300, 3000, 1), np.full(3000, lr), adam=False, prox=prox,
-        )  # fmt: skip
+            start("saddle-1h", seed),
+            given.X_train,
+            given.Y_train,
+            batches(seed, 0, 300, 3000, 1),
+            np.full(3000, lr),
+            adam=False,
+            prox=prox,
+        )
         for step, (W, b) in enumerate(run, start=1):
             if step >= 1650 and step % 150 == 0:
                 seen.append(mse(W, b, given.X_test, given.Y_test))

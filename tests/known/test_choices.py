@@ -40,9 +40,7 @@ def test_every_method_of_every_row_and_regime_has_its_choice():
     choices = race.Choices(KEPT)
     rows = [*PROTOCOL["data"]["rows"], "digits"][::-1]
     race_entries = {
-        (row, name): cases
-        for row in rows
-        for name, cases in race.entrants(PROTOCOL, row).items()
+        (row, name): cases for row in rows for name, cases in race.entrants(PROTOCOL, row).items()
     }
     groups = {"race": race_entries}
     groups |= {name: regime(PROTOCOL) for name, regime in regimes.REGIMES.items()}

@@ -1,4 +1,6 @@
-"""Every committed figure: the numbers it plots against an oracle computed here, or against the recorded digits."""
+"""Every committed figure: the numbers it plots against an oracle computed here, or against the
+recorded digits.
+"""
 
 import tomllib
 from functools import cache
@@ -14,8 +16,8 @@ import figures_11  # noqa: F401
 import numpy as np
 import pytest
 from figure_oracles import FIGURES, ORACLES, ROOT, close, numbers, oracle
-
 from oracles import dense_laplacian, dense_system
+
 from sheaflib import Network, NeuralSheaf, heat
 from sheaflib.companion.tasks import heat_run, paper_network
 from sheaflib.sheaves import discord
@@ -34,7 +36,9 @@ def extremes(sheaf, s):
 
 
 def predicted(sheaf, x):
-    """Change of the log discord in a step of dt = 0.01: 2 ln(1 − dt λ₁), λ₁ from the dense matrix."""
+    """Change of the log discord in a step of dt = 0.01: 2 ln(1 − dt λ₁), λ₁ from the dense
+    matrix.
+    """
     return 2 * np.log1p(-0.01 * extremes(sheaf, at_forward(sheaf, x))[0])
 
 
@@ -64,7 +68,9 @@ def test_figure(name):
     ORACLES[name](numbers(name))
 
 
-# 00, 01 -----------------------------------------------------------------------------------------------------------------------
+# 00, 01
+# --------------------------------------------------------------------------------------------------
+
 
 @oracle("00-heat")
 def _(n):
@@ -78,25 +84,39 @@ def _(n):
         close(n["discord"][edge][0], first[0])
     close(n["rate"], extremes(run.sheaf, at_forward(run.sheaf, run.x))[0])
     total = np.sum(list(n["discord"].values()), axis=0)
-    assert slope(n["late"], total, 6000, 8000) == pytest.approx(predicted(run.sheaf, run.x), rel=1e-4)
+    assert slope(n["late"], total, 6000, 8000) == pytest.approx(
+        predicted(run.sheaf, run.x), rel=1e-4
+    )
 
 
 @oracle("01-schematic-2x4x1")
 def _(n):
-    assert n == {"stalks": {"x": 2 + 4, "z1": 4, "a1": 4 + 1, "z2": 1}, "edges": {"affine_1": 4, "activation_1": 4, "affine_2": 1}}
+    assert n == {
+        "stalks": {"x": 2 + 4, "z1": 4, "a1": 4 + 1, "z2": 1},
+        "edges": {"affine_1": 4, "activation_1": 4, "affine_2": 1},
+    }
 
 
 @oracle("01-residual-block")
 def _(n):
-    assert n == {"stalks": {"x": 3 + 4, "z1": 4, "a1": 4, "p": 4 + 3 + 3, "z2": 3},
-                 "edges": {"affine_1": 4, "activation_1": 4, "projection_1": 4, "projection_2": 3, "affine_2": 3}}
+    assert n == {
+        "stalks": {"x": 3 + 4, "z1": 4, "a1": 4, "p": 4 + 3 + 3, "z2": 3},
+        "edges": {
+            "affine_1": 4,
+            "activation_1": 4,
+            "projection_1": 4,
+            "projection_2": 3,
+            "affine_2": 3,
+        },
+    }
 
 
 @oracle("01-cnn")
 def _(n):
     stalks, edges = n["stalks"], n["edges"]
     assert (stalks["a1"], stalks["a2"], stalks["z4"]) == (8 * 28 * 28, 8 * 14 * 14, 10)
-    assert (edges["activation_4"], edges["activation_5"]) == (8 * 14 * 14, 8 * 7 * 7)          # the two max-pools
+    # the two max-pools
+    assert (edges["activation_4"], edges["activation_5"]) == (8 * 14 * 14, 8 * 7 * 7)
     assert edges["affine_4"] == 10
     rows, columns = np.array(n["rows"]), np.array(n["columns"])
     assert (columns < rows).all() and columns.min() >= 0 and rows.max() < sum(edges.values())
@@ -127,11 +147,14 @@ def _(n):
 @oracle("01-path")
 def _(n):
     close(n["constant"], np.arange(7) / 6)
-    steps = np.array([1, 1, 4, 1, 1, 1]) / 9              # resistances in series: an edge of weight ¼ takes four shares
+    # resistances in series: an edge of weight ¼ takes four shares
+    steps = np.array([1, 1, 4, 1, 1, 1]) / 9
     close(n["soft edge"], np.r_[0, np.cumsum(steps)])
 
 
-# 02 ---------------------------------------------------------------------------------------------------------------------------
+# 02
+# --------------------------------------------------------------------------------------------------
+
 
 @oracle("02-triangle")
 def _(n):
@@ -143,18 +166,26 @@ def _(n):
 @oracle("02-exact-pivots")
 def _(n):
     low, high, some = np.array(n["low"]), np.array(n["high"]), np.array(n["some"])
-    assert len(low) == 2 * 5 + 2 * 4 + 1 + 1               # the empty product, then N = 19 pivots
-    close([low[-1], high[-1]], 0, atol=1e-9)               # log₂ 1
+    assert len(low) == 2 * 5 + 2 * 4 + 1 + 1  # the empty product, then N = 19 pivots
+    close([low[-1], high[-1]], 0, atol=1e-9)  # log₂ 1
     close(some[:, -1], 0, atol=1e-9)
     assert (low <= some + 1e-8).all() and (some <= high + 1e-8).all()
-    assert low.min() > -1e-9                               # a leading minor is det of a Gram matrix of a unitriangular block
+    assert low.min() > -1e-9  # a leading minor is det of a Gram matrix of a unitriangular block
 
 
 @oracle("02-spectra-of-all-patterns")
 def _(n):
     x = heat_run("2x4x1").x
-    names = {f"[{dims.replace('x', ',')}] seed {seed}": (dims, seed) for dims, seed in (
-        ("2x4x1", 42), ("2x4x1", 7), ("2x6x4x1", 0), ("2x6x4x4x1", 0), ("2x6x4x4x1", 123))}
+    names = {
+        f"[{dims.replace('x', ',')}] seed {seed}": (dims, seed)
+        for dims, seed in (
+            ("2x4x1", 42),
+            ("2x4x1", 7),
+            ("2x6x4x1", 0),
+            ("2x6x4x4x1", 0),
+            ("2x6x4x4x1", 123),
+        )
+    }
     assert set(n["quantiles"]) == set(names)
     for name, (dims, seed) in names.items():
         sheaf, (low, high) = NeuralSheaf(paper_network(dims, seed)), np.array(n["quantiles"][name])
@@ -170,7 +201,7 @@ def _(n):
     low, high, merges = n["log10 low"], n["log10 high"], np.array(n["merges"])
     assert max(n["width"]) <= 200 and max(n["depth"]) <= 20
     assert (merges > 0).mean() > 1 / 3
-    for kind in low:                                       # det L = 1: the eigenvalues lie on both sides of 1
+    for kind in low:  # det L = 1: the eigenvalues lie on both sides of 1
         assert max(low[kind]) <= 1e-9 and min(high[kind]) >= -1e-9
 
 
@@ -196,12 +227,14 @@ def _(n):
     assert set(n) == {"chains", "with merges"} and ratios.min() >= 1 - 1e-9
 
 
-# 03 ---------------------------------------------------------------------------------------------------------------------------
+# 03
+# --------------------------------------------------------------------------------------------------
+
 
 def energy(sheaf, x, w):
     """V by the dense matrices of the pattern of w."""
     delta, c = dense_system(sheaf.network, sheaf.pattern(w[None], x)[0], x[0])
-    return 0.5 * ((delta @ w - c)**2).sum()
+    return 0.5 * ((delta @ w - c) ** 2).sum()
 
 
 @oracle("03-energy")
@@ -223,7 +256,7 @@ def _(n):
     close(n["cochains"]["forward pass"], run.sheaf.forward(run.x)[0])
     for name, w in n["cochains"].items():
         delta, c = dense_system(run.sheaf.network, run.sheaf.pattern([w], run.x)[0], run.x[0])
-        squares = (delta @ w - c)**2
+        squares = (delta @ w - c) ** 2
         for edge in run.sheaf.edges:
             close(n["discord"][name][edge.name], squares[edge.rows].sum(), rtol=1e-7)
 
@@ -270,7 +303,9 @@ def _(n):
         close(rates[layers == depth, 0], rate)
 
 
-# 04 ---------------------------------------------------------------------------------------------------------------------------
+# 04
+# --------------------------------------------------------------------------------------------------
+
 
 @oracle("04-recorded-runs")
 def _(n):
@@ -288,7 +323,9 @@ def _(n):
 def _(n):
     run, path = heat_run("fig6"), states("fig6", 201)
     assert n["switches"] == [50, 65]
-    assert sum(n[e][0] for e in ("affine_1", "activation_1", "affine_2")) == pytest.approx(10.30, abs=0.005)
+    assert sum(n[e][0] for e in ("affine_1", "activation_1", "affine_2")) == pytest.approx(
+        10.30, abs=0.005
+    )
     z1 = np.array(n["z1"])
     shown = [i for i, step in enumerate(n["step"]) if step <= 200]
     close(z1[:, shown].T, [path[n["step"][i]].cochain[0, :4] for i in shown], rtol=1e-7)
@@ -310,12 +347,20 @@ def _(n):
 def _(n):
     step, sample, unit = n["switches"]
     slide = [t for t, u in zip(step, unit) if u == np.bincount(unit).argmax() and t >= 90]
-    assert (len(step), set(sample), len(slide), min(slide), max(slide)) == (46, {0}, 39, 94, 148)     # all but the last, at 20303
+    # all but the last, at 20303
+    assert (len(step), set(sample), len(slide), min(slide), max(slide)) == (46, {0}, 39, 94, 148)
     run, path = heat_run("2x6x4x4x1"), states("2x6x4x4x1", 201)
     place = run.sheaf.layout["z3"].start
     close(n["z"], [state.cochain[0, place] for state in path], rtol=1e-7)
-    coarse, fine = (np.ptp(part) for part in (np.array(n["z"])[110:145],
-                                              np.array(n["fine-z"])[(np.array(n["fine-time"]) > 1.1) & (np.array(n["fine-time"]) < 1.45)]))
+    coarse, fine = (
+        np.ptp(part)
+        for part in (
+            np.array(n["z"])[110:145],
+            np.array(n["fine-z"])[
+                (np.array(n["fine-time"]) > 1.1) & (np.array(n["fine-time"]) < 1.45)
+            ],
+        )
+    )
     assert fine < coarse / 3
 
 
@@ -327,14 +372,19 @@ def _(n):
     close(n["a_out"][0], run.start[0, -1])
     close(n["phi"][0], 1 / (1 + np.exp(-run.start[0, -2])))
     assert n["step"][-1] == 62_500
-    close([n["a_out"][-1], n["phi"][-1]], 0.703263, atol=5e-6, rtol=0)     # six recorded digits, and what the cap leaves
+    # six recorded digits, and what the cap leaves
+    close([n["a_out"][-1], n["phi"][-1]], 0.703263, atol=5e-6, rtol=0)
     z, s = run.sheaf.forward(run.x)[0, -1], at_forward(run.sheaf, run.x)
     delta, _ = dense_system(run.sheaf.network, s, run.x[0])
     p = 1 / (1 + np.exp(-z))
-    augmented = np.block([[delta, np.zeros((len(delta), 1))], [np.zeros((1, len(delta) - 1)), -p * (1 - p), 1]])
+    augmented = np.block(
+        [[delta, np.zeros((len(delta), 1))], [np.zeros((1, len(delta) - 1)), -p * (1 - p), 1]]
+    )
     total = np.sum([n[e.name] for e in run.sheaf.edges], axis=0)
     rate = np.linalg.eigvalsh(augmented.T @ augmented)[0]
-    assert slope(n["step"], total, 50_000, 62_500) == pytest.approx(2 * np.log1p(-0.01 * rate), rel=1e-4)
+    assert slope(n["step"], total, 50_000, 62_500) == pytest.approx(
+        2 * np.log1p(-0.01 * rate), rel=1e-4
+    )
 
 
 @oracle("04-fig-e2")
@@ -343,10 +393,10 @@ def _(n):
     for widths in ("2x4x1", "2x6x4x1", "2x6x4x4x1"):
         sheaf = NeuralSheaf(paper_network(widths, 0))
         start, z = 2 * rng.standard_normal((6, sheaf.N)), sheaf.layout[sheaf.layout.names[-3]].start
-        rest = sheaf.forward([[1.0, 0.5]])[0, z:z + 2]
+        rest = sheaf.forward([[1.0, 0.5]])[0, z : z + 2]
         for i in range(6):
             path = np.array(n[f"{widths}-path-{i}"])
-            close(path[0], start[i, z:z + 2])
+            close(path[0], start[i, z : z + 2])
             assert np.linalg.norm(path[-1] - rest) < np.linalg.norm(path[0] - rest)
 
 
@@ -356,11 +406,13 @@ def _(n):
     inverse, time = np.array(n["inverse-rate"]), np.array(n["time"])
     known = np.array([1 / extremes(sheaf, s)[0] for s in patterns(sheaf)])
     assert all(abs(known / value - 1).min() < 1e-8 for value in inverse)
-    law = np.log(1e12) * inverse                           # from an error of 1 to max|Δ| < 1e-12, but for the factor dt λ₁
+    law = np.log(1e12) * inverse  # from an error of 1 to max|Δ| < 1e-12, but for the factor dt λ₁
     assert ((0.5 * law < time) & (time < 1.5 * law)).all()
 
 
-# 05 ---------------------------------------------------------------------------------------------------------------------------
+# 05
+# --------------------------------------------------------------------------------------------------
+
 
 @oracle("05-pin-as-edge")
 def _(n):
@@ -373,7 +425,8 @@ def _(n):
     c = run.sheaf.forward(run.x)[0, 0]
     close(n["z1_0"], c / (1 + gamma), atol=1e-8)
     close(n["z1_0"], [0.364632, 0.200548, 0.036463, 0.003971], rtol=0, atol=5e-7)
-    close(n["output"], run.sheaf.network(run.x)[0, 0] / (1 + gamma), atol=1e-8)        # no biases: downstream is homogeneous
+    # no biases: downstream is homogeneous
+    close(n["output"], run.sheaf.network(run.x)[0, 0] / (1 + gamma), atol=1e-8)
     close(n["output"], [1.162022, 0.639112, 0.116202, 0.012656], rtol=0, atol=5e-7)
     stiff, gap = np.array(n["stiff"]), np.array(n["gap"])
     assert (np.diff(gap) < 0).all()
@@ -386,12 +439,13 @@ def _(n):
     assert n["stalks"] == list(heat_run("2x6x4x4x1").sheaf.layout.names)
     close(np.diag(moved), 1)
     assert moved[1, 0] > 0.01 and moved[2, 0] > 0.01 and moved[2, 1] > 0.01
-    run = heat_run("2x6x4x4x1")                            # z1 pinned: nothing is upstream but x, the rest is a forward pass from z1 + 1
+    # z1 pinned: nothing is upstream but x, the rest is a forward pass from z1 + 1
+    run = heat_run("2x6x4x4x1")
     nodes, forward = run.sheaf.network.nodes, run.sheaf.forward(run.x)[0]
     a, expected = forward[:6] + 1, [1.0]
     for node in nodes[1:]:
         a = np.maximum(a, 0) if node.operation.kind != "affine" else node.operation.weight @ a
-        expected.append(np.sqrt(np.mean((a - forward[run.sheaf.layout[node.name]])**2)))
+        expected.append(np.sqrt(np.mean((a - forward[run.sheaf.layout[node.name]]) ** 2)))
     close(moved[0], expected, rtol=1e-7, atol=0)
 
 
@@ -402,7 +456,9 @@ def _(n):
     close(n["none"], [np.linalg.eigvalsh(L)[0] for L in all_dense])
     for i in range(sheaf.N):
         rates = np.array(n[sheaf.layout.label(i)])
-        close(rates, [np.linalg.eigvalsh(np.delete(np.delete(L, i, 0), i, 1))[0] for L in all_dense])
+        close(
+            rates, [np.linalg.eigvalsh(np.delete(np.delete(L, i, 0), i, 1))[0] for L in all_dense]
+        )
         assert (rates >= np.array(n["none"]) - 1e-9).all()
 
 

@@ -27,10 +27,13 @@ def slope(solution, first, last):
     return np.log(total[b] / total[a]) / (steps[b] - steps[a])
 
 
-@pytest.mark.parametrize("name, iterations, error, output", [
-    ("2x4x1", 8592, (3.90e-10, 0.005e-10), (1.278224, 5e-7)),
-    ("2x6x4x4x1", 67557, (1.55e-9, 0.005e-9), (-0.114350, 5e-7)),
-])
+@pytest.mark.parametrize(
+    "name, iterations, error, output",
+    [
+        ("2x4x1", 8592, (3.90e-10, 0.005e-10), (1.278224, 5e-7)),
+        ("2x6x4x4x1", 67557, (1.55e-9, 0.005e-9), (-0.114350, 5e-7)),
+    ],
+)
 def test_iterations_error_and_output(name, iterations, error, output):
     solution, run = recorded(name), heat_run(name)
     assert solution.history.steps.tolist() == [iterations] and solution.history.arrived.all()
@@ -42,7 +45,9 @@ def test_iterations_error_and_output(name, iterations, error, output):
 
 def test_discord_at_the_end_of_the_first_run():
     solution = recorded("2x4x1")
-    assert discord.total(solution.sheaf, solution.cochain, solution.x)[0] == pytest.approx(9.28e-20, abs=0.005e-20)
+    assert discord.total(solution.sheaf, solution.cochain, solution.x)[0] == pytest.approx(
+        9.28e-20, abs=0.005e-20
+    )
     assert solution.history.total[-1, 0] == pytest.approx(9.28e-20, abs=0.005e-20)
 
 
@@ -87,8 +92,9 @@ def test_sigmoid_run_of_figure_E1():
     assert len(steps) == 390
     busiest = np.bincount(units).argmax()
     assert (units == busiest).sum() == 384
-    assert busiest < run.sheaf.pattern_layout["a1"].stop           # a neuron of layer 1
-    assert steps[units == busiest].max() == 560                    # the recorded runs: "between steps 150 and 560"; it begins earlier
+    assert busiest < run.sheaf.pattern_layout["a1"].stop  # a neuron of layer 1
+    # the recorded runs: "between steps 150 and 560"; it begins earlier
+    assert steps[units == busiest].max() == 560
 
 
 def test_figure_6():
@@ -104,8 +110,15 @@ def test_figure_6():
 @pytest.mark.parametrize("stepper", [None, EulerStepper])
 def test_a_switch_at_step_t_means_that_state_t_has_another_pattern_than_state_t_minus_1(stepper):
     run = heat_run("fig6")
-    patterns = [run.sheaf.pattern(state.cochain, run.x)[0] for state, _ in zip(heat(*run, dt=0.01), range(70))]
-    found = [[t, 0, unit] for t in range(1, 70) for unit in np.flatnonzero(patterns[t] != patterns[t - 1])]
+    patterns = [
+        run.sheaf.pattern(state.cochain, run.x)[0]
+        for state, _ in zip(heat(*run, dt=0.01), range(70))
+    ]
+    found = [
+        [t, 0, unit]
+        for t in range(1, 70)
+        for unit in np.flatnonzero(patterns[t] != patterns[t - 1])
+    ]
     assert [t for t, _, _ in found] == [50, 65]
     assert relax(*run, dt=0.01, max_steps=69, stepper=stepper).history.switches.tolist() == found
 
@@ -117,8 +130,15 @@ def test_hard_pin():
     assert solution.output[0, 0] == pytest.approx(1.310511, abs=5e-7)
 
 
-@pytest.mark.parametrize("gamma, z, output", [
-    (0.1, 0.364632, 1.162022), (1.0, 0.200548, 0.639112), (10.0, 0.036463, 0.116202), (100.0, 0.003971, 0.012656)])
+@pytest.mark.parametrize(
+    "gamma, z, output",
+    [
+        (0.1, 0.364632, 1.162022),
+        (1.0, 0.200548, 0.639112),
+        (10.0, 0.036463, 0.116202),
+        (100.0, 0.003971, 0.012656),
+    ],
+)
 def test_soft_pins_on_the_whole_of_z1(gamma, z, output):
     """z¹ → 0 with stiffness γ: z¹ = W¹x/(1 + γ)."""
     solution = recorded("2x4x1", pins=soft("z1", 0.0, gamma))
@@ -131,7 +151,9 @@ def test_pre_activation_of_the_pinned_network():
     assert abs(run.sheaf.forward(run.x)[0, :4] - [0.4011, 0.3496, -1.216, 1.8892]).max() < 5e-5
 
 
-@pytest.mark.parametrize("name, n_out", [("paraboloid", 1), ("saddle", 1), ("circular", 1), ("blobs", 4)])
+@pytest.mark.parametrize(
+    "name, n_out", [("paraboloid", 1), ("saddle", 1), ("circular", 1), ("blobs", 4)]
+)
 def test_datasets(name, n_out):
     data = task(name)
     assert [part.shape for part in data] == [(300, 2), (300, n_out), (100, 2), (100, n_out)]

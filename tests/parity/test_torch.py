@@ -53,15 +53,22 @@ def problems():
         asked[f"network-{output}"] = pose((widths[0], widths[1], widths[-1]), output, 300, 1)
         asked[f"descent-{output}"] = pose(widths, output, 150, 2) | {"lr": 0.1, "steps": STEPS}
         order = np.array([rng.permutation(150)[:20] for _ in range(STEPS)])
+        # fmt: skip
         asked[f"batches-{output}"] = pose(widths, output, 150, 3) | {
-            "order": order, "lr": np.linspace(0.01, 0.001, STEPS),
-            "betas": (0.9, 0.99), "decay": 0.02,
-        }  # fmt: skip
+            "order": order,
+            "lr": np.linspace(0.01, 0.001, STEPS),
+            "betas": (0.9, 0.99),
+            "decay": 0.02,
+        }
         sizes = [n for n in widths[1:-1] for _ in range(2)] + [widths[-1]]
+        # fmt: skip
         asked[f"joint-{output}"] = pose(widths, output, 40, 4) | {
-            "start": rng.standard_normal((40, sum(sizes))), "sizes": sizes,
-            "dt": DT, "beta": 1 / 40, "steps": STEPS,
-        }  # fmt: skip
+            "start": rng.standard_normal((40, sum(sizes))),
+            "sizes": sizes,
+            "dt": DT,
+            "beta": 1 / 40,
+            "steps": STEPS,
+        }
     images = pose((784, 10), "softmax", 6, 5)
     asked["images-softmax"] = images | {"x": images["x"].reshape(6, 1, 28, 28)}
     return asked
@@ -158,10 +165,16 @@ def test_mini_batches_by_back_propagation_are_pytorchs_adamw(ask, output):
     given, found = ask(f"batches-{output}")
     start = network_of(below(found, "state/"), given["widths"], output)
     beta1, beta2 = given["betas"]
+    # fmt: skip
     engine = MiniBatches(
-        start, given["x"], given["y"],
-        rule="backprop", beta1=beta1, beta2=beta2, decay=given["decay"],
-    )  # fmt: skip
+        start,
+        given["x"],
+        given["y"],
+        rule="backprop",
+        beta1=beta1,
+        beta2=beta2,
+        decay=given["decay"],
+    )
     engine.advance(given["order"], given["lr"])
     end = flat(below(found, "end/"), given["widths"])
     close(theta(engine.network), end, 1e-9)
@@ -173,10 +186,16 @@ def test_the_joint_flow_follows_the_gradient_that_pytorch_takes(ask, output):
     """Of the energy of stalks and weights, written there from its definition."""
     given, found = ask(f"joint-{output}")
     start = network_of(below(found, "state/"), given["widths"], output)
+    # fmt: skip
     run = joint_flow(
-        NeuralSheaf(start), given["x"], given["y"], start=given["start"],
-        beta=given["beta"], dt=DT, every=STEPS,
-    )  # fmt: skip
+        NeuralSheaf(start),
+        given["x"],
+        given["y"],
+        start=given["start"],
+        beta=given["beta"],
+        dt=DT,
+        every=STEPS,
+    )
     state = nth(run, 1)
     close(state.stalks, found["stalks"], 1e-11)
     close(theta(state.network), flat(below(found, "end/"), given["widths"]), 1e-11)
@@ -186,10 +205,14 @@ def test_the_joint_flow_follows_the_gradient_that_pytorch_takes(ask, output):
 def residual(state):
     """The network of images with the weights of a state dict; a stack stands before the sum."""
     first, shape = convolution(state["first.weight"], (1, 28, 28), padding=1)
+    # fmt: skip
     norm = batch_norm(
-        state["norm.weight"], state["norm.bias"],
-        state["norm.running_mean"], state["norm.running_var"], pixels=784,
-    )  # fmt: skip
+        state["norm.weight"],
+        state["norm.bias"],
+        state["norm.running_mean"],
+        state["norm.running_var"],
+        pixels=784,
+    )
     pool, shape = max_pool(shape, 2)
     second, same = convolution(state["second.weight"], shape, state["second.bias"], padding=1)
     n = pool.n_out

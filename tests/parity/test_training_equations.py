@@ -1,4 +1,6 @@
-"""A third implementation of training, from the equations alone, and the fused exponential against NumPy's."""
+"""A third implementation of training, from the equations alone, and the fused exponential against
+NumPy's.
+"""
 
 import numpy as np
 import pytest
@@ -16,7 +18,9 @@ PHI = {"identity": lambda z: z, "sigmoid": expit, "softmax": lambda z: softmax(z
 
 
 def follow(W, b, z, a, x, y, phi, beta, dt, steps):
-    """Lists over layers W (n_ℓ, n_{ℓ-1}), b, stalks z and a (B, n_ℓ): ω̇ = −∂E/∂ω, θ̇ = −β ∂E/∂θ, Euler, everything from old values."""
+    """Lists over layers W (n_ℓ, n_{ℓ-1}), b, stalks z and a (B, n_ℓ): ω̇ = −∂E/∂ω, θ̇ = −β ∂E/∂θ,
+    Euler, everything from old values.
+    """
     for _ in range(steps):
         below, hidden = [x, *a], range(len(a))
         r = [v @ M.T + c - u for M, c, u, v in zip(W, b, z, below)]
@@ -31,10 +35,25 @@ def follow(W, b, z, a, x, y, phi, beta, dt, steps):
 
 def compare(sheaf, x, y, start, beta, dt, steps, stepper=None):
     """The largest difference between that loop and `joint_flow`."""
-    affine, parts = [node.operation for node in sheaf.network.affine_nodes], list(sheaf.layout.split(start).values())
-    W, b, z, a = follow([m.weight for m in affine], [m.bias for m in affine], parts[::2], parts[1::2], x, y,
-                        PHI[sheaf.network.output.name], beta, dt, steps)
-    state = nth(joint_flow(sheaf, x, y, start=start, beta=beta, dt=dt, every=steps, stepper=stepper), 1)
+    affine, parts = (
+        [node.operation for node in sheaf.network.affine_nodes],
+        list(sheaf.layout.split(start).values()),
+    )
+    W, b, z, a = follow(
+        [m.weight for m in affine],
+        [m.bias for m in affine],
+        parts[::2],
+        parts[1::2],
+        x,
+        y,
+        PHI[sheaf.network.output.name],
+        beta,
+        dt,
+        steps,
+    )
+    state = nth(
+        joint_flow(sheaf, x, y, start=start, beta=beta, dt=dt, every=steps, stepper=stepper), 1
+    )
     names = sheaf.layout.names
     expected = sheaf.layout.join({**dict(zip(names[::2], z)), **dict(zip(names[1::2], a))})
     weights = np.concatenate([part.ravel() for pair in zip(W, b) for part in pair])
@@ -43,26 +62,55 @@ def compare(sheaf, x, y, start, beta, dt, steps, stepper=None):
 
 @pytest.mark.parametrize("row", TABLE_E1.values(), ids=TABLE_E1)
 def test_a_dozen_lines_of_numpy_give_the_same_1000_steps(row):
-    sheaf, data = NeuralSheaf(initial(row["task"], row["widths"], 42, False)), tasks.task(row["task"])
-    start = stalks(sheaf, row["widths"], 42, False, 300) if sheaf.network.output.is_identity else sheaf.forward(data.X_train)
+    sheaf, data = (
+        NeuralSheaf(initial(row["task"], row["widths"], 42, False)),
+        tasks.task(row["task"]),
+    )
+    start = (
+        stalks(sheaf, row["widths"], 42, False, 300)
+        if sheaf.network.output.is_identity
+        else sheaf.forward(data.X_train)
+    )
     assert compare(sheaf, data.X_train, data.Y_train, start, 1 / 300, row["dt"], 1000) < 1e-10
 
 
 @pytest.mark.parametrize("stepper", [None, JointStepper])
-@pytest.mark.parametrize("dims, output", [([3, 4], "identity"), ([1, 1, 1], "identity"), ([2, 12, 8, 6, 1], "sigmoid"), ([3, 2, 9, 4], "softmax")])
+@pytest.mark.parametrize(
+    "dims, output",
+    [
+        ([3, 4], "identity"),
+        ([1, 1, 1], "identity"),
+        ([2, 12, 8, 6, 1], "sigmoid"),
+        ([3, 2, 9, 4], "softmax"),
+    ],
+)
 def test_the_same_lines_at_other_depths(dims, output, stepper):
     rng = np.random.default_rng(sum(dims))
     problem = pose(chain(dims, rng, output), rng, 11)
     assert compare(*problem, 0.3, 0.01, 200, stepper) < 1e-10
 
 
-# the exponential of the kernels --------------------------------------------------------------------------------------------
+# the exponential of the kernels
+# --------------------------------------------------------------------------------------------
+
 
 def grid():
-    """Points all over [−708, 708], and close to the places where the kernel goes from one power of two to the next."""
+    """Points all over [−708, 708], and close to the places where the kernel goes from one power of
+    two to the next.
+    """
     rng, half = np.random.default_rng(0), (np.arange(-1021, 1021) + 0.5) * np.log(2)
-    small = np.concatenate([[0.0], 10.0**np.arange(-320, -2, 7)])
-    return np.concatenate([rng.uniform(-708, 708, 20_000), rng.uniform(-1, 1, 2000), half, np.nextafter(half, 0), small, -small, [-708.0, 708.0]])
+    small = np.concatenate([[0.0], 10.0 ** np.arange(-320, -2, 7)])
+    return np.concatenate(
+        [
+            rng.uniform(-708, 708, 20_000),
+            rng.uniform(-1, 1, 2000),
+            half,
+            np.nextafter(half, 0),
+            small,
+            -small,
+            [-708.0, 708.0],
+        ]
+    )
 
 
 def test_exponential_to_4_ulp():
@@ -83,15 +131,29 @@ def output_error(code, z, y):
     return g, errors(g, z, 0, y, code, np.zeros(z.shape[1]))
 
 
-@pytest.mark.parametrize("code, phi", [(IDENTITY, lambda z: z), (SIGMOID, expit), (SOFTMAX, lambda z: softmax(z, axis=0))])
+@pytest.mark.parametrize(
+    "code, phi",
+    [(IDENTITY, lambda z: z), (SIGMOID, expit), (SOFTMAX, lambda z: softmax(z, axis=0))],
+)
 def test_output_errors_of_the_kernel(code, phi):
     rng = np.random.default_rng(1)
-    z, y = rng.standard_normal((5, 32)) * 10.0**rng.integers(-2, 3, (5, 32)), np.eye(5)[rng.integers(0, 5, 32)].T.copy()
+    z, y = (
+        rng.standard_normal((5, 32)) * 10.0 ** rng.integers(-2, 3, (5, 32)),
+        np.eye(5)[rng.integers(0, 5, 32)].T.copy(),
+    )
     g, energy = output_error(code, z, y)
     np.testing.assert_allclose(g, phi(z) - y, rtol=1e-14, atol=1e-15)
-    exact = {IDENTITY: 0.5 * ((z - y)**2).sum(), SIGMOID: (np.logaddexp(0, z) - y * z).sum(),
-             SOFTMAX: (np.log(np.exp(z - z.max(axis=0)).sum(axis=0)) + z.max(axis=0) - (y * z).sum(axis=0)).sum()}[code]
-    slack = {IDENTITY: 0, SIGMOID: z.size * np.log(2), SOFTMAX: 32 * np.log(5)}[code]                  # no logarithm is taken
+    exact = {
+        IDENTITY: 0.5 * ((z - y) ** 2).sum(),
+        SIGMOID: (np.logaddexp(0, z) - y * z).sum(),
+        SOFTMAX: (
+            (
+                np.log(np.exp(z - z.max(axis=0)).sum(axis=0)) + z.max(axis=0) - (y * z).sum(axis=0)
+            ).sum()
+        ),
+    }[code]
+    # no logarithm is taken
+    slack = {IDENTITY: 0, SIGMOID: z.size * np.log(2), SOFTMAX: 32 * np.log(5)}[code]
     assert exact - slack - 1e-9 <= energy <= exact + 1e-9
 
 

@@ -6,15 +6,7 @@ from decimal import Decimal, localcontext
 import numpy as np
 import pytest
 
-from sheaflib import (
-    Network,
-    NeuralSheaf,
-    Output,
-    backpropagate,
-    hard,
-    harmonic_extension,
-    soft,
-)
+from sheaflib import Network, NeuralSheaf, Output, backpropagate, hard, harmonic_extension, soft
 from sheaflib.circuits.currents import currents
 from sheaflib.equilibria.enumeration import enumerate_equilibria
 from sheaflib.sheaves import discord

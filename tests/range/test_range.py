@@ -9,10 +9,9 @@ import warnings
 from functools import cache
 
 import pytest
+from effort import TIMES
 from range_cases import GRID, WIDTHS, Case
 from verbs import VERBS
-
-from effort import TIMES
 
 SMALL = WIDTHS[:2]
 EVEN = "all"  # the kind of the grid at which all numbers are of size one
@@ -32,9 +31,7 @@ def cases(group, small):
 
 
 @pytest.mark.parametrize("name", VERBS)
-@pytest.mark.parametrize(
-    "group", [EVEN, "weights", "biases", "inputs", "edges", "layers", "units"]
-)
+@pytest.mark.parametrize("group", [EVEN, "weights", "biases", "inputs", "edges", "layers", "units"])
 def test_a_verb_is_right_or_declines(name, group):
     """On the whole grid; tests/range/table.py runs it on every network and prints the errors."""
     verb, wrong = VERBS[name], []

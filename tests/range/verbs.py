@@ -13,16 +13,7 @@ from typing import Callable, NamedTuple
 
 import numpy as np
 from range_cases import Case
-from rational import (
-    dot,
-    eigenvalue_error,
-    exact,
-    floats,
-    multiply,
-    sizes,
-    times,
-    transposed,
-)
+from rational import dot, eigenvalue_error, exact, floats, multiply, sizes, times, transposed
 
 from sheaflib import backpropagate, equilibrium, harmonic_extension, relax
 from sheaflib.circuits.currents import currents
@@ -113,8 +104,12 @@ def coboundary(case, pins):
     """The matrices δ and L, entry by entry."""
     p = case.problem()
     delta = p.delta(case.frozen)
-    L, terms = p.hessian(case.frozen, range(p.N)), multiply(
-        transposed(sizes(delta)), [[q * abs(v) for v in row] for q, row in zip(p.weights, delta)]
+    L, terms = (
+        p.hessian(case.frozen, range(p.N)),
+        multiply(
+            transposed(sizes(delta)),
+            [[q * abs(v) for v in row] for q, row in zip(p.weights, delta)],
+        ),
     )
     return Outcome(
         max(
@@ -243,7 +238,9 @@ def ends(case, pins):
 
 
 def spectra(case, pins):
-    """λ₁ and λ_max by `extremes`, and λ₁ by `smallest`: the error over the one that `extremes` states."""
+    """λ₁ and λ_max by `extremes`, and λ₁ by `smallest`: the error over the one that `extremes`
+    states.
+    """
     pinned = None if pins is None else case.pins[pins]
     p = case.problem(pinned)
     H, given = p.hessian(case.frozen, p.free()), () if pins is None else pinned.given(case.sheaf)
@@ -331,9 +328,10 @@ def square(case, pins):
     p.soft = {i: (Fraction(1), Fraction(float(v))) for i, v in zip(_last(case), case.label[0])}
     w = p.minimum(pattern)
     r, bends = p.discrepancy(w, pattern), p.condition(w, pattern)[1]
-    flow, flow_moves = [a * b for a, b in zip(p.weights, r)], [
-        a * b for a, b in zip(p.weights, bends)
-    ]
+    flow, flow_moves = (
+        [a * b for a, b in zip(p.weights, r)],
+        [a * b for a, b in zip(p.weights, bends)],
+    )
     try:
         found = currents(case.sheaf, case.x, case.label)
     except ArithmeticError:
@@ -462,7 +460,11 @@ def newton(case, pins):
     for mode in ("track", "global"):
         try:
             found = equilibrium(
-                case.sheaf, case.x, pins=case.pins[pins].given(case.sheaf), mode=mode, max_iterations=60
+                case.sheaf,
+                case.x,
+                pins=case.pins[pins].given(case.sheaf),
+                mode=mode,
+                max_iterations=60,
             )
             claimed = bool(found.converged[0]) and bool(found.certificate.minimum()[0])
         except ArithmeticError:
@@ -503,9 +505,7 @@ def at_rest(case, pins):
     except ArithmeticError:
         return DECLINED
     return (
-        DECLINED
-        if not found.history.arrived.all()
-        else Outcome(_nearest(found.cochain[0], known))
+        DECLINED if not found.history.arrived.all() else Outcome(_nearest(found.cochain[0], known))
     )
 
 

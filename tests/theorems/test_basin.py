@@ -1,4 +1,6 @@
-"""The basin that a certificate grants, against the exact flow and against enumeration: it is never contradicted."""
+"""The basin that a certificate grants, against the exact flow and against enumeration: it is never
+contradicted.
+"""
 
 import numpy as np
 import pytest
@@ -32,14 +34,19 @@ def test_every_start_inside_flows_to_its_equilibrium(seed, dims):
         return
     for _ in range(3):
         start = rim(basin, found.cochain, free * rng.standard_normal(found.cochain.shape))
-        assert abs(exact_flow(p.sheaf, p.x, start, pins=p.pins).limit - found.cochain[0]).max() < 1e-7 * (1 + abs(found.cochain).max())
+        assert abs(
+            exact_flow(p.sheaf, p.x, start, pins=p.pins).limit - found.cochain[0]
+        ).max() < 1e-7 * (1 + abs(found.cochain).max())
 
 
 @given(SEEDS)
 def test_no_other_equilibrium_lies_inside(seed):
     """A saddle may lie on the rim itself, where V = V* + r: there the cheapest facet is touched."""
     p = toy(seed)
-    listed, found = enumerate_equilibria(p.sheaf, p.x, p.pins), equilibrium(p.sheaf, p.x, pins=p.pins, start=p.start)
+    listed, found = (
+        enumerate_equilibria(p.sheaf, p.x, p.pins),
+        equilibrium(p.sheaf, p.x, pins=p.pins, start=p.start),
+    )
     basin = found.certificate.basin()
     below = listed.energies < found.energy + basin.radius * (1 - 1e-9)
     others = listed.cochains[below & (abs(listed.cochains - found.cochain).max(axis=1) > 1e-8)]
@@ -47,12 +54,15 @@ def test_no_other_equilibrium_lies_inside(seed):
 
 
 def test_two_basins_by_hand():
-    """One unit, x = 0, b = −½, z² clamped to 2: minima at z = −½ and ⅓. L is the identity at the inactive one, [[2, −1], [−1, 2]] at the other.
+    """One unit, x = 0, b = −½, z² clamped to 2: minima at z = −½ and ⅓. L is the identity at the
+    inactive one, [[2, −1], [−1, 2]] at the other.
 
     So a facet z = 0 costs (½)²/2 there, and (⅓)²/(2 · ⅔) here.
     """
     sheaf = NeuralSheaf(Network.mlp([[[1.0]], [[1.0]]], [[-0.5], [0.0]]))
-    found = equilibrium(sheaf, np.zeros((2, 1)), pins=hard("z2", 2.0), start=[[-1.0, 0.0, 2.0], [1.0, 1.0, 2.0]])
+    found = equilibrium(
+        sheaf, np.zeros((2, 1)), pins=hard("z2", 2.0), start=[[-1.0, 0.0, 2.0], [1.0, 1.0, 2.0]]
+    )
     assert found.cochain[:, 0] == pytest.approx([-1 / 2, 1 / 3])
     assert found.certificate.basin().radius == pytest.approx([1 / 8, 1 / 12])
 

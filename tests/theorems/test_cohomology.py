@@ -1,4 +1,6 @@
-"""Relative cohomology vanishes: H⁰(G, U; F) = H¹(G, U; F) = 0 with the paper's extended stalks, for every pattern."""
+"""Relative cohomology vanishes: H⁰(G, U; F) = H¹(G, U; F) = 0 with the paper's extended stalks, for
+every pattern.
+"""
 
 import numpy as np
 from hypothesis import given
@@ -18,14 +20,22 @@ def test_cellular_sheaf_splits_into_the_free_and_the_boundary_part(case):
     free = np.setdiff1d(np.arange(cellular.layout.size), boundary)
     whole = cellular.coboundary
     np.testing.assert_array_equal(whole[:, free].toarray(), sheaf.coboundary(s).toarray())
-    np.testing.assert_array_equal(whole[:, boundary].toarray(), sheaf.boundary_coboundary(s).toarray())
-    np.testing.assert_array_equal(cellular.laplacian[free][:, free].toarray(), sheaf.laplacian(s).toarray())
-    np.testing.assert_array_equal(cellular.laplacian[free][:, boundary].toarray(), sheaf.boundary_laplacian(s).toarray())
+    np.testing.assert_array_equal(
+        whole[:, boundary].toarray(), sheaf.boundary_coboundary(s).toarray()
+    )
+    np.testing.assert_array_equal(
+        cellular.laplacian[free][:, free].toarray(), sheaf.laplacian(s).toarray()
+    )
+    np.testing.assert_array_equal(
+        cellular.laplacian[free][:, boundary].toarray(), sheaf.boundary_laplacian(s).toarray()
+    )
 
 
 @given(cases(integer=True))
 def test_forward_pass_with_its_boundary_data_is_a_global_section(case):
-    """δ(ω, u) = 0 with u = (x, 1, …, 1): the forward pass is a global section of the whole sheaf."""
+    """δ(ω, u) = 0 with u = (x, 1, …, 1): the forward pass is a global section of the whole
+    sheaf.
+    """
     sheaf, x = case.sheaf, case.x[:1]
     w = sheaf.forward(x)
     s = sheaf.pattern(w, x)[0]
@@ -33,14 +43,17 @@ def test_forward_pass_with_its_boundary_data_is_a_global_section(case):
     section[sheaf.boundary_index] = sheaf.boundary_values(x)[0]
     section[np.setdiff1d(np.arange(section.size), sheaf.boundary_index)] = w[0]
     assert not (sheaf.cellular(s).coboundary @ section).any()
-    assert section[sheaf.extended_layout["x"]][:sheaf.network.n_in].tolist() == x[0].tolist()
+    assert section[sheaf.extended_layout["x"]][: sheaf.network.n_in].tolist() == x[0].tolist()
 
 
 @given(cases(integer=True))
 def test_stalk_and_edge_dimensions(case):
     """dim C¹ = dim Ω = N; an affine edge's tail carries one ones-block as wide as its head."""
     sheaf = case.sheaf
-    dims = {"x": sheaf.network.n_in, **{node.name: node.operation.n_out for node in sheaf.network.nodes}}
+    dims = {
+        "x": sheaf.network.n_in,
+        **{node.name: node.operation.n_out for node in sheaf.network.nodes},
+    }
     assert sum(e.dim for e in sheaf.edges) == sheaf.N == sum(dims.values()) - dims["x"]
     for vertex, n in dims.items():
         ones = sum(dims[e.head] for e in sheaf.edges if e.kind == "affine" and e.tail == vertex)

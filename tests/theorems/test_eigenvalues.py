@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from oracles import EPS
 from strategies import MODERATE, any_pattern, cases
 
-from oracles import EPS
 from sheaflib import Network, NeuralSheaf, hard, soft
 from sheaflib.linear import spectrum
 from sheaflib.sheaves.pins import resolve
@@ -26,8 +26,11 @@ def test_bound_holds_for_every_dag_pattern_weight_and_edge_weight(case):
     assert np.linalg.eigvalsh(L)[-1] <= spectrum.bound(case.sheaf) * (1 + 1e-12)
 
 
-@given(case=cases(outputs=("sigmoid", "softmax"), scales=MODERATE), gamma=st.sampled_from([0.1, 10.0, 1e4]),
-       output_force=st.sampled_from(["jacobian", "identity"]))
+@given(
+    case=cases(outputs=("sigmoid", "softmax"), scales=MODERATE),
+    gamma=st.sampled_from([0.1, 10.0, 1e4]),
+    output_force=st.sampled_from(["jacobian", "identity"]),
+)
 def test_bound_holds_with_output_edge_and_springs(case, gamma, output_force):
     sheaf = case.sheaf
     pins = resolve(sheaf, soft(sheaf.layout.names[0], 0.0, gamma), 1, augmented=True)
@@ -46,7 +49,9 @@ def test_bound_of_a_chain_is_the_largest_inner_weight():
 @st.composite
 def pinned_cases(draw):
     case = draw(cases(scales=MODERATE, most=6))
-    indices = draw(st.sets(st.integers(0, case.sheaf.N - 1), min_size=1, max_size=max(1, case.sheaf.N - 1)))
+    indices = draw(
+        st.sets(st.integers(0, case.sheaf.N - 1), min_size=1, max_size=max(1, case.sheaf.N - 1))
+    )
     assume(len(indices) < case.sheaf.N)
     return case, sorted(indices)
 
@@ -59,19 +64,23 @@ def pins_at(sheaf, indices, make):
 def test_hard_pins_interlace(drawn):
     """λ_i(L) ≤ λ_i(pinned) ≤ λ_{i+k}(L) (Cauchy); in particular λ₁ never decreases."""
     case, indices = drawn
-    pins = resolve(case.sheaf, pins_at(case.sheaf, indices, lambda stalk, at: hard(stalk, 0.0, at)), 1)
+    pins = resolve(
+        case.sheaf, pins_at(case.sheaf, indices, lambda stalk, at: hard(stalk, 0.0, at)), 1
+    )
     free = spectrum.eigenvalues(case.sheaf, case.pattern[0])
     pinned = spectrum.eigenvalues(case.sheaf, case.pattern[0], pins)
     slack = 1e-12 * free[-1]
     assert len(pinned) == len(free) - len(indices)
-    assert (free[:len(pinned)] <= pinned + slack).all()
-    assert (pinned <= free[len(indices):] + slack).all()
+    assert (free[: len(pinned)] <= pinned + slack).all()
+    assert (pinned <= free[len(indices) :] + slack).all()
 
 
 @given(pinned_cases(), st.sampled_from([0.01, 1.0, 100.0]))
 def test_soft_pins_raise_every_eigenvalue_by_at_most_gamma(drawn, gamma):
     case, indices = drawn
-    pins = resolve(case.sheaf, pins_at(case.sheaf, indices, lambda stalk, at: soft(stalk, 0.0, gamma, at)), 1)
+    pins = resolve(
+        case.sheaf, pins_at(case.sheaf, indices, lambda stalk, at: soft(stalk, 0.0, gamma, at)), 1
+    )
     free = spectrum.eigenvalues(case.sheaf, case.pattern[0])
     pinned = spectrum.eigenvalues(case.sheaf, case.pattern[0], pins)
     slack = 1e-12 * pinned[-1]
@@ -105,9 +114,12 @@ def test_augmented_coboundary_has_determinant_one(case):
 
 
 def test_smallest_eigenvalue_by_hand():
-    """1-1-1 with unit weights, active: δ = [[1,0,0],[-1,1,0],[0,-1,1]], a path of three with one end tied: λ = 4 sin²((2i−1)π/14)."""
+    """1-1-1 with unit weights, active: δ = [[1,0,0],[-1,1,0],[0,-1,1]], a path of three with one
+    end tied: λ = 4 sin²((2i−1)π/14).
+    """
     sheaf = NeuralSheaf(Network.mlp([[[1.0]], [[1.0]]]))
-    expected = 4 * np.sin((2 * np.arange(1, 4) - 1) * np.pi / 14)**2
+    expected = 4 * np.sin((2 * np.arange(1, 4) - 1) * np.pi / 14) ** 2
     np.testing.assert_allclose(spectrum.eigenvalues(sheaf, [True]), expected, rtol=1e-13)
-    low, high = spectrum.extreme(sheaf, any_pattern(sheaf, np.random.default_rng(0))[0] * 0)       # a1 cut off from z1
+    # a1 cut off from z1
+    low, high = spectrum.extreme(sheaf, any_pattern(sheaf, np.random.default_rng(0))[0] * 0)
     np.testing.assert_allclose([low, high], [(3 - 5**0.5) / 2, (3 + 5**0.5) / 2], rtol=1e-13)

@@ -3,9 +3,9 @@ numbers vanish; labels that saturate."""
 
 import numpy as np
 import pytest
+from effort import seeds
 from exact_equilibrium import face
 
-from effort import seeds
 from sheaflib import Affine, Network, NeuralSheaf, ReLU, hard, soft
 from sheaflib.equilibria.certificate import MINIMUM, NO_MINIMUM, certify
 from sheaflib.equilibria.energy import Pinned
@@ -27,7 +27,9 @@ def test_a_stiff_direction_hides_no_soft_one(stiffness):
 
 def test_nor_with_a_large_bystander():
     sheaf = NeuralSheaf(Network(3, [("a", ReLU(3)), ("z", Affine([[1e12, -1e12, 0.0]], [0.0]))]))
-    found = equilibrium(sheaf, [[1.0, 1.0, 1e13]], pins=hard("z", 0.0), start=[[1e4, 1e4, 1e13, 0.0]])
+    found = equilibrium(
+        sheaf, [[1.0, 1.0, 1e13]], pins=hard("z", 0.0), start=[[1e4, 1e4, 1e13, 0.0]]
+    )
     assert found.converged.all() and found.energy[0] < 1e-6
     np.testing.assert_allclose(found.cochain, [[1, 1, 1e13, 0]], rtol=1e-9, atol=0)
 
@@ -40,7 +42,10 @@ def test_minima_with_exact_zeros_are_reached():
         weights = [np.round(rng.standard_normal((n, m))) for m, n in ((2, 3), (3, 3), (3, 1))]
         sheaf, x = NeuralSheaf(Network.mlp(weights)), np.round(rng.standard_normal((1, 2)))
         found = equilibrium(
-            sheaf, x, pins=hard("z3", sheaf.network(x) + 1.0), start=rng.standard_normal((1, sheaf.N))
+            sheaf,
+            x,
+            pins=hard("z3", sheaf.network(x) + 1.0),
+            start=rng.standard_normal((1, sheaf.N)),
         )
         assert found.converged.all() and found.iterations[0] < 30, seed
 
@@ -49,7 +54,9 @@ def test_minima_with_exact_zeros_are_reached():
 def test_a_network_without_biases_at_zero(seed):
     rng = np.random.default_rng(seed)
     sheaf = NeuralSheaf(Network.he([2, 5, 5, 1], rng))
-    found = equilibrium(sheaf, np.zeros((1, 2)), pins=hard("z3", 1.0), start=rng.standard_normal((1, sheaf.N)))
+    found = equilibrium(
+        sheaf, np.zeros((1, 2)), pins=hard("z3", 1.0), start=rng.standard_normal((1, sheaf.N))
+    )
     exact, is_minimum = face(sheaf, np.zeros(2), {sheaf.N - 1: 1.0}, {}, found.cochain[0])
     assert found.converged.all()
     np.testing.assert_allclose(found.cochain[0], [float(v) for v in exact], rtol=1e-9, atol=1e-14)
@@ -70,7 +77,9 @@ def test_the_lower_side_is_found_at_any_scale(scale):
     """Mode "global": from the wrong side, forces whose squares vanish decide all the same. Known:
     (4/3, 5/3, 2), three resistors of 1."""
     sheaf = NeuralSheaf(Network.mlp([[[1.0]], [[1.0]]]))
-    found = equilibrium(sheaf, [[scale]], pins=hard("z2", 2 * scale), start=[[-1.0, 0.0, 0.0]], mode="global")
+    found = equilibrium(
+        sheaf, [[scale]], pins=hard("z2", 2 * scale), start=[[-1.0, 0.0, 0.0]], mode="global"
+    )
     assert found.converged.all()
     np.testing.assert_allclose(found.cochain / scale, [[4 / 3, 5 / 3, 2]], rtol=1e-12)
 
@@ -90,7 +99,9 @@ def test_a_saturated_label_ends(weight):
 
 
 def test_nothing_at_all_is_at_rest():
-    found = equilibrium(NeuralSheaf(Network.mlp([[[1.0]], [[1.0]]])), [[0.0]], pins=soft("z2", 1.0, 1.0))
+    found = equilibrium(
+        NeuralSheaf(Network.mlp([[[1.0]], [[1.0]]])), [[0.0]], pins=soft("z2", 1.0, 1.0)
+    )
     np.testing.assert_allclose(found.cochain[0], [0.25, 0.5, 0.75], rtol=1e-12)
 
 

@@ -3,11 +3,11 @@ arithmetic."""
 
 import numpy as np
 import pytest
+from effort import seeds
 from exact_equilibrium import energy, face, rational
 from hypothesis import given
 from hypothesis import strategies as st
 
-from effort import seeds
 from sheaflib import Network, NeuralSheaf, hard, soft
 from sheaflib.equilibria.certificate import MINIMUM, NO_MINIMUM, UNDECIDED, certify
 from sheaflib.equilibria.energy import Pinned
@@ -148,7 +148,9 @@ def test_tol_is_bounded(tol):
     sheaf = NeuralSheaf(Network.mlp([[[1.0]], [[1.0]]]))
     with pytest.raises(
         ValueError,
-        match=r"tol=.* is relative to the terms of each coordinate's gradient, expected at most 0.001",
+        match=(
+            r"tol=.* is relative to the terms of each coordinate's gradient, expected at most 0.001"
+        ),
     ):
         equilibrium(sheaf, [[1.0]], pins=hard("z2", 5.0), tol=tol)
 

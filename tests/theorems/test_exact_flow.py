@@ -1,12 +1,14 @@
-"""The exact flow is a gradient flow: V falls, Euler tends to it, it can be taken up again anywhere, and it ends at a strict local minimum."""
+"""The exact flow is a gradient flow: V falls, Euler tends to it, it can be taken up again anywhere,
+and it ends at a strict local minimum.
+"""
 
 from typing import NamedTuple
 
 import numpy as np
+from effort import examples
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from effort import examples
 from sheaflib import NeuralSheaf, hard, heat, soft
 from sheaflib.companion.random_networks import random_network
 from sheaflib.equilibria.certificate import certify
@@ -24,15 +26,28 @@ class Case(NamedTuple):
     def energy(self, w):
         """V of cochains (T, N), springs included."""
         pins = Pinned(self.sheaf, self.x, self.pins).pins
-        return self.sheaf.energy(w, np.repeat(self.x, len(w), axis=0)) + np.array([pins.energy(v[None])[0] for v in w])
+        return self.sheaf.energy(w, np.repeat(self.x, len(w), axis=0)) + np.array(
+            [pins.energy(v[None])[0] for v in w]
+        )
 
 
 @st.composite
 def cases(draw, pinned=st.booleans()):
-    """Small networks, chains and merges, any slope of the ReLU, edge weights, pins; hypothesis draws the kind, a generator the numbers."""
+    """Small networks, chains and merges, any slope of the ReLU, edge weights, pins; hypothesis
+    draws the kind, a generator the numbers.
+    """
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
-    widths = [draw(st.integers(1, 3)), *draw(st.lists(st.integers(1, 5), min_size=1, max_size=3)), draw(st.integers(1, 2))]
-    network = random_network(rng, widths, draw(st.sampled_from([0.0, 0.6])), slope=draw(st.sampled_from([0.0, 0.0, 0.1, -1.0, 1.5])))
+    widths = [
+        draw(st.integers(1, 3)),
+        *draw(st.lists(st.integers(1, 5), min_size=1, max_size=3)),
+        draw(st.integers(1, 2)),
+    ]
+    network = random_network(
+        rng,
+        widths,
+        draw(st.sampled_from([0.0, 0.6])),
+        slope=draw(st.sampled_from([0.0, 0.0, 0.1, -1.0, 1.5])),
+    )
     sheaf = NeuralSheaf(network)
     if draw(st.booleans()):
         sheaf = NeuralSheaf(network, {edge.name: rng.uniform(0.5, 2) for edge in sheaf.edges})
@@ -42,8 +57,14 @@ def cases(draw, pinned=st.booleans()):
         pins.append(hard(last, target) if draw(st.booleans()) else soft(last, target, gamma=2.0))
         inner = draw(st.sampled_from([None, *sheaf.layout.names[:-1]]))
         if inner:
-            pins.append(hard(inner, rng.standard_normal(), at=0) if draw(st.booleans()) else soft(inner, rng.standard_normal(), gamma=0.7))
-    return Case(sheaf, rng.standard_normal((1, network.n_in)), 2 * rng.standard_normal((1, sheaf.N)), pins)
+            pins.append(
+                hard(inner, rng.standard_normal(), at=0)
+                if draw(st.booleans())
+                else soft(inner, rng.standard_normal(), gamma=0.7)
+            )
+    return Case(
+        sheaf, rng.standard_normal((1, network.n_in)), 2 * rng.standard_normal((1, sheaf.N)), pins
+    )
 
 
 def grid(flow):
@@ -83,11 +104,15 @@ def test_sides_are_kept_and_sliders_stay_at_zero(case):
 @examples(10)
 @given(cases())
 def test_euler_tends_to_it_with_the_first_power_of_dt(case):
-    """The largest error at 30 times up to t = 1.5: ten times smaller steps leave a tenth, or, where a slide chatters, less than a third."""
+    """The largest error at 30 times up to t = 1.5: ten times smaller steps leave a tenth, or, where
+    a slide chatters, less than a third.
+    """
     flow, errors = exact_flow(*case[:3], pins=case[3]), []
     exact = flow.at(np.linspace(0, 1.5, 31))
     for steps in (1500, 15_000):
-        states = heat(case.sheaf, case.x, case.start, dt=1.5 / steps, pins=case.pins, every=steps // 30)
+        states = heat(
+            case.sheaf, case.x, case.start, dt=1.5 / steps, pins=case.pins, every=steps // 30
+        )
         euler = np.array([state.cochain[0] for state, _ in zip(states, exact)])
         errors.append(np.abs(euler - exact).max())
     assume(errors[1] > 1e-10)
@@ -106,8 +131,15 @@ def test_taken_up_again_it_goes_on_alike(case, where):
         again = exact_flow(case.sheaf, case.x, flow.at([t]), pins=case.pins)
         later = [event for event in flow.events if event.time > t]
         assert [event[1:] for event in again.events] == [event[1:] for event in later]
-        np.testing.assert_allclose([event.time + t for event in again.events], [event.time for event in later], rtol=1e-8, atol=1e-9)
-        np.testing.assert_allclose(again.limit, flow.limit, rtol=0, atol=1e-11 * (1 + np.abs(flow.limit).max()))
+        np.testing.assert_allclose(
+            [event.time + t for event in again.events],
+            [event.time for event in later],
+            rtol=1e-8,
+            atol=1e-9,
+        )
+        np.testing.assert_allclose(
+            again.limit, flow.limit, rtol=0, atol=1e-11 * (1 + np.abs(flow.limit).max())
+        )
 
 
 @given(cases(pinned=st.just(True)))
@@ -116,23 +148,37 @@ def test_the_limit_is_a_strict_local_minimum_and_newton_stays_there(case):
     assert flow.settled
     assert certify(Pinned(case.sheaf, case.x, case.pins), flow.limit[None]).minimum().all()
     newton = equilibrium(case.sheaf, case.x, pins=case.pins, start=flow.limit[None])
-    np.testing.assert_allclose(newton.cochain[0], flow.limit, rtol=0, atol=1e-11 * (1 + np.abs(flow.limit).max()))
+    np.testing.assert_allclose(
+        newton.cochain[0], flow.limit, rtol=0, atol=1e-11 * (1 + np.abs(flow.limit).max())
+    )
 
 
 @given(cases(pinned=st.just(False)))
 def test_without_pins_the_limit_is_the_forward_pass(case):
     flow, expected = exact_flow(*case[:3], pins=case[3]), case.sheaf.forward(case.x)[0]
-    np.testing.assert_allclose(flow.limit, expected, rtol=0, atol=1e-10 * (1 + np.abs(expected).max()))
-    np.testing.assert_allclose(flow.at([1e6])[0], expected, rtol=0, atol=1e-10 * (1 + np.abs(expected).max()))
+    np.testing.assert_allclose(
+        flow.limit, expected, rtol=0, atol=1e-10 * (1 + np.abs(expected).max())
+    )
+    np.testing.assert_allclose(
+        flow.at([1e6])[0], expected, rtol=0, atol=1e-10 * (1 + np.abs(expected).max())
+    )
 
 
 @given(st.integers(0, 2**32 - 1))
 def test_starts_on_the_kinks_end_as_well(seed):
-    """Zero biases, x = 0 or not, starts of zeros and whole numbers: kinks at which every derivative may vanish."""
+    """Zero biases, x = 0 or not, starts of zeros and whole numbers: kinks at which every derivative
+    may vanish.
+    """
     rng = np.random.default_rng(seed)
     network = random_network(rng, [2, *rng.integers(1, 4, 2), 1])
     sheaf = NeuralSheaf(network)
     x = rng.integers(-1, 2, (1, 2)).astype(float)
-    for start in (np.zeros((1, sheaf.N)), sheaf.forward(x), rng.integers(-1, 2, (1, sheaf.N)).astype(float)):
+    for start in (
+        np.zeros((1, sheaf.N)),
+        sheaf.forward(x),
+        rng.integers(-1, 2, (1, sheaf.N)).astype(float),
+    ):
         flow = exact_flow(sheaf, x, start, max_events=200)
-        np.testing.assert_allclose(flow.limit, sheaf.forward(x)[0], rtol=0, atol=1e-10 * (1 + np.abs(flow.limit).max()))
+        np.testing.assert_allclose(
+            flow.limit, sheaf.forward(x)[0], rtol=0, atol=1e-10 * (1 + np.abs(flow.limit).max())
+        )

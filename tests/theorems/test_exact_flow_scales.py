@@ -4,11 +4,11 @@ weights, inputs, starts and edge weights.
 
 import numpy as np
 import pytest
+from effort import seeds
 from exact_flow_oracle import first_events
 from hypothesis import given
 from hypothesis import strategies as st
 
-from effort import seeds
 from sheaflib import Network, NeuralSheaf, hard, soft
 from sheaflib.equilibria.energy import Pinned
 from sheaflib.flow.exact_flow import exact_flow
@@ -90,8 +90,9 @@ def test_a_slide_that_ends_after_fifty_thousand_times_its_age():
     np.testing.assert_allclose(flow.limit, [7, 89, 7, 89, 14_940], rtol=1e-13)
 
 
-@pytest.mark.parametrize("case, count", [
-    (two_units(), 2), (chain(100.0, 29), 4)], ids=["two-units", "size-100"])
+@pytest.mark.parametrize(
+    "case, count", [(two_units(), 2), (chain(100.0, 29), 4)], ids=["two-units", "size-100"]
+)
 def test_the_first_events_in_exact_arithmetic(case, count):
     """κ(L) is 3·10⁹ and 10¹⁴ here; an event's time is lost by no more than some ε κ(δ)."""
     sheaf, x, start = case
@@ -120,19 +121,19 @@ def scaled(draw, pinned, everything=False):
     10⁸, edges from 10⁻⁴ to 10⁴.
     """
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
-    size = 10**draw(st.floats(-3, 3))
+    size = 10 ** draw(st.floats(-3, 3))
     hidden = draw(st.lists(st.integers(1, 6), min_size=1, max_size=3))
     widths = [draw(st.integers(1, 3)), *hidden, draw(st.integers(1, 2))]
     sheaf, x, start = chain(size, rng.integers(2**32), widths, draw(st.booleans()))
     if everything:
-        weights = {edge.name: 10**rng.uniform(-4, 4) for edge in sheaf.edges}
+        weights = {edge.name: 10 ** rng.uniform(-4, 4) for edge in sheaf.edges}
         sheaf = NeuralSheaf(sheaf.network, weights)
-        x, start = x * 10**draw(st.floats(-8, 8)), start * 10**draw(st.floats(-8, 8))
+        x, start = x * 10 ** draw(st.floats(-8, 8)), start * 10 ** draw(st.floats(-8, 8))
     pins, last = [], sheaf.layout.names[-1]
     if pinned:
         target = sheaf.forward(x)[0, sheaf.layout[last]]
         target = target + 10 * size * rng.standard_normal(widths[-1])
-        gamma = 10**draw(st.floats(-3, 3))
+        gamma = 10 ** draw(st.floats(-3, 3))
         pins = [hard(last, target) if draw(st.booleans()) else soft(last, target, gamma=gamma)]
     return sheaf, x, start, pins
 
@@ -150,7 +151,7 @@ def check(case, flow):
     assert_stationary(sheaf, x, pins, limit)
     problem = Pinned(sheaf, x, pins)
     end = problem.energy(limit[None], limit[None] - sheaf.discrepancy(limit[None], x))[0]
-    size = np.abs(problem.weights @ (sheaf.edge_terms(limit[None], x)[0]**2)) * (100 * EPS)**2
+    size = np.abs(problem.weights @ (sheaf.edge_terms(limit[None], x)[0] ** 2)) * (100 * EPS) ** 2
     assert end <= V[-1] * (1 + 1e-9) + size, (end, V)
     return True
 
@@ -176,9 +177,11 @@ def test_scales_of_input_start_and_edges(case):
         assert_forward_pass(case[0], case[1], flow.limit)
 
 
-@pytest.mark.parametrize("pin", [lambda target: hard("z3", target),
-                                 lambda target: soft("z3", target, gamma=2.0)],
-                         ids=["hard", "soft"])
+@pytest.mark.parametrize(
+    "pin",
+    [lambda target: hard("z3", target), lambda target: soft("z3", target, gamma=2.0)],
+    ids=["hard", "soft"],
+)
 def test_at_most_a_tenth_of_pinned_flows_decline(pin):
     """A flow may say that rounding leaves its limit open; one that always did so would be of no
     use.
@@ -186,10 +189,12 @@ def test_at_most_a_tenth_of_pinned_flows_decline(pin):
     arrived = 0
     for seed in seeds(20):
         rng = np.random.default_rng([1, seed])
-        size = 10**rng.uniform(-2, 2)
+        size = 10 ** rng.uniform(-2, 2)
         sheaf, x, start = chain(size, seed, biased=seed % 2 == 1)
         pins = [pin(sheaf.forward(x)[0, -1:] + 10 * size * rng.standard_normal(1))]
-        arrived += check((sheaf, x, start, pins), exact_flow(sheaf, x, start, pins=pins, max_events=100))
+        arrived += check(
+            (sheaf, x, start, pins), exact_flow(sheaf, x, start, pins=pins, max_events=100)
+        )
     assert arrived >= 0.9 * len(seeds(20))
 
 
@@ -198,13 +203,13 @@ def test_at_most_a_tenth_of_pinned_flows_decline(pin):
 def test_a_start_of_any_size_does_not_keep_the_flow_from_its_limit(seed, pinned):
     """Large starts leave rounding errors that are far above everything later in the flow."""
     rng = np.random.default_rng(seed)
-    size = 10**rng.uniform(-3, 3)
+    size = 10 ** rng.uniform(-3, 3)
     sheaf, x, start = chain(size, rng.integers(2**32), biased=bool(rng.integers(2)))
-    weights = {edge.name: 10**rng.uniform(-4, 4) for edge in sheaf.edges}
-    sheaf, start = NeuralSheaf(sheaf.network, weights), start * 10**rng.uniform(2, 8)
-    x = x * 10**rng.uniform(-8, 8)
+    weights = {edge.name: 10 ** rng.uniform(-4, 4) for edge in sheaf.edges}
+    sheaf, start = NeuralSheaf(sheaf.network, weights), start * 10 ** rng.uniform(2, 8)
+    x = x * 10 ** rng.uniform(-8, 8)
     target = sheaf.forward(x)[0, -1:] + 10 * size * rng.standard_normal(1)
-    pins = [soft("z3", target, gamma=10**rng.uniform(-4, 4))] if pinned else []
+    pins = [soft("z3", target, gamma=10 ** rng.uniform(-4, 4))] if pinned else []
     flow = exact_flow(sheaf, x, start, pins=pins, max_events=100)
     assert check((sheaf, x, start, pins), flow), flow
     if not pinned:

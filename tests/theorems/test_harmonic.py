@@ -1,10 +1,12 @@
-"""Prop. 3.4: the forward pass is the unique harmonic extension; V = 0 exactly for a self-consistent pattern."""
+"""Prop. 3.4: the forward pass is the unique harmonic extension; V = 0 exactly for a self-consistent
+pattern.
+"""
 
 import numpy as np
 from hypothesis import given
+from oracles import dense_system
 from strategies import MODERATE, any_pattern, cases
 
-from oracles import dense_system
 from sheaflib import harmonic_extension
 from sheaflib.linear.rational import rational
 
@@ -63,7 +65,9 @@ def test_a_frozen_pattern_gives_the_masked_network_and_energy_zero_in_its_own_sh
 
 @given(cases(integer=True))
 def test_state_dependent_energy_vanishes_exactly_when_the_network_is_not_masked_differently(case):
-    """V = 0 iff the masked network computes the same values as the network: one-to-one, as the extension is unique."""
+    """V = 0 iff the masked network computes the same values as the network: one-to-one, as the
+    extension is unique.
+    """
     sheaf = case.sheaf
     solution = harmonic_extension(sheaf, case.x, pattern=case.pattern)
     same = (solution.cochain == sheaf.forward(case.x)).all(axis=1)

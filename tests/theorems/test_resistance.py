@@ -1,11 +1,13 @@
-"""Effective resistance: its law against dense pinned problems, for every network, pattern and edge weight."""
+"""Effective resistance: its law against dense pinned problems, for every network, pattern and edge
+weight.
+"""
 
 import numpy as np
 import pytest
 from hypothesis import assume, given
+from oracles import constrained_minimum, dense_laplacian, dense_system, row_weights
 from strategies import MODERATE, cases
 
-from oracles import constrained_minimum, dense_laplacian, dense_system, row_weights
 from sheaflib import Network, NeuralSheaf, hard, harmonic_extension, soft
 from sheaflib.linear.resistance import effective_resistance
 from sheaflib.sheaves import discord
@@ -18,13 +20,17 @@ def test_it_is_a_block_of_the_inverse_laplacian_and_a_sum_over_edges(case):
         found = effective_resistance(case.sheaf, case.pattern, name)
         for i, s in enumerate(case.pattern):
             expected = np.linalg.inv(dense_laplacian(case.sheaf, s))[here, here]
-            np.testing.assert_allclose(found.total[i], expected, rtol=0, atol=1e-9 * np.abs(expected).max())
+            np.testing.assert_allclose(
+                found.total[i], expected, rtol=0, atol=1e-9 * np.abs(expected).max()
+            )
         np.testing.assert_allclose(sum(found.edges.values()), found.total, rtol=1e-12, atol=1e-12)
 
 
 @given(cases(scales=MODERATE))
 def test_the_law_is_the_pinned_problem(case):
-    """Discord of every edge and total energy, output pinned and behind a spring, against least squares on dense matrices."""
+    """Discord of every edge and total energy, output pinned and behind a spring, against least
+    squares on dense matrices.
+    """
     sheaf, rng = case.sheaf, np.random.default_rng(0)
     out, weights = sheaf.layout[sheaf.layout.names[-1]], row_weights(sheaf)
     law = effective_resistance(sheaf, case.pattern)
@@ -33,23 +39,35 @@ def test_the_law_is_the_pinned_problem(case):
         forward = np.linalg.solve(delta, c)
         y = forward[out] + rng.standard_normal(out.stop - out.start)
         error = np.broadcast_to(y - forward[out], (len(case.pattern), len(y)))
-        for spring, pins in ((np.inf, {"hard": list(zip(range(out.start, out.stop), y))}),
-                             (0.5, {"soft": [(j, 0.5, v) for j, v in zip(range(out.start, out.stop), y)]})):
+        for spring, pins in (
+            (np.inf, {"hard": list(zip(range(out.start, out.stop), y))}),
+            (0.5, {"soft": [(j, 0.5, v) for j, v in zip(range(out.start, out.stop), y)]}),
+        ):
             w = constrained_minimum(delta, c, weights, **pins)
             eta = delta @ w - c
             scale = np.abs(eta).max() + np.abs(forward).max() + 1
-            np.testing.assert_allclose(law.injections(error, spring)[i], eta, rtol=0, atol=1e-8 * scale)
+            np.testing.assert_allclose(
+                law.injections(error, spring)[i], eta, rtol=0, atol=1e-8 * scale
+            )
             found = law.discord(error, spring)
             for edge in sheaf.edges:
-                assert found[edge.name][i] == pytest.approx((eta[edge.rows]**2).sum(), rel=1e-6, abs=1e-8 * scale**2)
+                assert found[edge.name][i] == pytest.approx(
+                    (eta[edge.rows] ** 2).sum(), rel=1e-6, abs=1e-8 * scale**2
+                )
             stiff = law.total[i] + np.eye(len(y)) / spring
-            energy = (weights * eta**2).sum() + (0 if np.isinf(spring) else spring * ((w[out] - y)**2).sum())
-            assert energy == pytest.approx(error[0] @ np.linalg.solve(stiff, error[0]), rel=1e-6, abs=1e-8 * scale**2)
+            energy = (weights * eta**2).sum() + (
+                0 if np.isinf(spring) else spring * ((w[out] - y) ** 2).sum()
+            )
+            assert energy == pytest.approx(
+                error[0] @ np.linalg.solve(stiff, error[0]), rel=1e-6, abs=1e-8 * scale**2
+            )
 
 
 @given(cases(scales=MODERATE, cube=True))
 def test_the_gap_is_at_most_one_over_the_resistance(case):
-    """λ₁ ≤ 1/λ_max(ρ) for every stalk; with one output the bottom eigenvector's energy there is between two bounds."""
+    """λ₁ ≤ 1/λ_max(ρ) for every stalk; with one output the bottom eigenvector's energy there is
+    between two bounds.
+    """
     for i, s in enumerate(case.pattern):
         values, vectors = np.linalg.eigh(dense_laplacian(case.sheaf, s))
         for name in case.sheaf.layout.names:
@@ -58,20 +76,25 @@ def test_the_gap_is_at_most_one_over_the_resistance(case):
         last = case.sheaf.layout[case.sheaf.layout.names[-1]]
         assume(len(values) > 1)
         if last.stop - last.start == 1 and values[0] < values[1] * (1 - 1e-6):
-            upper, quotient = values[0] * effective_resistance(case.sheaf, s).norm[0], values[0] / values[1]
-            energy = vectors[-1, 0]**2
+            upper, quotient = (
+                values[0] * effective_resistance(case.sheaf, s).norm[0],
+                values[0] / values[1],
+            )
+            energy = vectors[-1, 0] ** 2
             assert (upper - quotient) / (1 - quotient) - 1e-7 <= energy <= upper + 1e-9
 
 
 def test_one_hidden_layer_in_closed_form():
-    """ρ = 1 + ‖W²‖² + ‖W²R‖², and the discords of affine_2, activation_1 and affine_1 in these proportions, whatever the label."""
+    """ρ = 1 + ‖W²‖² + ‖W²R‖², and the discords of affine_2, activation_1 and affine_1 in these
+    proportions, whatever the label.
+    """
     rng = np.random.default_rng(1)
     sheaf = NeuralSheaf(Network.he([2, 9, 1], rng))
     x, y = rng.standard_normal((20, 2)), rng.standard_normal((20, 1))
     w = sheaf.forward(x)
     R, W2 = sheaf.pattern(w, x), sheaf.network.nodes[2].operation.weight
     law = effective_resistance(sheaf, R)
-    p, whole = ((W2 * R)**2).sum(axis=1), (W2**2).sum()
+    p, whole = ((W2 * R) ** 2).sum(axis=1), (W2**2).sum()
     np.testing.assert_allclose(law.total[:, 0, 0], 1 + whole + p, rtol=1e-13)
     np.testing.assert_allclose(law.norm, 1 + whole + p, rtol=1e-13)
     pinned = harmonic_extension(sheaf, x, pins=hard("z2", y), pattern=R)
@@ -81,11 +104,18 @@ def test_one_hidden_layer_in_closed_form():
 
 
 def test_resistors_in_series_and_stiffer_edges():
-    """A chain of k unit edges has resistance k; an edge of weight w counts 1/w; a spring of 1 adds one resistor to the current."""
+    """A chain of k unit edges has resistance k; an edge of weight w counts 1/w; a spring of 1 adds
+    one resistor to the current.
+    """
     chain = NeuralSheaf(Network.mlp([[[1.0]]] * 3), {"affine_2": 4.0})
     law = effective_resistance(chain, [[True, True]])
-    assert law.total[0, 0, 0] == 4.25 and {e: r[0, 0, 0] for e, r in law.edges.items()}["affine_2"] == 0.25
-    assert law.discord([[4.25]])["affine_2"][0] == pytest.approx(1 / 16) and law.discord([[4.25]])["affine_1"][0] == pytest.approx(1)
+    assert (
+        law.total[0, 0, 0] == 4.25
+        and {e: r[0, 0, 0] for e, r in law.edges.items()}["affine_2"] == 0.25
+    )
+    assert law.discord([[4.25]])["affine_2"][0] == pytest.approx(1 / 16) and law.discord([[4.25]])[
+        "affine_1"
+    ][0] == pytest.approx(1)
     assert law.injections([[5.25]], spring=1.0)[0, 0] == pytest.approx(1)
     assert repr(law) == "Resistance(1 samples, λ_max(ρ) 4.25 to 4.25)"
 
@@ -101,14 +131,23 @@ def test_it_agrees_with_the_library_behind_a_soft_pin():
         np.testing.assert_allclose(predicted[edge], values, rtol=1e-9, atol=1e-24)
 
 
-@pytest.mark.parametrize("call, message", [
-    (lambda law, sheaf: law.injections(np.zeros((3, 1))), r"error has 3 rows, expected 2"),
-    (lambda law, sheaf: law.discord(np.zeros((2, 2))), r"error has the wrong shape: got \(2, 2\), expected \(B, 1\)"),
-    (lambda law, sheaf: law.discord(np.full((2, 1), np.nan)), r"error must be finite"),
-    (lambda law, sheaf: law.discord(np.zeros((2, 1)), spring=0.0), r"spring=0 must be > 0"),
-    (lambda law, sheaf: effective_resistance(sheaf, np.ones((2, 5))), r"pattern has shape \(2, 5\)"),
-    (lambda law, sheaf: effective_resistance(sheaf, np.ones((2, 4)), "z9"), r"z9"),
-])
+@pytest.mark.parametrize(
+    "call, message",
+    [
+        (lambda law, sheaf: law.injections(np.zeros((3, 1))), r"error has 3 rows, expected 2"),
+        (
+            lambda law, sheaf: law.discord(np.zeros((2, 2))),
+            r"error has the wrong shape: got \(2, 2\), expected \(B, 1\)",
+        ),
+        (lambda law, sheaf: law.discord(np.full((2, 1), np.nan)), r"error must be finite"),
+        (lambda law, sheaf: law.discord(np.zeros((2, 1)), spring=0.0), r"spring=0 must be > 0"),
+        (
+            lambda law, sheaf: effective_resistance(sheaf, np.ones((2, 5))),
+            r"pattern has shape \(2, 5\)",
+        ),
+        (lambda law, sheaf: effective_resistance(sheaf, np.ones((2, 4)), "z9"), r"z9"),
+    ],
+)
 def test_bad_input_is_named(call, message):
     sheaf = NeuralSheaf(Network.he([2, 4, 1], np.random.default_rng(0)))
     with pytest.raises(ValueError, match=message):

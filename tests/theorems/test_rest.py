@@ -7,26 +7,16 @@ import pytest
 from equilibrium_cases import nearest, toy
 from hypothesis import given
 from hypothesis import strategies as st
-
 from oracles import dense_laplacian, dense_system, row_weights
-from sheaflib import (
-    Affine,
-    HeatUnstable,
-    Network,
-    NeuralSheaf,
-    ReLU,
-    hard,
-    heat,
-    relax,
-    soft,
-)
+
+from sheaflib import Affine, HeatUnstable, Network, NeuralSheaf, ReLU, hard, heat, relax, soft
 from sheaflib.equilibria.enumeration import enumerate_equilibria
 from sheaflib.flow.euler import EulerStepper, ProxEulerStepper
 from sheaflib.flow.heat import default_step
 from sheaflib.flow.kernels import CompiledProxStepper, CompiledStepper, can_compile
 
 EPS = np.finfo(float).eps
-NEURON = NeuralSheaf(Network.mlp([[[1.0]], [[1.0]]], [[0.5], [0.0]]))       # u = ½
+NEURON = NeuralSheaf(Network.mlp([[[1.0]], [[1.0]]], [[0.5], [0.0]]))  # u = ½
 NUMBA = pytest.mark.skipif(not can_compile(NEURON), reason="numba is not there")
 EULER = [EulerStepper, pytest.param(CompiledStepper, marks=NUMBA)]
 EXPLICIT = [*EULER, ProxEulerStepper, pytest.param(CompiledProxStepper, marks=NUMBA)]
@@ -60,6 +50,7 @@ def off(sheaf, x, w):
 
 # dt -----------------------------------------------------------------------------------------------
 
+
 @pytest.mark.parametrize("stepper", EXPLICIT)
 def test_a_step_of_1e_18_does_not_arrive(stepper):
     sheaf, x, start = net(0)
@@ -77,7 +68,7 @@ def test_where_no_coordinate_moves_it_ends_and_says_so(stepper):
     assert run.history.steps.tolist() == [1, 1] and not run.history.arrived.any()
     assert run.reason.startswith("dt is below rounding: no coordinate moves after 1 steps, |∂V/∂w|")
     assert len(list(heat(sheaf, x, start, dt=1e-300, stepper=stepper, tol=1e-12))) == 2
-    forever = heat(sheaf, x, start, dt=1e-300, stepper=stepper)      # tol = 0: as many as asked for
+    forever = heat(sheaf, x, start, dt=1e-300, stepper=stepper)  # tol = 0: as many as asked for
     assert [state.step for state, _ in zip(forever, range(5))] == [0, 1, 2, 3, 4]
 
 
@@ -90,7 +81,7 @@ def test_whatever_dt_it_arrives_near_the_forward_pass_or_not_at_all(exponent, se
     assert near[run.history.arrived].all()
     ended = run.reason.startswith(("stopped at ", "dt is below rounding"))
     assert run.history.arrived.all() != ended
-    if dt < 1e-8:                                           # 20 000 steps cover less time than 2e-4
+    if dt < 1e-8:  # 20 000 steps cover less time than 2e-4
         assert not run.history.arrived.any()
 
 
@@ -98,8 +89,9 @@ def test_whatever_dt_it_arrives_near_the_forward_pass_or_not_at_all(exponent, se
 def test_with_pins_it_arrives_at_an_enumerated_minimum_or_not_at_all(exponent, seed, name):
     p = toy(seed)
     dt = 1.9 * default_step(p.sheaf) * 10.0**exponent
-    run = relax(p.sheaf, p.x, p.start, dt=dt, pins=p.pins, stepper=name, max_steps=20_000,
-                every=20_000)
+    run = relax(
+        p.sheaf, p.x, p.start, dt=dt, pins=p.pins, stepper=name, max_steps=20_000, every=20_000
+    )
     if run.history.arrived.all():
         assert nearest(enumerate_equilibria(p.sheaf, p.x, p.pins).minima, run.cochain[0]) < 1e-8
     else:
@@ -149,6 +141,7 @@ def test_minimising_movements_outgrow_a_tiny_dt():
 
 # the rule -----------------------------------------------------------------------------------------
 
+
 def dense_unrest(sheaf, x, path, hard_at=(), springs=(), corners=False):
     """max |g_i|/T_i of every cochain of a path by dense matrices, g = δᵀW(δw − c) + γ(w − v), T of
     the absolute values; corners by both slopes.
@@ -189,10 +182,14 @@ def dense_unrest(sheaf, x, path, hard_at=(), springs=(), corners=False):
     return found
 
 
-@pytest.mark.parametrize("stepper, tol", [
-    *((stepper, 1e-2) for stepper in (EulerStepper, ProxEulerStepper)),
-    pytest.param(CompiledStepper, 1e-6, marks=NUMBA),
-    pytest.param(CompiledProxStepper, 1e-6, marks=NUMBA)])
+@pytest.mark.parametrize(
+    "stepper, tol",
+    [
+        *((stepper, 1e-2) for stepper in (EulerStepper, ProxEulerStepper)),
+        pytest.param(CompiledStepper, 1e-6, marks=NUMBA),
+        pytest.param(CompiledProxStepper, 1e-6, marks=NUMBA),
+    ],
+)
 @pytest.mark.parametrize("case", ["free", "soft", "hard", "corner"])
 def test_a_flow_ends_at_its_first_state_that_is_at_rest(stepper, tol, case):
     """By dense matrices, state by state: every state before the last one moves, and the last does
@@ -218,7 +215,7 @@ def test_a_flow_ends_at_its_first_state_that_is_at_rest(stepper, tol, case):
     unrest = dense_unrest(sheaf, x[0], path, corners=prox, **options)
     if states[-1].arrived[0]:
         assert unrest[-1] <= tol * (1 + 1e-6)
-    else:                                                  # Euler chatters at a corner for ever
+    else:  # Euler chatters at a corner for ever
         assert not prox and len(states) == most
     assert len(states) > 3 and min(unrest[:-1]) > tol * (1 - 1e-6)
     assert not any(state.arrived[0] for state in states[:-1])
@@ -226,9 +223,16 @@ def test_a_flow_ends_at_its_first_state_that_is_at_rest(stepper, tol, case):
         assert states[-1].arrived[0] == prox and (not prox or states[-1].cochain[0, 0] == 0)
 
 
-@pytest.mark.parametrize("u, a, corner", [
-    (0.5, -1.0, True), (0.5, -0.2, False), (-0.5, -1.0, False), (-0.5, 1.2, False),
-    (0.0, -1.0, True)])
+@pytest.mark.parametrize(
+    "u, a, corner",
+    [
+        (0.5, -1.0, True),
+        (0.5, -0.2, False),
+        (-0.5, -1.0, False),
+        (-0.5, 1.2, False),
+        (0.0, -1.0, True),
+    ],
+)
 @pytest.mark.parametrize("stepper", ALL + EXPLICIT)
 def test_a_start_at_zero_rests_where_both_sides_push_back_and_it_is_held(u, a, corner, stepper):
     """Q₋ = u, Q₊ = u + a at z = 0. With u = 0 the slope of the inactive side is 0: no stepper but
@@ -273,6 +277,7 @@ def test_what_tends_to_zero_with_all_its_terms_arrives(stepper):
 
 # scales -------------------------------------------------------------------------------------------
 
+
 @pytest.mark.parametrize("scale, bias", [(1e-8, True), (1.0, False), (1e8, True)])
 @pytest.mark.parametrize("name", ALL)
 def test_every_scale_arrives_with_the_same_relative_error(scale, bias, name):
@@ -292,18 +297,34 @@ def test_inputs_of_another_scale_than_the_biases(scale):
     assert (off(sheaf, scale * x, run.cochain) <= allowed).all()
 
 
-@given(k=st.integers(-60, 60), j=st.integers(-40, 40), seed=st.integers(0, 1000),
-       pinned=st.booleans(), stepper=st.sampled_from(ALL[:2]))
+@given(
+    k=st.integers(-60, 60),
+    j=st.integers(-40, 40),
+    seed=st.integers(0, 1000),
+    pinned=st.booleans(),
+    stepper=st.sampled_from(ALL[:2]),
+)
 def test_powers_of_two_change_neither_the_steps_nor_the_digits(k, j, seed, pinned, stepper):
     """x, biases, start and targets 2ᵏ times as large: w is 2ᵏw to the bit. All edge weights and γ
     2ʲ times: with dt/2ʲ, w stays.
     """
+
     def run(scale, weight):
         sheaf, x, start = net(seed, (2, 4, 3, 1), scale)
-        pins = [soft("z2", scale * np.array([0.5, -1.0, 2.0]), 2.0 * weight),
-                hard("z1", scale * 0.3, at=1)]
-        return relax(NeuralSheaf(sheaf.network, weight), x, start, dt=2.0**-5 / weight,
-                     pins=pins if pinned else [], stepper=stepper, max_steps=20_000, every=20_000)
+        pins = [
+            soft("z2", scale * np.array([0.5, -1.0, 2.0]), 2.0 * weight),
+            hard("z1", scale * 0.3, at=1),
+        ]
+        return relax(
+            NeuralSheaf(sheaf.network, weight),
+            x,
+            start,
+            dt=2.0**-5 / weight,
+            pins=pins if pinned else [],
+            stepper=stepper,
+            max_steps=20_000,
+            every=20_000,
+        )
 
     one, other = run(1.0, 1.0), run(2.0**k, 2.0**j)
     np.testing.assert_array_equal(other.history.steps, one.history.steps)
@@ -324,14 +345,16 @@ def test_alpha_and_dt_only_matter_as_a_product():
     assert not lazy.history.arrived.any()
 
 
-@pytest.mark.parametrize("output, output_force", [
-    ("sigmoid", "jacobian"), ("softmax", "jacobian"), ("softmax", "identity")])
+@pytest.mark.parametrize(
+    "output, output_force",
+    [("sigmoid", "jacobian"), ("softmax", "jacobian"), ("softmax", "identity")],
+)
 def test_the_output_edge_counts(output, output_force):
     """All but a_out at rest: the run goes on until a_out is φ(z)."""
     sheaf = NeuralSheaf(Network.he([2, 4, 2], np.random.default_rng(0), output))
     x = [[1.0, 0.5]]
     start = sheaf.forward(x, augmented=True)
-    start[:, sheaf.N:] += 1e-6
+    start[:, sheaf.N :] += 1e-6
     run = relax(sheaf, x, start, output_force=output_force)
     assert run.history.arrived.all() and run.history.steps[0] > 10
     np.testing.assert_allclose(run["a_out"], sheaf.network(x), rtol=0, atol=1e-11)
@@ -356,6 +379,7 @@ def test_a_large_bystander_does_not_hide_a_force():
 
 
 # what no rule may call rest -----------------------------------------------------------------------
+
 
 @pytest.mark.parametrize("stepper", EXPLICIT)
 @pytest.mark.parametrize("scale", [1e150, 1e200, 1e300, 1e307])
@@ -385,8 +409,15 @@ def test_the_papers_rule_is_still_there():
 
 # the energy that stops a flow ---------------------------------------------------------------------
 
-@given(seed=st.integers(0, 1000), x_scale=st.integers(-8, 8), weight=st.integers(-8, 8),
-       name=st.sampled_from(ALL[:2]), share=st.sampled_from([0.01, 0.5, 0.95]), ulps=st.sampled_from([0, 4]))
+
+@given(
+    seed=st.integers(0, 1000),
+    x_scale=st.integers(-8, 8),
+    weight=st.integers(-8, 8),
+    name=st.sampled_from(ALL[:2]),
+    share=st.sampled_from([0.01, 0.5, 0.95]),
+    ulps=st.sampled_from([0, 4]),
+)
 def test_a_flow_from_rest_never_runs_away(seed, x_scale, weight, name, share, ulps):
     """V is rounding of its terms there, whatever the scale of inputs and edge weights (1e-8 … 1e8,
     unequal): no HeatUnstable.
@@ -398,16 +429,18 @@ def test_a_flow_from_rest_never_runs_away(seed, x_scale, weight, name, share, ul
     start = sheaf.forward(x) * (1 + ulps * EPS * rng.standard_normal((2, sheaf.N)))
     dt = 2 * share * default_step(sheaf)
     for state, _ in zip(heat(sheaf, x, start, dt=dt, stepper=name, every=100), range(20)):
-        np.testing.assert_allclose(state.cochain, sheaf.forward(x), rtol=1e-9,
-                                   atol=1e-12 * 10.0**x_scale)
+        np.testing.assert_allclose(
+            state.cochain, sheaf.forward(x), rtol=1e-9, atol=1e-12 * 10.0**x_scale
+        )
 
 
 def first_beyond_twice():
     """The first step at which V of the run below is more than twice V of its start, by the two
     equations of motion.
     """
+
     def V(z, a):
-        return 0.5 * ((z - 10)**2 + (a - max(z, 0))**2 + (10 - a)**2)
+        return 0.5 * ((z - 10) ** 2 + (a - max(z, 0)) ** 2 + (10 - a) ** 2)
 
     z, a, step, limit = -0.01, 0.0, 0, 2 * V(-0.01, 0.0)
     while V(z, a) <= limit:
@@ -431,8 +464,14 @@ def test_a_runaway_is_stopped_at_the_same_step_at_every_scale(stepper, scale, we
     sheaf = NeuralSheaf(Network.mlp([[[1.0]], [[1.0]]], [[10.0 * scale], [0.0]]), weight)
     springs = [soft("z1", pin.value * scale, pin.gamma * weight) for pin in springs]
     with pytest.raises(HeatUnstable, match=rf"at step {first_beyond_twice()} of sample 0"):
-        relax(sheaf, [[0.0]], scale * np.array([[-0.01, 0.0, 10.0]]), dt=0.9 / weight,
-              pins=[hard("z2", 10.0 * scale), *springs], stepper=stepper)
+        relax(
+            sheaf,
+            [[0.0]],
+            scale * np.array([[-0.01, 0.0, 10.0]]),
+            dt=0.9 / weight,
+            pins=[hard("z2", 10.0 * scale), *springs],
+            stepper=stepper,
+        )
 
 
 @pytest.mark.parametrize("stepper", EULER)
@@ -446,28 +485,33 @@ def test_a_saturated_cross_entropy_is_rounding_and_no_runaway(stepper, logit):
     x = logit * np.array([[0.3, 0.7]])
     start = sheaf.forward(x, augmented=True)
     start[:, 0] *= 1 + 4 * EPS * rng.standard_normal()
-    states = heat(sheaf, x, start, pins=hard("a_out", 1.0), output_force="identity",
-                  stepper=stepper)
+    states = heat(
+        sheaf, x, start, pins=hard("a_out", 1.0), output_force="identity", stepper=stepper
+    )
     assert len([state for state, _ in zip(states, range(300))]) == 300
 
 
 @pytest.mark.parametrize("stepper", EULER)
-@pytest.mark.parametrize("weight, away", [
-    (1e-8, 1e-8), (1e-8, 1e8), (1.0, 1.0), (1e8, 1e-8), (1e8, 1e8)])
+@pytest.mark.parametrize(
+    "weight, away", [(1e-8, 1e-8), (1e-8, 1e8), (1.0, 1.0), (1e8, 1e-8), (1e8, 1e8)]
+)
 def test_a_far_a_out_under_the_identity_force_is_no_runaway(stepper, weight, away):
     """a_out tends to φ(z) by itself and gives the edges below what it holds, whatever that is."""
     sheaf = NeuralSheaf(Network.he([2, 4, 1], np.random.default_rng(0), "sigmoid"), weight)
     x = [[1.0, 0.5]]
     start = sheaf.forward(x, augmented=True)
-    start[:, sheaf.N:] += away
-    run = relax(sheaf, x, start, output_force="identity", stepper=stepper, max_steps=5000,
-                every=5000)
+    start[:, sheaf.N :] += away
+    run = relax(
+        sheaf, x, start, output_force="identity", stepper=stepper, max_steps=5000, every=5000
+    )
     assert run.history.arrived.all()
     np.testing.assert_allclose(run["a_out"], sheaf.network(x), rtol=0, atol=1e-10)
 
 
-@pytest.mark.parametrize("weight, alpha, dt", [
-    (1e200, 1.0, None), (1e200, 1.0, 0.1), (1e20, 1e308, None), (1.0, 1e-320, None)])
+@pytest.mark.parametrize(
+    "weight, alpha, dt",
+    [(1e200, 1.0, None), (1e200, 1.0, 0.1), (1e20, 1e308, None), (1.0, 1e-320, None)],
+)
 def test_a_step_that_float64_cannot_hold_is_refused_by_name(weight, alpha, dt):
     sheaf = NeuralSheaf(Network.mlp([[[weight]], [[weight]]]))
     with pytest.raises(OverflowError, match=r"[12]/\(α·λ\) is no float64 for α = .*: give dt"):

@@ -1,4 +1,6 @@
-"""What the exact flow rests on when weights are large: all singular values of δ, and a march that tells a slow fall from rest."""
+"""What the exact flow rests on when weights are large: all singular values of δ, and a march that
+tells a slow fall from rest.
+"""
 
 from fractions import Fraction
 
@@ -32,17 +34,22 @@ def test_the_product_of_all_is_one(size):
 def test_the_minimum_with_held_coordinates_against_exact_least_squares():
     """Normal equations in rational numbers; the gradient is rounding of its own terms."""
     rng = np.random.default_rng(3)
-    sheaf = NeuralSheaf(Network.mlp([1e3 * rng.standard_normal((2, 1)),
-                                     1e3 * rng.standard_normal((1, 2))]))
+    sheaf = NeuralSheaf(
+        Network.mlp([1e3 * rng.standard_normal((2, 1)), 1e3 * rng.standard_normal((1, 2))])
+    )
     A = sheaf.coboundary(np.ones(sheaf.M, dtype=bool)).toarray()
     A = np.concatenate([A, 0.5 * np.eye(sheaf.N)[[2]]])
     b, w, free = rng.standard_normal(len(A)), rng.standard_normal(sheaf.N), np.array([1, 2, 3])
     held = np.array([0, 4])
     exact = [[Fraction(v) for v in row] for row in A.tolist()]
-    right = [Fraction(b[i]) - sum(exact[i][j] * Fraction(w[j]) for j in held)
-             for i in range(len(A))]
-    rows = [[sum(exact[i][j] * exact[i][k] for i in range(len(A))) for k in free]
-            + [sum(exact[i][j] * right[i] for i in range(len(A)))] for j in free]
+    right = [
+        Fraction(b[i]) - sum(exact[i][j] * Fraction(w[j]) for j in held) for i in range(len(A))
+    ]
+    rows = [
+        [sum(exact[i][j] * exact[i][k] for i in range(len(A))) for k in free]
+        + [sum(exact[i][j] * right[i] for i in range(len(A)))]
+        for j in free
+    ]
     for k in range(len(free)):
         rows[k] = [value / rows[k][k] for value in rows[k]]
         for i in range(len(free)):

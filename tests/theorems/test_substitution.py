@@ -1,10 +1,12 @@
-"""δ_Ω, δ_Ωᵀ and their inverses without matrices agree with the matrices, for every DAG and pattern."""
+"""δ_Ω, δ_Ωᵀ and their inverses without matrices agree with the matrices, for every DAG and
+pattern.
+"""
 
 import numpy as np
 from hypothesis import given
+from oracles import EPS, dense_system
 from strategies import cases
 
-from oracles import EPS, dense_system
 from sheaflib import backward_substitution, forward_substitution
 
 
@@ -28,7 +30,9 @@ def test_adjointness(case):
     rng = np.random.default_rng(0)
     v, e = case.w, rng.standard_normal(case.w.shape)
     pushed, pulled = case.sheaf.push(v, case.pattern), case.sheaf.pull(e, case.pattern)
-    size = np.linalg.norm(pushed, axis=1) * np.linalg.norm(e, axis=1) + np.linalg.norm(pulled, axis=1) * np.linalg.norm(v, axis=1)
+    size = np.linalg.norm(pushed, axis=1) * np.linalg.norm(e, axis=1) + np.linalg.norm(
+        pulled, axis=1
+    ) * np.linalg.norm(v, axis=1)
     assert (abs((pushed * e).sum(axis=1) - (v * pulled).sum(axis=1)) <= 50 * EPS * size).all()
 
 
@@ -43,7 +47,9 @@ def test_substitutions_invert_push_and_pull_exactly(case):
 
 @given(cases(cube=True))
 def test_forward_substitution_is_backward_stable(case):
-    """|δv − f| ≤ n·eps·|δ||v| componentwise, whatever the scale of the weights (Higham, Thm 8.5)."""
+    """|δv − f| ≤ n·eps·|δ||v| componentwise, whatever the scale of the weights (Higham, Thm
+    8.5).
+    """
     sheaf, f, s = case.sheaf, case.w[:1], case.pattern[:1]
     delta = sheaf.coboundary(s).toarray()
     for solve, matrix in ((forward_substitution, delta), (backward_substitution, delta.T)):

@@ -1,4 +1,6 @@
-"""Lemma 3.2: δ_Ω is unit lower triangular, det δ_Ω = 1 and L ≻ 0 for every network, pattern and weights. No tolerance anywhere."""
+"""Lemma 3.2: δ_Ω is unit lower triangular, det δ_Ω = 1 and L ≻ 0 for every network, pattern and
+weights. No tolerance anywhere.
+"""
 
 from fractions import Fraction
 from itertools import product
@@ -36,17 +38,31 @@ def test_laplacian_is_positive_definite_with_determinant_one_in_rational_arithme
 @given(cases(integer=True, most=5))
 def test_determinant_of_weighted_laplacian_is_the_product_of_edge_weights(case):
     sheaf = case.sheaf
-    expected = prod(Fraction(sheaf.edge_weights[e.name])**e.dim for e in sheaf.edges)
+    expected = prod(Fraction(sheaf.edge_weights[e.name]) ** e.dim for e in sheaf.edges)
     found = pivots(rational(sheaf.laplacian(case.pattern[0])))
     assert all(pivot > 0 for pivot in found)
     assert prod(found) == expected
 
 
-@pytest.mark.parametrize("network", [
-    Network.mlp([[[1, -2], [3, 0.5], [0, 0]], [[2, 2, 2], [2, 2, 2]], [[1, -1]]]),
-    Network(2, [("z1", Affine([[1, 2], [3, 4]])), ("a1", ReLU(2)), ("z2", Affine([[1, -1], [2, 0]])), ("p", Stack(2, 2), ("z2", "a1")),
-                ("s", add(2)), ("a2", ReLU(2)), ("z3", Affine([[1, 1]]))]),
-], ids=["chain", "residual block"])
+@pytest.mark.parametrize(
+    "network",
+    [
+        Network.mlp([[[1, -2], [3, 0.5], [0, 0]], [[2, 2, 2], [2, 2, 2]], [[1, -1]]]),
+        Network(
+            2,
+            [
+                ("z1", Affine([[1, 2], [3, 4]])),
+                ("a1", ReLU(2)),
+                ("z2", Affine([[1, -1], [2, 0]])),
+                ("p", Stack(2, 2), ("z2", "a1")),
+                ("s", add(2)),
+                ("a2", ReLU(2)),
+                ("z3", Affine([[1, 1]])),
+            ],
+        ),
+    ],
+    ids=["chain", "residual block"],
+)
 def test_every_one_of_the_2_to_the_M_patterns(network):
     sheaf = NeuralSheaf(network)
     for pattern in product([False, True], repeat=sheaf.M):
@@ -57,7 +73,9 @@ def test_every_one_of_the_2_to_the_M_patterns(network):
 @pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
 def test_large_networks_by_their_triangular_structure(dims, scale):
     rng = np.random.default_rng(5)
-    sheaf = NeuralSheaf(Network.mlp([scale * rng.standard_normal((n, m)) for m, n in zip(dims, dims[1:])]))
+    sheaf = NeuralSheaf(
+        Network.mlp([scale * rng.standard_normal((n, m)) for m, n in zip(dims, dims[1:])])
+    )
     delta = sheaf.coboundary(any_pattern(sheaf, rng)[0]).tocoo()
     rows, columns = delta.coords
     assert (rows >= columns)[delta.data != 0].all()

@@ -1,4 +1,6 @@
-"""Pictures of the race: losses and ratios row by row, the dial between two methods, learning curves, what local sweeps leave."""
+"""Pictures of the race: losses and ratios row by row, the dial between two methods, learning
+curves, what local sweeps leave.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +16,12 @@ STYLES = ("-", "--", "-.", ":")
 NULL = "0.8"
 
 
-def losses(found: Mapping[str, Mapping[str, Sequence[float] | float]], ax=None, xlabel: str = "test loss"):
-    """Series -> row -> losses over seeds, drawn as their median and quartiles, or one number, drawn as a star; a log axis, rows downwards."""
+def losses(
+    found: Mapping[str, Mapping[str, Sequence[float] | float]], ax=None, xlabel: str = "test loss"
+):
+    """Series -> row -> losses over seeds, drawn as their median and quartiles, or one number, drawn
+    as a star; a log axis, rows downwards.
+    """
     ax = plt.gca() if ax is None else ax
     rows = list(next(iter(found.values())))
     for series, (name, by_row) in enumerate(found.items()):
@@ -25,18 +31,41 @@ def losses(found: Mapping[str, Mapping[str, Sequence[float] | float]], ax=None, 
                 continue
             values, colour = np.asarray(by_row[row], dtype=float), SERIES[series]
             if values.ndim == 0:
-                ax.plot(values, place + shift, "*", color=colour, mec="black", mew=0.5, ms=10, label=label, zorder=3)
+                ax.plot(
+                    values,
+                    place + shift,
+                    "*",
+                    color=colour,
+                    mec="black",
+                    mew=0.5,
+                    ms=10,
+                    label=label,
+                    zorder=3,
+                )
             else:
                 low, median, high = quartiles(values)
                 ax.plot([low, high], [place + shift] * 2, color=colour, linewidth=1.6)
-                ax.plot(median, place + shift, MARKERS[series % len(MARKERS)], color=colour, ms=5, label=label)
+                ax.plot(
+                    median,
+                    place + shift,
+                    MARKERS[series % len(MARKERS)],
+                    color=colour,
+                    ms=5,
+                    label=label,
+                )
             label = "_"
     return _rows(ax, rows, xlabel)
 
 
-def ratios(found: Mapping[str, Mapping[str, Sequence[float]]], null: Mapping[str, Sequence[float]] | None = None, ax=None,
-           xlabel: str = "test loss over backpropagation's", colours: Sequence[int] = range(len(SERIES))):
-    """Series -> row -> (median, low, high) of ratios on a log axis, the line at 1; null: row -> the same, a grey band.
+def ratios(
+    found: Mapping[str, Mapping[str, Sequence[float]]],
+    null: Mapping[str, Sequence[float]] | None = None,
+    ax=None,
+    xlabel: str = "test loss over backpropagation's",
+    colours: Sequence[int] = range(len(SERIES)),
+):
+    """Series -> row -> (median, low, high) of ratios on a log axis, the line at 1; null: row -> the
+    same, a grey band.
 
     colours: which of the house's colours and marks each series has.
     """
@@ -55,7 +84,14 @@ def ratios(found: Mapping[str, Mapping[str, Sequence[float]]], null: Mapping[str
                 continue
             median, low, high = by_row[row]
             ax.plot([low, high], [place + shift] * 2, color=SERIES[colours[series]], linewidth=1.6)
-            ax.plot(median, place + shift, MARKERS[colours[series]], color=SERIES[colours[series]], ms=5, label=label)
+            ax.plot(
+                median,
+                place + shift,
+                MARKERS[colours[series]],
+                color=SERIES[colours[series]],
+                ms=5,
+                label=label,
+            )
             label = "_"
     ax.axvline(1, color="black", linewidth=0.8, zorder=1)
     _rows(ax, rows, xlabel)
@@ -63,23 +99,47 @@ def ratios(found: Mapping[str, Mapping[str, Sequence[float]]], null: Mapping[str
     return ax
 
 
-def dial(weights: Sequence[float], found: Mapping[str, Sequence[Sequence[float]]], null: Sequence[float] | None = None, ax=None, title: str = ""):
-    """Series -> (median, low, high) at each edge weight, lines with bands on log axes; null: the grey band; the line at 1."""
+def dial(
+    weights: Sequence[float],
+    found: Mapping[str, Sequence[Sequence[float]]],
+    null: Sequence[float] | None = None,
+    ax=None,
+    title: str = "",
+):
+    """Series -> (median, low, high) at each edge weight, lines with bands on log axes; null: the
+    grey band; the line at 1.
+    """
     ax = plt.gca() if ax is None else ax
     if null is not None:
         ax.axhspan(null[1], null[2], color=NULL, linewidth=0, label="backpropagation over itself")
     for series, (name, rows) in enumerate(found.items()):
         median, low, high = np.array(rows).T
         ax.fill_between(weights, low, high, color=SERIES[series], alpha=0.18, linewidth=0)
-        ax.plot(weights, median, STYLES[series % len(STYLES)], marker=MARKERS[series], ms=4, color=SERIES[series], label=name)
+        ax.plot(
+            weights,
+            median,
+            STYLES[series % len(STYLES)],
+            marker=MARKERS[series],
+            ms=4,
+            color=SERIES[series],
+            label=name,
+        )
     ax.axhline(1, color="black", linewidth=0.8, zorder=1)
     ax.set(xscale="log", yscale="log", xlabel="weight of the edges", title=title)
     plain_ticks(ax, "y")
     return ax
 
 
-def learning(curves: Mapping[str, tuple], ax=None, xlabel: str = "updates", title: str = "", colours: Sequence[int] = range(len(SERIES))):
-    """Series -> (x (R,), losses (S, R)) on log axes: medians with quartiles, a plain line where there is one run; colours as in `ratios`."""
+def learning(
+    curves: Mapping[str, tuple],
+    ax=None,
+    xlabel: str = "updates",
+    title: str = "",
+    colours: Sequence[int] = range(len(SERIES)),
+):
+    """Series -> (x (R,), losses (S, R)) on log axes: medians with quartiles, a plain line where
+    there is one run; colours as in `ratios`.
+    """
     ax = plt.gca() if ax is None else ax
     for series, (name, (x, values)) in enumerate(curves.items()):
         values = np.atleast_2d(values)
@@ -92,16 +152,28 @@ def learning(curves: Mapping[str, tuple], ax=None, xlabel: str = "updates", titl
 
 
 def sweeps(curves: Mapping[str, tuple], ax=None, title: str = ""):
-    """Series -> (sweeps (R,), relative error (R,)) on log axes; errors below 1e-13 are drawn there."""
+    """Series -> (sweeps (R,), relative error (R,)) on log axes; errors below 1e-13 are drawn
+    there.
+    """
     ax = plt.gca() if ax is None else ax
     for series, (name, (x, error)) in enumerate(curves.items()):
-        ax.loglog(x, np.maximum(error, 1e-13), STYLES[series % len(STYLES)], marker=MARKERS[series], ms=3.5, color=SERIES[series], label=name)
+        ax.loglog(
+            x,
+            np.maximum(error, 1e-13),
+            STYLES[series % len(STYLES)],
+            marker=MARKERS[series],
+            ms=3.5,
+            color=SERIES[series],
+            label=name,
+        )
     ax.set(xlabel="sweeps or rounds", title=title)
     return ax
 
 
 def quartiles(values) -> np.ndarray:
-    """The lower quartile, the median and the upper quartile over the first axis, (3, …); a quartile is one of the values."""
+    """The lower quartile, the median and the upper quartile over the first axis, (3, …); a quartile
+    is one of the values.
+    """
     low, high = np.quantile(values, [0.25, 0.75], axis=0, method="nearest")
     return np.array([low, np.median(values, axis=0), high])
 
@@ -110,8 +182,13 @@ def plain_ticks(ax, axis: str = "x") -> None:
     """Ticks of a log axis as plain numbers: 0.5, 1, 2."""
     own = ax.xaxis if axis == "x" else ax.yaxis
     low, high = ax.get_xlim() if axis == "x" else ax.get_ylim()
-    tables = ((2, (0.6, 0.7, 0.8, 0.9, 1, 1.1, 1.2, 1.3, 1.4)), (30, (0.1, 0.2, 0.3, 0.5, 0.7, 1, 1.5, 2, 3, 5, 7)))
-    table = next((ticks for widest, ticks in tables if high / low < widest), (0.01, 0.1, 1, 10, 100, 1000))
+    tables = (
+        (2, (0.6, 0.7, 0.8, 0.9, 1, 1.1, 1.2, 1.3, 1.4)),
+        (30, (0.1, 0.2, 0.3, 0.5, 0.7, 1, 1.5, 2, 3, 5, 7)),
+    )
+    table = next(
+        (ticks for widest, ticks in tables if high / low < widest), (0.01, 0.1, 1, 10, 100, 1000)
+    )
     ticks = [t for t in table if low <= t <= high]
     own.set_major_locator(plt.FixedLocator(ticks))
     own.set_major_formatter(plt.FuncFormatter(lambda value, _: f"{value:g}"))

@@ -1,4 +1,6 @@
-"""Every figure leaves as PDF, PNG and a JSON of its plotted numbers: the same numbers give the same bytes."""
+"""Every figure leaves as PDF, PNG and a JSON of its plotted numbers: the same numbers give the same
+bytes.
+"""
 
 import hashlib
 import json
@@ -24,14 +26,18 @@ with needs("sheaflib.companion.record.gallery", "plots"):
 LIMIT = 300_000
 LONGEST = 1000
 DIGITS = 10
-DECIMALS = 400                                  # more than a number has
+DECIMALS = 400  # more than a number has
 
 
 def style():
-    """Apply the companion's look to every later figure: colour-blind-safe colours, constrained layout, stable bytes."""
+    """Apply the companion's look to every later figure: colour-blind-safe colours, constrained
+    layout, stable bytes.
+    """
     matplotlib.style.use(STYLE)
     shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
-    if shell is not None:                     # inline pictures with a palette too; the backend would set its own otherwise
+    if (
+        shell is not None
+    ):  # inline pictures with a palette too; the backend would set its own otherwise
         pyplot.switch_backend(matplotlib.get_backend())
         shell.display_formatter.formatters["image/png"].for_type(Figure, shown)
 
@@ -44,22 +50,36 @@ def save(fig, name, numbers, *, caption, parameters=None, seed=None, rtol=1e-6, 
     `rtol` and `atol` are how far another machine's numbers may be from these, and nothing finer
     than a millionth of `atol` is written. The files carry parameters, seed and a hash of the
     numbers.
-    ValueError: a bad name, NaN or infinite numbers, a curve too long, or the three files over 300 kB together.
+    ValueError: a bad name, NaN or infinite numbers, a curve too long, or the three files over 300
+    kB together.
     """
     if not re.fullmatch(r"[a-z0-9][a-z0-9.-]*", name):
         raise ValueError(f"figure name {name!r}: lower-case letters, digits, dots and hyphens only")
     places = decimals(atol)
     kept = {key: storable(value, f"{name}: {key}", places) for key, value in numbers.items()}
-    noted = {"parameters": storable(parameters or {}, f"{name}: parameters"), "seed": seed, "sha256": numbers_hash(kept)}
+    noted = {
+        "parameters": storable(parameters or {}, f"{name}: parameters"),
+        "seed": seed,
+        "sha256": numbers_hash(kept),
+    }
     with laid_out(fig) as box:
         files = {
-            f"{name}.pdf": drawn(fig, "pdf", box, {"Keywords": canonical(noted), "Subject": caption}),
-            f"{name}.png": drawn(fig, "png", box, {"Description": caption, "Comment": canonical(noted)}),
-            f"{name}.json": written({"caption": caption, "rtol": rtol, "atol": atol, **noted}, kept).encode(),
+            f"{name}.pdf": drawn(
+                fig, "pdf", box, {"Keywords": canonical(noted), "Subject": caption}
+            ),
+            f"{name}.png": drawn(
+                fig, "png", box, {"Description": caption, "Comment": canonical(noted)}
+            ),
+            f"{name}.json": (
+                written({"caption": caption, "rtol": rtol, "atol": atol, **noted}, kept).encode()
+            ),
         }
     if sum(map(len, files.values())) > LIMIT:
         sizes = ", ".join(f"{file} {len(data) // 1000} kB" for file, data in files.items())
-        raise ValueError(f"figure {name} is over {LIMIT // 1000} kB: {sizes}; thin its curves or rasterise its scatter")
+        raise ValueError(
+            f"figure {name} is over {LIMIT // 1000} kB: {sizes}; thin its curves or rasterise its"
+            " scatter"
+        )
     for file, data in files.items():
         replace(path(file), data)
 
@@ -73,8 +93,9 @@ def bench():
     """Return the rows of the repository's figures/bench.json as a dict name -> row;
     FileNotFoundError where there is no such file or no repository.
 
-    `make bench` alone measures wall-clock times; a figure takes them from here, so that notebooks stay the same to the byte. A
-    notebook that does lists the file under `reads` in index.toml. SHEAFLIB_OUT has no say: the committed file it is.
+    `make bench` alone measures wall-clock times; a figure takes them from here, so that notebooks
+    stay the same to the byte. A notebook that does lists the file under `reads` in index.toml.
+    SHEAFLIB_OUT has no say: the committed file it is.
     """
     file = repository.needed("figures/bench.json")
     return {row["name"]: row for row in json.loads(file.read_text(encoding="utf-8"))}
@@ -84,16 +105,19 @@ def committed(name):
     """Return the numbers of a figure in the repository's figures/, as another notebook saved them;
     FileNotFoundError where there is no such file or no repository.
 
-    A notebook that does lists the file under `reads` in index.toml. SHEAFLIB_OUT has no say, as in `bench`.
+    A notebook that does lists the file under `reads` in index.toml. SHEAFLIB_OUT has no say, as in
+    `bench`.
     """
     file = repository.needed(f"figures/{name}.json")
     return json.loads(file.read_text(encoding="utf-8"))["numbers"]
 
 
 def thin(x, *ys, keep=(), n=LONGEST):
-    """Return x and each of ys (all of one length) at no more than n indices: both ends, those in `keep`, the rest evenly spread.
+    """Return x and each of ys (all of one length) at no more than n indices: both ends, those in
+    `keep`, the rest evenly spread.
 
-    ValueError when the lengths differ, `keep` leaves the range, or more than n indices must be kept.
+    ValueError when the lengths differ, `keep` leaves the range, or more than n indices must be
+    kept.
     >>> [list(map(int, v)) for v in thin(range(9), range(0, 90, 10), keep=[5], n=4)]
     [[0, 4, 5, 8], [0, 40, 50, 80]]
     """
@@ -103,7 +127,10 @@ def thin(x, *ys, keep=(), n=LONGEST):
         raise ValueError(f"thin: curves of one length, got {[len(v) for v in curves]}")
     kept = sorted({0, length - 1, *(int(k) for k in keep)} if length else ())
     if any(not 0 <= k < length for k in kept) or len(kept) > n:
-        raise ValueError(f"thin: keep holds {len(kept)} indices with the ends, at most {n} inside 0..{length - 1} can be")
+        raise ValueError(
+            f"thin: keep holds {len(kept)} indices with the ends, at most {n} inside"
+            f" 0..{length - 1} can be"
+        )
     chosen = spread(kept, length, n)
     return tuple(v[chosen] for v in curves)
 
@@ -138,12 +165,16 @@ def storable(value, where, places=DECIMALS):
         return [storable(v, where, places) for v in value]
     if isinstance(value, float):
         if not math.isfinite(value):
-            raise ValueError(f"{where} holds {value}, which JSON cannot: leave the point out or use None")
+            raise ValueError(
+                f"{where} holds {value}, which JSON cannot: leave the point out or use None"
+            )
         small = abs(value) < 10.0 ** (DIGITS - places)
         return (round(value, places) if small else float(f"{value:.{DIGITS}g}")) + 0.0
     if value is None or isinstance(value, (bool, int, str)):
         return value
-    raise ValueError(f"{where} holds a {type(value).__name__}; numbers, texts, lists, arrays and dicts only")
+    raise ValueError(
+        f"{where} holds a {type(value).__name__}; numbers, texts, lists, arrays and dicts only"
+    )
 
 
 def canonical(value):
@@ -158,7 +189,9 @@ def numbers_hash(kept):
 
 def written(head, kept):
     """Return the JSON file's text: the head, then the numbers with one line for each name."""
-    fields = [f'"{key}": {json.dumps(head[key], sort_keys=True, ensure_ascii=False)}' for key in head]
+    fields = [
+        f'"{key}": {json.dumps(head[key], sort_keys=True, ensure_ascii=False)}' for key in head
+    ]
     rows = ",\n  ".join(f"{json.dumps(key)}: {canonical(value)}" for key, value in kept.items())
     return "{\n " + ",\n ".join([*fields, '"numbers": {\n  ' + rows + "\n }"]) + "\n}\n"
 

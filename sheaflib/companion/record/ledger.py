@@ -1,4 +1,6 @@
-"""The ledger: what a notebook measured beside what the paper says, one line a claim, verdicts `holds`, `refuted`, `measured`, `fails`."""
+"""The ledger: what a notebook measured beside what the paper says, one line a claim, verdicts
+`holds`, `refuted`, `measured`, `fails`.
+"""
 
 import json
 import os
@@ -15,7 +17,9 @@ MARKS = {"holds": "✓", "refuted": "≠", "measured": "○", "fails": "✗", "l
 
 @dataclass(frozen=True)
 class Record:
-    """What a notebook found for one claim; prints in one line and stays silent as the last value of a cell."""
+    """What a notebook found for one claim; prints in one line and stays silent as the last value of
+    a cell.
+    """
 
     claim: Claim
     measured: object
@@ -24,7 +28,9 @@ class Record:
 
     def __repr__(self):
         reason = f" (refuted: {self.claim.evidence})" if self.verdict == "refuted" else ""
-        reason = " (only compared at the default parameters)" if self.verdict == "left out" else reason
+        reason = (
+            " (only compared at the default parameters)" if self.verdict == "left out" else reason
+        )
         return f"{MARKS[self.verdict]} {self.claim.id}: {self.text}{reason}"
 
     def _ipython_display_(self):
@@ -33,13 +39,25 @@ class Record:
     def written(self):
         """Return the record as a dict for the ledger's file."""
         claim = self.claim
-        return {"id": claim.id, "notebook": claim.notebook, "statement": claim.statement, "source": claim.source,
-                "expected": claim.written_expected(), "measured": self.measured, "tolerance": claim.written_tolerance(),
-                "verdict": self.verdict, "where": claim.where, "text": self.text, "evidence": claim.evidence}
+        return {
+            "id": claim.id,
+            "notebook": claim.notebook,
+            "statement": claim.statement,
+            "source": claim.source,
+            "expected": claim.written_expected(),
+            "measured": self.measured,
+            "tolerance": claim.written_tolerance(),
+            "verdict": self.verdict,
+            "where": claim.where,
+            "text": self.text,
+            "evidence": claim.evidence,
+        }
 
 
 class Ledger:
-    """The checks of one notebook; `profile` is "full", "quick", "custom" (strict) or "" (interactive: prints, never raises)."""
+    """The checks of one notebook; `profile` is "full", "quick", "custom" (strict) or ""
+    (interactive: prints, never raises).
+    """
 
     def __init__(self, notebook, profile=None, claims=None, folder=None):
         """Read claims.toml; FileNotFoundError or ValueError when it is not there or malformed."""
@@ -47,7 +65,9 @@ class Ledger:
         self.notebook = str(notebook)
         self.profile = os.environ.get("SHEAFLIB_PROFILE", "") if profile is None else profile
         if self.profile not in ("", "full", "quick", "custom"):
-            raise ValueError(f"SHEAFLIB_PROFILE is {self.profile!r}, expected full, quick, custom or nothing")
+            raise ValueError(
+                f"SHEAFLIB_PROFILE is {self.profile!r}, expected full, quick, custom or nothing"
+            )
         self.claims = read_claims(path)
         self.folder = Path(folder) if folder else repository.results() / "ledger"
         self.records = {}
@@ -58,13 +78,19 @@ class Ledger:
     def check(self, name, measured, text=""):
         """Compare with claim `name`, print the line and return the Record.
 
-        ValueError: a claim that is unknown or another notebook's. AssertionError: a mismatch in a strict profile.
+        ValueError: a claim that is unknown or another notebook's. AssertionError: a mismatch in a
+        strict profile.
         """
         claim = self._claim(name)
         value = plain(measured)
         left_out = claim.full and self.profile in ("quick", "custom")
         verdict = "left out" if left_out else claim.judge(value)
-        record = Record(claim, None if left_out else claim.rounded(value), verdict, " ".join(text.split()) or str(claim.rounded(value)))
+        record = Record(
+            claim,
+            None if left_out else claim.rounded(value),
+            verdict,
+            " ".join(text.split()) or str(claim.rounded(value)),
+        )
         print(record)
         if not left_out:
             self.records[name] = record
@@ -78,7 +104,10 @@ class Ledger:
         if name not in self.claims:
             raise ValueError(f"claims.toml has no claim {name!r}")
         if self.claims[name].notebook != self.notebook:
-            raise ValueError(f"claim {name!r} belongs to notebook {self.claims[name].notebook}, not {self.notebook}")
+            raise ValueError(
+                f"claim {name!r} belongs to notebook {self.claims[name].notebook}, not"
+                f" {self.notebook}"
+            )
         return self.claims[name]
 
     def _write(self):
@@ -86,25 +115,41 @@ class Ledger:
         rows = [self.records[name].written() for name in sorted(self.records)]
         self.folder.mkdir(parents=True, exist_ok=True)
         temporary = self.folder / f".{self.notebook}.json.tmp"
-        temporary.write_text(json.dumps(rows, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        temporary.write_text(
+            json.dumps(rows, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
+        )
         os.replace(temporary, self.folder / f"{self.notebook}.json")
 
 
 def complaint(claim, measured):
     """Return the message of a failed check: id, expected, measured, tolerance."""
     bound = f"{claim.kind} " if claim.kind in ("below", "above") else ""
-    within = f" within {claim.written_tolerance()}" if claim.kind == "equal" and claim.written_tolerance() is not None else ""
+    within = (
+        f" within {claim.written_tolerance()}"
+        if claim.kind == "equal" and claim.written_tolerance() is not None
+        else ""
+    )
     entries = f"finite entries {', '.join(claim.also)}" if claim.also else ""
-    wanted = " and ".join(filter(None, ["" if claim.kind == "measured" else f"{bound}{claim.expected!r}{within}", entries]))
+    wanted = " and ".join(
+        filter(
+            None,
+            ["" if claim.kind == "measured" else f"{bound}{claim.expected!r}{within}", entries],
+        )
+    )
     if claim.verdict == "refuted" and claim.agrees(measured):
-        return f"{claim.id}: measured {measured!r} agrees with {wanted}, yet the claim is listed as refuted"
+        return (
+            f"{claim.id}: measured {measured!r} agrees with {wanted}, yet the claim is listed as"
+            " refuted"
+        )
     if claim.verdict == "refuted":
         return f"{claim.id}: refuted by {claim.found!r}, measured {measured!r}"
     return f"{claim.id}: expected {wanted}, measured {measured!r}"
 
 
 def plain(value):
-    """Return a value with NumPy scalars, arrays and tuples as Python numbers and lists; TypeError for anything else."""
+    """Return a value with NumPy scalars, arrays and tuples as Python numbers and lists; TypeError
+    for anything else.
+    """
     if isinstance(value, (np.ndarray, np.generic)):
         return plain(value.tolist())
     if isinstance(value, dict):
@@ -113,4 +158,6 @@ def plain(value):
         return [plain(v) for v in value]
     if isinstance(value, (bool, int, float, str)):
         return value
-    raise TypeError(f"a measured value is numbers, text, lists or dicts, got {type(value).__name__}")
+    raise TypeError(
+        f"a measured value is numbers, text, lists or dicts, got {type(value).__name__}"
+    )
