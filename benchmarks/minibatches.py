@@ -8,7 +8,7 @@ from benchmarks import Side
 from sheaflib.circuits.minibatch import MiniBatches
 from sheaflib.companion import race
 from sheaflib.companion.experiments import TABLE_E1, initial
-from sheaflib.training.kernels import FusedDescentStepper
+from sheaflib.training.chains import FusedDescentStepper
 
 CANDIDATES = {"ohm": {"kappa": 0.0, "stiffness": 1.0}, "mirror": {"kappa": -1.0, "stiffness": 3.0}}
 BATCH = 32

@@ -8,7 +8,7 @@ from sheaflib import NeuralSheaf
 from sheaflib.companion import tasks
 from sheaflib.companion.experiments import initial
 from sheaflib.sheaves.pins import resolve
-from sheaflib.training.kernels import FusedJointStepper
+from sheaflib.training.chains import FusedJointStepper
 
 SETUPS = {  # name -> task, widths, seed of the recorded weights
     "2x30x1": ("paraboloid", "2x30x1", 0),

@@ -11,8 +11,6 @@ so g′ stays ≤ 0 up to t = ln(1 + δ)/δ, and a step of that length needs no 
 the solution, δ > `FAR`, is one made.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from sheaflib.training.kernels import IDENTITY, SIGMOID, exponential, fused
@@ -69,17 +67,10 @@ def forward(theta, dims, a, z, size):
         n, m = dims[l - 1], dims[l]
         for j in range(m):
             row, bias = at + j * n, theta[at + m * n + j]
-            if n == 2 and l < last:
-                w0, w1 = theta[row], theta[row + 1]
+            combine(z, l, j, bias, theta, row, 1, a, l - 1, n, size)
+            if l < last:
                 for s in range(size):
-                    value = bias + w0 * a[l - 1, 0, s] + w1 * a[l - 1, 1, s]
-                    z[l, j, s] = value
-                    a[l, j, s] = max(value, 0.0)
-            else:
-                combine(z, l, j, bias, theta, row, 1, a, l - 1, n, size)
-                if l < last:
-                    for s in range(size):
-                        a[l, j, s] = max(z[l, j, s], 0.0)
+                    a[l, j, s] = max(z[l, j, s], 0.0)
         at += m * n + m
 
 
@@ -195,9 +186,7 @@ def relax_up(theta, dims, a, z, g, up, t, b, kappa, stiff, size):
 def activation(output, v, p, room, m, size):
     """p = φ(v), rows 0 … m−1; room (2, size) is what it works in."""
     if output == IDENTITY:
-        for j in range(m):
-            for s in range(size):
-                p[j, s] = v[j, s]
+        p[:m] = v[:m]
     elif output == SIGMOID:
         for j in range(m):
             for s in range(size):
@@ -205,9 +194,8 @@ def activation(output, v, p, room, m, size):
             for s in range(size):
                 p[j, s] = 1.0 / (1.0 + p[j, s])
     else:
-        for s in range(size):
-            room[0, s] = v[0, s]
-            room[1, s] = 0.0
+        room[0, :] = v[0]
+        room[1, :] = 0.0
         for j in range(1, m):
             for s in range(size):
                 room[0, s] = max(room[0, s], v[j, s])
@@ -236,9 +224,8 @@ def moved(output, d, delta, room, m, size):
             for s in range(size):
                 delta[s] = max(delta[s], abs(d[j, s]))
     elif output != IDENTITY:
-        for s in range(size):
-            delta[s] = d[0, s]
-            room[0, s] = d[0, s]
+        delta[:] = d[0]
+        room[0, :] = d[0]
         for j in range(1, m):
             for s in range(size):
                 delta[s] = max(delta[s], d[j, s])
@@ -256,16 +243,8 @@ def ohm_along(output, z, y, c, power, t, w, m, size):
     (5, m + 2, size) is room.
     """
     v, p, room = w[0], w[1], w[2]
-    square, r, low, high, gap, slope, mean, widest = (
-        w[0, m],
-        w[0, m + 1],
-        w[1, m],
-        w[1, m + 1],
-        w[3, m],
-        w[3, m + 1],
-        w[4, m],
-        w[4, m + 1],
-    )
+    square, r, low, high = w[0, m], w[0, m + 1], w[1, m], w[1, m + 1]
+    gap, slope, mean, widest = w[3, m], w[3, m + 1], w[4, m], w[4, m + 1]
     square[:] = 1e-300
     for j in range(m):
         for s in range(size):
@@ -293,9 +272,8 @@ def ohm_along(output, z, y, c, power, t, w, m, size):
                     mean[s] += c[j, s] * p[j, s]
         unsettled = 0.0
         for s in range(size):
-            newton = -(t[s] + gap[s] * square[s]) / (
-                1.0 + r[s] * (slope[s] - mean[s] * mean[s]) * square[s]
-            )
+            curvature = 1.0 + r[s] * (slope[s] - mean[s] * mean[s]) * square[s]
+            newton = -(t[s] + gap[s] * square[s]) / curvature
             high[s] = t[s] if newton < 0.0 else high[s]
             low[s] = low[s] if newton < 0.0 else t[s]
             delta = abs(newton) * r[s] * widest[s]
@@ -368,9 +346,8 @@ def halved(output, u, v, y, move, d, decrement, m, s):
     """The first of t = 1, ½, ¼, … at which the energy has fallen enough (Armijo)."""
     before, t = energy_along(output, u, v, y, move, d, 0.0, m, s), 1.0
     for _ in range(HALVINGS):
-        if energy_along(
-            output, u, v, y, move, d, t, m, s
-        ) <= before - 1e-4 * t * decrement + 1e-15 * (1.0 + abs(before)):
+        enough = before - 1e-4 * t * decrement + 1e-15 * (1.0 + abs(before))
+        if energy_along(output, u, v, y, move, d, t, m, s) <= enough:
             return t
         t *= 0.5
     return t
@@ -387,10 +364,8 @@ def ohm_exact(output, z, y, rho, c, tables, w, m, size):
     u, v, p, d, move, room = w[0], w[1], w[2], w[3], w[4], w[5]
     decrement, delta, mean = w[0, m], w[1, m], w[2, m]
     cholesky(rho, m, size)
-    for j in range(m):
-        for s in range(size):
-            u[j, s] = 0.0
-            v[j, s] = z[j, s]
+    u[:m] = 0.0
+    v[:m] = z[:m]
     unsettled = 1.0
     for _ in range(ITERATIONS):
         activation(output, v, p, room, m, size)
@@ -427,9 +402,7 @@ def ohm_exact(output, z, y, rho, c, tables, w, m, size):
                 for k in range(i, m):
                     for s in range(size):
                         A[i, j, s] += rho[k, i, s] * K[k, j, s]
-        for j in range(m):
-            for s in range(size):
-                move[j, s] = d[j, s]
+        move[:m] = d[:m]
         cholesky(A, m, size)
         substitute(A, move, m, size)
         decrement[:] = 0.0
@@ -464,13 +437,15 @@ def ohm_exact(output, z, y, rho, c, tables, w, m, size):
 
 
 @fused
-def flow(theta, dims, output, a, z, y, gs, ups, rho, tables, room, power, t, rule, stiff, lr, size):
-    """The currents t g and t up of a batch by the rule, after `forward`; g and up are the last of
-    gs and ups.
+def flow(theta, dims, output, batch, sweeps, rho, tables, room, power, t, rule, stiff, lr, size):
+    """The currents t g and t up of a batch (a, z, y) by the rule, after `forward`; g and up are the
+    last of gs and ups, which make up `sweeps`.
 
     Before them stand the sweeps of a unit current into each output, where the rule asks for them.
     lr is what PROX takes compliances from.
     """
+    a, z, y = batch
+    gs, ups = sweeps
     last, units = len(dims) - 1, len(gs) - 1
     m, g = dims[last], gs[units]
     for k in range(units + 1):
@@ -533,13 +508,9 @@ def force_of(dims, g, t, b, force, size):
                     f2 += current * b[l - 1, 2, s]
                     f3 += current * b[l - 1, 3, s]
             force[at + m * n + j] = share * total
-            force[row] = share * f0
-            if i > 1:
-                force[row + 1] = share * f1
-            if i > 2:
-                force[row + 2] = share * f2
-            if i > 3:
-                force[row + 3] = share * f3
+            sums = (f0, f1, f2, f3)
+            for k in range(i):
+                force[row + k] = share * sums[k]
             while i < n:
                 f0, f1, f2, f3 = 0.0, 0.0, 0.0, 0.0
                 for s in range(size):
@@ -582,30 +553,17 @@ def regress(dims, b, force, moment, second, A, row, beta1, beta2, now, damping, 
 
 
 @fused
-def steps(
-    theta,
-    moment,
-    square,
-    second,
-    dims,
-    output,
-    x,
-    y,
-    order,
-    lr,
-    rule,
-    kappa,
-    stiff,
-    optimiser,
-    beta1,
-    beta2,
-    damping,
-    decay,
-    first,
-):
+def steps(theta, averages, dims, output, data, order, lr, rule, edges, optimiser, rates, first):
     """Take len(order) updates in place; order (updates, batch) names the samples, lr (updates,);
     `first` counts updates before these.
+
+    averages: of currents, of their squares, of the products of what is felt. data: x, y. edges:
+    κ and the stiffness. rates: β₁, β₂, the damping and the decay.
     """
+    moment, square, second = averages
+    x, y = data
+    kappa, stiff = edges
+    beta1, beta2, damping, decay = rates
     size, last, widest = order.shape[1], len(dims) - 1, dims.max()
     a, z = np.zeros((last + 1, widest, size)), np.zeros((last + 1, widest, size))
     m, b = dims[last], np.zeros((last + 1, widest, size))
@@ -614,31 +572,23 @@ def steps(
     ups = np.zeros_like(gs)
     g, up = gs[many], ups[many]
     rho, tables = np.zeros((many, many, size)), np.zeros((2, many, many, size))
-    room, power, t, target = (
-        np.zeros((6, m + 2, size)),
-        np.zeros(size),
-        np.zeros(size),
-        np.zeros((m, size)),
-    )
+    room, power, t = np.zeros((6, m + 2, size)), np.zeros(size), np.zeros(size)
+    target = np.zeros((m, size))
     force, edge = np.zeros(len(theta)), widest + 1 if optimiser == REGRESSION else 0
     A, row = np.zeros((edge, edge, 1)), np.zeros((edge, 1))
     for step in range(len(order)):
         for s in range(size):
-            for i in range(dims[0]):
-                a[0, i, s] = x[order[step, s], i]
-            for j in range(m):
-                target[j, s] = y[order[step, s], j]
+            a[0, : dims[0], s] = x[order[step, s]]
+            target[:, s] = y[order[step, s]]
         forward(theta, dims, a, z, size)
         share = lr[step] / size
+        batch, sweeps = (a, z, target), (gs, ups)
         flow(
             theta,
             dims,
             output,
-            a,
-            z,
-            target,
-            gs,
-            ups,
+            batch,
+            sweeps,
             rho,
             tables,
             room,
@@ -661,9 +611,8 @@ def steps(
             for k in range(len(theta)):
                 moment[k] = beta1 * moment[k] + (1.0 - beta1) * force[k]
                 square[k] = beta2 * square[k] + (1.0 - beta2) * force[k] * force[k]
-                theta[k] += rate * (
-                    moment[k] / grow1 / (np.sqrt(square[k] / grow2) + TINY) - decay * theta[k]
-                )
+                pull = moment[k] / grow1 / (np.sqrt(square[k] / grow2) + TINY)
+                theta[k] += rate * (pull - decay * theta[k])
         else:
             for k in range(len(theta)):
                 theta[k] += rate * (force[k] - decay * theta[k])

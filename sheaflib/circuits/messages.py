@@ -167,10 +167,8 @@ def _vector_rounds(
 ) -> Iterator[np.ndarray]:
     """S is held as G is, one row an output: Sᵀ, (B, n_out, n)."""
     n_batch, n_out = y.shape
-    mean, S = (
-        [w[:, link.rows] for link in edges],
-        [np.zeros((n_batch, n_out, link.operation.n_out)) for link in edges],
-    )
+    mean = [w[:, link.rows] for link in edges]
+    S = [np.zeros((n_batch, n_out, link.operation.n_out)) for link in edges]
     G = [*S[:-1], np.broadcast_to(np.eye(n_out), (n_batch, n_out, n_out))]
     pull = [np.zeros_like(y) for _ in edges]
     while True:

@@ -22,7 +22,7 @@ import numpy as np
 from sheaflib.circuits.kernels import ADAM, BACKPROP, EXACT, PROX, RAYLEIGH, REGRESSION, SGD, steps
 from sheaflib.networks.graph import INPUT, Network
 from sheaflib.support.checks import batch, choice, even, positive, real_array, unmasked, whole
-from sheaflib.training.kernels import Chain, can_fuse
+from sheaflib.training.chains import Chain, can_fuse
 from sheaflib.training.objective import check_labels
 
 RULES = {"backprop": BACKPROP, "circuit": EXACT, "rayleigh": RAYLEIGH, "prox": PROX}
@@ -97,10 +97,8 @@ class MiniBatches:
         edge = self.chain.dims[:-1].max() + 1 if optimiser == "least-squares" else 0
         self.second = np.zeros((len(self.chain.dims), edge, edge))
         self.rule, self.optimiser = RULES[rule], OPTIMISERS[optimiser]
-        self.kappa, self.stiffness = (
-            float(real_array("kappa", kappa, ())),
-            positive("stiffness", stiffness),
-        )
+        self.kappa = float(real_array("kappa", kappa, ()))
+        self.stiffness = positive("stiffness", stiffness)
         self.damping, self.decay = positive("damping", damping), positive("decay", decay, zero=True)
         self.betas = float(beta1), float(beta2)
 
@@ -139,21 +137,16 @@ class MiniBatches:
             )
         steps(
             self.theta,
-            *self.moments,
-            self.second,
+            (*self.moments, self.second),
             self.chain.dims,
             self.chain.output,
-            self.x,
-            self.y,
+            (self.x, self.y),
             order,
             lr,
             self.rule,
-            self.kappa,
-            self.stiffness,
+            (self.kappa, self.stiffness),
             self.optimiser,
-            *self.betas,
-            self.damping,
-            self.decay,
+            (*self.betas, self.damping, self.decay),
             self.updates,
         )
         self.updates += len(order)

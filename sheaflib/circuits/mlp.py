@@ -10,20 +10,19 @@ from typing import NamedTuple
 import numpy as np
 
 from sheaflib.circuits.minibatch import MiniBatches, rates
+from sheaflib.circuits.passes import mean_loss, one_pass, split
 from sheaflib.circuits.standardisation import folded, in_units, spread
 from sheaflib.networks.graph import Network
 from sheaflib.support.checks import positive, unmasked, whole
 from sheaflib.support.progress import bar as progress_bar
 from sheaflib.support.progress import watched
+from sheaflib.training.chains import MAX_WEIGHTS
 from sheaflib.training.joint import RUNAWAY, TrainingDiverged
-from sheaflib.training.kernels import MAX_WEIGHTS
-from sheaflib.training.objective import loss
 
 try:
     from sklearn.base import BaseEstimator, is_classifier
     from sklearn.exceptions import ConvergenceWarning
-    from sklearn.model_selection import train_test_split
-    from sklearn.utils import check_random_state, gen_batches
+    from sklearn.utils import check_random_state
     from sklearn.utils.validation import check_is_fitted, validate_data
 except ImportError as error:
     raise ImportError(
@@ -88,34 +87,24 @@ class SheafMLP(BaseEstimator):
         random_state=None,
         verbose=None,
     ):
-        self.hidden_layer_sizes, self.rule, self.kappa, self.stiffness = (
-            hidden_layer_sizes,
-            rule,
-            kappa,
-            stiffness,
-        )
-        self.optimiser, self.damping, self.decay, self.standardise = (
-            optimiser,
-            damping,
-            decay,
-            standardise,
-        )
-        self.learning_rate, self.learning_rate_init, self.batch_size = (
-            learning_rate,
-            learning_rate_init,
-            batch_size,
-        )
-        self.early_stopping, self.validation_fraction, self.n_iter_no_change = (
-            early_stopping,
-            validation_fraction,
-            n_iter_no_change,
-        )
-        self.max_iter, self.tol, self.random_state, self.verbose = (
-            max_iter,
-            tol,
-            random_state,
-            verbose,
-        )
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.rule = rule
+        self.kappa = kappa
+        self.stiffness = stiffness
+        self.optimiser = optimiser
+        self.damping = damping
+        self.decay = decay
+        self.standardise = standardise
+        self.learning_rate = learning_rate
+        self.learning_rate_init = learning_rate_init
+        self.batch_size = batch_size
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.max_iter = max_iter
+        self.tol = tol
+        self.random_state = random_state
+        self.verbose = verbose
 
     def fit(self, X, y):
         """Train a fresh network on X (n, n_features) and the labels y; returns the estimator.
@@ -142,13 +131,13 @@ class SheafMLP(BaseEstimator):
         """As `fit`, on an estimator of its own."""
         X, rows = self._read(X, y, first=True)
         network, rng = self._fresh(X, rows)
-        passes, patience = (
-            whole("max_iter", self.max_iter),
-            whole("n_iter_no_change", self.n_iter_no_change),
-        )
+        passes = whole("max_iter", self.max_iter)
+        patience = whole("n_iter_no_change", self.n_iter_no_change)
         tol, constant = positive("tol", self.tol, zero=True), self.learning_rate == "constant"
         if self.early_stopping:
-            X, held_X, rows, held = self._split(X, rows, rng)
+            classes = self.classes_ if is_classifier(self) else None
+            parts = split(X, rows, rng, self.validation_fraction, classes)
+            X, held_X, rows, held = parts
         state = State(network, self._scales(X, rows))
         engine, batches = self._engine(state, X, rows)
         losses = self._losses(engine, 0.0)
@@ -274,49 +263,6 @@ class SheafMLP(BaseEstimator):
         kind = "identity" if not is_classifier(self) else "sigmoid" if dims[-1] == 1 else "softmax"
         return Network.he(dims, rng, kind), rng
 
-    def _split(self, X, rows, rng) -> list[np.ndarray]:
-        """Samples to train on, samples to validate on, their rows in the same order; classes in
-        equal proportions.
-        """
-        share, n = positive("validation_fraction", self.validation_fraction), len(X)
-        held = int(np.ceil(share * n)) if share < 1 else n
-        if not 2 <= held < n:
-            raise ValueError(
-                f"validation_fraction={share:g} of n_samples={n}, expected a share of at least two"
-                " samples that leaves at least one to train on"
-            )
-        kinds, stratify = np.zeros(n, dtype=int), None
-        if is_classifier(self):
-            kinds = stratify = rows.argmax(axis=1) if rows.shape[1] > 1 else rows[:, 0].astype(int)
-            counts, classes = np.bincount(kinds), len(self.classes_)
-            if counts.min() < 2:
-                raise ValueError(
-                    f"y holds the class {self.classes_[counts.argmin()]!s} once, expected every"
-                    " class twice or more with early_stopping=True, to train on and to validate"
-                    " on: add samples of it, leave it out, or pass early_stopping=False"
-                )
-            if not classes <= held <= n - classes:
-                raise ValueError(
-                    f"validation_fraction={share:g} of n_samples={n} holds back {held}, expected"
-                    f" {classes} to {n - classes}: as many as there are classes, or more, on both"
-                    " sides"
-                )
-        *parts, trained, _ = train_test_split(
-            X,
-            rows,
-            kinds,
-            test_size=share,
-            random_state=int(rng.integers(2**31)),
-            stratify=stratify,
-        )
-        missing = np.setdiff1d(kinds, trained)
-        if len(missing):
-            raise ValueError(
-                f"validation_fraction={share:g} holds back every sample of the class "
-                f"{self.classes_[missing[0]]!s}, expected a share that leaves some to train on"
-            )
-        return parts
-
     def _scales(self, X, rows) -> tuple[np.ndarray, ...]:
         """Mean and deviation of X, then of the rows, as they are to be folded."""
         return *spread(X, self.standardise), *spread(
@@ -358,11 +304,9 @@ class SheafMLP(BaseEstimator):
             decay=self.decay,
         )
         if state.optimiser == self.optimiser:
-            engine.moments, engine.second, engine.updates = (
-                state.moments.copy(),
-                state.second.copy(),
-                state.updates,
-            )
+            engine.moments = state.moments.copy()
+            engine.second = state.second.copy()
+            engine.updates = state.updates
         return engine, -(-len(X) // size)
 
     def _state(self, before: State, engine: MiniBatches, scale: float) -> State:
@@ -379,12 +323,10 @@ class SheafMLP(BaseEstimator):
     def _keep(self, state: State, rng, curve: list[float], scores: list[float]):
         """Set what fitting leaves behind."""
         self._training, self._rng, self.network_ = state, rng, folded(state.network, *state.scales)
-        self.loss_curve_, self.validation_scores_, self.n_iter_, self.n_outputs_ = (
-            curve,
-            scores,
-            len(curve),
-            self.network_.n_out,
-        )
+        self.loss_curve_ = curve
+        self.validation_scores_ = scores
+        self.n_iter_ = len(curve)
+        self.n_outputs_ = self.network_.n_out
 
     def _forward(self, X, output: str | None = None) -> np.ndarray:
         """network_(X), or with another output map; X is checked."""
@@ -392,43 +334,6 @@ class SheafMLP(BaseEstimator):
         unmasked("X", X)
         X, network = validate_data(self, X, reset=False, dtype=np.float64), self.network_
         return Network(network.n_in, network.nodes, output or network.output)(X)
-
-
-def mean_loss(engine: MiniBatches) -> float:
-    """The loss over all samples; infinite where it, or the forward pass, leaves float64."""
-    if not np.isfinite(engine.theta).all():
-        return np.inf
-    network, parts = engine.network, gen_batches(len(engine.x), CHUNK)
-    try:
-        with np.errstate(over="ignore", invalid="ignore"):
-            total = sum(
-                loss(network, engine.x[part], engine.y[part]) * (part.stop - part.start)
-                for part in parts
-            )
-    except OverflowError:
-        return np.inf
-    return total / len(engine.x) if np.isfinite(total) else np.inf
-
-
-def one_pass(
-    engine: MiniBatches, speeds: np.ndarray, rng: np.random.Generator, start: float
-) -> float:
-    """Take every sample once, in as many batches as there are rates, and return the loss after it.
-
-    start: the loss at the start, for the message of TrainingDiverged where the loss is not finite.
-    """
-    order = rng.permutation(len(engine.x))
-    size, more = divmod(len(order), len(speeds))
-    cut = more * (size + 1)
-    engine.advance(order[:cut].reshape(more, size + 1), speeds[:more])
-    engine.advance(order[cut:].reshape(-1, size), speeds[more:])
-    reached = mean_loss(engine)
-    if not np.isfinite(reached):
-        raise TrainingDiverged(
-            f"training diverged within {engine.updates} updates: the loss is not finite,"
-            f" {start:.4g} at the start: lower learning_rate_init, {speeds[0]:g} at present"
-        )
-    return reached
 
 
 def bar(passes: int, verbose: bool | None):

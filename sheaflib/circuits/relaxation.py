@@ -274,10 +274,8 @@ def reach(scheme: Callable, sheaf: NeuralSheaf, x, y, other, rounds: int) -> np.
            [0, 0, 1],
            [0, 1, 1]])
     """
-    edges, pattern = (
-        [e.rows for e in check_sheaf(sheaf).edges if e.head in sheaf.layout],
-        sheaf.forward_pattern(x),
-    )
+    edges = [e.rows for e in check_sheaf(sheaf).edges if e.head in sheaf.layout]
+    pattern = sheaf.forward_pattern(x)
     runs = [
         islice(scheme(sheaf, x, labels), whole("rounds", rounds, least=0) + 1)
         for labels in (y, other)

@@ -152,9 +152,8 @@ def vertices(
         )
         diagonal = diagonal + (output_weight(sheaf) if last else 0)
         for link in outgoing:
-            if not isinstance(
-                link.operation, Affine
-            ):  # FᵀF is diagonal: a projection, or one entry a row
+            # FᵀF is diagonal: a projection, or one entry a row
+            if not isinstance(link.operation, Affine):
                 diagonal = diagonal + link.weight * link.back(
                     link.operation.linear(np.ones((len(x), diagonal.shape[1])), link.s)
                 )

@@ -267,10 +267,8 @@ def time_to_half(
     edge_weight: of all edges but the one to the label, which has 1. Looked at every `every` steps;
     ∞ when it is not there by T.
     """
-    data, sheaf = (
-        tasks.task("paraboloid"),
-        NeuralSheaf(initial("paraboloid", widths, seed, True), edge_weight),
-    )
+    data = tasks.task("paraboloid")
+    sheaf = NeuralSheaf(initial("paraboloid", widths, seed, True), edge_weight)
     x, y = data.X_train[:n], data.Y_train[:n]
     begin = begin_at(start, sheaf, widths, seed, True, n)
     for state in joint_flow(

@@ -42,9 +42,8 @@ def auroc(faulty, healthy):
     0.875
     """
     faulty, healthy = np.asarray(faulty, dtype=float), np.asarray(healthy, dtype=float)
-    with np.errstate(
-        divide="ignore", invalid="ignore"
-    ):  # its p-value, unused, has none when all are tied
+    # its p-value, unused, has none when all are tied
+    with np.errstate(divide="ignore", invalid="ignore"):
         larger = mannwhitneyu(faulty, healthy, axis=-1, method="asymptotic").statistic
     return larger / (faulty.shape[-1] * healthy.shape[-1])
 

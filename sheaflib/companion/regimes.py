@@ -4,7 +4,10 @@ its choice.
 
 from __future__ import annotations
 
-from sheaflib.companion.race import Choices, candidates, drift, losses, measured
+import numpy as np
+
+from sheaflib.companion.race import drift, losses
+from sheaflib.companion.tuning import Choices, candidates, measured
 
 NULL = "null"
 LATER = 10  # what the null adds to a tuning seed
@@ -168,3 +171,71 @@ REGIMES = {
     "few": few,
     "noise": noise,
 }
+
+
+def label(key: tuple) -> str:
+    """The parts of a key in the words of a figure.
+
+    >>> label(("saddle", "2x30x1", 8))
+    'saddle 1h 8'
+    """
+    text = " ".join(str(part) for part in key).replace("-", " ")
+    return text.replace("2x30x1", "1h").replace("2x10x8x1", "2h")
+
+
+def place_name(key: tuple) -> str:
+    """The words for a place, which is a key without its side; a scale of weights is named.
+
+    >>> place_name(("saddle-1h", 2.0))
+    'saddle-1h, weights × 2'
+    """
+    if len(key) == 2 and isinstance(key[1], float):
+        return f"{key[0]}, weights × {key[1]:g}"
+    return label(key)
+
+
+def rows(results: dict, parts: list, sides: dict) -> tuple[dict, dict]:
+    """The ratios that a panel shows, side -> row -> ratio, and those of the null, row -> ratio.
+
+    parts: regimes with what stands before the names of their rows. sides: name -> the last parts
+    of its keys.
+    """
+    shown: dict[str, dict] = {name: {} for name in sides}
+    null = {}
+    for regime, prefix in parts:
+        found, own = results[regime]
+        null |= {prefix + place_name(place): r for place, r in own.items()}
+        for name, wanted in sides.items():
+            shown[name] |= {
+                prefix + place_name(key[:-1]): r
+                for key, (r, _) in found.items()
+                if key[-1] in wanted
+            }
+    return shown, null
+
+
+def told(found: dict) -> str:
+    """The ratios of some rows and their verdicts, name -> (ratio, verdict), as a sentence."""
+    return "; ".join(f"{name} {r}, {word}" for name, (r, word) in found.items())
+
+
+def numbers(results: dict, contests: dict) -> dict:
+    """What the figure of all regimes keeps: verdicts with their nulls, losses (None where a run
+    diverged), and the rates chosen; regime -> key -> value.
+    """
+    kept: dict[str, dict] = {"verdicts": {}, "losses": {}, "chosen": {}}
+    for name, (found, null) in results.items():
+        kept["verdicts"][name] = {
+            label(key): {"ratio": r, "verdict": word, "null": null[key[:-1]]}
+            for key, (r, word) in found.items()
+        }
+    for name, (cases, measured_losses) in contests.items():
+        kept["losses"][name] = {
+            label(key): [v if np.isfinite(v) else None for v in values.tolist()]
+            for key, values in measured_losses.items()
+        }
+        kept["chosen"][name] = {
+            label(key): {k: case[k] for k in ("lr", "kappa") if k in case}
+            for key, case in cases.items()
+        }
+    return kept

@@ -91,10 +91,8 @@ def forward(sheaf: NeuralSheaf, x, y) -> tuple[np.ndarray, np.ndarray]:
     """φ(z^{k+1}) (B, n_out) and every sample's loss (B,), nothing clamped; ValueError names a stalk
     that leaves float64.
     """
-    output, scale = (
-        sheaf.network.output,
-        2 / sheaf.network.n_out if sheaf.network.output.is_identity else 1.0,
-    )
+    output = sheaf.network.output
+    scale = 2 / sheaf.network.n_out if sheaf.network.output.is_identity else 1.0
     values, loss = np.empty(y.shape), np.empty(len(x))
     for rows in chunks(len(x), sheaf.N):
         try:

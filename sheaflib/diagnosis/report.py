@@ -138,10 +138,8 @@ def report(
         if network.output.is_identity
         else f"a_out ({network.output.name}, cross-entropy)"
     )
-    first, neurons = (
-        np.argsort(-discord, kind="stable")[:listed],
-        measures.worst_neurons(sheaf, found.neurons, NEURONS),
-    )
+    first = np.argsort(-discord, kind="stable")[:listed]
+    neurons = measures.worst_neurons(sheaf, found.neurons, NEURONS)
     return Report(
         network,
         tuple(edges),
@@ -179,10 +177,8 @@ def check_network(network) -> NeuralSheaf:
     try:
         kinks(sheaf, np.zeros(sheaf.N))
     except ValueError as error:
-        pool, through = (
-            "train with average_pool or a strided convolution",
-            "let the ReLU read it through an identity Affine",
-        )
+        pool = "train with average_pool or a strided convolution"
+        through = "let the ReLU read it through an identity Affine"
         instead = pool if "max-pool" in str(error) else through
         raise ValueError(f"report cannot pin this network: {error}, or {instead}") from None
     return sheaf

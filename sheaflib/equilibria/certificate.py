@@ -234,12 +234,10 @@ class Certificate:
         radius, ceiling = np.full(len(w), np.inf), np.full(w.shape, np.inf)
         for kink in problem.kinks.values():
             here, (rows, _, weight) = kink.here, kink.readers[0]
-            z, a, corner, free = (
-                w[:, here],
-                w[:, rows],
-                self.corner[:, here],
-                ~problem.clamped[here],
-            )
+            z = w[:, here]
+            a = w[:, rows]
+            corner = self.corner[:, here]
+            free = ~problem.clamped[here]
             top = np.where(corner, -self.slack_minus[:, here] / weight, 0.0)  # the chart a_j ≤ top
             with np.errstate(divide="ignore", invalid="ignore"):
                 over_z = np.where(z == 0, 0, z**2 / (2 * give[:, here]))
@@ -304,11 +302,9 @@ class Basin:
         energy = problem.energy(w, w - problem.sheaf.discrepancy(w, problem.x))
         inside = energy < at.energy + self.radius
         for kink in problem.kinks.values():
-            z, ceiling, rows = (
-                w[:, kink.here],
-                self.ceiling[:, kink.readers[0][0]],
-                kink.readers[0][0],
-            )
+            z = w[:, kink.here]
+            ceiling = self.ceiling[:, kink.readers[0][0]]
+            rows = kink.readers[0][0]
             own_side = (z >= 0) == (at.w[:, kink.here] >= 0)
             inside &= (
                 np.where(

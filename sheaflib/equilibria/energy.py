@@ -109,11 +109,9 @@ class Pinned:
         elsewhere.
         """
         sheaf, w, side = self.sheaf, w.copy(), side.copy()
-        u, held, pattern = (
-            np.empty_like(w),
-            np.broadcast_to(self.clamped, w.shape).copy(),
-            np.zeros((len(w), sheaf.M), dtype=bool),
-        )
+        u = np.empty_like(w)
+        held = np.broadcast_to(self.clamped, w.shape).copy()
+        pattern = np.zeros((len(w), sheaf.M), dtype=bool)
         values = {INPUT: self.x, **sheaf.layout.split(w)}
         for node in sheaf.network.nodes:
             here, s = sheaf.layout[node.name], None

@@ -132,10 +132,8 @@ class Faces:
         for kink in kinks(sheaf, gamma).values():
             kinked[kink.here] = True
         self.fixed = pins.impose(np.zeros((1, sheaf.N)))
-        self.units, self.rest = (
-            np.flatnonzero(kinked & pins.free),
-            np.flatnonzero(~kinked & pins.free),
-        )
+        self.units = np.flatnonzero(kinked & pins.free)
+        self.rest = np.flatnonzero(~kinked & pins.free)
         if len(self.units) > MOST:
             raise ValueError(
                 f"sheaf has {len(self.units)} free kinks, expected at most {MOST}:"
@@ -178,10 +176,8 @@ class Faces:
             )
             / 2
         )
-        self.matrix, self.load = (
-            [[L[i][j] for j in self.rest] for i in self.rest],
-            [force[y] for y in self.rest],
-        )
+        self.matrix = [[L[i][j] for j in self.rest] for i in self.rest]
+        self.load = [force[y] for y in self.rest]
         self.stiffness, self.constant, self.slope = (list(part) for part in zip(*sides))
         self.shares = [
             [[[u * v / P for v in c] for u in c] for c, P in zip(*side)]
@@ -240,19 +236,13 @@ class Rounded:
     def __init__(self, faces: Faces):
         K, m = len(faces.units), len(faces.rest)
         self.matrix, self.load = nearest(faces.matrix).reshape(m, m), nearest(faces.load).reshape(m)
-        self.constant, self.slope = (
-            nearest(faces.constant).reshape(2, K),
-            nearest(faces.slope).reshape(2, K, m),
-        )
-        shares, pulls = (
-            nearest(faces.shares).reshape(2, K, m, m),
-            nearest(faces.pulls).reshape(2, K, m),
-        )
+        self.constant = nearest(faces.constant).reshape(2, K)
+        self.slope = nearest(faces.slope).reshape(2, K, m)
+        shares = nearest(faces.shares).reshape(2, K, m, m)
+        pulls = nearest(faces.pulls).reshape(2, K, m)
         # sides −, 0, +
-        self.shares, self.pulls = (
-            np.insert(shares, 1, 0.0, axis=0),
-            np.insert(pulls, 1, 0.0, axis=0),
-        )
+        self.shares = np.insert(shares, 1, 0.0, axis=0)
+        self.pulls = np.insert(pulls, 1, 0.0, axis=0)
         self.epsilon = 4 * (K + m + 4) * np.finfo(float).eps
 
     def possible(self, sides: np.ndarray) -> np.ndarray:
@@ -331,11 +321,9 @@ def exact_system(
     sheaf: NeuralSheaf, pattern: np.ndarray, x: np.ndarray
 ) -> tuple[list[dict[int, Fraction]], list[Fraction]]:
     """δ by rows, {column: entry}, and c of one sample (1, n_0), exactly."""
-    inputs, delta, c = (
-        exact_numbers(x[0]),
-        [{i: Fraction(1)} for i in range(sheaf.N)],
-        [Fraction(0)] * sheaf.N,
-    )
+    inputs = exact_numbers(x[0])
+    delta = [{i: Fraction(1)} for i in range(sheaf.N)]
+    c = [Fraction(0)] * sheaf.N
     for node in sheaf.network.nodes:
         start, columns = sheaf.layout[node.name].start, sheaf.columns(node)
         boundary = np.concatenate(

@@ -82,11 +82,9 @@ def near_minimum(
     )
     allowed = CLOSE * problem.sheaf.edge_terms(at.w, problem.x, at.pattern) + ROUNDING * strain
     near = (np.abs(gradient) <= problem.weights * allowed).all(axis=1)
-    sure, passes, far = (
-        np.ones(len(near), dtype=bool),
-        np.ones(len(near), dtype=np.int64),
-        np.flatnonzero(~near),
-    )
+    sure = np.ones(len(near), dtype=bool)
+    passes = np.ones(len(near), dtype=np.int64)
+    far = np.flatnonzero(~near)
     for form in (False, True):  # of two forms of the step the more accurate one counts
         if not len(far):
             break
@@ -166,10 +164,8 @@ def conjugate_gradient(problem: Pinned, at: Pieces, gradient, accuracy, stiff) -
         if not going.any():
             break
         bent, dv, d_image = problem.hessian(at, direction)
-        curvature, least = (
-            (direction * bent).sum(axis=1),
-            (problem.weights * direction**2).sum(axis=1),
-        )
+        curvature = (direction * bent).sum(axis=1)
+        least = (problem.weights * direction**2).sum(axis=1)
         if problem.label is None:
             stiff |= going & ~(curvature <= STIFF * least)
         going &= np.isfinite(curvature) & (curvature > 0)

@@ -314,11 +314,9 @@ class ExactFlow:
     @property
     def slides(self) -> dict[str, list[tuple[float, float]]]:
         """When each unit slides, unit -> intervals; the last may end at `end`."""
-        layout, slides, before = (
-            self.quadratics.problem.sheaf.layout,
-            {},
-            np.zeros_like(self.pieces[0].slide),
-        )
+        layout = self.quadratics.problem.sheaf.layout
+        slides = {}
+        before = np.zeros_like(self.pieces[0].slide)
         for piece in self.pieces:
             for i in np.flatnonzero(piece.slide & ~before):
                 slides.setdefault(layout.label(i), []).append((piece.time, self.end))

@@ -153,10 +153,8 @@ def _rows(sheaf: NeuralSheaf):
             kind[here], slope[here] = RELU, operation.slope
         if isinstance(operation, MaxPool) and node.inputs != (INPUT,):
             kind[here] = MAXIMUM
-            rows, reads = (
-                np.repeat(np.arange(operation.n_out), operation.windows.shape[1]),
-                operation.windows.ravel(),
-            )
+            rows = np.repeat(np.arange(operation.n_out), operation.windows.shape[1])
+            reads = operation.windows.ravel()
             entries = np.ones(len(reads))
         else:
             rows, reads, entries = operation.triplets(np.zeros(operation.n_pattern))

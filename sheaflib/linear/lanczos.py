@@ -69,9 +69,8 @@ def largest(
         T[:, j - 1, :j] = _project(Q[:, :j], w)
         T[:, j - 1, j - 1] += alpha
         beta = np.linalg.norm(w, axis=1)
-        if (
-            beta < SHORT * np.abs(alpha)
-        ).any():  # near an invariant subspace rounding would be all that is left: once more
+        # near an invariant subspace rounding would be all that is left: once more
+        if (beta < SHORT * np.abs(alpha)).any():
             T[:, j - 1, :j] += _project(Q[:, :j], w)
             beta = np.linalg.norm(w, axis=1)
         if n_batch > 1 and steps % EVERY and j < min(basis, n) and steps < most:

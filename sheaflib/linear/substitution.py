@@ -103,10 +103,8 @@ def pinned_minimum(
                 spring / pins.gamma - pins.stretch(w),
             ]
         )
-        load, forces = (
-            -sheaf.delta_transposed(flow, pattern),
-            sheaf.delta_transposed(np.abs(flow), pattern, sizes=True),
-        )
+        load = -sheaf.delta_transposed(flow, pattern)
+        forces = sheaf.delta_transposed(np.abs(flow), pattern, sizes=True)
         load[:, soft] -= spring
         forces[:, soft] += np.abs(spring)
         load[held] = 0

@@ -181,10 +181,8 @@ def _weight(weight):
 def _check_adjoint(apply, adjoint, n_in, n_out):
     rng = np.random.default_rng(0)
     a, e = rng.standard_normal((2, n_in)), rng.standard_normal((2, n_out))
-    forward, back = (
-        real_array("apply(a)", apply(a), (2, n_out)),
-        real_array("adjoint(e)", adjoint(e), (2, n_in)),
-    )
+    forward = real_array("apply(a)", apply(a), (2, n_out))
+    back = real_array("adjoint(e)", adjoint(e), (2, n_in))
     left, right = (forward * e).sum(axis=1), (a * back).sum(axis=1)
     scale = np.linalg.norm(forward, axis=1) * np.linalg.norm(e, axis=1) + 1e-300
     if (np.abs(left - right) > 1e-10 * scale).any():

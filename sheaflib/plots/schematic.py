@@ -58,7 +58,7 @@ def map_labels(sheaf: NeuralSheaf, edge: Edge) -> tuple[str, str]:
     """
     node = next((n for n in sheaf.network.nodes if n.name == edge.head), None)
     number = edge.name.rsplit("_", 1)[-1]
-    wide = {v: bool(sheaf.ones_blocks.get(v)) for v in (edge.tail, edge.head)}
+    wide = {v: bool(sheaf.extended.ones_blocks.get(v)) for v in (edge.tail, edge.head)}
     head = r"$[I\,|\,0]$" if wide[edge.head] else "$I$"
     if edge.kind == "affine":
         return rf"$[W^{{{number}}}\,|\,\mathrm{{diag}}\,b^{{{number}}}]$", head
@@ -107,7 +107,7 @@ def _extent(sheaf, at, lanes, stalks):
         **dict(zip(sheaf.augmented_layout.names, sheaf.augmented_layout.dims)),
     }
     tallest = max(
-        _shown(n) + sum(_shown(w) for _, w in sheaf.ones_blocks.get(name, ()))
+        _shown(n) + sum(_shown(w) for _, w in sheaf.extended.ones_blocks.get(name, ()))
         for name, n in own.items()
     )
     top = FLOOR + CELL * tallest + 0.34 if stalks else 0.5
@@ -167,7 +167,7 @@ def _vertex(ax, sheaf, name, x, stalks):
         if name == "x"
         else sheaf.augmented_layout.dims[sheaf.augmented_layout.names.index(name)]
     )
-    ones = [width for _, width in sheaf.ones_blocks.get(name, ())] if stalks else []
+    ones = [width for _, width in sheaf.extended.ones_blocks.get(name, ())] if stalks else []
     if not stalks:
         ax.text(x, h / 2 + 0.07, rf"$\mathbb{{R}}^{{{own}}}$", ha="center", va="bottom", fontsize=9)
         return

@@ -19,7 +19,7 @@ import scipy as sp
 
 from sheaflib.networks.graph import A_OUT, INPUT, Network, Node, check_overflow, gather
 from sheaflib.networks.selection import Selection
-from sheaflib.sheaves.cellular import CellularSheaf, SheafEdge
+from sheaflib.sheaves.extended import ExtendedStalks
 from sheaflib.sheaves.layout import Layout
 from sheaflib.support.checks import batch, positive, real_array
 
@@ -341,106 +341,16 @@ class NeuralSheaf:
         rows, columns, entries = (np.concatenate(part) for part in zip(*parts))
         return sp.sparse.csr_array((entries, (rows, columns)), shape=(self.N, self.N))
 
-    def boundary_coboundary(self, pattern) -> sp.sparse.csr_array:
-        """δ_U for one pattern, sparse (N, n_U); columns in the order of `boundary_values`."""
-        return self.cellular(pattern).coboundary[:, self.boundary_index]
-
     def laplacian(self, pattern) -> sp.sparse.csr_array:
         """L[Ω,Ω] = δ_Ωᵀ diag(w_e) δ_Ω for one pattern, sparse (N, N)."""
         delta = self.coboundary(pattern)
         weights = sp.sparse.diags_array(self.row_weights[: self.N])
         return sp.sparse.csr_array(delta.T @ weights @ delta)
 
-    def boundary_laplacian(self, pattern) -> sp.sparse.csr_array:
-        """L[Ω,U] = δ_Ωᵀ diag(w_e) δ_U for one pattern, sparse (N, n_U)."""
-        weights = sp.sparse.diags_array(self.row_weights[: self.N])
-        delta = self.coboundary(pattern)
-        return sp.sparse.csr_array(delta.T @ weights @ self.boundary_coboundary(pattern))
-
-    # the paper's extended stalks
-    # -------------------------------------------------------------------------------------
-
     @cached_property
-    def ones_blocks(self) -> dict[str, tuple[tuple[str, int], ...]]:
-        """Vertex -> its ones-blocks: (affine node that reads it, width). The bias acts on them as
-        diag(b).
-        """
-        readers = [n for n in self.network.affine_nodes]
-        return {
-            v: tuple((n.name, n.operation.n_out) for n in readers if n.inputs == (v,))
-            for v in (INPUT, *self.layout.names)
-        }
-
-    @cached_property
-    def extended_layout(self) -> Layout:
-        """C⁰ with the paper's extended stalks: v_x = R^{n_0} ⊕ ones, v_zℓ, v_aℓ = R^{n_ℓ} ⊕
-        ones.
-        """
-        dims = (self.network.n_in, *self.layout.dims)
-        names = (INPUT, *self.layout.names)
-        return Layout(
-            names,
-            tuple(n + sum(width for _, width in self.ones_blocks[v]) for v, n in zip(names, dims)),
-        )
-
-    @cached_property
-    def boundary_index(self) -> np.ndarray:
-        """The coordinates of C⁰ that belong to the boundary U: x and every ones-block."""
-        free = np.concatenate(
-            [
-                np.arange(self.extended_layout[v].start, self.extended_layout[v].start + n)
-                for v, n in zip(self.layout.names, self.layout.dims)
-            ]
-        )
-        return np.setdiff1d(np.arange(self.extended_layout.size), free)
-
-    def boundary_values(self, x) -> np.ndarray:
-        """The boundary data u = (x, 1, …, 1), one row a sample: (B, n_U), in the order of
-        `boundary_index`.
-        """
-        x = batch(INPUT, x, self.network.n_in)
-        return np.hstack([x, np.ones((len(x), len(self.boundary_index) - self.network.n_in))])
-
-    def cellular(self, pattern) -> CellularSheaf:
-        """The sheaf of one frozen pattern as a `CellularSheaf` with the paper's extended stalks and
-        restriction maps.
-        """
-        s = self.one_pattern(pattern)
-        edges = [edge for node in self.network.nodes for edge in self._sheaf_edges(node, s)]
-        return CellularSheaf(
-            dict(zip(self.extended_layout.names, self.extended_layout.dims)), edges
-        )
-
-    def _sheaf_edges(self, node: Node, s: np.ndarray):
-        """The edges into one node: [W | diag b] and I; R and [I | 0]; [I | 0] and a projection."""
-        rows, columns, entries = node.operation.triplets(self.own(node, s)[0])
-        size = (node.operation.n_out, node.operation.n_in)
-        linear = sp.sparse.csr_array((entries, (rows, columns)), shape=size)
-        for edge in (e for e in self.edges if e.head == node.name):
-            local = slice(
-                edge.rows.start - self.layout[node.name].start,
-                edge.rows.stop - self.layout[node.name].start,
-            )
-            tail_map = linear[local][:, local] if edge.kind == "projection" else linear
-            blocks = [tail_map]
-            for reader, width in self.ones_blocks[edge.tail]:
-                own = reader == node.name
-                blocks.append(
-                    sp.sparse.diags_array(node.operation.bias)
-                    if own
-                    else sp.sparse.csr_array((edge.dim, width))
-                )
-            from_tail = sp.sparse.csr_array(sp.sparse.hstack(blocks))
-            ones = sum(width for _, width in self.ones_blocks[node.name])
-            from_head = sp.sparse.eye_array(node.operation.n_out + ones, format="csr")[local]
-            yield SheafEdge(
-                edge.name,
-                edge.tail,
-                edge.head,
-                from_tail,
-                sp.sparse.csr_array(from_head),
-                self.edge_weights[edge.name],
-            )
+    def extended(self) -> ExtendedStalks:
+        """The paper's stalks and boundary, with the sheaf of one pattern as a `CellularSheaf`."""
+        return ExtendedStalks(self)
 
     # helpers
     # ----------------------------------------------------------------------------------------------

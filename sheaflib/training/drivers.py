@@ -143,11 +143,9 @@ def joint_flow(
         whole("every", every),
     )
     if stepper is None:
-        from sheaflib.training import (
-            kernels,  # here, for importing numba takes as long as all the rest
-        )
+        from sheaflib.training import chains
 
-        stepper = kernels.FusedJointStepper if kernels.can_fuse(sheaf.network) else JointStepper
+        stepper = chains.FusedJointStepper if chains.can_fuse(sheaf.network) else JointStepper
     flow = subclass("stepper", stepper, JointStepper)(sheaf, x, y, w, beta, dt, alpha, pinned)
     flow.step = step
     return _flow_states(flow, every, cold)
@@ -194,9 +192,9 @@ def gradient_descent(
         )
     sheaf, x, y, step = _problem(network, NeuralSheaf(network), x, y, start)
     if stepper is None:
-        from sheaflib.training import kernels
+        from sheaflib.training import chains
 
-        stepper = kernels.FusedDescentStepper if kernels.can_fuse(network) else DescentStepper
+        stepper = chains.FusedDescentStepper if chains.can_fuse(network) else DescentStepper
     descent = subclass("stepper", stepper, DescentStepper)(sheaf.network, x, y, positive("lr", lr))
     descent.step = step
     return _descent_states(descent, whole("every", every))

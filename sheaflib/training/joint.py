@@ -117,15 +117,13 @@ class JointStepper:
     def __init__(
         self, sheaf: NeuralSheaf, x, y, w, beta: float, dt: float, alpha: float, pins: ResolvedPins
     ):
-        self.x, self.y, self.pins, self.beta, self.dt, self.alpha, self.step = (
-            x,
-            y,
-            pins,
-            beta,
-            dt,
-            alpha,
-            0,
-        )
+        self.x = x
+        self.y = y
+        self.pins = pins
+        self.beta = beta
+        self.dt = dt
+        self.alpha = alpha
+        self.step = 0
         with np.errstate(over="ignore", invalid="ignore"):
             energies = [
                 sum(edge_energies(sheaf, x, y, pins.impose(stalks)).values())
@@ -173,11 +171,8 @@ class JointStepper:
     def _step(self) -> None:
         sheaf, w, last = self.sheaf, self.w, self.sheaf.layout[self.sheaf.network.output_name]
         f = force(sheaf, w, self.x, self.pins)
-        f[:, last] -= (
-            output_weight(sheaf)
-            * self.pins.free[last]
-            * error(sheaf.network.output, w[:, last], self.y)
-        )
+        off = error(sheaf.network.output, w[:, last], self.y)
+        f[:, last] -= output_weight(sheaf) * self.pins.free[last] * off
         network = descend(sheaf.network, weight_gradient(sheaf, self.x, w), self.dt * self.beta)
         w = w + self.dt * self.alpha * f
         if network is None or not np.isfinite(w).all():

@@ -11,33 +11,18 @@ A row of layer ℓ is one loop: its stress, the force on z and a, its part of th
 for an array removes the terms that use it when numba compiles the call.
 """
 
-from __future__ import annotations
-
-from itertools import pairwise
 from math import factorial
 
 import numpy as np
 
 from sheaflib.flow.kernels import OUTPUTS, njit
-from sheaflib.networks.affine import Affine
-from sheaflib.networks.graph import INPUT, Network
-from sheaflib.networks.selection import ReLU
-from sheaflib.sheaves.neural import NeuralSheaf
-from sheaflib.training.descent import DescentStepper
-from sheaflib.training.joint import JointStepper, output_weight, with_weights
-from sheaflib.training.objective import loss_scale
 
 # no nnan, no ninf: those let the compiler delete the tests for NaN
 FAST = {"reassoc", "contract", "nsz", "arcp"}
-LANES, ROUND = 320, 16  # samples a block at most; lanes are a multiple of ROUND
-MAX_WEIGHTS = 50_000  # beyond this BLAS beats loops over rows
 HUGE = 1e300
 
-LOG2_E, LN2_HIGH, LN2_LOW = (
-    1.4426950408889634,
-    6.93147180369123816490e-01,
-    1.90821492927058770002e-10,
-)
+LOG2_E = 1.4426950408889634
+LN2_HIGH, LN2_LOW = 6.93147180369123816490e-01, 1.90821492927058770002e-10
 INVERSE_FACTORIALS = tuple(1 / factorial(n) for n in range(14))
 IDENTITY, SIGMOID, SOFTMAX = OUTPUTS.values()
 
@@ -53,186 +38,6 @@ def compiled_with(fastmath):
 
 
 fused, contracted = compiled_with(FAST), compiled_with({"contract"})
-
-
-def can_fuse(network: Network) -> bool:
-    """Whether numba is there and the network is a small chain: dense affine maps with ReLUs (any
-    slope) between them.
-    """
-    if njit is None or not is_chain(network):
-        return False
-    return sum(node.operation.weight.size for node in network.affine_nodes) <= MAX_WEIGHTS
-
-
-def is_chain(network: Network) -> bool:
-    """Whether dense affine maps and ReLUs alternate, each reading the one before, affine last."""
-    nodes = network.nodes
-    chain = all(
-        node.inputs == (before,) for node, before in zip(nodes, (INPUT, *(n.name for n in nodes)))
-    )
-    kinds = all(
-        isinstance(node.operation, ReLU if i % 2 else Affine) for i, node in enumerate(nodes)
-    )
-    return (
-        chain
-        and kinds
-        and len(nodes) % 2 == 1
-        and all(isinstance(node.operation.weight, np.ndarray) for node in nodes[::2])
-    )
-
-
-class Chain:
-    """The shape of a chain and its weights as one flat array θ = (W¹, b¹, W², b², …).
-
-    Raises ValueError for any other network: compiled loops find a layer in θ by these widths alone.
-    """
-
-    def __init__(self, network: Network):
-        if not is_chain(network):
-            raise ValueError(
-                f"network is {network!r}, expected a chain of dense affine maps with ReLUs between"
-                " them: leave `stepper` out for any other"
-            )
-        self.network = network
-        affine = [node.operation for node in network.affine_nodes]
-        self.dims = np.array([network.n_in, *(a.n_out for a in affine)])
-        self.slopes = np.array([node.operation.slope for node in network.nodes[1::2]] + [0.0])
-        self.output = OUTPUTS[network.output.name]
-
-    def flat(self, network: Network) -> np.ndarray:
-        """θ of a network of this shape."""
-        return np.concatenate(
-            [
-                part.ravel()
-                for node in network.affine_nodes
-                for part in (node.operation.weight, node.operation.bias)
-            ]
-        )
-
-    def unflat(self, theta: np.ndarray) -> Network:
-        """The network of this shape with the weights θ."""
-        weights, start = {}, 0
-        for node, (m, n) in zip(self.network.affine_nodes, pairwise(self.dims)):
-            weights[node.name] = (
-                theta[start : start + n * m].reshape(n, m),
-                theta[start + n * m : start + n * m + n],
-            )
-            start += n * m + n
-        return with_weights(self.network, weights)
-
-
-class Lanes:
-    """How a batch of B samples lies in blocks of L lanes."""
-
-    def __init__(self, n_batch: int):
-        self.n_batch = n_batch
-        self.blocks = -(-n_batch // LANES)
-        self.lanes = -(-n_batch // (self.blocks * ROUND)) * ROUND
-
-    def pack(self, w: np.ndarray, fill: float = 0.0) -> np.ndarray:
-        """(B, n) -> (blocks, n, L)."""
-        padded = np.full((self.blocks * self.lanes, w.shape[1]), fill)
-        padded[: self.n_batch] = w
-        return np.ascontiguousarray(padded.reshape(self.blocks, self.lanes, -1).transpose(0, 2, 1))
-
-    def unpack(self, packed: np.ndarray) -> np.ndarray:
-        """(blocks, n, L) -> (B, n)."""
-        return np.array(
-            packed.transpose(0, 2, 1).reshape(self.blocks * self.lanes, -1)[: self.n_batch],
-            order="C",
-        )
-
-    def data(self, x, y, output: str):
-        """x, y and `one`, packed; the empty lanes hold the label that no error is measured
-        against.
-        """
-        rest = {"identity": 0.0, "sigmoid": 0.5, "softmax": 1 / y.shape[1]}[output]
-        return self.pack(x), self.pack(y, rest), self.pack(np.ones((self.n_batch, 1)))[:, 0].copy()
-
-
-class FusedJointStepper(JointStepper):
-    """The same steps as `JointStepper`, for chains."""
-
-    def __init__(self, sheaf: NeuralSheaf, x, y, w, beta, dt, alpha, pins):
-        self.chain, self.place = Chain(sheaf.network), Lanes(len(x))
-        self.edge_weights = sheaf.edge_weights
-        edges = [e for e in sheaf.edges if e.rows.stop <= sheaf.N]
-        self.watched = [*(e.name for e in edges if e.kind == "affine"), "output"]
-        self.weight = np.array([*(sheaf.edge_weights[e.name] for e in edges), output_weight(sheaf)])
-        self.data = self.place.data(x, y, sheaf.network.output.name)
-        self.springs = (pins.soft_index, pins.gamma, self.place.pack(pins.soft_value))
-        self.clamps = (pins.hard_index, self.place.pack(pins.hard_value))
-        super().__init__(sheaf, x, y, w, beta, dt, alpha, pins)
-
-    def put(self, sheaf, w):
-        self.theta, self.stalks = (
-            self.chain.flat(sheaf.network),
-            self.place.pack(self.pins.impose(w)),
-        )
-
-    def state(self):
-        if not (np.isfinite(self.theta).all() and np.isfinite(self.stalks).all()):
-            self.overflowed(self.sheaf, self.place.unpack(self.stalks))
-        return NeuralSheaf(self.chain.unflat(self.theta), self.edge_weights), self.place.unpack(
-            self.stalks
-        )
-
-    def advance(self, n):
-        energies = np.zeros(len(self.watched))
-        done = joint_steps(
-            self.stalks,
-            *self.data,
-            self.theta,
-            self.chain.dims,
-            self.chain.slopes,
-            self.chain.output,
-            self.weight,
-            *self.springs,
-            *self.clamps,
-            n,
-            self.dt * self.alpha,
-            self.dt * self.beta,
-            self.limit,
-            energies,
-        )
-        self.step += done
-        if done < n:
-            self.check(dict(zip(self.watched, energies)))
-            self.overflowed(self.sheaf, self.place.unpack(self.stalks))
-
-
-class FusedDescentStepper(DescentStepper):
-    """The same steps as `DescentStepper`, for chains."""
-
-    def __init__(self, network: Network, x, y, lr):
-        self.chain, self.place = Chain(network), Lanes(len(x))
-        self.data = self.place.data(x, y, network.output.name)
-        super().__init__(network, x, y, lr)
-
-    def put(self, network):
-        self.theta = self.chain.flat(network)
-
-    def state(self):
-        if not np.isfinite(self.theta).all():
-            self.check(np.nan)
-        return self.chain.unflat(self.theta)
-
-    def advance(self, n):
-        scale = loss_scale(self.chain.network.output, *self.y.shape)
-        done, energy = descent_steps(
-            *self.data,
-            self.theta,
-            self.chain.dims,
-            self.chain.slopes,
-            self.chain.output,
-            n,
-            self.lr * scale,
-            self.limit,
-        )
-        self.step += done
-        if done < n:
-            self.check(energy)
-            self.check(np.nan)
 
 
 # kernels: they pass whole arrays and row numbers, since every view s[j] made in a loop costs more
@@ -343,14 +148,16 @@ def dots(dW, j, c, r, x):
 
 
 @fused
-def move(s, z, a, one, b, p, x, w0, w1, r, v, q, out, j, slope, hc, hs, hq):
+def move(s, z, a, one, b, p, x, w0, w1, r, v, q, out, j, slope, shares):
     """One hidden unit, rows z and a of s: e = m z − a and d = Wx + b − z; z += hc d − hs m e, a +=
     hs e − hq (v r[0] + q).
 
-    Wx + b is in p[0], or is b + w0 x[0] + w1 x[1] where p is None. The h… hold the step and the
-    edge weights; r[0] is d of the first unit above, q what `back` sums over the others (None: no
-    others). d is left in out[j] where p is not None. Returns Σd, ⟨d, x[0]⟩, ⟨d, x[1]⟩, ⟨r[0], a⟩.
+    Wx + b is in p[0], or is b + w0 x[0] + w1 x[1] where p is None. shares: hc, hs and hq, the step
+    times the edges' weights; r[0] is d of the first unit above, q what `back` sums over the others
+    (None: no others). d is left in out[j] where p is not None. Returns Σd, ⟨d, x[0]⟩, ⟨d, x[1]⟩,
+    ⟨r[0], a⟩.
     """
+    hc, hs, hq = shares
     total, d0, d1, ra = 0.0, 0.0, 0.0, 0.0
     hm, hv = hs * slope, hq * v
     for l in range(len(one)):
@@ -375,16 +182,18 @@ def move(s, z, a, one, b, p, x, w0, w1, r, v, q, out, j, slope, hc, hs, hq):
 
 
 @fused
-def hidden_rows(
-    s, row, x, below, one, W, b, dW, db, V, dV, r, out, p, q, slope, c, cs, cv, h, first
-):
-    """All units of the hidden layer whose z begins at `row` of s: z and a move, dW, db and the
-    layer above's dV gain.
+def hidden_rows(rows, maps, r, out, p, q, slope, factors, first):
+    """All units of a hidden layer: z and a move, dW, db and the layer above's dV gain.
 
-    It reads the rows of x from `below` on. r: rows of the layer above, out: rows for this layer's.
-    p None: x is the input and has two rows. q None: one unit above. cv: the weight of the affine
-    edge above. `first`: this layer reads the input, and adds its own dW.
+    rows: the stalks s, the row where the layer's z begin, what it reads, x from the row `below` on,
+    and the samples' ones. maps: W, b and their gradients, V of the layer above and its gradient. r:
+    rows of the layer above, out: rows for this layer's. p None: x is the input and has two rows. q
+    None: one unit above. factors: the weights of the affine edge, of the activation edge and of the
+    affine edge above, and the step. `first`: this layer reads the input, and adds its own dW.
     """
+    s, row, x, below, one = rows
+    W, b, dW, db, V, dV = maps
+    c, cs, cv, h = factors
     n, m = W.shape
     for j in range(n):
         z, a = row + j, row + n + j
@@ -392,26 +201,9 @@ def hidden_rows(
             gather(p, 0, W, j, b, one, x, below, m)
         if q is not None:
             back(q, V, dV, j, r, cv, s, a)
-        u = move(
-            s,
-            z,
-            a,
-            one,
-            b[j],
-            p,
-            x,
-            W[j, 0],
-            W[j, m - 1],
-            r,
-            V[0, j],
-            q,
-            out,
-            j,
-            slope,
-            h * c,
-            h * cs,
-            h * cv,
-        )
+        w0, w1 = W[j, 0], W[j, m - 1]
+        shares = (h * c, h * cs, h * cv)
+        u = move(s, z, a, one, b[j], p, x, w0, w1, r, V[0, j], q, out, j, slope, shares)
         if p is None:
             dW[j, 0] += c * u[1]
             dW[j, 1] += c * u[2]
@@ -508,38 +300,25 @@ def layer_of(theta, end, n, m):
 
 
 @fused
-def joint_steps(
-    S,
-    X,
-    Y,
-    One,
-    theta,
-    dims,
-    slopes,
-    output,
-    weight,
-    soft,
-    gamma,
-    rest,
-    hard,
-    held,
-    n_steps,
-    h,
-    hb,
-    limit,
-    energies,
-):
+def joint_steps(S, data, theta, shape, weight, springs, clamps, n_steps, h, hb, limit, energies):
     """Up to n_steps Euler steps of the joint flow on stalks S (blocks, N, L) and weights θ, both in
     place.
 
-    weight: of the edges affine_1, activation_1, …, affine_{k+1}, then of the edge to the label.
-    Returns the steps done: fewer than n_steps when the energy before the last of them was above
-    `limit`. Of the energy a lower bound is left in `energies`, for the edges affine_1, …,
-    affine_{k+1} and the label's: exact for the last two, from the biases' gradients for the others.
+    data: x, y and the samples' ones in blocks. shape: widths, slopes and the output's number.
+    springs: their rows, stiffness and ends. clamps: their rows and values. h and hb: the step of
+    the stalks and of the weights. weight: of the edges affine_1, activation_1, …, affine_{k+1},
+    then of the edge to the label. Returns the steps done: fewer than n_steps when the energy before
+    the last of them was above `limit`. Of the energy a lower bound is left in `energies`, for the
+    edges affine_1, …, affine_{k+1} and the label's: exact for the last two, from the biases'
+    gradients for the others.
     """
+    X, Y, One = data
+    dims, slopes, output = shape
+    soft, gamma, rest = springs
+    hard, held = clamps
     layers, lanes = len(dims) - 1, S.shape[2]
     R, g = np.zeros((2, max(dims[1:]), lanes)), np.zeros((dims[layers], lanes))
-    p, q, springs = np.zeros((1, lanes)), np.zeros(lanes), np.zeros((len(soft), lanes))
+    p, q, pulls = np.zeros((1, lanes)), np.zeros(lanes), np.zeros((len(soft), lanes))
     gradient, count = np.zeros(len(theta)), One.sum()
     for t in range(n_steps):
         gradient[:] = 0
@@ -548,7 +327,7 @@ def joint_steps(
             s, x, one = S[block], X[block], One[block]
             for k in range(len(soft)):
                 for l in range(lanes):
-                    springs[k, l] = gamma[k] * (rest[block, k, l] - s[soft[k], l])
+                    pulls[k, l] = gamma[k] * (rest[block, k, l] - s[soft[k], l])
             n, m, end, now = dims[layers], dims[layers - 1], len(theta), 0
             row = len(s) - n
             V, b = layer_of(theta, end, n, m)
@@ -570,113 +349,22 @@ def joint_steps(
                 dW, db = layer_of(gradient, end, n, m)
                 read, below = (x, 0) if layer == 1 else (s, row - m)
                 r, out, first = R[now], R[1 - now], layer == 1
-                slope, c, cs, cv = (
-                    slopes[layer - 1],
-                    weight[2 * layer - 2],
-                    weight[2 * layer - 1],
-                    weight[2 * layer],
-                )
+                slope, at = slopes[layer - 1], 2 * layer
+                rows, maps = (s, row, read, below, one), (W, b, dW, db, V, dV)
+                factors = (weight[at - 2], weight[at - 1], weight[at], h)
                 fast = first and m == 2
                 if fast and above == 1:
-                    hidden_rows(
-                        s,
-                        row,
-                        read,
-                        below,
-                        one,
-                        W,
-                        b,
-                        dW,
-                        db,
-                        V,
-                        dV,
-                        r,
-                        out,
-                        None,
-                        None,
-                        slope,
-                        c,
-                        cs,
-                        cv,
-                        h,
-                        first,
-                    )
+                    hidden_rows(rows, maps, r, out, None, None, slope, factors, first)
                 elif fast:
-                    hidden_rows(
-                        s,
-                        row,
-                        read,
-                        below,
-                        one,
-                        W,
-                        b,
-                        dW,
-                        db,
-                        V,
-                        dV,
-                        r,
-                        out,
-                        None,
-                        q,
-                        slope,
-                        c,
-                        cs,
-                        cv,
-                        h,
-                        first,
-                    )
+                    hidden_rows(rows, maps, r, out, None, q, slope, factors, first)
                 elif above == 1:
-                    hidden_rows(
-                        s,
-                        row,
-                        read,
-                        below,
-                        one,
-                        W,
-                        b,
-                        dW,
-                        db,
-                        V,
-                        dV,
-                        r,
-                        out,
-                        p,
-                        None,
-                        slope,
-                        c,
-                        cs,
-                        cv,
-                        h,
-                        first,
-                    )
+                    hidden_rows(rows, maps, r, out, p, None, slope, factors, first)
                 else:
-                    hidden_rows(
-                        s,
-                        row,
-                        read,
-                        below,
-                        one,
-                        W,
-                        b,
-                        dW,
-                        db,
-                        V,
-                        dV,
-                        r,
-                        out,
-                        p,
-                        q,
-                        slope,
-                        c,
-                        cs,
-                        cv,
-                        h,
-                        first,
-                    )
+                    hidden_rows(rows, maps, r, out, p, q, slope, factors, first)
                 V, dV, now = W, dW, 1 - now
             for k in range(len(soft)):
                 for l in range(lanes):
-                    s[soft[k], l] += h * springs[k, l]
+                    s[soft[k], l] += h * pulls[k, l]
             for k in range(len(hard)):
                 s[hard[k]] = held[block, k]
         end = 0

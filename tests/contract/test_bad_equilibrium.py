@@ -205,11 +205,9 @@ def test_clamping_brings_a_net_within_the_limit():
 
 def test_arguments_are_left_alone_and_later_changes_do_not_reach_in():
     rng = np.random.default_rng(0)
-    x, start, value = (
-        rng.standard_normal((2, 2)),
-        rng.standard_normal((2, 7)),
-        rng.standard_normal((2, 1)),
-    )
+    x = rng.standard_normal((2, 2))
+    start = rng.standard_normal((2, 7))
+    value = rng.standard_normal((2, 1))
     kept = x.copy(), start.copy(), value.copy()
     pins = [hard("z2", value), soft("z1", 0.5, 2.0, at=1)]
     found = equilibrium(SHEAF, x, pins=pins, start=start)
@@ -284,10 +282,8 @@ def test_passes_are_counted_as_documented(seed, mode):
 def test_too_few_iterations_are_admitted():
     """The answer says so, in its flags and in its repr, and no certificate is issued for it."""
     p = toy(1, (2, 12, 12, 12, 1))
-    full, cut = (
-        equilibrium(p.sheaf, p.x, pins=p.pins, start=p.start),
-        equilibrium(p.sheaf, p.x, pins=p.pins, start=p.start, max_iterations=1),
-    )
+    full = equilibrium(p.sheaf, p.x, pins=p.pins, start=p.start)
+    cut = equilibrium(p.sheaf, p.x, pins=p.pins, start=p.start, max_iterations=1)
     assert full.iterations[0] > 1 and full.converged.all() and cut.iterations.tolist() == [1]
     assert (
         not cut.converged.any()

@@ -722,7 +722,7 @@ def test_node_inputs_as_list_or_tuple(inputs):
     sheaf = NeuralSheaf(network)
     # −W, −diag b
     np.testing.assert_array_equal(
-        sheaf.cellular([1, 1]).coboundary[0].toarray().ravel()[:2], [-1.0, -1.0]
+        sheaf.extended.cellular([1, 1]).coboundary[0].toarray().ravel()[:2], [-1.0, -1.0]
     )
     np.testing.assert_allclose(
         relax(sheaf, [[2.0]], np.zeros((1, 6))).cochain, sheaf.forward([[2.0]]), atol=1e-9

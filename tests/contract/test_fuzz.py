@@ -17,7 +17,7 @@ import sheaflib
 from sheaflib import Affine, CellularSheaf, Network, NeuralSheaf, Output, ReLU, SheafEdge, layers
 from sheaflib.circuits.currents import currents, edge_update
 from sheaflib.circuits.minibatch import MiniBatches, rates
-from sheaflib.linear import spectrum
+from sheaflib.linear import matrices, spectrum
 from sheaflib.linear.resistance import effective_resistance
 from sheaflib.sheaves import discord
 
@@ -127,7 +127,7 @@ CALLS = {  # name: (function, arguments that are well)
     "total": (discord.total, DISCORD),
     "forward_deviation": (discord.forward_deviation, {"sheaf": SHEAF, "w": START, "x": X}),
     "spectrum.bound": (spectrum.bound, {"sheaf": SHEAF, "pins": None, "output_force": "jacobian"}),
-    "spectrum.laplacian": (spectrum.laplacian, {**SPECTRUM, "pattern": PATTERN[0]}),
+    "matrices.laplacian": (matrices.laplacian, {**SPECTRUM, "pattern": PATTERN[0]}),
     "spectrum.eigenvalues": (spectrum.eigenvalues, {**SPECTRUM, "pattern": PATTERN[0]}),
     "spectrum.extremes": (
         spectrum.extremes,

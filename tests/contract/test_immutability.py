@@ -64,8 +64,8 @@ CALLS = {
     "matrices": lambda a: (
         SHEAF.coboundary(a["one"]),
         SHEAF.laplacian(a["one"]),
-        SHEAF.boundary_laplacian(a["one"]),
-        SHEAF.cellular(a["one"]),
+        SHEAF.extended.boundary_laplacian(a["one"]),
+        SHEAF.extended.cellular(a["one"]),
     ),
     "forward substitution": lambda a: forward_substitution(SHEAF, a["w"], a["pattern"]),
     "backward substitution": lambda a: backward_substitution(SHEAF, a["w"], a["pattern"]),

@@ -15,7 +15,7 @@ from benchmarks import minibatches
 from sheaflib import Network
 from sheaflib.circuits import kernels
 from sheaflib.circuits.minibatch import HOLD, MiniBatches
-from sheaflib.companion import race, regimes
+from sheaflib.companion import race, regimes, tuning
 from sheaflib.companion.race import Ratio, ratio, verdict
 from sheaflib.companion.tasks import task
 
@@ -28,7 +28,7 @@ SMALL = {"rule": "backprop", "lr": 0.01, "updates": 20}
 
 @pytest.mark.parametrize("row", ROWS)
 def test_every_side_has_the_same_number_of_trials_budget_and_data(row):
-    found = race.entrants(PROTOCOL, row)
+    found = tuning.entrants(PROTOCOL, row)
     several = row in PROTOCOL["second-round"]["rows"]
     assert set(found) == {
         "cheap" if several else "primary",
@@ -59,8 +59,8 @@ def test_every_side_has_the_same_number_of_trials_budget_and_data(row):
 
 @pytest.mark.parametrize("row", ROWS)
 def test_finalists_read_the_test_set_with_seeds_that_tuned_nothing(row):
-    entrants = race.entrants(PROTOCOL, row)
-    finals = race.finalists(PROTOCOL, row, {name: cases[3] for name, cases in entrants.items()})
+    entrants = tuning.entrants(PROTOCOL, row)
+    finals = tuning.finalists(PROTOCOL, row, {name: cases[3] for name, cases in entrants.items()})
     assert {
         "primary",
         "equilibrium",
@@ -84,16 +84,16 @@ def test_finalists_read_the_test_set_with_seeds_that_tuned_nothing(row):
 def test_passes_are_counted_as_the_protocol_says():
     one = {"updates": 10, "kappa": 0.0}
     assert (
-        race.passes("saddle-1h", one | {"rule": "backprop"})
-        == race.passes("saddle-1h", one | {"rule": "circuit"})
+        tuning.passes("saddle-1h", one | {"rule": "backprop"})
+        == tuning.passes("saddle-1h", one | {"rule": "circuit"})
         == 30
     )
-    assert race.passes("saddle-1h", {"updates": 10, "kappa": -1.0, "rule": "circuit"}) == 40
+    assert tuning.passes("saddle-1h", {"updates": 10, "kappa": -1.0, "rule": "circuit"}) == 40
     assert (
-        race.passes("blobs-1h", one | {"rule": "circuit"}) == 70
-        and race.passes("blobs-1h", one | {"rule": "rayleigh"}) == 30
+        tuning.passes("blobs-1h", one | {"rule": "circuit"}) == 70
+        and tuning.passes("blobs-1h", one | {"rule": "rayleigh"}) == 30
     )
-    assert race.passes("digits", one | {"rule": "circuit"}) == 130
+    assert tuning.passes("digits", one | {"rule": "circuit"}) == 130
 
 
 def test_a_candidate_is_kept_as_its_losses_say(monkeypatch):
@@ -109,9 +109,9 @@ def test_a_candidate_is_kept_as_its_losses_say(monkeypatch):
         "c": [{"lr": 7, "gives": [2.0, 2.0]}, {"lr": 8, "gives": [9.0, 0.01]}],
     }
     monkeypatch.setattr(
-        race, "sweep", lambda function, given, label: [np.array(case["gives"]) for case in given]
+        tuning, "sweep", lambda function, given, label: [np.array(case["gives"]) for case in given]
     )
-    chosen = race.tune(cases, 1e-4)
+    chosen = tuning.tune(cases, 1e-4)
     assert (chosen["a"]["lr"], chosen["b"]["lr"], chosen["c"]["lr"]) == (3, 6, 8)
 
 
@@ -268,14 +268,14 @@ def test_the_drifting_label_is_what_the_docstring_says():
 
 
 def test_a_lighter_protocol_is_smaller_and_the_full_one_is_itself():
-    assert race.lighter(PROTOCOL, 1, 20, 1) is PROTOCOL
-    light = race.lighter(PROTOCOL, 0.1, 3, 4)
+    assert tuning.lighter(PROTOCOL, 1, 20, 1) is PROTOCOL
+    light = tuning.lighter(PROTOCOL, 0.1, 3, 4)
     assert (
         light["budget"]["updates"]["1h"] == 360
         and light["test"]["seeds"] == PROTOCOL["test"]["seeds"][:3]
     )
     for row in ROWS:
-        assert {len(cases) for cases in race.entrants(light, row).values()} == {3}
+        assert {len(cases) for cases in tuning.entrants(light, row).values()} == {3}
     assert {len(cases) for cases in regimes.depth(light).values()} == {3}
     assert light["regimes"]["test_seeds"] == PROTOCOL["regimes"]["test_seeds"][:3]
     assert PROTOCOL["budget"]["updates"]["1h"] == 3600

@@ -12,10 +12,10 @@ from training_cases import OUTPUTS, chain, nth, pose
 from sheaflib import Network, NeuralSheaf
 from sheaflib.companion.experiments import train
 from sheaflib.sheaves.pins import resolve
+from sheaflib.training.chains import FusedDescentStepper, FusedJointStepper, can_fuse
 from sheaflib.training.descent import DescentStepper
 from sheaflib.training.drivers import TrainingDiverged, gradient_descent, joint_flow
 from sheaflib.training.joint import JointStepper
-from sheaflib.training.kernels import FusedDescentStepper, FusedJointStepper, can_fuse
 
 NET, NAN, INF = Network.mlp([[[1.0]]]), float("nan"), float("inf")
 ENGINES = [JointStepper, FusedJointStepper] if can_fuse(NET) else [JointStepper]

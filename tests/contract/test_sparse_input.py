@@ -20,7 +20,7 @@ from sheaflib import (
     gradient_descent,
     joint_flow,
 )
-from sheaflib.training.kernels import FusedDescentStepper, FusedJointStepper, can_fuse
+from sheaflib.training.chains import FusedDescentStepper, FusedJointStepper, can_fuse
 
 ROOT = Path(__file__).resolve().parents[2]
 FORMATS = ["csr", "csc", "coo", "bsr", "dia", "lil", "dok"]

@@ -436,7 +436,7 @@ def test_the_check_lints_and_takes_a_file_of_each_kind(monkeypatch):
     monkeypatch.setattr(
         subprocess, "call", lambda words, **_: asked.append(words[2]) or -9 * ("mypy" in words)
     )
-    assert commands.check(Project(), None) == 9 and asked == ["ruff", "mypy", "pytest"]
+    assert commands.check(Project(), None) == 9 and asked == ["ruff", "ruff", "mypy", "pytest"]
     kinds = {path.name for path in (REPOSITORY / "tests").iterdir() if any(path.glob("test_*.py"))}
     assert {name.split("/")[1] for name in commands.KINDS} == kinds
     assert all((REPOSITORY / name).is_file() for name in commands.KINDS)

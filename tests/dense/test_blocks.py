@@ -74,7 +74,7 @@ def test_boundary_blocks_of_the_laplacian():
     )
     sheaf = NeuralSheaf(CHAIN)
     for pattern in any_pattern(sheaf, RNG, 4):
-        found = sheaf.boundary_laplacian(pattern).toarray()
+        found = sheaf.extended.boundary_laplacian(pattern).toarray()
         R1, R2 = np.diag(pattern[:3]), np.diag(pattern[3:])
         np.testing.assert_allclose(found, expected, rtol=0, atol=1e-13)
         assert (R1.shape, R2.shape) == ((3, 3), (2, 2))
@@ -97,7 +97,7 @@ def test_whole_coboundary_with_extended_stalks():
         ]
     )
     sheaf = NeuralSheaf(CHAIN)
-    cellular = sheaf.cellular(pattern)
+    cellular = sheaf.extended.cellular(pattern)
     np.testing.assert_array_equal(cellular.coboundary.toarray(), expected)
     assert cellular.layout.names == ("x", "z1", "a1", "z2", "a2", "z3")
     assert cellular.layout.dims == (5, 3, 5, 2, 3, 1)
@@ -108,14 +108,16 @@ def test_whole_coboundary_with_extended_stalks():
         "activation_2",
         "affine_3",
     ]
-    np.testing.assert_array_equal(sheaf.boundary_values([[4.0, 5.0]]), [[4, 5, 1, 1, 1, 1, 1, 1]])
+    np.testing.assert_array_equal(
+        sheaf.extended.boundary_values([[4.0, 5.0]]), [[4, 5, 1, 1, 1, 1, 1, 1]]
+    )
 
 
 def test_harmonic_extension_of_the_cellular_sheaf_is_the_forward_pass():
     sheaf, x = NeuralSheaf(CHAIN), np.array([[0.4, -1.1]])
     w = sheaf.forward(x)
     boundary = {"x": [*x[0], 1, 1, 1], "a1": ([3, 4], [1, 1]), "a2": ([2], [1])}
-    extension = sheaf.cellular(sheaf.pattern(w, x)[0]).harmonic_extension(boundary)
+    extension = sheaf.extended.cellular(sheaf.pattern(w, x)[0]).harmonic_extension(boundary)
     for name in sheaf.layout.names:
         n = sheaf.layout[name].stop - sheaf.layout[name].start
         np.testing.assert_allclose(
@@ -135,10 +137,10 @@ def test_terms_are_those_of_the_absolute_matrices(case, scale):
         for n in sheaf.network.nodes
     )
     for i, s in enumerate(np.broadcast_to(case.pattern, (len(w), sheaf.M))):
-        sizes = abs(sheaf.cellular(s).coboundary.toarray())
-        free = sizes[:, np.setdiff1d(np.arange(sizes.shape[1]), sheaf.boundary_index)]
-        wanted_edge = free @ abs(w[i]) + sizes[:, sheaf.boundary_index] @ abs(
-            sheaf.boundary_values(x[[i]])[0]
+        sizes = abs(sheaf.extended.cellular(s).coboundary.toarray())
+        free = sizes[:, np.setdiff1d(np.arange(sizes.shape[1]), sheaf.extended.boundary_index)]
+        wanted_edge = free @ abs(w[i]) + sizes[:, sheaf.extended.boundary_index] @ abs(
+            sheaf.extended.boundary_values(x[[i]])[0]
         )
         wanted = free.T @ (sheaf.row_weights[: sheaf.N] * wanted_edge)
         if exact:

@@ -44,10 +44,8 @@ def agree(frozen, deltas, weights, springs, free, tol=1e-12):
     `free` clamped.
     """
     rng = np.random.default_rng(0)
-    v, u = (
-        rng.standard_normal((len(deltas), deltas[0].shape[0])),
-        rng.standard_normal((len(deltas), int(free.sum()))),
-    )
+    v = rng.standard_normal((len(deltas), deltas[0].shape[0]))
+    u = rng.standard_normal((len(deltas), int(free.sum())))
     for i, delta in enumerate(deltas):
 
         def near(found, expected, worst=1.0):

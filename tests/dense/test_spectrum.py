@@ -131,10 +131,8 @@ def test_identity_force_linearises_to_the_augmented_laplacian(output, n_out, whi
     −L_aug.
     """
     rng = np.random.default_rng(5)
-    sheaf, x = (
-        NeuralSheaf(Network.he([2, 4, n_out], rng, output=output)),
-        rng.standard_normal((1, 2)),
-    )
+    sheaf = NeuralSheaf(Network.he([2, 4, n_out], rng, output=output))
+    x = rng.standard_normal((1, 2))
     w = sheaf.forward(x, augmented=True)
     a_out = w[0, sheaf.N :]
     pins = resolve(
@@ -464,10 +462,8 @@ def test_bad_input_is_named(call, error, message):
 def test_pins_are_taken_as_everywhere():
     sheaf = NeuralSheaf(Network.he([2, 4, 1], np.random.default_rng(0)))
     s, pins = np.ones((2, 4)), [hard("z2", 1.0), soft("a1", 0.0, 2.0)]
-    one, other = (
-        spectrum.extremes(sheaf, s, pins),
-        spectrum.extremes(sheaf, s, resolve(sheaf, pins, 2)),
-    )
+    one = spectrum.extremes(sheaf, s, pins)
+    other = spectrum.extremes(sheaf, s, resolve(sheaf, pins, 2))
     np.testing.assert_array_equal(one.smallest, other.smallest)
     np.testing.assert_array_equal(
         spectrum.eigenvalues(sheaf, s[0], pins),

@@ -144,11 +144,9 @@ def _(n):
 
 @oracle("06-fig-9")
 def _(n):
-    data, network, axis = (
-        task("circular"),
-        paper_network("2x25x1", 0, "sigmoid"),
-        np.array(n["axis"]),
-    )
+    data = task("circular")
+    network = paper_network("2x25x1", 0, "sigmoid")
+    axis = np.array(n["axis"])
     grid, x, y = np.array([(p, q) for q in axis for p in axis]), data.X_train, data.Y_train
     cross = np.log1p(np.exp((1 - 2 * y[:, 0]) * one_layer_output(network, x))).mean()
     options = {"beta": 1 / 300, "dt": 0.005, "cold": 1000, "every": 1000}
@@ -165,9 +163,8 @@ def _(n):
         close(n[f"{name}-train"][-1], loss(last, x, y), rtol=1e-6)
         p = np.array(n[f"{name}-probability"]).ravel()
         radius = np.hypot(*grid.T)
-        assert (p[radius < 0.8] < 0.5).all() and (
-            p[radius > 2] > 0.5
-        ).all()  # disk inside 1, annulus from 1.5, noise
+        # disk inside 1, annulus from 1.5, noise
+        assert (p[radius < 0.8] < 0.5).all() and (p[radius > 2] > 0.5).all()
         close(p, 1 / (1 + np.exp(-one_layer_output(last, grid))), rtol=1e-6, atol=1e-6)
 
 

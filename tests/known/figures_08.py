@@ -122,10 +122,8 @@ def _(figure):
     for size in ladder.SIZES:
         sheaf, rates, fall = ends(size)
         bound, paid = largest(sheaf), {name: row[size] for name, row in passes.items()}
-        for name, dt in (
-            (PAPER, 0.01),
-            (BEST, 1.9 / bound),
-        ):  # the slowest mode falls by 1 − dt λ₁ a step of two passes
+        # the slowest mode falls by 1 − dt λ₁ a step of two passes
+        for name, dt in ((PAPER, 0.01), (BEST, 1.9 / bound)):
             assert 0.95 < paid[name] / np.mean(-2 * fall / np.log1p(-dt * rates)) < 1.3
         assert 1 < paid["Chebyshev"] / np.mean(np.sqrt(bound / rates) * (np.log(2) + fall)) < 2
         # by 1 + dt λ₁ a step
@@ -180,12 +178,10 @@ class Run:
 
     def __init__(self):
         run = heat_run("2x6x4x4x1")
-        self.network, self.layout, self.x, self.start = (
-            run.sheaf.network,
-            run.sheaf.layout,
-            run.x[0],
-            run.start[0],
-        )
+        self.network = run.sheaf.network
+        self.layout = run.sheaf.layout
+        self.x = run.x[0]
+        self.start = run.start[0]
         self.z, self.a = kinked(run.sheaf.layout)
 
     def pieces(self, side):
@@ -364,10 +360,8 @@ def minima(network, x, label):
         for node, end in zip(network.nodes, ends)
     }
     hidden = [name for name in blocks if name[0] == "z"][:-1]
-    z, a = (
-        np.concatenate([blocks[n] for n in hidden]),
-        np.concatenate([blocks["a" + n[1:]] for n in hidden]),
-    )
+    z = np.concatenate([blocks[n] for n in hidden])
+    a = np.concatenate([blocks["a" + n[1:]] for n in hidden])
     K, N, count = len(z), ends[-1], 0
     faces = np.array(list(product((-1, 0, 1), repeat=K)))
     for up in np.unique(faces > 0, axis=0):

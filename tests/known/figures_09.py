@@ -287,10 +287,8 @@ def _(n):
         for step in moments:
             ends, network = n[size][said(step)], run(size, "sheaf")[step][0]
             _, vectors = dense_spectra(network, x)
-            cuts, blocks = (
-                np.cumsum([node.operation.n_out for node in network.nodes])[:-1],
-                [node.name for node in network.nodes],
-            )
+            cuts = np.cumsum([node.operation.n_out for node in network.nodes])[:-1]
+            blocks = [node.name for node in network.nodes]
             for end, column in (("bottom", 0), ("top", -1)):
                 energy = [
                     (block**2).sum(axis=1).mean()
@@ -530,10 +528,8 @@ def check_trained_on(n):
 def check_dead(n):
     for name, row in n["fault"].items():
         for detector, values in row.items():
-            if (name, detector) == (
-                "3H, sheaf",
-                "pinned discord",
-            ):  # one unit of 26 wakes up, 10 of 25 pairs are won
+            # one unit of 26 wakes up, 10 of 25 pairs are won
+            if (name, detector) == ("3H, sheaf", "pinned discord"):
                 close(values, [1, (25 + 0.4) / 26, 1], rtol=0, atol=1e-9)
             else:
                 close(values, [1, 1, 1], rtol=0, atol=1e-9)

@@ -58,9 +58,8 @@ def softmax_residuals(x, y, weights, biases, w):
     np.testing.assert_allclose(felt[1], felt[2] @ weights[1], rtol=0, atol=1e-9)
     for own, after, z, a in ((felt[0], felt[1], z1, a1), (felt[2], felt[3], z2, a2)):
         u, corner = z - own, z == 0
-        assert (u[corner] >= 0).all() and (u + a)[corner].max(
-            initial=-1
-        ) <= 0  # a minimum from both sides
+        # a minimum from both sides
+        assert (u[corner] >= 0).all() and (u + a)[corner].max(initial=-1) <= 0
         np.testing.assert_allclose(np.where(corner, 0, own - (z > 0) * after), 0, rtol=0, atol=1e-9)
     return felt
 

@@ -178,10 +178,8 @@ def test_loss(row, seed, c):
     """The loss on the test data after a run of `updates` as the tuning has chosen them."""
     given, network = data(row, seed), start(row, seed)
     compliance = 0.0 if c["rule"] == "backprop" else 1 / c["stiffness"]
-    order, lr = (
-        batches(seed, 0, len(given.X_train), c["updates"], 32),
-        rates(c["lr"], c["updates"], False),
-    )
+    order = batches(seed, 0, len(given.X_train), c["updates"], 32)
+    lr = rates(c["lr"], c["updates"], False)
     W, b = train(network, given.X_train, given.Y_train, order, lr, compliance, c["kappa"])
     changed = dict(zip((node.name for node in network.affine_nodes), zip(W, b)))
     return loss(with_weights(network, changed), given.X_test, given.Y_test)
@@ -197,10 +195,8 @@ def _(n):
         given, early = task(setting["task"]), n[row]["backpropagation"]
         c = numbers("11-competitive")["chosen"][row]["backprop"]
         mark = early["x"][8]
-        order, lr = (
-            batches(SEEDS[0], 0, 300, c["updates"], 32)[:mark],
-            rates(c["lr"], c["updates"], False)[:mark],
-        )
+        order = batches(SEEDS[0], 0, 300, c["updates"], 32)[:mark]
+        lr = rates(c["lr"], c["updates"], False)[:mark]
         W, b = train(start(row, SEEDS[0]), given.X_train, given.Y_train, order, lr)
         close(mse(W, b, given.X_test, given.Y_test), n["first seed"][row][8], rtol=1e-6)
         recorded = numbers("06-table-e1")["test-authors"][row]
@@ -213,10 +209,8 @@ def _(n):
         for series in (v for v in n[row].values()):
             low, median, high = series["quartiles"]
             assert (np.array(low) <= median).all() and (np.array(median) <= high).all()
-    for row in (
-        "saddle-1h",
-        "paraboloid-2h",
-    ):  # forward, back and gradient each; the mirror relaxes the activity too
+    # forward, back and gradient each; the mirror relaxes the activity too
+    for row in ("saddle-1h", "paraboloid-2h"):
         assert (
             n[row]["paper: sheaf"]["passes"]
             == n[row]["paper: gradient descent"]["passes"]
@@ -353,10 +347,8 @@ def _(n):
             close(found["ratio"], bootstrap(losses[key], theirs, 1e-4), rtol=1e-6)
             close(found["null"], bootstrap(losses[f"{place_of} null"], theirs, 1e-4), rtol=1e-6)
             beyond = bootstrap(losses[key], losses[f"{place_of} null"], 1e-4)
-            below, above = (
-                max(found["ratio"][2], beyond[2]) < 1,
-                min(found["ratio"][1], beyond[1]) > 1,
-            )
+            below = max(found["ratio"][2], beyond[2]) < 1
+            above = min(found["ratio"][1], beyond[1]) > 1
             assert found["verdict"] == (
                 "better" if below else "worse" if above else "no difference"
             )

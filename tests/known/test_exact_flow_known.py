@@ -253,10 +253,8 @@ def test_what_is_not_covered_is_refused():
 
 def test_a_batch_is_its_samples():
     sheaf = NeuralSheaf(Network.he([2, 4, 1], np.random.default_rng(3)))
-    x, start = (
-        np.random.default_rng(4).standard_normal((3, 2)),
-        np.random.default_rng(5).standard_normal((3, sheaf.N)),
-    )
+    x = np.random.default_rng(4).standard_normal((3, 2))
+    start = np.random.default_rng(5).standard_normal((3, sheaf.N))
     y = np.array([[1.0], [-2.0], [0.0]])
     for i, flow in enumerate(exact_flows(sheaf, x, start, pins=soft("z2", y, gamma=2.0))):
         alone = exact_flow(sheaf, x[[i]], start[[i]], pins=soft("z2", y[i], gamma=2.0))
@@ -310,11 +308,9 @@ def test_steps_never_pass_a_zero():
     """Against a dense grid, on random sums."""
     rng, grid = np.random.default_rng(0), np.linspace(0, 30, 30_001)
     for _ in range(50):
-        rates, c, star = (
-            np.sort(rng.uniform(0.01, 8, 6)),
-            rng.standard_normal((4, 6)),
-            rng.standard_normal(4),
-        )
+        rates = np.sort(rng.uniform(0.01, 8, 6))
+        c = rng.standard_normal((4, 6))
+        star = rng.standard_normal(4)
         star += np.maximum(0, 0.01 - (star + c.sum(axis=1)))
         values = star[:, None] + c @ np.exp(-np.multiply.outer(rates, grid))
         negative = (values < 0).any(axis=0)

@@ -178,9 +178,8 @@ def test_trials_on_a_small_network():
     dead = faults.dead_units("paraboloid", **net)
     assert all(values.shape == (11,) for kind in dead.values() for values in kind.values())
     assert all((dead["fault"][d] == 1).all() for d in ("kept stalks", "frozen pattern", "gradient"))
-    assert (
-        dead["fault"]["pinned discord"][:6] == 1
-    ).all()  # layer 1 reads the boundary: no label wakes it
+    # layer 1 reads the boundary: no label wakes it
+    assert (dead["fault"]["pinned discord"][:6] == 1).all()
     scrambled = faults.scrambled_layers("paraboloid", **net, draws=2, seed=1)
     assert all(values.shape == (6,) for kind in scrambled.values() for values in kind.values())
     assert (scrambled["fault"]["kept stalks"] == 1).all() and (
@@ -210,6 +209,5 @@ def test_trials_that_train(method):
     assert (found["fault"]["kept stalks"] == 1).all() and (
         found["longer"]["kept stalks"] == 0.5
     ).all()
-    assert (
-        found["fault"]["pinned discord"] < 0.5
-    ).all()  # a greater resistance: it looks like a better fit
+    # a greater resistance: it looks like a better fit
+    assert (found["fault"]["pinned discord"] < 0.5).all()

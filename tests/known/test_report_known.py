@@ -173,12 +173,10 @@ def test_an_affine_softmax_against_scipy():
     both edges.
     """
     rng = np.random.default_rng(1)
-    W, b, x, y = (
-        rng.standard_normal((3, 2)),
-        rng.standard_normal(3),
-        rng.standard_normal((4, 2)),
-        np.array([2, 0, 1, 1]),
-    )
+    W = rng.standard_normal((3, 2))
+    b = rng.standard_normal(3)
+    x = rng.standard_normal((4, 2))
+    y = np.array([2, 0, 1, 1])
     found = quiet(Network.mlp([W], [b], "softmax"), x, y, permutations=0)
     for i, u in enumerate(x @ W.T + b):
         z = root(lambda z: z - u + softmax(z) - np.eye(3)[y[i]], u, tol=1e-14).x

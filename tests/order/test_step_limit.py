@@ -93,10 +93,8 @@ def test_both_engines_weigh_the_output_edge_in_the_limit(stepper):
     between ±25, E = 937.5; dt = 1.5 reaches −47.5, E = 2315.6, in its first step; without the 50
     that would be 1151.9.
     """
-    sheaf, pin = (
-        NeuralSheaf(Network.mlp([[[1.0]]], output="sigmoid"), {"output": 50.0}),
-        hard("a_out", 0.5),
-    )
+    sheaf = NeuralSheaf(Network.mlp([[[1.0]]], output="sigmoid"), {"output": 50.0})
+    pin = hard("a_out", 0.5)
     run = relax(
         sheaf,
         [[0.0]],

@@ -224,11 +224,9 @@ def test_generator_recorded_every_1_and_every_7_and_relax(augmented):
 def test_a_batch_is_its_samples(stepper):
     rng = np.random.default_rng(4)
     sheaf = NeuralSheaf(Network.he([2, 5, 3, 2], rng))
-    x, start, targets = (
-        rng.standard_normal((3, 2)),
-        rng.standard_normal((3, sheaf.N)),
-        rng.standard_normal((3, 2)),
-    )
+    x = rng.standard_normal((3, 2))
+    start = rng.standard_normal((3, sheaf.N))
+    targets = rng.standard_normal((3, 2))
     batch = relax(
         sheaf, x, start, tol=1e-2, max_steps=1000, pins=soft("z3", targets, 0.5), stepper=stepper
     )

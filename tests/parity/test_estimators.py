@@ -205,10 +205,8 @@ def test_a_pass_takes_every_sample_once_in_batches_alike(monkeypatch, n, batch_s
 
 
 def test_predict_is_the_network():
-    regressor, classifier = (
-        SheafRegressor(**SMALL).fit(X, Y),
-        SheafClassifier(**SMALL).fit(X, SPECIES),
-    )
+    regressor = SheafRegressor(**SMALL).fit(X, Y)
+    classifier = SheafClassifier(**SMALL).fit(X, SPECIES)
     np.testing.assert_array_equal(regressor.predict(X), regressor.network_(X))
     np.testing.assert_array_equal(classifier.predict_proba(X), classifier.network_(X))
     np.testing.assert_array_equal(
@@ -239,10 +237,8 @@ def test_standardising_changes_scales_alone(hidden):
     options = SMALL | {"hidden_layer_sizes": hidden}
     there = np.column_stack([X * [1e3, 1e-3, 1] + [5, 0, -9], np.full(64, 7.0)])
     here = np.column_stack([X, np.zeros(64)])
-    one, other = (
-        SheafRegressor(**options).fit(here, Y),
-        SheafRegressor(**options).fit(there, 1e4 * Y - 3),
-    )
+    one = SheafRegressor(**options).fit(here, Y)
+    other = SheafRegressor(**options).fit(there, 1e4 * Y - 3)
     np.testing.assert_allclose(other.predict(there), 1e4 * one.predict(here) - 3, rtol=1e-6)
     dims = [4, *np.ravel(hidden).astype(int), 2]
     assert [node.operation.n_out for node in one.network_.affine_nodes] == dims[1:]
@@ -250,12 +246,10 @@ def test_standardising_changes_scales_alone(hidden):
 
 def test_folding():
     network, x = Network.he([3, 4, 2], RNG), RNG.standard_normal((5, 3))
-    mean, deviation, shift, stretch = (
-        RNG.standard_normal(3),
-        RNG.uniform(1, 2, 3),
-        RNG.standard_normal(2),
-        RNG.uniform(1, 2, 2),
-    )
+    mean = RNG.standard_normal(3)
+    deviation = RNG.uniform(1, 2, 3)
+    shift = RNG.standard_normal(2)
+    stretch = RNG.uniform(1, 2, 2)
     expected = shift + stretch * network((x - mean) / deviation)
     np.testing.assert_allclose(
         folded(network, mean, deviation, shift, stretch)(x), expected, rtol=1e-12
@@ -335,11 +329,9 @@ def test_early_stopping_counts_passes_without_a_gain_of_tol():
 
 
 def test_an_interrupt_keeps_the_weights_so_far(monkeypatch):
-    whole, advance, calls = (
-        SheafRegressor(**SMALL | {"max_iter": 2}, learning_rate="constant").fit(X, Y),
-        MiniBatches.advance,
-        [],
-    )
+    whole = SheafRegressor(**SMALL | {"max_iter": 2}, learning_rate="constant").fit(X, Y)
+    advance = MiniBatches.advance
+    calls = []
 
     def interrupted(self, order, lr):
         calls.append(len(order))
@@ -408,10 +400,8 @@ def test_a_fit_that_runs_away_is_refused_with_the_losses():
 )
 @pytest.mark.parametrize("call", ["fit", "partial_fit"])
 def test_a_fit_that_did_harm_is_kept_with_a_warning(call, make, y, rate):
-    estimator, options = (
-        make(**SMALL, learning_rate_init=rate),
-        ({"classes": np.unique(y)} if call == "partial_fit" and y is SPECIES else {}),
-    )
+    estimator = make(**SMALL, learning_rate_init=rate)
+    options = {"classes": np.unique(y)} if call == "partial_fit" and y is SPECIES else {}
     with pytest.warns(
         ConvergenceWarning,
         match=(
@@ -883,11 +873,9 @@ def test_a_split_that_cannot_be_made_says_which_class_and_how_many(y, share, mes
 
 
 def test_every_class_is_trained_on_or_the_split_is_refused():
-    estimator, rows, seen = (
-        SheafClassifier(early_stopping=True, validation_fraction=0.6),
-        np.eye(3)[[0, 0, 1, 1] + [2] * 60],
-        set(),
-    )
+    estimator = SheafClassifier(early_stopping=True, validation_fraction=0.6)
+    rows = np.eye(3)[[0, 0, 1, 1] + [2] * 60]
+    seen = set()
     estimator.classes_ = np.arange(3)
     for seed in range(40):
         try:

@@ -120,11 +120,9 @@ def slow(
 )
 @pytest.mark.parametrize("optimiser, decay", [("adam", 0.0), ("adam", 0.01), ("sgd", 0.0)])
 def test_it_is_the_slow_loop(task, widths, rule, kappa, optimiser, decay):
-    network, data, rng = (
-        initial(task, widths, 42, False),
-        tasks.task(task),
-        np.random.default_rng(0),
-    )
+    network = initial(task, widths, 42, False)
+    data = tasks.task(task)
+    rng = np.random.default_rng(0)
     order, lr = rng.integers(0, 300, (12, 7)), rng.uniform(0.002, 0.02, 12)
     engine = MiniBatches(
         network,
@@ -158,11 +156,9 @@ def test_it_is_the_slow_loop(task, widths, rule, kappa, optimiser, decay):
     ],
 )
 def test_other_rules_and_local_least_squares_are_the_slow_loop(task, widths, rule, optimiser):
-    network, data, rng = (
-        initial(task, widths, 42, False),
-        tasks.task(task),
-        np.random.default_rng(0),
-    )
+    network = initial(task, widths, 42, False)
+    data = tasks.task(task)
+    rng = np.random.default_rng(0)
     order, lr = rng.integers(0, 300, (8, 5)), rng.uniform(0.002, 0.05, 8)
     engine = MiniBatches(
         network,

@@ -178,10 +178,8 @@ def test_the_update_minimises_and_prefers_its_own_side(z, free, h, relus):
             weight * (np.where(v >= 0, v, slope * v) - a) ** 2
         ).sum()
 
-    pull, stiffness = (
-        ((weight * a).sum(), (slope * weight * a).sum()),
-        (weight.sum(), (slope**2 * weight).sum()),
-    )
+    pull = ((weight * a).sum(), (slope * weight * a).sum())
+    stiffness = (weight.sum(), (slope**2 * weight).sum())
     found = float(prox(z, free, h, pull, stiffness))
     own = 1 if z >= 0 else -1
     best = lowest(own, value) or lowest(-own, value)

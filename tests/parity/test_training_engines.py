@@ -25,16 +25,16 @@ from sheaflib.companion import tasks
 from sheaflib.companion.experiments import TABLE_E1, initial, stalks
 from sheaflib.layers import add
 from sheaflib.sheaves.pins import resolve
-from sheaflib.training.descent import DescentStepper
-from sheaflib.training.drivers import gradient_descent, joint_flow
-from sheaflib.training.joint import JointStepper
-from sheaflib.training.kernels import (
+from sheaflib.training.chains import (
     LANES,
     MAX_WEIGHTS,
     FusedDescentStepper,
     FusedJointStepper,
     can_fuse,
 )
+from sheaflib.training.descent import DescentStepper
+from sheaflib.training.drivers import gradient_descent, joint_flow
+from sheaflib.training.joint import JointStepper
 
 TIGHT = 1e-10
 STEPS = 100
@@ -229,11 +229,9 @@ def test_a_merge_pulls_on_its_parts_like_the_affine_map_that_merges():
             ("z", last),
         ],
     )
-    x, y, start = (
-        rng.standard_normal((4, 2)),
-        rng.standard_normal((4, 1)),
-        rng.standard_normal((4, NeuralSheaf(merged).N)),
-    )
+    x = rng.standard_normal((4, 2))
+    y = rng.standard_normal((4, 1))
+    start = rng.standard_normal((4, NeuralSheaf(merged).N))
     one, other = (
         nth(joint_flow(NeuralSheaf(network), x, y, start=start, beta=0, dt=0.02, every=100), 1)
         for network in (merged, dense)

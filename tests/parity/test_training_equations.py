@@ -35,10 +35,8 @@ def follow(W, b, z, a, x, y, phi, beta, dt, steps):
 
 def compare(sheaf, x, y, start, beta, dt, steps, stepper=None):
     """The largest difference between that loop and `joint_flow`."""
-    affine, parts = (
-        [node.operation for node in sheaf.network.affine_nodes],
-        list(sheaf.layout.split(start).values()),
-    )
+    affine = [node.operation for node in sheaf.network.affine_nodes]
+    parts = list(sheaf.layout.split(start).values())
     W, b, z, a = follow(
         [m.weight for m in affine],
         [m.bias for m in affine],
@@ -62,10 +60,8 @@ def compare(sheaf, x, y, start, beta, dt, steps, stepper=None):
 
 @pytest.mark.parametrize("row", TABLE_E1.values(), ids=TABLE_E1)
 def test_a_dozen_lines_of_numpy_give_the_same_1000_steps(row):
-    sheaf, data = (
-        NeuralSheaf(initial(row["task"], row["widths"], 42, False)),
-        tasks.task(row["task"]),
-    )
+    sheaf = NeuralSheaf(initial(row["task"], row["widths"], 42, False))
+    data = tasks.task(row["task"])
     start = (
         stalks(sheaf, row["widths"], 42, False, 300)
         if sheaf.network.output.is_identity
@@ -137,10 +133,8 @@ def output_error(code, z, y):
 )
 def test_output_errors_of_the_kernel(code, phi):
     rng = np.random.default_rng(1)
-    z, y = (
-        rng.standard_normal((5, 32)) * 10.0 ** rng.integers(-2, 3, (5, 32)),
-        np.eye(5)[rng.integers(0, 5, 32)].T.copy(),
-    )
+    z = rng.standard_normal((5, 32)) * 10.0 ** rng.integers(-2, 3, (5, 32))
+    y = np.eye(5)[rng.integers(0, 5, 32)].T.copy()
     g, energy = output_error(code, z, y)
     np.testing.assert_allclose(g, phi(z) - y, rtol=1e-14, atol=1e-15)
     exact = {

@@ -135,10 +135,8 @@ def costs(output, z, y):
 
 def mean_loss(network, operations, theta, x, y):
     """MSE: mean over all entries. Cross-entropy: a sum over the outputs, mean over the batch."""
-    cost, output = (
-        costs(network.output.name, logits(network, operations, theta, x), y),
-        network.output.name,
-    )
+    cost = costs(network.output.name, logits(network, operations, theta, x), y)
+    output = network.output.name
     return anp.mean(cost) if output == "identity" else anp.sum(cost) / len(x)
 
 
@@ -205,10 +203,8 @@ def test_gradients_of_the_energy_at_any_stalks(output, which, weighted):
     network, operations = networks(output)[which]
     problem = pose(network, np.random.default_rng(12), 6, weighted)
     sheaf, x, y, w = problem
-    theta, parts = (
-        weights(network),
-        {name: np.array(part) for name, part in sheaf.layout.split(w).items()},
-    )
+    theta = weights(network)
+    parts = {name: np.array(part) for name, part in sheaf.layout.split(w).items()}
     assert sum(edge_energies(sheaf, x, y, w).values()) == pytest.approx(
         energy(sheaf, operations, theta, parts, x, y), rel=1e-12
     )

@@ -104,12 +104,9 @@ def coboundary(case, pins):
     """The matrices δ and L, entry by entry."""
     p = case.problem()
     delta = p.delta(case.frozen)
-    L, terms = (
-        p.hessian(case.frozen, range(p.N)),
-        multiply(
-            transposed(sizes(delta)),
-            [[q * abs(v) for v in row] for q, row in zip(p.weights, delta)],
-        ),
+    L = p.hessian(case.frozen, range(p.N))
+    terms = multiply(
+        transposed(sizes(delta)), [[q * abs(v) for v in row] for q, row in zip(p.weights, delta)]
     )
     return Outcome(
         max(
@@ -129,11 +126,9 @@ def energy(case, pins):
 def per_edge(case, pins):
     """Discord edge by edge, and its total."""
     p, w = case.problem(), exact(case.w[0])
-    r, terms, found = (
-        p.discrepancy(w),
-        p.edge_terms(w),
-        discord.per_edge(case.sheaf, case.w, case.x),
-    )
+    r = p.discrepancy(w)
+    terms = p.edge_terms(w)
+    found = discord.per_edge(case.sheaf, case.w, case.x)
     worst = backward(
         discord.total(case.sheaf, case.w, case.x), [dot(r, r)], [2 * dot(terms, terms)]
     )
@@ -157,11 +152,9 @@ def gradients(case, pins):
     pattern = p.pattern(w)
     G, paths = p.inverse_rows(pattern, _last(case))
     e, e_terms = [sum(column) for column in zip(*G)], [sum(column) for column in zip(*paths)]
-    moves, found, worst = (
-        p.condition(w, pattern)[0],
-        backpropagate(case.sheaf, case.x, np.ones((1, case.sheaf.network.n_out))),
-        0.0,
-    )
+    moves = p.condition(w, pattern)[0]
+    found = backpropagate(case.sheaf, case.x, np.ones((1, case.sheaf.network.n_out)))
+    worst = 0.0
     for node in case.sheaf.network.nodes:
         if node.name in found:
             rows = case.sheaf.layout[node.name]
@@ -328,10 +321,8 @@ def square(case, pins):
     p.soft = {i: (Fraction(1), Fraction(float(v))) for i, v in zip(_last(case), case.label[0])}
     w = p.minimum(pattern)
     r, bends = p.discrepancy(w, pattern), p.condition(w, pattern)[1]
-    flow, flow_moves = (
-        [a * b for a, b in zip(p.weights, r)],
-        [a * b for a, b in zip(p.weights, bends)],
-    )
+    flow = [a * b for a, b in zip(p.weights, r)]
+    flow_moves = [a * b for a, b in zip(p.weights, bends)]
     try:
         found = currents(case.sheaf, case.x, case.label)
     except ArithmeticError:

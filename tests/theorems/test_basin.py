@@ -43,10 +43,8 @@ def test_every_start_inside_flows_to_its_equilibrium(seed, dims):
 def test_no_other_equilibrium_lies_inside(seed):
     """A saddle may lie on the rim itself, where V = V* + r: there the cheapest facet is touched."""
     p = toy(seed)
-    listed, found = (
-        enumerate_equilibria(p.sheaf, p.x, p.pins),
-        equilibrium(p.sheaf, p.x, pins=p.pins, start=p.start),
-    )
+    listed = enumerate_equilibria(p.sheaf, p.x, p.pins)
+    found = equilibrium(p.sheaf, p.x, pins=p.pins, start=p.start)
     basin = found.certificate.basin()
     below = listed.energies < found.energy + basin.radius * (1 - 1e-9)
     others = listed.cochains[below & (abs(listed.cochains - found.cochain).max(axis=1) > 1e-8)]

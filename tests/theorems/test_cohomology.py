@@ -9,25 +9,26 @@ from strategies import MODERATE, cases
 
 @given(cases(scales=MODERATE, most=6))
 def test_relative_cohomology_vanishes(case):
-    cellular = case.sheaf.cellular(case.pattern[0])
-    assert cellular.relative_dims(case.sheaf.boundary_index) == (0, 0)
+    cellular = case.sheaf.extended.cellular(case.pattern[0])
+    assert cellular.relative_dims(case.sheaf.extended.boundary_index) == (0, 0)
 
 
 @given(cases(integer=True))
 def test_cellular_sheaf_splits_into_the_free_and_the_boundary_part(case):
     sheaf, s = case.sheaf, case.pattern[0]
-    cellular, boundary = sheaf.cellular(s), sheaf.boundary_index
+    cellular, boundary = sheaf.extended.cellular(s), sheaf.extended.boundary_index
     free = np.setdiff1d(np.arange(cellular.layout.size), boundary)
     whole = cellular.coboundary
     np.testing.assert_array_equal(whole[:, free].toarray(), sheaf.coboundary(s).toarray())
     np.testing.assert_array_equal(
-        whole[:, boundary].toarray(), sheaf.boundary_coboundary(s).toarray()
+        whole[:, boundary].toarray(), sheaf.extended.boundary_coboundary(s).toarray()
     )
     np.testing.assert_array_equal(
         cellular.laplacian[free][:, free].toarray(), sheaf.laplacian(s).toarray()
     )
     np.testing.assert_array_equal(
-        cellular.laplacian[free][:, boundary].toarray(), sheaf.boundary_laplacian(s).toarray()
+        cellular.laplacian[free][:, boundary].toarray(),
+        sheaf.extended.boundary_laplacian(s).toarray(),
     )
 
 
@@ -39,11 +40,11 @@ def test_forward_pass_with_its_boundary_data_is_a_global_section(case):
     sheaf, x = case.sheaf, case.x[:1]
     w = sheaf.forward(x)
     s = sheaf.pattern(w, x)[0]
-    section = np.zeros(sheaf.extended_layout.size)
-    section[sheaf.boundary_index] = sheaf.boundary_values(x)[0]
-    section[np.setdiff1d(np.arange(section.size), sheaf.boundary_index)] = w[0]
-    assert not (sheaf.cellular(s).coboundary @ section).any()
-    assert section[sheaf.extended_layout["x"]][: sheaf.network.n_in].tolist() == x[0].tolist()
+    section = np.zeros(sheaf.extended.layout.size)
+    section[sheaf.extended.boundary_index] = sheaf.extended.boundary_values(x)[0]
+    section[np.setdiff1d(np.arange(section.size), sheaf.extended.boundary_index)] = w[0]
+    assert not (sheaf.extended.cellular(s).coboundary @ section).any()
+    assert section[sheaf.extended.layout["x"]][: sheaf.network.n_in].tolist() == x[0].tolist()
 
 
 @given(cases(integer=True))
@@ -57,5 +58,5 @@ def test_stalk_and_edge_dimensions(case):
     assert sum(e.dim for e in sheaf.edges) == sheaf.N == sum(dims.values()) - dims["x"]
     for vertex, n in dims.items():
         ones = sum(dims[e.head] for e in sheaf.edges if e.kind == "affine" and e.tail == vertex)
-        stalk = sheaf.extended_layout[vertex]
+        stalk = sheaf.extended.layout[vertex]
         assert stalk.stop - stalk.start == n + ones

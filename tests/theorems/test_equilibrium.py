@@ -59,10 +59,8 @@ def test_small_nets_against_enumeration(kind, mode, from_start, seed):
 @given(st.sampled_from(DAGS), SEEDS)
 def test_other_starts_find_minima_only(kind, seed):
     p = small(kind, np.random.default_rng(seed))
-    minima, others = (
-        enumerate_equilibria(p.sheaf, p.x, p.pins).minima,
-        equilibrium(p.sheaf, p.x, pins=p.pins).others(10),
-    )
+    minima = enumerate_equilibria(p.sheaf, p.x, p.pins).minima
+    others = equilibrium(p.sheaf, p.x, pins=p.pins).others(10)
     assert 1 <= others.count[0] <= len(minima)
     assert all(nearest(minima, w) < 1e-8 for w in others.cochains[0])
 
@@ -147,11 +145,9 @@ def test_gradient_against_differences_of_the_energy(output, seed):
         network,
         {"affine_1": 2.0, "activation_2": 0.5} | ({} if output == "identity" else {"output": 1.7}),
     )
-    x, y, w = (
-        rng.standard_normal((1, 2)),
-        labels(output, rng, 1, 2),
-        rng.standard_normal((1, sheaf.N)),
-    )
+    x = rng.standard_normal((1, 2))
+    y = labels(output, rng, 1, 2)
+    w = rng.standard_normal((1, sheaf.N))
     pins = [
         soft("z1", 1.0, 3.0, at=0),
         hard("a1", -0.5, at=1),
@@ -170,10 +166,8 @@ def test_gradient_against_differences_of_the_energy(output, seed):
 
     assert at.energy[0] == pytest.approx(energy(at.w), rel=1e-12)
     slope = sheaf.pull(problem.gradient(at), at.pattern)[0]
-    h, kinked = (
-        1e-5,
-        np.concatenate([np.arange(*sheaf.layout[z].indices(sheaf.N)) for z in ("z1", "z2")]),
-    )
+    h = 1e-5
+    kinked = np.concatenate([np.arange(*sheaf.layout[z].indices(sheaf.N)) for z in ("z1", "z2")])
     for k in np.flatnonzero(~at.held[0]):
         if k in kinked and abs(at.w[0, k]) < 2 * h:
             continue
@@ -412,10 +406,8 @@ def test_a_certified_pattern_belongs_to_a_minimum(kind, seed):
 def test_no_other_equilibrium_lies_in_the_charts(kind, seed):
     """And where no unit divides it is the lowest of all."""
     p = small(kind, np.random.default_rng(seed))
-    minima, problem = (
-        enumerate_equilibria(p.sheaf, p.x, p.pins).minima,
-        Pinned(p.sheaf, p.x, p.pins),
-    )
+    minima = enumerate_equilibria(p.sheaf, p.x, p.pins).minima
+    problem = Pinned(p.sheaf, p.x, p.pins)
     for w in minima:
         certificate = certify(problem, w[None])
         inside = np.ones(len(minima), dtype=bool)

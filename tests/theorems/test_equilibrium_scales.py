@@ -103,11 +103,9 @@ def test_mixed_scales_against_exact_arithmetic(seed, first, last, inputs, edge):
     x = 10.0**inputs * rng.standard_normal((1, 2))
     output = sheaf.network(x)
     target = output + rng.uniform(-3, 3, (1, 1)) * abs(output).max()
-    gamma, value, at = (
-        10.0**first,
-        float(abs(sheaf.forward(x)[0, sheaf.layout["a1"]]).max()),
-        sheaf.layout["a1"].start,
-    )
+    gamma = 10.0**first
+    value = float(abs(sheaf.forward(x)[0, sheaf.layout["a1"]]).max())
+    at = sheaf.layout["a1"].start
     found = equilibrium(sheaf, x, pins=[hard("z3", target), soft("a1", value, gamma, at=0)])
     verdict = found.certificate.verdict[0]
     assert verdict in (MINIMUM, UNDECIDED, NO_MINIMUM) and (

@@ -114,10 +114,8 @@ def test_clamped_kinks_are_no_faces_and_all_may_be_clamped(slope, seed):
             ],
         )
     )
-    x, pins = (
-        rng.standard_normal((1, 2)),
-        [hard("z1", rng.standard_normal(3), at=(0, 1, 3)), soft("z2", 2.0, gamma=3.0)],
-    )
+    x = rng.standard_normal((1, 2))
+    pins = [hard("z1", rng.standard_normal(3), at=(0, 1, 3)), soft("z2", 2.0, gamma=3.0)]
     assert enumerate_equilibria(sheaf, x, pins).sides.shape[1] == 1
     everything = [
         hard(name, rng.standard_normal(n)) for name, n in zip(sheaf.layout.names, sheaf.layout.dims)

@@ -34,9 +34,9 @@ def test_forward_pass_is_the_substitution_of_the_definition(case):
 def test_laplace_equation_holds_exactly_with_the_papers_boundary(case):
     """L[Ω,Ω] ω = −L[Ω,U] u, in rational arithmetic; L ≻ 0 makes ω the only solution."""
     sheaf = case.sheaf
-    omega, u = sheaf.forward(case.x)[0], sheaf.boundary_values(case.x)[0]
+    omega, u = sheaf.forward(case.x)[0], sheaf.extended.boundary_values(case.x)[0]
     s = sheaf.forward_pattern(case.x)[0]
-    inner, outer = rational(sheaf.laplacian(s)), rational(sheaf.boundary_laplacian(s))
+    inner, outer = rational(sheaf.laplacian(s)), rational(sheaf.extended.boundary_laplacian(s))
     free, fixed = rational([omega])[0], rational([u])[0]
     for left, right in zip(inner, outer):
         assert sum(a * b for a, b in zip(left, free)) == -sum(a * b for a, b in zip(right, fixed))
@@ -45,10 +45,10 @@ def test_laplace_equation_holds_exactly_with_the_papers_boundary(case):
 @given(cases(scales=MODERATE, most=5))
 def test_dense_solve_finds_the_forward_pass(case):
     sheaf = case.sheaf
-    w, u = sheaf.forward(case.x), sheaf.boundary_values(case.x)
+    w, u = sheaf.forward(case.x), sheaf.extended.boundary_values(case.x)
     s = sheaf.pattern(w, case.x)[0]
     L = sheaf.laplacian(s).toarray()
-    solved = np.linalg.solve(L, -(sheaf.boundary_laplacian(s) @ u[0]))
+    solved = np.linalg.solve(L, -(sheaf.extended.boundary_laplacian(s) @ u[0]))
     size = max(1.0, abs(w[0]).max(), abs(u).max())
     np.testing.assert_allclose(solved, w[0], rtol=0, atol=1e-14 * np.linalg.cond(L) * size)
 

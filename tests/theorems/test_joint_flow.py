@@ -75,14 +75,12 @@ def test_without_motion_of_the_weights_it_is_the_heat_equation_with_a_spring_to_
     cross-entropy form of the force.
     """
     sheaf, x, y, start = problem
-    last, pins = (
-        sheaf.layout.names[-1],
-        [
-            pin
-            for pin in random_pins(problem, np.random.default_rng(seed))
-            if pin.stalk != sheaf.layout.names[-1]
-        ],
-    )
+    last = sheaf.layout.names[-1]
+    pins = [
+        pin
+        for pin in random_pins(problem, np.random.default_rng(seed))
+        if pin.stalk != sheaf.layout.names[-1]
+    ]
     options = {"dt": 0.01, "max_steps": 40, "every": 40, "tol": 1e-300, "output_force": "identity"}
     if sheaf.network.output.is_identity:
         heat = relax(

@@ -530,10 +530,8 @@ def test_a_vertex_reads_nothing_but_what_its_edges_join(case):
         for n in network.nodes:
             if n.name not in heads and n.name in sheaf.pattern_layout:
                 pattern[:, sheaf.pattern_layout[n.name]] = 0
-        x, nothing = (
-            (case.x if "x" in joined else np.full_like(case.x, np.nan)),
-            np.full_like(y, np.nan),
-        )
+        x = case.x if "x" in joined else np.full_like(case.x, np.nan)
+        nothing = np.full_like(y, np.nan)
         poisoned = vertices(there, x, y if name == sheaf.layout.names[-1] else nothing, pattern)[
             name
         ]

@@ -76,10 +76,8 @@ def test_the_gap_is_at_most_one_over_the_resistance(case):
         last = case.sheaf.layout[case.sheaf.layout.names[-1]]
         assume(len(values) > 1)
         if last.stop - last.start == 1 and values[0] < values[1] * (1 - 1e-6):
-            upper, quotient = (
-                values[0] * effective_resistance(case.sheaf, s).norm[0],
-                values[0] / values[1],
-            )
+            upper = values[0] * effective_resistance(case.sheaf, s).norm[0]
+            quotient = values[0] / values[1]
             energy = vectors[-1, 0] ** 2
             assert (upper - quotient) / (1 - quotient) - 1e-7 <= energy <= upper + 1e-9
 

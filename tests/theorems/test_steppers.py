@@ -220,18 +220,14 @@ def test_chebyshev_takes_the_root_of_kappa_steps(seed):
     values, modes = np.linalg.eigh(S)  # of V minimised over its kinks
     flow.advance(SETTLED)
     first = modes.T @ (flow.w - found.cochain)[0, rest]
-    n, rho = (
-        int(0.5 * np.sqrt(kappa) * np.log(2 / 1e-6)) + 1,
-        (np.sqrt(kappa) - 1) / (np.sqrt(kappa) + 1),
-    )
+    n = int(0.5 * np.sqrt(kappa) * np.log(2 / 1e-6)) + 1
+    rho = (np.sqrt(kappa) - 1) / (np.sqrt(kappa) + 1)
     polynomial = np.polynomial.Chebyshev.basis
     for degree in (1, 2, 3, 10, n):
         flow.advance(degree + SETTLED - flow.steps[0])
-        now, middle, half = (
-            modes.T @ (flow.w - found.cochain)[0, rest],
-            (flow.largest + low) / 2,
-            (flow.largest - low) / 2,
-        )
+        now = modes.T @ (flow.w - found.cochain)[0, rest]
+        middle = (flow.largest + low) / 2
+        half = (flow.largest - low) / 2
         expected = (
             polynomial(degree)((middle - values) / half) / polynomial(degree)(middle / half) * first
         )
@@ -261,9 +257,8 @@ def test_by_name_and_by_class_at_any_step(name):
     )
     np.testing.assert_array_equal(run.cochain, again.cochain)
     assert run.method == f"heat by {name}" and run.history.arrived.all()
-    w = equilibrium(
-        p.sheaf, p.x, pins=p.pins, start=run.cochain
-    ).cochain  # polished: a minimising movement is taken loosely
+    # polished: a minimising movement is taken loosely
+    w = equilibrium(p.sheaf, p.x, pins=p.pins, start=run.cochain).cochain
     assert abs(w - run.cochain).max() < (0.1 if name == "minimising-movements" else 1e-8)
     assert certify(Pinned(p.sheaf, p.x, p.pins), w).minimum(1e-8).all()
     for explicit in ("euler", "prox-euler"):

@@ -35,9 +35,8 @@ def style():
     """
     matplotlib.style.use(STYLE)
     shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
-    if (
-        shell is not None
-    ):  # inline pictures with a palette too; the backend would set its own otherwise
+    # inline pictures with a palette too; the backend would set its own otherwise
+    if shell is not None:
         pyplot.switch_backend(matplotlib.get_backend())
         shell.display_formatter.formatters["image/png"].for_type(Figure, shown)
 
