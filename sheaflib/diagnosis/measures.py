@@ -70,8 +70,8 @@ class Stiffness(NamedTuple):
 
 class Solved(NamedTuple):
     """Discord by edge, name -> (n,), mean by coordinate, (N,) or with a_out (N + n_out,); and of
-    the samples, (n,) each, which
-    converged, and the certificate's verdict."""
+    the samples, (n,) each, which converged, and the certificate's verdict.
+    """
 
     per_edge: dict[str, np.ndarray]
     neurons: np.ndarray

@@ -6,11 +6,9 @@ quadratic with L ≻ 0. So the point is a strict local minimum, and there is no 
 those cells, nor in the product of the charts below, where V is convex.
 
 Every number that is held against zero is judged by the rounding error of its own terms
-(`NeuralSheaf.gradient_terms`), so that a
-large coordinate elsewhere hides nothing; and a Newton step to the minimum of the present pieces
-must be none, so that a stiff
-direction hides no soft one. Where rounding could turn a minimum into none the verdict is "undecided
-by rounding".
+(`NeuralSheaf.gradient_terms`), so that a large coordinate elsewhere hides nothing; and a Newton
+step to the minimum of the present pieces must be none, so that a stiff direction hides no soft one.
+Where rounding could turn a minimum into none the verdict is "undecided by rounding".
 """
 
 from __future__ import annotations
@@ -44,8 +42,7 @@ class Certificate:
     ≥ 0. energy_gap (B,): V − V* is at most this, V* the minimum for w's pattern with its corners
     held (other cells may hold lower ones). gradient (B, N): ∂V/∂w, zero where clamped or at a
     corner, and terms (B, N), the sizes of the terms that it is a sum of: ROUNDING, 256 ε, times
-    them is its rounding error. injected
-    (B, N): the gradient in the injections of the edges.
+    them is its rounding error. injected (B, N): the gradient in the injections of the edges.
     """
 
     problem: Pinned
@@ -113,9 +110,8 @@ class Certificate:
         error of the gradient.
 
         The rounding error of Q_± is that of its terms, and that of the coordinates a_r that it
-        reads, which are at rest up to theirs.
-        A kink at which both forces may vanish may be a maximum; one that is pushed back from one
-        side for certain is none.
+        reads, which are at rest up to theirs. A kink at which both forces may vanish may be a
+        maximum; one that is pushed back from one side for certain is none.
         """
         problem, here, z = self.problem, kink.here, self.at.w[:, kink.here]
         minus, plus, size = kink_forces(problem, kink, self.at)

@@ -118,15 +118,14 @@ def heat(
     done below (256 ε)² of the largest at the start. This bounds the gradient; the error of w it
     bounds only up to the condition number of the sheaf Laplacian L, about tol·κ(L) of the layer's
     size. "implicit-euler" and "minimising-movements" solve for the point of rest once it holds.
-    "step": max|Δ| < tol, the paper's rule, which a small dt meets anywhere.
-    stepper: "euler" (explicit, as in the paper), "prox-euler" (the flow's
-    limit points too, but holds a sliding z_j = 0 exactly where Euler chatters; first order, stable
-    for every dt that Euler is), both compiled where possible; "implicit-euler",
-    "minimising-movements" and "chebyshev" (`steppers`: any dt, "chebyshev" has none; after the
-    equilibrium and not the flow; without a_out); or a Stepper class. By default "prox-euler" with
-    pins, which make sliding possible at rest, else "euler". Raises ValueError for a dt that cannot
-    converge, for an unknown stepper or rule, and for tol ≥ 1 with "velocity"; HeatUnstable when the
-    energy exceeds twice its value at the start.
+    "step": max|Δ| < tol, the paper's rule, which a small dt meets anywhere. stepper: "euler"
+    (explicit, as in the paper), "prox-euler" (the flow's limit points too, but holds a sliding z_j
+    = 0 exactly where Euler chatters; first order, stable for every dt that Euler is), both compiled
+    where possible; "implicit-euler", "minimising-movements" and "chebyshev" (`steppers`: any dt,
+    "chebyshev" has none; after the equilibrium and not the flow; without a_out); or a Stepper
+    class. By default "prox-euler" with pins, which make sliding possible at rest, else "euler".
+    Raises ValueError for a dt that cannot converge, for an unknown stepper or rule, and for tol ≥ 1
+    with "velocity"; HeatUnstable when the energy exceeds twice its value at the start.
     """
     tol = check_rule(rest, tol, zero=True)
     flow = _begin(sheaf, x, start, dt, alpha, pins, output_force, tol, stepper, rest)

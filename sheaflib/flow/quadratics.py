@@ -145,9 +145,9 @@ class Decay:
     loose (n, n) and loose_waves: estimates of the errors of modes and waves. unsure (n,) and
     unsure_r (N + S,): about how far limit and r, which do not depend on r at the piece's start,
     move when the data change in their last digits. loss: by which part of itself the smallest
-    singular value may change then; of order 1, it is lost. basis (N + S, n):
-    the singular vectors that the waves are multiples of. kinked (N,) of bool: which coordinates
-    have a side. piece: where it starts.
+    singular value may change then; of order 1, it is lost. basis (N + S, n): the singular vectors
+    that the waves are multiples of. kinked (N,) of bool: which coordinates have a side. piece:
+    where it starts.
     """
 
     limit: np.ndarray

@@ -80,8 +80,7 @@ class ImplicitEulerStepper(BatchStepper):
 
     def _polish(self, rows) -> None:
         """Take samples that have arrived, or that no step moves any more, to the minimum of V next
-        to
-        them; one that has arrived stays where it is if its way leads to no rest.
+        to them; one that has arrived stays where it is if its way leads to no rest.
         """
         answer = newton(self.problem.rows(rows), self.w[rows], 0.0, "track", 300)
         resting = self.gauge.unrest(answer.cochain, rows) <= self.bar
