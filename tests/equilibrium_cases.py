@@ -151,7 +151,7 @@ def nearest(points, w):
 
 
 def dense_piece(problem, i, pattern, held):
-    """H_FF, ∂V/∂w on F and F itself for sample i of a `Pinned` at one pattern: ½ Σ w (δw − c)² + ½
+    """H_FF, ∂V/∂w on F and F itself for sample i of a `PinnedEnergy` at one pattern: ½ Σ w (δw − c)² + ½
     Σ γ (w − v)², dense.
     """
     sheaf = problem.sheaf

@@ -18,7 +18,7 @@ from functools import cached_property
 
 import numpy as np
 
-from sheaflib.equilibria.energy import Pieces, Pinned
+from sheaflib.equilibria.energy import Pieces, PinnedEnergy
 from sheaflib.equilibria.newton_steps import near_minimum
 from sheaflib.linear import spectrum
 from sheaflib.linear.fixed_pattern import Frozen
@@ -27,7 +27,7 @@ from sheaflib.linear.rest import ROUNDING
 from sheaflib.linear.solution import shown
 from sheaflib.networks.affine import Affine
 from sheaflib.networks.graph import INPUT
-from sheaflib.sheaves.pins import ResolvedPins
+from sheaflib.sheaves.pins import Pins
 
 MINIMUM, NO_MINIMUM, UNDECIDED = "minimum", "no minimum", "undecided by rounding"
 
@@ -45,7 +45,7 @@ class Certificate:
     them is its rounding error. injected (B, N): the gradient in the injections of the edges.
     """
 
-    problem: Pinned
+    problem: PinnedEnergy
     at: Pieces
     gradient: np.ndarray
     terms: np.ndarray
@@ -133,7 +133,7 @@ class Certificate:
         return np.array(
             [
                 spectrum.extremes(
-                    self.problem.sheaf, s, holding(self.problem, i, corner), least=BASIS
+                    self.problem.sheaf, s, pins=holding(self.problem, i, corner), least=BASIS
                 ).lower()[0]
                 for i, (s, corner) in enumerate(zip(self.at.pattern, self.corner))
             ]
@@ -253,7 +253,7 @@ class Certificate:
             np.where(self.corner, -1.0, self.at.w)[[i]], problem.x[[i]]
         )[0]
         frozen = Frozen(
-            problem.sheaf, inactive, holding(problem, i, np.zeros_like(problem.clamped))
+            problem.sheaf, inactive, pins=holding(problem, i, np.zeros_like(problem.clamped))
         )
         give = np.zeros(problem.sheaf.N)
         # |A L⁻¹e_c|², and L = AᵀA
@@ -312,7 +312,7 @@ class Basin:
 
 # V beyond float64 leaves the verdict undecided
 @np.errstate(over="ignore", invalid="ignore")
-def certify(problem: Pinned, w: np.ndarray) -> Certificate:
+def certify(problem: PinnedEnergy, w: np.ndarray) -> Certificate:
     """The certificate of a cochain (B, N) with its pins imposed; a kink lies at its corner where
     z_j = 0 exactly.
     """
@@ -341,7 +341,9 @@ def certify(problem: Pinned, w: np.ndarray) -> Certificate:
     )
 
 
-def kink_forces(problem: Pinned, kink, at: Pieces) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def kink_forces(
+    problem: PinnedEnergy, kink, at: Pieces
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Q_− and Q_+ of the units of one stalk, and the size of the terms that they are sums of: (B,
     n) each."""
     here = kink.here
@@ -355,11 +357,11 @@ def kink_forces(problem: Pinned, kink, at: Pieces) -> tuple[np.ndarray, np.ndarr
     return minus, plus, size
 
 
-def holding(problem: Pinned, i: int, corner: np.ndarray) -> ResolvedPins:
+def holding(problem: PinnedEnergy, i: int, corner: np.ndarray) -> Pins:
     """The pins of sample i on Ω with its corners clamped too."""
     N, held = problem.sheaf.N, np.flatnonzero(problem.clamped | corner)
     soft = np.flatnonzero((problem.gamma > 0) & ~corner)
-    return ResolvedPins(
+    return Pins(
         N,
         held,
         np.zeros((1, len(held))),
@@ -378,7 +380,7 @@ def reach(slack, slope) -> np.ndarray:
         return np.where(slack > 0, slack / slope, 0.0)
 
 
-def steepness(problem: Pinned, kink) -> tuple[np.ndarray, np.ndarray]:
+def steepness(problem: PinnedEnergy, kink) -> tuple[np.ndarray, np.ndarray]:
     """Upper bounds of |∇Q_−|₂ and |∇Q_+|₂ for the units of one stalk: (n,) each. What is read and
     the readers are different coordinates.
     """

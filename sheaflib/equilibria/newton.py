@@ -20,7 +20,7 @@ from typing import Sequence
 import numpy as np
 
 from sheaflib.equilibria.certificate import NO_MINIMUM, ROUNDING, UNDECIDED, Certificate, certify
-from sheaflib.equilibria.energy import Pieces, Pinned
+from sheaflib.equilibria.energy import Pieces, PinnedEnergy
 from sheaflib.equilibria.newton_steps import Step, near_minimum, newton_step
 from sheaflib.linear.solution import Solution, shown
 from sheaflib.networks.graph import INPUT
@@ -78,7 +78,7 @@ def equilibrium(
     a_out, and for a tol above 1e-3.
     """
     x = batch(INPUT, x, check_sheaf(sheaf).network.n_in).copy()
-    problem = Pinned(sheaf, x, pins)
+    problem = PinnedEnergy(sheaf, x, pins)
     choice("mode", mode, ("track", "global"))
     tol, max_iterations = positive("tol", tol), whole("max_iterations", max_iterations)
     if tol > LARGEST_TOL:
@@ -106,7 +106,7 @@ class Equilibrium(Solution):
     step, and 1 to 5 to see whether a sample has arrived.
     """
 
-    problem: Pinned = field(kw_only=True)
+    problem: PinnedEnergy = field(kw_only=True)
     mode: str = field(kw_only=True)
     tol: float = field(kw_only=True)
     converged: np.ndarray = field(kw_only=True)
@@ -224,7 +224,7 @@ class Others:
         )
 
 
-def newton(problem: Pinned, w, tol, mode, max_iterations) -> Equilibrium:
+def newton(problem: PinnedEnergy, w, tol, mode, max_iterations) -> Equilibrium:
     """Run the iteration from w (B, N); samples that are done leave the batch."""
     n_batch, active, tol = len(w), np.arange(len(w)), max(tol, ROUNDING)
     w, side = w.copy(), w >= 0
@@ -313,7 +313,7 @@ def newton(problem: Pinned, w, tol, mode, max_iterations) -> Equilibrium:
     )
 
 
-def same_pieces(problem: Pinned, at: Pieces, before: Before, stiff: np.ndarray) -> np.ndarray:
+def same_pieces(problem: PinnedEnergy, at: Pieces, before: Before, stiff: np.ndarray) -> np.ndarray:
     """Whether the last step has not changed the pieces, (B,); of stiff samples a kink at 0 up to
     rounding may lie on either side."""
     other = (before.side != at.side) | (before.held != at.held)
@@ -324,7 +324,9 @@ def same_pieces(problem: Pinned, at: Pieces, before: Before, stiff: np.ndarray) 
     return ~other.any(axis=1)
 
 
-def arrived(problem: Pinned, at: Pieces, gradient, tol: float) -> tuple[np.ndarray, np.ndarray]:
+def arrived(
+    problem: PinnedEnergy, at: Pieces, gradient, tol: float
+) -> tuple[np.ndarray, np.ndarray]:
     """Whether every coordinate is at rest and, for a tol of ROUNDING, the minimum of the pieces is
     here; and the passes that it took to see, (B,) each.
     """
@@ -371,7 +373,7 @@ class Before:
     held: np.ndarray
 
 
-def line_search(problem: Pinned, at: Pieces, step: Step):
+def line_search(problem: PinnedEnergy, at: Pieces, step: Step):
     """The full step where it lowers V_β by enough, else the minimum of V_β along it, where its
     slope vanishes: the new w, and which were full.
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import scipy as sp
 
-from sheaflib.equilibria.energy import Pieces, Pinned
+from sheaflib.equilibria.energy import Pieces, PinnedEnergy
 from sheaflib.linear.rest import ROUNDING
 from sheaflib.linear.substitution import held_backward, held_forward, held_pass
 
@@ -45,7 +45,7 @@ class Step:
     sure: np.ndarray
 
 
-def newton_step(problem: Pinned, at: Pieces, gradient, accuracy, stiff, again) -> Step:
+def newton_step(problem: PinnedEnergy, at: Pieces, gradient, accuracy, stiff, again) -> Step:
     """The step to the minimum of the present pieces: by CG, and directly where that is `stiff`,
     (B,), or meets a curvature beyond STIFF.
 
@@ -63,7 +63,7 @@ def newton_step(problem: Pinned, at: Pieces, gradient, accuracy, stiff, again) -
 
 
 def near_minimum(
-    problem: Pinned, at: Pieces, gradient
+    problem: PinnedEnergy, at: Pieces, gradient
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Whether the minimum of the present pieces is here: no edge would carry another value by more
     than CLOSE times its own terms and the rounding of all that the edges are strained by, (Σ w_e
@@ -96,7 +96,7 @@ def near_minimum(
     return near, sure, passes
 
 
-def direct_step(problem: Pinned, at: Pieces, gradient, refine: bool) -> Step | None:
+def direct_step(problem: PinnedEnergy, at: Pieces, gradient, refine: bool) -> Step | None:
     """The step of one sample by a QR decomposition with one row a held edge and spring; None for
     more than MOST_ROWS of them.
 
@@ -140,7 +140,7 @@ def direct_step(problem: Pinned, at: Pieces, gradient, refine: bool) -> Step | N
     )
 
 
-def conjugate_gradient(problem: Pinned, at: Pieces, gradient, accuracy, stiff) -> Step:
+def conjugate_gradient(problem: PinnedEnergy, at: Pieces, gradient, accuracy, stiff) -> Step:
     """Solve (W + AᵀDA) ε = −gradient to a relative accuracy (B,), W being the preconditioner.
 
     Accuracy is measured in energy: what the quadratic may still lose, at most ½|residual|² as its

@@ -14,7 +14,7 @@ from typing import NamedTuple, Sequence
 
 import numpy as np
 
-from sheaflib.equilibria.energy import Pinned
+from sheaflib.equilibria.energy import PinnedEnergy
 from sheaflib.flow.first_zero import Zero, first_zero
 from sheaflib.flow.quadratics import ROUNDING, Decay, Piece, Quadratics
 from sheaflib.networks.graph import INPUT
@@ -98,7 +98,7 @@ def exact_flows(
         )
     if len(w) != len(x):
         raise ValueError(f"start has {len(w)} rows, expected {len(x)}: one a row of x")
-    problem = Pinned(sheaf, x, pins)
+    problem = PinnedEnergy(sheaf, x, pins)
     if problem.label is not None:
         raise ValueError(
             "a_out is pinned: its edge is not linear, which the exact flow does not cover; use"

@@ -13,7 +13,7 @@ from sheaflib.linear.rest import left_pattern
 from sheaflib.linear.substitution import forward_substitution, pinned_minimum
 from sheaflib.sheaves.forces import force
 from sheaflib.sheaves.neural import NeuralSheaf
-from sheaflib.sheaves.pins import ResolvedPins
+from sheaflib.sheaves.pins import Pins
 
 NOISE = 1e-12  # below this a repr shows only the bound, never rounding noise
 
@@ -30,7 +30,7 @@ class Solution:
     x: np.ndarray
     cochain: np.ndarray
     pattern: np.ndarray
-    pins: ResolvedPins
+    pins: Pins
     method: str
     reason: str
     frozen: bool = False
@@ -117,11 +117,11 @@ class Solution:
         if not corners.any():
             return self._distance(slice(None), self.pins)
         return max(
-            self._distance([i], self.pins.sample(i).holding(np.flatnonzero(corner)))
+            self._distance([i], self.pins.rows([i]).holding(np.flatnonzero(corner)))
             for i, corner in enumerate(corners)
         )
 
-    def _distance(self, rows, pins: ResolvedPins) -> float:
+    def _distance(self, rows, pins: Pins) -> float:
         """max|w − w*| of some samples to the minimum with these pins, and its rounding."""
         try:
             exact = pinned_minimum(self.sheaf, self.x[rows], self.pattern[rows], pins).checked()
@@ -134,7 +134,14 @@ class Solution:
         return self.pattern if self.frozen else None
 
     def _force(self, pattern):
-        return force(self.sheaf, self.cochain, self.x, self.pins, pattern, self.output_force)
+        return force(
+            self.sheaf,
+            self.cochain,
+            self.x,
+            pins=self.pins,
+            pattern=pattern,
+            output_force=self.output_force,
+        )
 
     @property
     def _augmented(self) -> bool:

@@ -96,7 +96,7 @@ def test_the_errors_of_a_dense_solver_are_no_larger_than_stated(drawn):
     exact = exact_eigenvalues(sheaf, s[0], pins)
     if not exact:
         return
-    found = spectrum.extremes(sheaf, s, pins)
+    found = spectrum.extremes(sheaf, s, pins=pins)
     root_kappa = float((exact[-1] / exact[0]).sqrt())
     assert off(found.largest[0], exact[-1]) <= found.error_high[0] <= 1e-13
     if found.below_rounding[0]:
@@ -115,7 +115,7 @@ def test_an_eigenvalue_lies_within_the_errors_that_lanczos_states(drawn):
     exact = exact_eigenvalues(sheaf, s[0], pins)
     if not exact:
         return
-    found = spectrum.extremes(sheaf, s, pins, dense=0)
+    found = spectrum.extremes(sheaf, s, pins=pins, dense=0)
     assert min(off(found.largest[0], value) for value in exact) <= found.error_high[0] <= 1e-4
     assert exact[-1] >= Decimal(found.largest[0] * (1 - 1e-13))
     if found.below_rounding[0]:
@@ -133,7 +133,7 @@ def test_the_errors_hold_for_every_kind_of_network(case, dense, held):
     at = np.random.default_rng(held).permutation(case.sheaf.N)[:held]
     pins = [hard(stalk, 0.0, place) for stalk, place in map(case.sheaf.layout.locate, at)]
     pins = resolve(case.sheaf, pins, 2)
-    found = spectrum.extremes(case.sheaf, case.pattern, pins, dense=dense)
+    found = spectrum.extremes(case.sheaf, case.pattern, pins=pins, dense=dense)
     for i, s in enumerate(case.pattern):
         exact = exact_eigenvalues(case.sheaf, s, pins)
         assert min(off(found.largest[i], value) for value in exact) <= found.error_high[i]
@@ -184,7 +184,7 @@ def test_chains_whose_condition_number_is_scaled_up(depth, gain, pins, dense):
     }[pins]
     pins = None if pins is None else resolve(sheaf, pins, 1)
     exact = exact_eigenvalues(sheaf, s[0], pins)
-    found = spectrum.extremes(sheaf, s, pins, dense=dense)
+    found = spectrum.extremes(sheaf, s, pins=pins, dense=dense)
     assert found.error_low[0] < 1e-4
     if dense or pins is None:
         assert off(found.smallest[0], exact[0]) <= found.error_low[0]
@@ -212,7 +212,7 @@ def test_stiff_networks_beyond_a_dense_solver(gain, pinned):
         "soft": soft("z7", 0.0, 1.0),
         "both": [hard("z7", 0.0), *middle],
     }[pinned]
-    found = spectrum.extremes(sheaf, patterns, pins)
+    found = spectrum.extremes(sheaf, patterns, pins=pins)
     assert found.steps[0] <= 16
     assert (found.error_low < 1e-5).all() and (found.error_high < 1e-4).all()
     for i, s in enumerate(patterns):
@@ -247,7 +247,7 @@ def test_what_is_below_rounding_is_said():
     sheaf = NeuralSheaf(Network.mlp([[[1e100]], [[1e100]]]))
     s, pins = np.ones((1, 1)), soft("z2", 0.0, 1.0)
     for dense in (0, 400):
-        found = spectrum.extremes(sheaf, s, pins, dense=dense)
+        found = spectrum.extremes(sheaf, s, pins=pins, dense=dense)
         assert found.error_low[0] == np.inf and found.below_rounding.all() and found.lower()[0] == 0
         assert found.error_high[0] < 1e-13
         assert repr(found).startswith("Extremes(λ₁ below rounding, λ_max 1e+200")
@@ -298,7 +298,7 @@ def test_every_eigenvalue_has_digits(drawn):
     exact = exact_eigenvalues(sheaf, s[0], pins)
     if not exact:
         return
-    found = spectrum.eigenvalues(sheaf, s[0], pins)
+    found = spectrum.eigenvalues(sheaf, s[0], pins=pins)
     assert len(found) == len(exact) and (np.diff(found) >= 0).all()
     root_kappa = float((exact[-1] / exact[0]).sqrt())
     allowed = 1e-13 * (np.sqrt(root_kappa) if pins is None else root_kappa)
@@ -322,7 +322,7 @@ def test_the_solution_and_its_stresses(pinned):
         "both": [hard("z1", 0.0, at=1), hard("z6", 0.0, at=0), soft("z6", 0.0, 3.0, at=1)],
     }[pinned]
     s = np.ones((1, sheaf.M))
-    frozen, A = Frozen(sheaf, s, pins), root(sheaf, s[0], pins)
+    frozen, A = Frozen(sheaf, s, pins=pins), root(sheaf, s[0], pins)
     v = rng.standard_normal((1, frozen.n))
     expected = np.linalg.svd(A, compute_uv=False)
     atol = 1e-12 * np.abs(A).max()
@@ -345,7 +345,7 @@ def test_leverage_is_the_sum_of_what_each_entry_weighs():
         A = root(sheaf, s[0], pins)
         own = np.vstack([np.diag(np.diag(A)), A[sheaf.N :]])
         terms = np.abs(own @ v[0]) + np.sqrt((A - own) ** 2 @ v[0] ** 2)
-        ratios.append(Frozen(sheaf, s, pins).leverage(v, r)[0] / (np.abs(r[0]) @ terms))
+        ratios.append(Frozen(sheaf, s, pins=pins).leverage(v, r)[0] / (np.abs(r[0]) @ terms))
     assert abs(np.mean(ratios) - 1) < 1 / 3 and np.min(ratios) > 0.5 and np.max(ratios) < 2
 
 
