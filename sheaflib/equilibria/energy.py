@@ -76,7 +76,7 @@ class PinnedEnergy:
     def rows(self, keep):
         """The same problem for some of the samples."""
         part = copy(self)
-        part.x, part.rest = self.x[keep], self.rest[keep]
+        part.x, part.pins, part.rest = self.x[keep], self.pins.rows(keep), self.rest[keep]
         part.value, part.offset = self.value[keep], self.offset[keep]
         part.label = None if self.label is None else self.label[keep]
         return part

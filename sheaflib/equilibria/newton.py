@@ -109,7 +109,6 @@ class Equilibrium(Solution):
     problem: PinnedEnergy = field(kw_only=True)
     mode: str = field(kw_only=True)
     tol: float = field(kw_only=True)
-    converged: np.ndarray = field(kw_only=True)
     iterations: np.ndarray = field(kw_only=True)
     cg: np.ndarray = field(kw_only=True)
     passes: np.ndarray = field(kw_only=True)
@@ -304,11 +303,11 @@ def newton(problem: PinnedEnergy, w, tol, mode, max_iterations) -> Equilibrium:
         problem.pins,
         "newton",
         reason,
+        converged,
         output_force="identity",
         problem=problem,
         mode=mode,
         tol=tol,
-        converged=converged,
         **count,
     )
 

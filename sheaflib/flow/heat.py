@@ -200,6 +200,7 @@ def relax(
         flow.pins,
         method,
         why_ended(flow),
+        flow.arrived,
         output_force=output_force,
         history=history,
     )

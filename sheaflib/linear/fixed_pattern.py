@@ -12,6 +12,8 @@ the product AᵀA: its error is a few roundings times what the entries of A weig
 
 from __future__ import annotations
 
+from typing import Sequence
+
 import numpy as np
 
 from sheaflib.linear.substitution import held_backward, held_forward, inject, send_back

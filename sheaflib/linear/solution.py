@@ -22,7 +22,8 @@ NOISE = 1e-12  # below this a repr shows only the bound, never rounding noise
 class Solution:
     """A cochain (B, N) in `sheaf` over inputs x (B, n_0), with the pattern (B, M) it belongs to.
 
-    For a frozen pattern `pattern` is the frozen one; `frozen` says so. `history` holds what a flow
+    `reason` says why the solver stopped, `converged` (B,) for which samples it had arrived. For a
+    frozen pattern `pattern` is the frozen one; `frozen` says so. `history` holds what a flow
     recorded.
     """
 
@@ -33,6 +34,7 @@ class Solution:
     pins: Pins
     method: str
     reason: str
+    converged: np.ndarray
     frozen: bool = False
     output_force: str = "jacobian"
     history: object = field(default=None, repr=False)

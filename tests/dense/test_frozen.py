@@ -108,7 +108,7 @@ def test_with_a_out(output, output_force, pinned):
     pins = (
         resolve(sheaf, [hard("a_out", 0.3), soft("z1", 0.0, 2.0, at=1)], 4, augmented=True)
         if pinned
-        else None
+        else ()
     )
     free, springs = np.ones(sheaf.N + 3, dtype=bool), np.zeros(sheaf.N + 3)
     if pinned:

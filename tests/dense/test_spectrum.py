@@ -97,7 +97,7 @@ def test_lanczos_beyond_400_coordinates(output, pinned):
         else dense_augmented(sheaf, pattern, z, "jacobian")
     )
     assert len(L) > spectrum.DENSE
-    pins, free = None, np.arange(len(L))
+    pins, free = (), np.arange(len(L))
     if pinned:
         pins = resolve(
             sheaf, [hard("z2", 1.0, at=(3, 4)), soft("a1", 0.0, 5.0)], 1, augmented=z is not None
@@ -243,7 +243,7 @@ def test_extremes_of_a_batch(output, output_force, pinned, dense):
             sheaf, [hard("z2", 1.0, at=(3, 4)), soft("a1", 0.0, 5.0)], 5, augmented=z is not None
         )
         if pinned
-        else None
+        else ()
     )
     found = spectrum.extremes(
         sheaf, patterns, pins=pins, z=z, output_force=output_force, dense=dense

@@ -20,11 +20,11 @@ DIGITS = 150
 PINS = ["none", "hard", "soft", "both"]
 
 
-def exact_eigenvalues(sheaf, pattern, pins=None):
+def exact_eigenvalues(sheaf, pattern, pins=()):
     """All eigenvalues of L, ascending Decimals, by one-sided Jacobi on A of rows √w δ and √γ."""
     delta, _ = dense_system(sheaf.network, pattern, np.zeros(sheaf.network.n_in))
     weights, free = row_weights(sheaf), np.ones(len(delta), dtype=bool)
-    if pins is not None:
+    if pins:
         free[pins.hard_index] = False
         delta = np.vstack([delta, np.eye(len(delta))[pins.soft_index]])
         weights = np.concatenate([weights, pins.gamma])
@@ -80,12 +80,12 @@ def stiff_cases(draw):
     last = sheaf.layout.names[-1]
     gamma = 10.0 ** rng.uniform(-8, 8)
     pins = {
-        "none": None,
+        "none": (),
         "hard": hard(last, 0.0),
         "soft": soft(last, 0.0, gamma),
         "both": [hard("z1", 0.0, at=0), soft(last, 0.0, 1.0)],
     }[draw(st.sampled_from(PINS))]
-    pins = None if pins is None else resolve(sheaf, pins, 1)
+    pins = resolve(sheaf, pins, 1)
     return sheaf, any_pattern(sheaf, rng), pins
 
 
@@ -100,11 +100,11 @@ def test_the_errors_of_a_dense_solver_are_no_larger_than_stated(drawn):
     root_kappa = float((exact[-1] / exact[0]).sqrt())
     assert off(found.largest[0], exact[-1]) <= found.error_high[0] <= 1e-13
     if found.below_rounding[0]:
-        assert pins is not None and root_kappa > 1e13 and found.lower()[0] == 0
+        assert pins and root_kappa > 1e13 and found.lower()[0] == 0
         return
     assert off(found.smallest[0], exact[0]) <= found.error_low[0] <= 2e-12 + 1e-13 * root_kappa
     assert Decimal(found.lower()[0]) <= exact[0]
-    if pins is None:
+    if not pins:
         assert found.error_low[0] <= 1e-11
 
 
@@ -119,7 +119,7 @@ def test_an_eigenvalue_lies_within_the_errors_that_lanczos_states(drawn):
     assert min(off(found.largest[0], value) for value in exact) <= found.error_high[0] <= 1e-4
     assert exact[-1] >= Decimal(found.largest[0] * (1 - 1e-13))
     if found.below_rounding[0]:
-        assert pins is not None and exact[-1] > Decimal(10) ** 26 * exact[0]
+        assert pins and exact[-1] > Decimal(10) ** 26 * exact[0]
         return
     assert min(off(found.smallest[0], value) for value in exact) <= found.error_low[0]
     assert exact[0] <= Decimal(found.smallest[0]) * Decimal(1 + found.error_low[0])
@@ -176,17 +176,17 @@ def test_chains_whose_condition_number_is_scaled_up(depth, gain, pins, dense):
     sheaf = NeuralSheaf(Network.mlp([[[gain]]] * depth))
     s, last = np.ones((1, sheaf.M)), f"z{depth}"
     pins = {
-        "none": None,
+        "none": (),
         "hard": hard(last, 0.0),
         "soft": soft(last, 0.0, 1.0),
         "stiff": soft(last, 0.0, 1e8),
         "activities": [hard(f"a{i}", 0.0) for i in range(1, depth)],
     }[pins]
-    pins = None if pins is None else resolve(sheaf, pins, 1)
+    pins = resolve(sheaf, pins, 1)
     exact = exact_eigenvalues(sheaf, s[0], pins)
     found = spectrum.extremes(sheaf, s, pins=pins, dense=dense)
     assert found.error_low[0] < 1e-4
-    if dense or pins is None:
+    if dense or not pins:
         assert off(found.smallest[0], exact[0]) <= found.error_low[0]
     assert min(off(found.smallest[0], value) for value in exact) <= found.error_low[0]
     assert Decimal(found.lower()[0]) <= exact[0]
@@ -207,7 +207,7 @@ def test_stiff_networks_beyond_a_dense_solver(gain, pinned):
     patterns = sheaf.forward_pattern(x)
     middle = [hard(f"z{i}", 0.0, at=[0, 3]) for i in range(1, 6)]
     pins = {
-        "none": None,
+        "none": (),
         "hard": hard("z7", 0.0),
         "soft": soft("z7", 0.0, 1.0),
         "both": [hard("z7", 0.0), *middle],
@@ -226,8 +226,6 @@ def root(sheaf, s, pins):
     """A as a dense matrix."""
     delta, _ = dense_system(sheaf.network, s, np.zeros(sheaf.network.n_in))
     delta = np.sqrt(row_weights(sheaf))[:, None] * delta
-    if pins is None:
-        return delta
     pins = resolve(sheaf, pins, 1)
     springs = np.sqrt(pins.gamma)[:, None] * np.eye(sheaf.N)[pins.soft_index]
     return np.vstack([delta, springs])[:, pins.free]
@@ -253,7 +251,7 @@ def test_what_is_below_rounding_is_said():
         assert repr(found).startswith("Extremes(λ₁ below rounding, λ_max 1e+200")
     for call in (spectrum.smallest, spectrum.extreme):
         with pytest.raises(ArithmeticError, match="λ₁ of sample 0 is below rounding: .* of inf"):
-            call(sheaf, s, pins)
+            call(sheaf, s, pins=pins)
 
 
 def test_the_repr_says_which_digits_are_none():
@@ -301,7 +299,7 @@ def test_every_eigenvalue_has_digits(drawn):
     found = spectrum.eigenvalues(sheaf, s[0], pins=pins)
     assert len(found) == len(exact) and (np.diff(found) >= 0).all()
     root_kappa = float((exact[-1] / exact[0]).sqrt())
-    allowed = 1e-13 * (np.sqrt(root_kappa) if pins is None else root_kappa)
+    allowed = 1e-13 * (np.sqrt(root_kappa) if not pins else root_kappa)
     if allowed < 0.1:
         np.testing.assert_array_less([off(f, e) for f, e in zip(found, exact)], allowed)
 
@@ -316,7 +314,7 @@ def test_the_solution_and_its_stresses(pinned):
     network = Network.mlp([30 * rng.standard_normal((2, 2)) for _ in range(6)])
     sheaf = NeuralSheaf(network, {"affine_2": 0.01})
     pins = {
-        "none": None,
+        "none": (),
         "hard": hard("z6", 0.0),
         "soft": soft("z6", 0.0, 3.0),
         "both": [hard("z1", 0.0, at=1), hard("z6", 0.0, at=0), soft("z6", 0.0, 3.0, at=1)],

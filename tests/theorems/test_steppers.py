@@ -2,6 +2,8 @@
 and the ladder that counts their passes.
 """
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from effort import examples
@@ -386,7 +388,7 @@ def test_a_zero_that_is_not_held_is_no_corner(u, a, corner, residual):
     """
     sheaf = NeuralSheaf(Network.mlp([[[1.0]], [[1.0]]], [[u], [0.0]]))
     run = relax(sheaf, [[0.0]], [[0.0, a, a]], pins=hard("a1", a), max_steps=1, tol=1e-300)
-    run = type(run)(sheaf, run.x, np.array([[0.0, a, a]]), run.pattern, run.pins, "by hand", "")
+    run = replace(run, cochain=np.array([[0.0, a, a]]))
     assert run.corners.tolist() == [[corner, False, False]] and run.residual == pytest.approx(
         residual, abs=1e-15
     )
@@ -394,9 +396,7 @@ def test_a_zero_that_is_not_held_is_no_corner(u, a, corner, residual):
 
 def test_a_frozen_pattern_has_no_corners():
     run = relax(NEURON, [[0.0]], [[-2.0, -1.0, -1.0]], pins=hard("a1", -1.0), tol=1e-13)
-    frozen = type(run)(
-        NEURON, run.x, run.cochain, run.pattern, run.pins, "by hand", "", frozen=True
-    )
+    frozen = replace(run, frozen=True)
     assert not frozen.corners.any() and frozen.residual == pytest.approx(0.5)
 
 
