@@ -151,8 +151,8 @@ def nearest(points, w):
 
 
 def dense_piece(problem, i, pattern, held):
-    """H_FF, ∂V/∂w on F and F itself for sample i of a `Pinned` at one pattern: ½ Σ w (δw − c)² + ½
-    Σ γ (w − v)², dense.
+    """H_FF, ∂V/∂w on F and F itself for sample i of a `PinnedEnergy` at one pattern, dense:
+    ½ Σ w (δw − c)² + ½ Σ γ (w − v)².
     """
     sheaf = problem.sheaf
     delta, c = dense_system(sheaf.network, pattern, problem.x[i])

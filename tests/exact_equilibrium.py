@@ -66,9 +66,8 @@ def face(sheaf, x, pinned, soft, w):
     there.
 
     pinned {coordinate: value}, soft {coordinate: (γ, value)}. Returns the point (N,) as rationals,
-    and whether it lies on that face
-    and is a strict local minimum: each z on its side, and at z = 0 the force from the left ≥ 0,
-    from the right ≤ 0.
+    and whether it lies on that face and is a strict local minimum: each z on its side, and at z = 0
+    the force from the left ≥ 0, from the right ≤ 0.
     """
     kinks = [
         i

@@ -51,8 +51,8 @@ class SheafRegressor(MultiOutputMixin, RegressorMixin, SheafMLP):
     gives the same bits again. verbose: a bar with the loss, True or False; with None it shows in a
     terminal or live notebook, after a second.
 
-    After fitting: network_ (for `report(est.network_, X, y)`, say), n_features_in_, n_outputs_,
-    n_iter_ passes, and one number for each in loss_curve_ and, of early stopping, in
+    After fitting: network_ (for `report(NeuralSheaf(est.network_), X, y)`, say), n_features_in_,
+    n_outputs_, n_iter_ passes, and one number for each in loss_curve_ and, of early stopping, in
     validation_scores_.
 
     >>> X = np.linspace(-1, 1, 200)[:, None]

@@ -192,7 +192,9 @@ def states(
     x, y = data.X_train[:n], data.Y_train[:n]
     regression = OUTPUTS[task] == "identity"
     if method == "gd":
-        return gradient_descent(network, x, y, 0.005 if regression else 0.01, every=every)
+        return gradient_descent(
+            NeuralSheaf(network), x, y, lr=0.005 if regression else 0.01, every=every
+        )
     if method == "sheaf":
         sheaf = NeuralSheaf(network)
         begin = begin_at(

@@ -371,7 +371,11 @@ def learned_flips(
     y = flipped(network, y, rows)
     if method == "gd":
         run = gradient_descent(
-            network, x, y, 0.005 if network.output.is_identity else 0.01, every=steps
+            NeuralSheaf(network),
+            x,
+            y,
+            lr=0.005 if network.output.is_identity else 0.01,
+            every=steps,
         )
     else:
         sheaf = NeuralSheaf(network)

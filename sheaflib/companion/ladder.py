@@ -11,7 +11,7 @@ import numpy as np
 from sheaflib.companion import tasks
 from sheaflib.companion.experiments import initial, stalks
 from sheaflib.equilibria.certificate import ROUNDING
-from sheaflib.equilibria.energy import Pinned
+from sheaflib.equilibria.energy import PinnedEnergy
 from sheaflib.equilibria.newton import Equilibrium, Others, equilibrium, newton
 from sheaflib.flow.exact_flow import exact_flows
 from sheaflib.flow.heat import choose_stepper
@@ -48,7 +48,7 @@ def problem(widths: str, seed: int, start: str = "random", samples: int = 300, f
     x, pin = task.X_train[:samples], hard(sheaf.network.output_name, task.Y_train[:samples])
     w = sheaf.forward(x) if start == "forward" else stalks(sheaf, widths, STALKS, fresh, samples)
     pins = resolve(sheaf, pin, samples)
-    return sheaf, x, pin, pins.impose(w), Pinned(sheaf, x, pins)
+    return sheaf, x, pin, pins.impose(w), PinnedEnergy(sheaf, x, pins)
 
 
 def climb(
@@ -81,10 +81,10 @@ def climb(
 
 def best_step(sheaf: NeuralSheaf, pins) -> float:
     """1.9 over the bound of λ_max: the largest step known to be stable for every pattern."""
-    return 1.9 / spectrum.bound(sheaf, pins)
+    return 1.9 / spectrum.bound(sheaf, pins=pins)
 
 
-def follow(flow, pinned: Pinned, accuracy: float, most: int) -> Climb:
+def follow(flow, pinned: PinnedEnergy, accuracy: float, most: int) -> Climb:
     """Run a stepper to rest, polish its end, and find when each sample came to stay near it (to 2 %
     of the steps).
     """

@@ -43,14 +43,12 @@ def sweep(function, cases, *, label=""):
     that a person sees.
 
     `function` has a name in a module and depends on its parameters alone: numbers, texts, truth
-    values, None, lists of them; what it prints and warns of is not heard.
-    A result is kept in SHEAFLIB_CACHE (else build/sweeps of the repository, else
-    sheaflib-results/sweeps here) as soon as it is there, and holds for the same function,
-    parameters and source of sheaflib. The workers are those of the caller's
-    joblib.parallel_config, of whatever backend; without one, SHEAFLIB_JOBS processes (else one for
-    each core) of one thread each.
-    TypeError: a function or a value that is none of these. RuntimeError: a case failed, which is
-    named.
+    values, None, lists of them; what it prints and warns of is not heard. A result is kept in
+    SHEAFLIB_CACHE (else build/sweeps of the repository, else sheaflib-results/sweeps here) as soon
+    as it is there, and holds for the same function, parameters and source of sheaflib. The workers
+    are those of the caller's joblib.parallel_config, of whatever backend; without one,
+    SHEAFLIB_JOBS processes (else one for each core) of one thread each. TypeError: a function or a
+    value that is none of these. RuntimeError: a case failed, which is named.
     """
     name, cases = qualified(function), list(cases)
     texts = [canonical(case, place) for place, case in enumerate(cases)]

@@ -70,8 +70,8 @@ class Stiffness(NamedTuple):
 
 class Solved(NamedTuple):
     """Discord by edge, name -> (n,), mean by coordinate, (N,) or with a_out (N + n_out,); and of
-    the samples, (n,) each, which
-    converged, and the certificate's verdict."""
+    the samples, (n,) each, which converged, and the certificate's verdict.
+    """
 
     per_edge: dict[str, np.ndarray]
     neurons: np.ndarray
@@ -99,12 +99,12 @@ def forward(sheaf: NeuralSheaf, x, y) -> tuple[np.ndarray, np.ndarray]:
             with np.errstate(over="ignore", invalid="ignore"):
                 w = sheaf.forward(x[rows])
         except OverflowError as error:
-            raise ValueError(f"X cannot be diagnosed: {error}") from None
+            raise ValueError(f"x cannot be diagnosed: {error}") from None
         wild = ~(np.abs(w) < MOST)
         if wild.any():
             i, j = (int(k) for k in np.argwhere(wild)[0])
             raise ValueError(
-                f"X cannot be diagnosed: {sheaf.layout.label(j)} is {w[i, j]:g} in sample"
+                f"x cannot be diagnosed: {sheaf.layout.label(j)} is {w[i, j]:g} in sample"
                 f" {rows.start + i}, whose square leaves float64"
             )
         z = w[:, sheaf.layout[sheaf.network.output_name]]

@@ -17,8 +17,8 @@ import numpy as np
 from sheaflib.diagnosis import measures, text
 from sheaflib.diagnosis.measures import EdgeRow, Neuron
 from sheaflib.equilibria.kinks import kinks
-from sheaflib.networks.graph import Network
-from sheaflib.sheaves.neural import NeuralSheaf
+from sheaflib.networks.graph import INPUT, Network
+from sheaflib.sheaves.neural import NeuralSheaf, check_sheaf
 from sheaflib.support.checks import batch, read_only, real_array, whole
 from sheaflib.support.progress import bar as progress_bar
 from sheaflib.training.objective import check_labels
@@ -80,8 +80,8 @@ class Report:
 
 
 def report(
-    network: Network,
-    X,
+    sheaf: NeuralSheaf,
+    x,
     y,
     *,
     permutations: int = 20,
@@ -90,8 +90,9 @@ def report(
     seed: int = 0,
     progress: bool | None = None,
 ) -> Report:
-    """Diagnose `network` on inputs X (B, n_in) and labels y: (B, n_out), (B,) for one output,
-    classes 0, 1, … (B,) for a softmax.
+    """Diagnose a network by its sheaf on inputs x (B, n_in) and labels y.
+
+    The labels are (B, n_out), (B,) for one output, or classes 0, 1, … (B,) for a softmax.
 
     The labels are pinned, z^{k+1} itself for an identity output, a_out (hence the cross-entropy)
     for a sigmoid or softmax, and Newton finds the equilibrium from the forward pass; another start
@@ -105,7 +106,7 @@ def report(
 
     Three resistors of 1 share an error of 3.
 
-    >>> chain = Network.mlp([[[1.0]], [[1.0]]])
+    >>> chain = NeuralSheaf(Network.mlp([[[1.0]], [[1.0]]]))
     >>> found = report(chain, [[1.0], [2.0]], [4.0, 2.0], progress=False)
     >>> found.discord.round(9)
     array([3., 0.])
@@ -114,23 +115,21 @@ def report(
     >>> [(round(edge.share, 3), round(edge.resistance, 3)) for edge in found.edges]
     [(0.333, 0.333), (0.333, 0.333), (0.333, 0.333)]
     """
-    sheaf = check_network(network)
-    X = batch("X", X, network.n_in)
-    y, rng = (
-        read_only(label_rows(network, y, len(X))),
-        np.random.default_rng(whole("seed", seed, least=0)),
-    )
+    network = check_pinnable(sheaf).network
+    x = batch(INPUT, x, network.n_in)
+    y = read_only(label_rows(network, y, len(x)))
+    rng = np.random.default_rng(whole("seed", seed, least=0))
     if not isinstance(progress, (bool, type(None))):
         raise TypeError(f"progress={reprlib.repr(progress)}, expected True, False or None")
-    everyone, m = np.arange(len(X)), min(whole("samples", samples), len(X))
-    listed, permutations = how_many(worst, len(X)), whole("permutations", permutations, least=0)
-    subset = np.sort(rng.choice(len(X), m, replace=False))
+    everyone, m = np.arange(len(x)), min(whole("samples", samples), len(x))
+    listed, permutations = how_many(worst, len(x)), whole("permutations", permutations, least=0)
+    subset = np.sort(rng.choice(len(x), m, replace=False))
     permutations *= bool((y[subset] != y[subset[0]]).any())
-    output, loss = measures.forward(sheaf, X, y)
-    with bar(len(X) + (permutations + 1) * m, progress) as done:
-        found = measures.pinned(sheaf, X, y, everyone, everyone, done)
-        null, unsettled = measures.null(sheaf, X, y, subset, permutations, rng, done)
-        stiff = measures.stiffness(sheaf, X, subset, done)
+    output, loss = measures.forward(sheaf, x, y)
+    with bar(len(x) + (permutations + 1) * m, progress) as done:
+        found = measures.pinned(sheaf, x, y, everyone, everyone, done)
+        null, unsettled = measures.null(sheaf, x, y, subset, permutations, rng, done)
+        stiff = measures.stiffness(sheaf, x, subset, done)
     *edges, total = measures.edge_rows(sheaf, found.per_edge, subset, null, stiff.shares)
     discord = sum(found.per_edge.values())
     pin = (
@@ -165,15 +164,11 @@ def report(
     )
 
 
-def check_network(network) -> NeuralSheaf:
-    """The sheaf of a network that `equilibrium` covers; TypeError or ValueError says what else
-    came, and what to do.
+def check_pinnable(sheaf) -> NeuralSheaf:
+    """`sheaf`, if it is one that `equilibrium` covers; TypeError or ValueError says what else came,
+    and what to do.
     """
-    if not isinstance(network, Network):
-        makes = ", as Network.mlp(weights, biases, output) makes one"
-        hint = ": pass sheaf.network" if isinstance(network, NeuralSheaf) else makes
-        raise TypeError(f"network is a {type(network).__name__}, expected a Network{hint}")
-    sheaf = NeuralSheaf(network)
+    check_sheaf(sheaf)
     try:
         kinks(sheaf, np.zeros(sheaf.N))
     except ValueError as error:
@@ -188,7 +183,7 @@ def how_many(worst, n_batch: int) -> int:
     """The length of the list of worst samples; ValueError beyond the batch."""
     listed = min(n_batch, max(5, round(n_batch / 20))) if worst is None else whole("worst", worst)
     if listed > n_batch:
-        raise ValueError(f"worst={listed}, expected at most {n_batch}: X has no more samples")
+        raise ValueError(f"worst={listed}, expected at most {n_batch}: x has no more samples")
     return listed
 
 
@@ -198,13 +193,13 @@ def label_rows(network: Network, y, n_batch: int) -> np.ndarray:
     """
     n, kind = network.n_out, network.output.name
     if y is None:
-        raise TypeError(f"y is None, expected {n_batch} labels: one a row of X")
+        raise TypeError(f"y is None, expected {n_batch} labels: one a row of x")
     try:
         y = real_array("y", y)
     except TypeError as error:
         raise TypeError(f"{error}; np.unique(y, return_inverse=True)[1] numbers classes") from None
     if y.shape[:1] != (n_batch,):
-        raise ValueError(f"y has shape {y.shape}, expected {n_batch} labels: one a row of X")
+        raise ValueError(f"y has shape {y.shape}, expected {n_batch} labels: one a row of x")
     if y.ndim == 1 and n > 1 and kind == "softmax":
         wrong = ~np.isin(y, np.arange(n))
         if wrong.any():

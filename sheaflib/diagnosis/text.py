@@ -124,7 +124,7 @@ def facts(report) -> list[tuple[str, list[str]]]:
     """What stands below the table: a name and what is to be said of it."""
     doubt = [
         "no better than permuted labels",
-        "is X scaled as in training?",
+        "is x scaled as in training?",
         "are the classes in its order?",
     ]
     more = ["…"] if len(report.worst) > LISTED else []

@@ -6,11 +6,9 @@ quadratic with L ≻ 0. So the point is a strict local minimum, and there is no 
 those cells, nor in the product of the charts below, where V is convex.
 
 Every number that is held against zero is judged by the rounding error of its own terms
-(`NeuralSheaf.gradient_terms`), so that a
-large coordinate elsewhere hides nothing; and a Newton step to the minimum of the present pieces
-must be none, so that a stiff
-direction hides no soft one. Where rounding could turn a minimum into none the verdict is "undecided
-by rounding".
+(`NeuralSheaf.gradient_terms`), so that a large coordinate elsewhere hides nothing; and a Newton
+step to the minimum of the present pieces must be none, so that a stiff direction hides no soft one.
+Where rounding could turn a minimum into none the verdict is "undecided by rounding".
 """
 
 from __future__ import annotations
@@ -20,7 +18,7 @@ from functools import cached_property
 
 import numpy as np
 
-from sheaflib.equilibria.energy import Pieces, Pinned
+from sheaflib.equilibria.energy import Pieces, PinnedEnergy
 from sheaflib.equilibria.newton_steps import near_minimum
 from sheaflib.linear import spectrum
 from sheaflib.linear.fixed_pattern import Frozen
@@ -29,7 +27,7 @@ from sheaflib.linear.rest import ROUNDING
 from sheaflib.linear.solution import shown
 from sheaflib.networks.affine import Affine
 from sheaflib.networks.graph import INPUT
-from sheaflib.sheaves.pins import ResolvedPins
+from sheaflib.sheaves.pins import Pins
 
 MINIMUM, NO_MINIMUM, UNDECIDED = "minimum", "no minimum", "undecided by rounding"
 
@@ -44,11 +42,10 @@ class Certificate:
     ≥ 0. energy_gap (B,): V − V* is at most this, V* the minimum for w's pattern with its corners
     held (other cells may hold lower ones). gradient (B, N): ∂V/∂w, zero where clamped or at a
     corner, and terms (B, N), the sizes of the terms that it is a sum of: ROUNDING, 256 ε, times
-    them is its rounding error. injected
-    (B, N): the gradient in the injections of the edges.
+    them is its rounding error. injected (B, N): the gradient in the injections of the edges.
     """
 
-    problem: Pinned
+    problem: PinnedEnergy
     at: Pieces
     gradient: np.ndarray
     terms: np.ndarray
@@ -113,9 +110,8 @@ class Certificate:
         error of the gradient.
 
         The rounding error of Q_± is that of its terms, and that of the coordinates a_r that it
-        reads, which are at rest up to theirs.
-        A kink at which both forces may vanish may be a maximum; one that is pushed back from one
-        side for certain is none.
+        reads, which are at rest up to theirs. A kink at which both forces may vanish may be a
+        maximum; one that is pushed back from one side for certain is none.
         """
         problem, here, z = self.problem, kink.here, self.at.w[:, kink.here]
         minus, plus, size = kink_forces(problem, kink, self.at)
@@ -137,7 +133,7 @@ class Certificate:
         return np.array(
             [
                 spectrum.extremes(
-                    self.problem.sheaf, s, holding(self.problem, i, corner), least=BASIS
+                    self.problem.sheaf, s, pins=holding(self.problem, i, corner), least=BASIS
                 ).lower()[0]
                 for i, (s, corner) in enumerate(zip(self.at.pattern, self.corner))
             ]
@@ -257,7 +253,7 @@ class Certificate:
             np.where(self.corner, -1.0, self.at.w)[[i]], problem.x[[i]]
         )[0]
         frozen = Frozen(
-            problem.sheaf, inactive, holding(problem, i, np.zeros_like(problem.clamped))
+            problem.sheaf, inactive, pins=holding(problem, i, np.zeros_like(problem.clamped))
         )
         give = np.zeros(problem.sheaf.N)
         # |A L⁻¹e_c|², and L = AᵀA
@@ -316,7 +312,7 @@ class Basin:
 
 # V beyond float64 leaves the verdict undecided
 @np.errstate(over="ignore", invalid="ignore")
-def certify(problem: Pinned, w: np.ndarray) -> Certificate:
+def certify(problem: PinnedEnergy, w: np.ndarray) -> Certificate:
     """The certificate of a cochain (B, N) with its pins imposed; a kink lies at its corner where
     z_j = 0 exactly.
     """
@@ -345,7 +341,9 @@ def certify(problem: Pinned, w: np.ndarray) -> Certificate:
     )
 
 
-def kink_forces(problem: Pinned, kink, at: Pieces) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def kink_forces(
+    problem: PinnedEnergy, kink, at: Pieces
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Q_− and Q_+ of the units of one stalk, and the size of the terms that they are sums of: (B,
     n) each."""
     here = kink.here
@@ -359,11 +357,11 @@ def kink_forces(problem: Pinned, kink, at: Pieces) -> tuple[np.ndarray, np.ndarr
     return minus, plus, size
 
 
-def holding(problem: Pinned, i: int, corner: np.ndarray) -> ResolvedPins:
+def holding(problem: PinnedEnergy, i: int, corner: np.ndarray) -> Pins:
     """The pins of sample i on Ω with its corners clamped too."""
     N, held = problem.sheaf.N, np.flatnonzero(problem.clamped | corner)
     soft = np.flatnonzero((problem.gamma > 0) & ~corner)
-    return ResolvedPins(
+    return Pins(
         N,
         held,
         np.zeros((1, len(held))),
@@ -382,7 +380,7 @@ def reach(slack, slope) -> np.ndarray:
         return np.where(slack > 0, slack / slope, 0.0)
 
 
-def steepness(problem: Pinned, kink) -> tuple[np.ndarray, np.ndarray]:
+def steepness(problem: PinnedEnergy, kink) -> tuple[np.ndarray, np.ndarray]:
     """Upper bounds of |∇Q_−|₂ and |∇Q_+|₂ for the units of one stalk: (n,) each. What is read and
     the readers are different coordinates.
     """

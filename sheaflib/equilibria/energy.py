@@ -7,6 +7,7 @@ Both are taken in the injections ε = δ_FF v of the coordinates F that are not 
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +18,7 @@ from sheaflib.networks.affine import Affine
 from sheaflib.networks.graph import A_OUT, INPUT, gather
 from sheaflib.networks.selection import ReLU
 from sheaflib.sheaves.neural import NeuralSheaf
-from sheaflib.sheaves.pins import Pin, ResolvedPins, resolve
+from sheaflib.sheaves.pins import Pin, Pins, resolve
 
 FEW = 4 * np.finfo(float).eps
 
@@ -40,18 +41,15 @@ class Pieces:
         return Pieces(*(value[keep] for value in vars(self).values()))
 
 
-class Pinned:
+class PinnedEnergy:
     """V of a sheaf with pins over x (B, n_0) as the Newton iteration sees it: its pieces, gradient
     and Hessian.
     """
 
     def __init__(self, sheaf: NeuralSheaf, x: np.ndarray, pins):
         self.sheaf, self.x, N = sheaf, x, sheaf.N
-        self.pins = (
-            pins
-            if isinstance(pins, ResolvedPins)
-            else resolve(sheaf, pins, len(x), names_a_out(sheaf, pins))
-        )
+        augmented = pins.width > N if isinstance(pins, Pins) else names_a_out(sheaf, pins)
+        self.pins = resolve(sheaf, pins, len(x), augmented)
         self.label = (
             check_label(self.pins, N, sheaf.network.output.name) if self.pins.width > N else None
         )
@@ -77,14 +75,10 @@ class Pinned:
 
     def rows(self, keep):
         """The same problem for some of the samples."""
-        part = object.__new__(Pinned)
-        part.__dict__ = self.__dict__ | {
-            "x": self.x[keep],
-            "rest": self.rest[keep],
-            "value": self.value[keep],
-            "offset": self.offset[keep],
-            "label": None if self.label is None else self.label[keep],
-        }
+        part = copy(self)
+        part.x, part.pins, part.rest = self.x[keep], self.pins.rows(keep), self.rest[keep]
+        part.value, part.offset = self.value[keep], self.offset[keep]
+        part.label = None if self.label is None else self.label[keep]
         return part
 
     def near(self, w, tau: float):

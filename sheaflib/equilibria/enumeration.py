@@ -24,7 +24,7 @@ from sheaflib.linear.rational import solve
 from sheaflib.networks.affine import Affine
 from sheaflib.networks.graph import INPUT
 from sheaflib.sheaves.neural import NeuralSheaf, check_sheaf
-from sheaflib.sheaves.pins import Pin, ResolvedPins, resolve
+from sheaflib.sheaves.pins import Pin, Pins, resolve
 from sheaflib.support.checks import batch
 
 MOST = 12  # 3^12 = 531 441 faces take seconds
@@ -65,7 +65,7 @@ class Equilibria:
         )
 
 
-def enumerate_equilibria(sheaf: NeuralSheaf, x, pins: Pin | Sequence[Pin] = ()) -> Equilibria:
+def enumerate_equilibria(sheaf: NeuralSheaf, x, *, pins: Pin | Sequence[Pin] = ()) -> Equilibria:
     """Every equilibrium of the pinned sheaf over one sample x (1, n_0).
 
     Range: any. Floating point only rules out faces where a sign is beyond its rounding error; all
@@ -77,7 +77,7 @@ def enumerate_equilibria(sheaf: NeuralSheaf, x, pins: Pin | Sequence[Pin] = ()) 
 
     >>> from sheaflib import Network, hard
     >>> sheaf = NeuralSheaf(Network.mlp([[[1.0]], [[1.0]]], [[-0.5], [0.0]]))
-    >>> found = enumerate_equilibria(sheaf, [[0.0]], hard("z2", 2.0))
+    >>> found = enumerate_equilibria(sheaf, [[0.0]], pins=hard("z2", 2.0))
     >>> found
     Equilibria(2 strict local minima of 3 stationary points, 3 faces)
     >>> found.minima.round(4)
@@ -125,7 +125,7 @@ class Faces:
     a sign is beyond its rounding error.
     """
 
-    def __init__(self, sheaf: NeuralSheaf, x: np.ndarray, pins: ResolvedPins):
+    def __init__(self, sheaf: NeuralSheaf, x: np.ndarray, pins: Pins):
         gamma, rest = np.zeros(sheaf.N), np.zeros(sheaf.N)
         gamma[pins.soft_index], rest[pins.soft_index] = pins.gamma, pins.soft_value[0]
         kinked = np.zeros(sheaf.N, dtype=bool)

@@ -20,7 +20,7 @@ from typing import Sequence
 import numpy as np
 
 from sheaflib.equilibria.certificate import NO_MINIMUM, ROUNDING, UNDECIDED, Certificate, certify
-from sheaflib.equilibria.energy import Pieces, Pinned
+from sheaflib.equilibria.energy import Pieces, PinnedEnergy
 from sheaflib.equilibria.newton_steps import Step, near_minimum, newton_step
 from sheaflib.linear.solution import Solution, shown
 from sheaflib.networks.graph import INPUT
@@ -29,9 +29,8 @@ from sheaflib.sheaves.pins import Pin
 from sheaflib.support.checks import batch, choice, positive, whole
 
 ARMIJO = 1e-4  # the fraction of the predicted descent that a full step must reach
-FLAT = (
-    0.05  # where the slope along a step has fallen to this part of its start, the line search ends
-)
+# where the slope along a step has fallen to this part of its start, the line search ends
+FLAT = 0.05
 BISECTIONS = 60
 MOST = 300  # iterations
 # a kink this near, relative to the terms that z_j is a sum of, may lie on either side
@@ -60,33 +59,26 @@ def equilibrium(
     forward pass).
 
     Every answer that converged with the default tol is a strict local minimum of V with the pins,
-    unless its certificate says that
-    rounding does not let us decide; which one depends on the start, and it need not be the heat
-    flow's limit: for that use `relax` or
-    `exact_flow`. Of the start only the coordinates without a kink count, and the sign of those with
-    one. mode "track" leaves a side only where the minimum is a wrong corner; "global" takes the
-    lower of both
-    sides in every unit, which finds lower energies more often, and need not find the lowest. A
-    sigmoid or softmax output with a_out pinned (hard, whole) adds the cross-entropy ψ(z) − a_outᵀz;
-    otherwise the output edge is left out.
+    unless its certificate says that rounding does not let us decide; which one depends on the
+    start, and it need not be the heat flow's limit: for that use `relax` or `exact_flow`. Of the
+    start only the coordinates without a kink count, and the sign of those with one. mode "track"
+    leaves a side only where the minimum is a wrong corner; "global" takes the lower of both sides
+    in every unit, which finds lower energies more often, and need not find the lowest. A sigmoid or
+    softmax output with a_out pinned (hard, whole) adds the cross-entropy ψ(z) − a_outᵀz; otherwise
+    the output edge is left out.
 
     A sample has converged where every coordinate is at rest: |∂V/∂w_i| ≤ tol times the terms that
-    it is a sum of, its own and not those
-    of other coordinates (`NeuralSheaf.gradient_terms`). tol is raised to ROUNDING, 256 ε, below
-    which double precision cannot tell; at
-    that, a Newton step must also change what no edge carries by more than 1e-10 of the edge's
-    terms.
-    The certificate says of each answer whether it is a minimum, none, or undecided by rounding.
-    Weights, inputs and edge weights may
-    have any scale at which V is a float64 number; a sample for which it is not, or that rounding
-    keeps from rest, is not `converged`,
-    and `reason` says so.
-    Raises ValueError for max-pool and for kinks that do not separate (`kinks`), for an unknown
-    mode, for other pins on a_out, and for a
-    tol above 1e-3.
+    it is a sum of, its own and not those of other coordinates (`NeuralSheaf.gradient_terms`). tol
+    is raised to ROUNDING, 256 ε, below which double precision cannot tell; at that, a Newton step
+    must also change what no edge carries by more than 1e-10 of the edge's terms. The certificate
+    says of each answer whether it is a minimum, none, or undecided by rounding. Weights, inputs and
+    edge weights may have any scale at which V is a float64 number; a sample for which it is not, or
+    that rounding keeps from rest, is not `converged`, and `reason` says so. Raises ValueError for
+    max-pool and for kinks that do not separate (`kinks`), for an unknown mode, for other pins on
+    a_out, and for a tol above 1e-3.
     """
     x = batch(INPUT, x, check_sheaf(sheaf).network.n_in).copy()
-    problem = Pinned(sheaf, x, pins)
+    problem = PinnedEnergy(sheaf, x, pins)
     choice("mode", mode, ("track", "global"))
     tol, max_iterations = positive("tol", tol), whole("max_iterations", max_iterations)
     if tol > LARGEST_TOL:
@@ -110,15 +102,13 @@ class Equilibrium(Solution):
     let us decide.
 
     iterations, cg and passes (B,): Newton steps, CG steps, and how often every weight was touched,
-    forward or transposed: 2 at the
-    start, 2 an iteration, 2 a step of CG, one a row of a direct step, and 1 to 5 to see whether a
-    sample has arrived.
+    forward or transposed: 2 at the start, 2 an iteration, 2 a step of CG, one a row of a direct
+    step, and 1 to 5 to see whether a sample has arrived.
     """
 
-    problem: Pinned = field(kw_only=True)
+    problem: PinnedEnergy = field(kw_only=True)
     mode: str = field(kw_only=True)
     tol: float = field(kw_only=True)
-    converged: np.ndarray = field(kw_only=True)
     iterations: np.ndarray = field(kw_only=True)
     cg: np.ndarray = field(kw_only=True)
     passes: np.ndarray = field(kw_only=True)
@@ -233,7 +223,7 @@ class Others:
         )
 
 
-def newton(problem: Pinned, w, tol, mode, max_iterations) -> Equilibrium:
+def newton(problem: PinnedEnergy, w, tol, mode, max_iterations) -> Equilibrium:
     """Run the iteration from w (B, N); samples that are done leave the batch."""
     n_batch, active, tol = len(w), np.arange(len(w)), max(tol, ROUNDING)
     w, side = w.copy(), w >= 0
@@ -313,16 +303,16 @@ def newton(problem: Pinned, w, tol, mode, max_iterations) -> Equilibrium:
         problem.pins,
         "newton",
         reason,
+        converged,
         output_force="identity",
         problem=problem,
         mode=mode,
         tol=tol,
-        converged=converged,
         **count,
     )
 
 
-def same_pieces(problem: Pinned, at: Pieces, before: Before, stiff: np.ndarray) -> np.ndarray:
+def same_pieces(problem: PinnedEnergy, at: Pieces, before: Before, stiff: np.ndarray) -> np.ndarray:
     """Whether the last step has not changed the pieces, (B,); of stiff samples a kink at 0 up to
     rounding may lie on either side."""
     other = (before.side != at.side) | (before.held != at.held)
@@ -333,10 +323,12 @@ def same_pieces(problem: Pinned, at: Pieces, before: Before, stiff: np.ndarray) 
     return ~other.any(axis=1)
 
 
-def arrived(problem: Pinned, at: Pieces, gradient, tol: float) -> tuple[np.ndarray, np.ndarray]:
+def arrived(
+    problem: PinnedEnergy, at: Pieces, gradient, tol: float
+) -> tuple[np.ndarray, np.ndarray]:
     """Whether every coordinate is at rest and, for a tol of ROUNDING, the minimum of the pieces is
-    here; and the passes that it took to
-    see, (B,) each."""
+    here; and the passes that it took to see, (B,) each.
+    """
     done, passes = problem.at_rest(at, tol)
     rows = np.flatnonzero(done & (tol <= ROUNDING))
     if len(rows):
@@ -370,8 +362,8 @@ def sides_where(settled, mode: str):
 @dataclass
 class Before:
     """The size of the last gradient (B,), whether the step after it was a full one, whether that
-    was predicted to lower V by no more
-    than its rounding, and the pieces it was taken on."""
+    was predicted to lower V by no more than its rounding, and the pieces it was taken on.
+    """
 
     size: np.ndarray
     full: np.ndarray
@@ -380,7 +372,7 @@ class Before:
     held: np.ndarray
 
 
-def line_search(problem: Pinned, at: Pieces, step: Step):
+def line_search(problem: PinnedEnergy, at: Pieces, step: Step):
     """The full step where it lowers V_β by enough, else the minimum of V_β along it, where its
     slope vanishes: the new w, and which were full.
 

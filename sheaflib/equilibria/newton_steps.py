@@ -2,9 +2,8 @@
 where V is stiff (derived).
 
 In the injections ε = δ_FF v the Hessian is W + AᵀDA with few rows A: held edges, springs, the
-output (`energy`). Conjugate gradients
-end in about as many steps, but lose small curvatures beside large ones; a QR decomposition with one
-row a held edge and spring does not.
+output (`energy`). Conjugate gradients end in about as many steps, but lose small curvatures beside
+large ones; a QR decomposition with one row a held edge and spring does not.
 """
 
 from __future__ import annotations
@@ -14,16 +13,15 @@ from dataclasses import dataclass
 import numpy as np
 import scipy as sp
 
-from sheaflib.equilibria.energy import Pieces, Pinned
+from sheaflib.equilibria.energy import Pieces, PinnedEnergy
 from sheaflib.linear.rest import ROUNDING
 from sheaflib.linear.substitution import held_backward, held_forward, held_pass
 
 # a curvature of V this much above that of the free edges: CG would lose the small ones to rounding
 STIFF = 1e6
 MOST_ROWS = 1000  # of held edges and springs that are solved for directly
-CLOSE = (
-    1e-10  # a change of what an edge carries this small, relative to the terms of the edge, is none
-)
+# a change of what an edge carries this small, relative to the terms of the edge, is none
+CLOSE = 1e-10
 ROUGH = 1e-3  # the accuracy to which the distance of a minimum need be known
 
 
@@ -33,8 +31,8 @@ class Step:
     of V along it (B,).
 
     cg, passes (B,): steps of CG and passes over the weights that it took; stiff (B,): whether CG
-    met a curvature beyond STIFF; sure (B,):
-    whether the step leads to the minimum of the pieces, and not only towards it.
+    met a curvature beyond STIFF; sure (B,): whether the step leads to the minimum of the pieces,
+    and not only towards it.
     """
 
     v: np.ndarray
@@ -47,7 +45,7 @@ class Step:
     sure: np.ndarray
 
 
-def newton_step(problem: Pinned, at: Pieces, gradient, accuracy, stiff, again) -> Step:
+def newton_step(problem: PinnedEnergy, at: Pieces, gradient, accuracy, stiff, again) -> Step:
     """The step to the minimum of the present pieces: by CG, and directly where that is `stiff`,
     (B,), or meets a curvature beyond STIFF.
 
@@ -65,17 +63,16 @@ def newton_step(problem: Pinned, at: Pieces, gradient, accuracy, stiff, again) -
 
 
 def near_minimum(
-    problem: Pinned, at: Pieces, gradient
+    problem: PinnedEnergy, at: Pieces, gradient
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Whether the minimum of the present pieces is here: no edge would carry another value by more
-    than CLOSE times its own terms
-    and the rounding of all that the edges are strained by, (Σ w_e r_e²)^½.
+    than CLOSE times its own terms and the rounding of all that the edges are strained by, (Σ w_e
+    r_e²)^½.
 
     A gradient that is rounding of its own terms does not say so: a soft direction may hide below a
-    stiff one that shares its
-    coordinates. gradient (B, N): in the injections. Where each is small beside its edge's terms, no
-    step need be computed.
-    Returns that, whether it is known, and the passes that it took, (B,) each.
+    stiff one that shares its coordinates. gradient (B, N): in the injections. Where each is small
+    beside its edge's terms, no step need be computed. Returns that, whether it is known, and the
+    passes that it took, (B,) each.
     """
     strain = np.sqrt(
         (problem.weights * (at.w - at.image) ** 2).sum(axis=1, keepdims=True) / problem.weights
@@ -99,17 +96,15 @@ def near_minimum(
     return near, sure, passes
 
 
-def direct_step(problem: Pinned, at: Pieces, gradient, refine: bool) -> Step | None:
+def direct_step(problem: PinnedEnergy, at: Pieces, gradient, refine: bool) -> Step | None:
     """The step of one sample by a QR decomposition with one row a held edge and spring; None for
     more than MOST_ROWS of them.
 
     The minimum over the injections ε of ½‖ε‖²_w + ½‖r + Aε‖²_D, r what the held edges and springs
-    feel without injections, is
-    η = −Bᵀ(I + BBᵀ)⁻¹ρ with η = w^½ε, B = D^½Aw^{-½}, ρ = D^½r. The QR decomposition of [Bᵀ; I]
-    does not mind rows of B of very
-    different sizes, and nothing of the present point is left in r, so that nothing cancels. What
-    rounding of r has left, `refine`
-    takes away: there the step solves (W + AᵀDA) ε = −gradient, by the same decomposition.
+    feel without injections, is η = −Bᵀ(I + BBᵀ)⁻¹ρ with η = w^½ε, B = D^½Aw^{-½}, ρ = D^½r. The QR
+    decomposition of [Bᵀ; I] does not mind rows of B of very different sizes, and nothing of the
+    present point is left in r, so that nothing cancels. What rounding of r has left, `refine` takes
+    away: there the step solves (W + AᵀDA) ε = −gradient, by the same decomposition.
     """
     sheaf, held, free = problem.sheaf, np.flatnonzero(at.held[0]), ~at.held[0]
     springs = np.flatnonzero((problem.gamma > 0) & free)
@@ -145,13 +140,12 @@ def direct_step(problem: Pinned, at: Pieces, gradient, refine: bool) -> Step | N
     )
 
 
-def conjugate_gradient(problem: Pinned, at: Pieces, gradient, accuracy, stiff) -> Step:
+def conjugate_gradient(problem: PinnedEnergy, at: Pieces, gradient, accuracy, stiff) -> Step:
     """Solve (W + AᵀDA) ε = −gradient to a relative accuracy (B,), W being the preconditioner.
 
     Accuracy is measured in energy: what the quadratic may still lose, at most ½|residual|² as its
-    Hessian is W or more, against what
-    it has lost. It ends at a curvature beyond STIFF, where no label is pinned: `direct_step` does
-    better there.
+    Hessian is W or more, against what it has lost. It ends at a curvature beyond STIFF, where no
+    label is pinned: `direct_step` does better there.
     """
     stiff = stiff & (problem.label is None)
     epsilon, v, image = (np.zeros_like(gradient) for _ in range(3))

@@ -15,7 +15,7 @@ from sheaflib.networks.graph import INPUT
 from sheaflib.networks.selection import ReLU
 from sheaflib.sheaves.forces import force
 from sheaflib.sheaves.neural import NeuralSheaf
-from sheaflib.sheaves.pins import ResolvedPins
+from sheaflib.sheaves.pins import Pins
 
 NOISE = 1e-9  # of the terms of an edge: what a flow at rest may be off by and not run away
 
@@ -53,7 +53,7 @@ class Stepper:
         w,
         dt: float,
         alpha: float,
-        pins: ResolvedPins,
+        pins: Pins,
         output_force: str,
         tol: float,
         rest: str = "velocity",
@@ -127,7 +127,7 @@ class EulerStepper(BatchStepper):
         w,
         dt: float,
         alpha: float,
-        pins: ResolvedPins,
+        pins: Pins,
         output_force: str,
         tol: float,
         rest: str = "velocity",
@@ -157,7 +157,9 @@ class EulerStepper(BatchStepper):
         self.settle(rows)
 
     def _force(self) -> np.ndarray:
-        return force(self.sheaf, self.w, self.x, self.pins, None, self.output_force)
+        return force(
+            self.sheaf, self.w, self.x, pins=self.pins, pattern=None, output_force=self.output_force
+        )
 
     def _delta(self) -> np.ndarray:
         """What one step adds to the state: (B, width)."""
@@ -183,7 +185,7 @@ class ProxEulerStepper(EulerStepper):
         w,
         dt: float,
         alpha: float,
-        pins: ResolvedPins,
+        pins: Pins,
         output_force: str,
         tol: float,
         rest: str = "velocity",
@@ -247,7 +249,7 @@ def kink_stiffness(sheaf: NeuralSheaf, width: int) -> np.ndarray:
     return stiffness
 
 
-def flow_energy(sheaf: NeuralSheaf, w, x, pins: ResolvedPins, output_force: str) -> np.ndarray:
+def flow_energy(sheaf: NeuralSheaf, w, x, pins: Pins, output_force: str) -> np.ndarray:
     """The function the flow descends up to a constant, (B,): V with penalty edges; with the
     "identity" force V_Ω + ψ(z) − a_outᵀz in place of the output edge, which is descended when a_out
     is pinned (the cross-entropy)."""
@@ -260,7 +262,7 @@ def flow_energy(sheaf: NeuralSheaf, w, x, pins: ResolvedPins, output_force: str)
 
 
 def energy_limit(
-    sheaf: NeuralSheaf, w, x, pins: ResolvedPins, output_force: str, pattern: np.ndarray
+    sheaf: NeuralSheaf, w, x, pins: Pins, output_force: str, pattern: np.ndarray
 ) -> np.ndarray:
     """The energy above which a flow from w, of this pattern, has run away, (B,): twice its value at
     the start.
@@ -299,7 +301,7 @@ def raise_unstable(stepper: Stepper, sample: int) -> None:
     worst = max(
         (e for e in sheaf.edges if e.rows.stop <= len(squares)), key=lambda e: squares[e.rows].sum()
     )
-    energy = flow_energy(sheaf, w, x, stepper.pins.sample(sample), stepper.output_force)[0]
+    energy = flow_energy(sheaf, w, x, stepper.pins.rows([sample]), stepper.output_force)[0]
     raise HeatUnstable(
         f"the energy grew to {energy:.3g} (limit {stepper.limit[sample]:.3g}) at step"
         f" {stepper.steps[sample]} of sample {sample}, most of it on edge {worst.name} (into"

@@ -14,9 +14,10 @@ from typing import NamedTuple, Sequence
 
 import numpy as np
 
-from sheaflib.equilibria.energy import Pinned
+from sheaflib.equilibria.energy import PinnedEnergy
 from sheaflib.flow.first_zero import Zero, first_zero
 from sheaflib.flow.quadratics import ROUNDING, Decay, Piece, Quadratics
+from sheaflib.linear.solution import Solution
 from sheaflib.networks.graph import INPUT
 from sheaflib.sheaves.neural import NeuralSheaf, check_sheaf
 from sheaflib.sheaves.pins import Pin
@@ -98,7 +99,7 @@ def exact_flows(
         )
     if len(w) != len(x):
         raise ValueError(f"start has {len(w)} rows, expected {len(x)}: one a row of x")
-    problem = Pinned(sheaf, x, pins)
+    problem = PinnedEnergy(sheaf, x, pins)
     if problem.label is not None:
         raise ValueError(
             "a_out is pinned: its edge is not linear, which the exact flow does not cover; use"
@@ -298,6 +299,27 @@ class ExactFlow:
         if self._limit is None:
             raise ValueError(f"the flow was {self.reason}: its limit is not known")
         return self._limit.copy()
+
+    @property
+    def solution(self) -> Solution:
+        """The limit, as other solvers return theirs; ValueError where it is not known.
+
+        >>> from sheaflib import Network
+        >>> sheaf = NeuralSheaf(Network.mlp([[[1.0]], [[1.0]]]))
+        >>> exact_flow(sheaf, [[2.0]], [[-1.0, 0.0, 0.0]]).solution.output.round(12)
+        array([[2.]])
+        """
+        problem, w = self.quadratics.problem, self.limit[None]
+        return Solution(
+            problem.sheaf,
+            problem.x,
+            w,
+            problem.sheaf.pattern(w, problem.x),
+            problem.pins,
+            "exact flow",
+            self.reason,
+            np.array([self.settled]),
+        )
 
     @property
     def decompositions(self) -> int:

@@ -58,10 +58,9 @@ def first_zero(
     floor (K,) and loose (K, n) are the errors of star and c. A sum that is zero up to these falls
     or rises as its first derivative that is more than rounding says; while none is, it counts as
     positive. One that is negative by more than its error has fallen. Sums that stay within their
-    errors of their limit are left alone and are doubtful
-    unless that limit proves them positive. start (5, K): h at t = 0 and its error, h' and its
-    error, and h'' there, where they are known better than by the sums, NaN where not; h'' only
-    where h = h' = 0.
+    errors of their limit are left alone and are doubtful unless that limit proves them positive.
+    start (5, K): h at t = 0 and its error, h' and its error, and h'' there, where they are known
+    better than by the sums, NaN where not; h'' only where h = h' = 0.
 
     The first zero of e^{−t} − ½ is at ln 2.
 

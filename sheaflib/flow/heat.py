@@ -28,7 +28,7 @@ from sheaflib.networks.graph import INPUT
 from sheaflib.sheaves import discord
 from sheaflib.sheaves.forces import check_output_force
 from sheaflib.sheaves.neural import NeuralSheaf, check_sheaf
-from sheaflib.sheaves.pins import Pin, ResolvedPins, resolve
+from sheaflib.sheaves.pins import Pin, Pins, resolve
 from sheaflib.support.checks import batch, positive, subclass, whole
 
 NO_SWITCHES = np.zeros((0, 3), dtype=np.int64)
@@ -118,15 +118,14 @@ def heat(
     done below (256 ε)² of the largest at the start. This bounds the gradient; the error of w it
     bounds only up to the condition number of the sheaf Laplacian L, about tol·κ(L) of the layer's
     size. "implicit-euler" and "minimising-movements" solve for the point of rest once it holds.
-    "step": max|Δ| < tol, the paper's rule, which a small dt meets anywhere.
-    stepper: "euler" (explicit, as in the paper), "prox-euler" (the flow's
-    limit points too, but holds a sliding z_j = 0 exactly where Euler chatters; first order, stable
-    for every dt that Euler is), both compiled where possible; "implicit-euler",
-    "minimising-movements" and "chebyshev" (`steppers`: any dt, "chebyshev" has none; after the
-    equilibrium and not the flow; without a_out); or a Stepper class. By default "prox-euler" with
-    pins, which make sliding possible at rest, else "euler". Raises ValueError for a dt that cannot
-    converge, for an unknown stepper or rule, and for tol ≥ 1 with "velocity"; HeatUnstable when the
-    energy exceeds twice its value at the start.
+    "step": max|Δ| < tol, the paper's rule, which a small dt meets anywhere. stepper: "euler"
+    (explicit, as in the paper), "prox-euler" (the flow's limit points too, but holds a sliding z_j
+    = 0 exactly where Euler chatters; first order, stable for every dt that Euler is), both compiled
+    where possible; "implicit-euler", "minimising-movements" and "chebyshev" (`steppers`: any dt,
+    "chebyshev" has none; after the equilibrium and not the flow; without a_out); or a Stepper
+    class. By default "prox-euler" with pins, which make sliding possible at rest, else "euler".
+    Raises ValueError for a dt that cannot converge, for an unknown stepper or rule, and for tol ≥ 1
+    with "velocity"; HeatUnstable when the energy exceeds twice its value at the start.
     """
     tol = check_rule(rest, tol, zero=True)
     flow = _begin(sheaf, x, start, dt, alpha, pins, output_force, tol, stepper, rest)
@@ -201,6 +200,7 @@ def relax(
         flow.pins,
         method,
         why_ended(flow),
+        flow.arrived,
         output_force=output_force,
         history=history,
     )
@@ -243,7 +243,9 @@ def _begin(sheaf, x, start, dt, alpha, pins, output_force, tol, stepper, rest) -
     if dt is not None and not chosen.steps_in_time:
         raise ValueError(f"dt={dt!r}: {chosen.name} has no step, leave dt out")
     if dt is None:
-        dt = chosen.default_dt or default_step(sheaf, pinned, augmented, alpha, output_force)
+        dt = chosen.default_dt or default_step(
+            sheaf, pins=pinned, augmented=augmented, alpha=alpha, output_force=output_force
+        )
     dt = positive("dt", dt)
     if not chosen.any_step:
         check_step(sheaf, x, w, dt, alpha, pinned, output_force)
@@ -251,7 +253,7 @@ def _begin(sheaf, x, start, dt, alpha, pins, output_force, tol, stepper, rest) -
 
 
 def choose_stepper(
-    stepper: str | type[Stepper] | None, sheaf: NeuralSheaf, pins: ResolvedPins
+    stepper: str | type[Stepper] | None, sheaf: NeuralSheaf, pins: Pins
 ) -> type[Stepper]:
     """A class as it is; a name of STEPPERS, compiled where possible; None: "prox-euler" with pins,
     "euler" without."""
@@ -271,7 +273,8 @@ def choose_stepper(
 
 def default_step(
     sheaf: NeuralSheaf,
-    pins: ResolvedPins | None = None,
+    *,
+    pins: Pin | Sequence[Pin] | Pins = (),
     augmented: bool = False,
     alpha: float = 1.0,
     output_force: str = "jacobian",
@@ -285,11 +288,11 @@ def default_step(
 
 
 def rate_bound(
-    sheaf: NeuralSheaf, pins: ResolvedPins | None, augmented: bool, output_force: str
+    sheaf: NeuralSheaf, pins: Pin | Sequence[Pin] | Pins, augmented: bool, output_force: str
 ) -> float:
     """`spectrum.bound`, ∞ where it leaves float64."""
     try:
-        return spectrum.bound(sheaf, pins, augmented, output_force)
+        return spectrum.bound(sheaf, pins=pins, augmented=augmented, output_force=output_force)
     except OverflowError:
         return np.inf
 
@@ -308,7 +311,7 @@ def stable_step(factor: float, alpha: float, largest: float) -> float:
 
 
 def check_step(
-    sheaf: NeuralSheaf, x, w, dt: float, alpha: float, pins: ResolvedPins, output_force: str
+    sheaf: NeuralSheaf, x, w, dt: float, alpha: float, pins: Pins, output_force: str
 ) -> None:
     """Raise ValueError when dt ≥ 2/(αλ_max), λ_max of the pattern at the harmonic extension, or at
     the start with pins (derived).
@@ -321,7 +324,11 @@ def check_step(
     patterns = sheaf.pattern(state, x)
     last = sheaf.layout[sheaf.network.output_name]
     logits = state[:, last] if augmented else None
-    largest = float(spectrum.extremes(sheaf, patterns, pins, logits, output_force).largest.max())
+    largest = float(
+        spectrum.extremes(
+            sheaf, patterns, pins=pins, z=logits, output_force=output_force
+        ).largest.max()
+    )
     limit = stable_step(2.0, alpha, largest) if largest else np.inf
     if dt >= limit:
         where = "the start" if pins else "the harmonic extension"

@@ -15,7 +15,7 @@ import numpy as np
 import scipy as sp
 from numpy.linalg import norm
 
-from sheaflib.equilibria.energy import Pinned
+from sheaflib.equilibria.energy import PinnedEnergy
 from sheaflib.flow.first_zero import EPS
 
 ROUNDING = 8 * EPS  # of a sum, relative to the sum of the sizes of its terms
@@ -45,7 +45,7 @@ class Quadratics:
     S) @ r on its K free kinks at z_j = 0.
     """
 
-    def __init__(self, problem: Pinned, alpha: float):
+    def __init__(self, problem: PinnedEnergy, alpha: float):
         sheaf, N, gamma = problem.sheaf, problem.sheaf.N, problem.gamma
         self.problem, self.alpha = problem, alpha
         held = problem.impose(np.zeros((1, N)))
@@ -145,9 +145,9 @@ class Decay:
     loose (n, n) and loose_waves: estimates of the errors of modes and waves. unsure (n,) and
     unsure_r (N + S,): about how far limit and r, which do not depend on r at the piece's start,
     move when the data change in their last digits. loss: by which part of itself the smallest
-    singular value may change then; of order 1, it is lost. basis (N + S, n):
-    the singular vectors that the waves are multiples of. kinked (N,) of bool: which coordinates
-    have a side. piece: where it starts.
+    singular value may change then; of order 1, it is lost. basis (N + S, n): the singular vectors
+    that the waves are multiples of. kinked (N,) of bool: which coordinates have a side. piece:
+    where it starts.
     """
 
     limit: np.ndarray

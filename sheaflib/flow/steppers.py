@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from sheaflib.equilibria.certificate import holding
-from sheaflib.equilibria.energy import Pinned
+from sheaflib.equilibria.energy import PinnedEnergy
 from sheaflib.equilibria.newton import newton
 from sheaflib.flow.euler import BatchStepper
 from sheaflib.linear import spectrum
@@ -40,7 +40,7 @@ class ImplicitEulerStepper(BatchStepper):
                 "start holds a_out, which implicit steppers leave out; use equilibrium, or the"
                 " stepper prox-euler"
             )
-        self.problem = Pinned(sheaf, x, pins)
+        self.problem = PinnedEnergy(sheaf, x, pins)
         self.tau = alpha * dt
         self.touched = np.zeros(len(w), dtype=np.int64)
 
@@ -80,8 +80,7 @@ class ImplicitEulerStepper(BatchStepper):
 
     def _polish(self, rows) -> None:
         """Take samples that have arrived, or that no step moves any more, to the minimum of V next
-        to
-        them; one that has arrived stays where it is if its way leads to no rest.
+        to them; one that has arrived stays where it is if its way leads to no rest.
         """
         answer = newton(self.problem.rows(rows), self.w[rows], 0.0, "track", 300)
         resting = self.gauge.unrest(answer.cochain, rows) <= self.bar
@@ -162,8 +161,8 @@ class ChebyshevStepper(BatchStepper):
                 "start holds a_out, which Chebyshev's semi-iteration leaves out; use equilibrium,"
                 " or the stepper prox-euler"
             )
-        self.problem = Pinned(sheaf, x, pins)
-        self.largest = spectrum.bound(sheaf, pins)
+        self.problem = PinnedEnergy(sheaf, x, pins)
+        self.largest = spectrum.bound(sheaf, pins=pins)
         self.lowest = np.full(len(w), self.largest)
         self.rho, self.move = np.zeros(len(w)), np.zeros_like(w)
         self.side = w >= 0
@@ -183,7 +182,7 @@ class ChebyshevStepper(BatchStepper):
         self.kept[rows] = np.where(same, self.kept[rows] + 1, 0)
         for place in np.flatnonzero(self.kept[rows] == SETTLED):
             found = spectrum.extremes(
-                self.sheaf, at.pattern[place], holding(part, place, at.held[place])
+                self.sheaf, at.pattern[place], pins=holding(part, place, at.held[place])
             )
             # else its steps stay those of the gradient
             if not found.below_rounding[0]:

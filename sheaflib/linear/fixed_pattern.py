@@ -12,12 +12,14 @@ the product AᵀA: its error is a few roundings times what the entries of A weig
 
 from __future__ import annotations
 
+from typing import Sequence
+
 import numpy as np
 
 from sheaflib.linear.substitution import held_backward, held_forward, inject, send_back
 from sheaflib.sheaves.forces import check_output_force
 from sheaflib.sheaves.neural import NeuralSheaf, check_sheaf
-from sheaflib.sheaves.pins import ResolvedPins, resolve
+from sheaflib.sheaves.pins import Pin, Pins, resolve
 from sheaflib.support.checks import real_array
 
 AT_ONCE = 2**24  # entries of a dense array that are made in one go
@@ -36,7 +38,8 @@ class Frozen:
         self,
         sheaf: NeuralSheaf,
         pattern,
-        pins: ResolvedPins | None = None,
+        *,
+        pins: Pin | Sequence[Pin] | Pins = (),
         z=None,
         output_force: str = "jacobian",
     ):
@@ -46,17 +49,16 @@ class Frozen:
             raise ValueError(
                 f"pattern is an empty batch: got (0, {sheaf.M}), expected (B, {sheaf.M}) with B ≥ 1"
             )
-        pins = resolved(sheaf, pins, len(self.pattern), z is not None)
+        pins = resolve(sheaf, pins, len(self.pattern), z is not None)
         self.J = None if z is None else output_maps(sheaf, z, len(self.pattern), output_force)
         if z is not None:
             check_output_pins(sheaf, pins, output_force)
         self.last = sheaf.layout[sheaf.network.output_name]
         self.width = sheaf.N if z is None else sheaf.augmented_layout.size
         self.weights = sheaf.row_weights[: self.width]
-        self.free = pins.free if pins else np.ones(self.width, dtype=bool)
+        self.free = pins.free
         self.springs = np.zeros(self.width)
-        if pins:
-            self.springs[pins.soft_index] = pins.gamma
+        self.springs[pins.soft_index] = pins.gamma
         self.held = np.flatnonzero(~self.free | (self.springs > 0))
         self.springy = np.flatnonzero(self.springs)
         self.n = int(self.free.sum())
@@ -305,23 +307,6 @@ class Frozen:
         return np.concatenate(out)
 
 
-def resolved(sheaf: NeuralSheaf, pins, n_batch: int, augmented: bool) -> ResolvedPins | None:
-    """Pins of either kind as indices into the (augmented) cochain; ValueError when they were
-    resolved for the other width.
-    """
-    if pins is None:
-        return None
-    if not isinstance(pins, ResolvedPins):
-        return resolve(sheaf, pins, n_batch, augmented)
-    width = sheaf.augmented_layout.size if augmented else sheaf.N
-    if pins.width != width:
-        raise ValueError(
-            f"pins are for cochains of width {pins.width}, expected {width}:"
-            f" {'with' if augmented else 'without'} a_out"
-        )
-    return pins
-
-
 def output_maps(sheaf: NeuralSheaf, z, n_batch: int, output_force: str) -> np.ndarray:
     """J_φ at logits z (B, n_out) or (n_out,), or J_φ^½ for the "identity" force: (B, n_out, n_out),
     symmetric.
@@ -348,7 +333,7 @@ def output_maps(sheaf: NeuralSheaf, z, n_batch: int, output_force: str) -> np.nd
     return (vectors.swapaxes(1, 2) * sizes[:, None]) @ vectors
 
 
-def check_output_pins(sheaf: NeuralSheaf, pins: ResolvedPins | None, output_force: str) -> None:
+def check_output_pins(sheaf: NeuralSheaf, pins: Pins, output_force: str) -> None:
     """The "identity" force of a softmax is similar to a symmetric one only if a_out is free,
     clamped whole, or held by equal springs.
     """

@@ -40,10 +40,10 @@ def harmonic_extension(
     """
     x = batch(INPUT, x, check_sheaf(sheaf).network.n_in).copy()
     pinned = resolve(sheaf, pins, len(x))
-    frozen = pattern is not None or bool(pinned)
+    frozen, everyone = pattern is not None or bool(pinned), np.ones(len(x), dtype=bool)
     if not frozen:
         w = sheaf.forward(x)
-        return Solution(sheaf, x, w, sheaf.pattern(w, x), pinned, "direct", "")
+        return Solution(sheaf, x, w, sheaf.pattern(w, x), pinned, "direct", "", everyone)
     s = sheaf.check_pattern(sheaf.forward_pattern(x) if pattern is None else pattern, len(x))
     s = np.broadcast_to(s, (len(x), sheaf.M))
     with np.errstate(over="ignore", invalid="ignore"):
@@ -53,9 +53,8 @@ def harmonic_extension(
             else masked_forward(sheaf, x, s)
         )
     finite("the harmonic extension", w)
-    return Solution(
-        sheaf, x, w, s, pinned, "direct", "pinned, pattern frozen" if pinned else "", frozen=True
-    )
+    reason = "pinned, pattern frozen" if pinned else ""
+    return Solution(sheaf, x, w, s, pinned, "direct", reason, everyone, frozen=True)
 
 
 def backpropagate(sheaf: NeuralSheaf, x, g) -> dict[str, tuple]:

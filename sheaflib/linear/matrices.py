@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Sequence
+
 import numpy as np
 import scipy as sp
 
-from sheaflib.linear.fixed_pattern import check_output_pins, output_maps, resolved
+from sheaflib.linear.fixed_pattern import check_output_pins, output_maps
 from sheaflib.sheaves.neural import NeuralSheaf, check_sheaf
-from sheaflib.sheaves.pins import ResolvedPins
+from sheaflib.sheaves.pins import Pin, Pins, resolve
 
 
 def laplacian(
     sheaf: NeuralSheaf,
     pattern,
-    pins: ResolvedPins | None = None,
+    *,
+    pins: Pin | Sequence[Pin] | Pins = (),
     z=None,
     output_force: str = "jacobian",
 ) -> sp.sparse.csr_array:
@@ -30,7 +33,7 @@ def laplacian(
 
 
 def augmented_coboundary(
-    sheaf: NeuralSheaf, pattern, z, output_force: str = "jacobian"
+    sheaf: NeuralSheaf, pattern, z, *, output_force: str = "jacobian"
 ) -> sp.sparse.csr_array:
     """δ with the row and column of a_out, [[δ_Ω, 0], [−J at z^{k+1}, I]], linearised at the logits
     z (n_out,) (Thm 4.2, as reported).
@@ -47,13 +50,13 @@ def _root(sheaf: NeuralSheaf, pattern, pins, z, output_force) -> sp.sparse.csr_a
     """A with L = AᵀA: the rows √w_e of δ and √γ of the penalty edges, the columns of the free
     coordinates.
     """
-    pins = resolved(sheaf, pins, 1, z is not None)
+    pins = resolve(sheaf, pins, 1, z is not None)
     if z is not None:
         check_output_pins(sheaf, pins, output_force)
     delta = (
         sheaf.coboundary(pattern)
         if z is None
-        else augmented_coboundary(sheaf, pattern, z, output_force)
+        else augmented_coboundary(sheaf, pattern, z, output_force=output_force)
     )
     weights = sp.sparse.diags_array(np.sqrt(sheaf.row_weights[: delta.shape[0]]))
     root = sp.sparse.csr_array(weights @ delta)

@@ -8,7 +8,6 @@ terms, T = |δ|ᵀ diag(w_e)(|δ||w| + |c|) + γ(|w| + |v*|).
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
@@ -16,7 +15,7 @@ import numpy as np
 from sheaflib.networks.selection import ReLU
 from sheaflib.sheaves.forces import force
 from sheaflib.sheaves.neural import NeuralSheaf
-from sheaflib.sheaves.pins import ResolvedPins
+from sheaflib.sheaves.pins import Pins
 from sheaflib.support.checks import positive
 
 RULES = ("velocity", "step")
@@ -60,7 +59,7 @@ def units(sheaf: NeuralSheaf, holds) -> np.ndarray:
     return np.concatenate([np.zeros(0, dtype=bool), *parts])
 
 
-def terms(sheaf: NeuralSheaf, w, x, pins: ResolvedPins, pattern) -> np.ndarray:
+def terms(sheaf: NeuralSheaf, w, x, pins: Pins, pattern) -> np.ndarray:
     """The sizes T of the terms of ∂V/∂w, springs included: shape of w."""
     sizes = sheaf.gradient_terms(w, x, pattern)
     stretched = np.abs(w[:, pins.soft_index]) + np.abs(pins.soft_value)
@@ -83,7 +82,7 @@ class Gauge:
         sheaf: NeuralSheaf,
         x,
         w,
-        pins: ResolvedPins,
+        pins: Pins,
         output_force: str,
         corners: bool,
         pattern: np.ndarray,
@@ -138,7 +137,7 @@ class Gauge:
     def _most(self, w, rows, pattern) -> np.ndarray:
         """The terms where every ReLU is as steep as it can be."""
         steepest = np.where(self.relus, self.steeper, pattern)
-        return terms(self.sheaf, w, self.x[rows], of_rows(self.pins, rows), steepest)
+        return terms(self.sheaf, w, self.x[rows], self.pins.rows(rows), steepest)
 
     def unrest(self, w: np.ndarray, rows=slice(None)) -> np.ndarray:
         """The largest |∂V/∂w_i|/T_i over the coordinates that are not clamped, (B,); w holds the
@@ -146,18 +145,18 @@ class Gauge:
         """
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             pattern = self.sheaf.pattern(w, self.x[rows])
-            sizes = terms(self.sheaf, w, self.x[rows], of_rows(self.pins, rows), pattern)
+            sizes = terms(self.sheaf, w, self.x[rows], self.pins.rows(rows), pattern)
             return self._unrest(w, rows, pattern, sizes)
 
     def _unrest(self, w, rows, pattern, sizes) -> np.ndarray:
         """`unrest`, the pattern of w and the terms there being known."""
-        sheaf, x, pins, floor = self.sheaf, self.x[rows], of_rows(self.pins, rows), self.floor[rows]
-        f = force(sheaf, w, x, pins, pattern, self.output_force)
+        sheaf, x, pins, floor = self.sheaf, self.x[rows], self.pins.rows(rows), self.floor[rows]
+        f = force(sheaf, w, x, pins=pins, pattern=pattern, output_force=self.output_force)
         off = relative(np.abs(f), sizes, floor)
         zero = w == 0
         if self.corners and zero.any():
             left = left_pattern(sheaf, w, x)
-            f_left = force(sheaf, w, x, pins, left, self.output_force)
+            f_left = force(sheaf, w, x, pins=pins, pattern=left, output_force=self.output_force)
             sides = (
                 relative(np.maximum(f, 0), sizes, floor),
                 relative(np.maximum(-f_left, 0), terms(sheaf, w, x, pins, left), floor),
@@ -178,13 +177,3 @@ def relative(size, sizes, floor) -> np.ndarray:
     quotient = np.where(np.isfinite(sizes), size / sizes, np.inf)
     quotient = np.where(np.isnan(quotient), np.inf, quotient)
     return np.where((size <= floor) & np.isfinite(sizes), 0.0, quotient)
-
-
-def of_rows(pins: ResolvedPins, rows) -> ResolvedPins:
-    """The pins of some samples."""
-    return replace(
-        pins,
-        hard_value=pins.hard_value[rows],
-        soft_value=pins.soft_value[rows],
-        offset=pins.offset[rows],
-    )

@@ -13,7 +13,7 @@ from sheaflib.linear.rest import left_pattern
 from sheaflib.linear.substitution import forward_substitution, pinned_minimum
 from sheaflib.sheaves.forces import force
 from sheaflib.sheaves.neural import NeuralSheaf
-from sheaflib.sheaves.pins import ResolvedPins
+from sheaflib.sheaves.pins import Pins
 
 NOISE = 1e-12  # below this a repr shows only the bound, never rounding noise
 
@@ -22,7 +22,8 @@ NOISE = 1e-12  # below this a repr shows only the bound, never rounding noise
 class Solution:
     """A cochain (B, N) in `sheaf` over inputs x (B, n_0), with the pattern (B, M) it belongs to.
 
-    For a frozen pattern `pattern` is the frozen one; `frozen` says so. `history` holds what a flow
+    `reason` says why the solver stopped, `converged` (B,) for which samples it had arrived. For a
+    frozen pattern `pattern` is the frozen one; `frozen` says so. `history` holds what a flow
     recorded.
     """
 
@@ -30,9 +31,10 @@ class Solution:
     x: np.ndarray
     cochain: np.ndarray
     pattern: np.ndarray
-    pins: ResolvedPins
+    pins: Pins
     method: str
     reason: str
+    converged: np.ndarray
     frozen: bool = False
     output_force: str = "jacobian"
     history: object = field(default=None, repr=False)
@@ -117,11 +119,11 @@ class Solution:
         if not corners.any():
             return self._distance(slice(None), self.pins)
         return max(
-            self._distance([i], self.pins.sample(i).holding(np.flatnonzero(corner)))
+            self._distance([i], self.pins.rows([i]).holding(np.flatnonzero(corner)))
             for i, corner in enumerate(corners)
         )
 
-    def _distance(self, rows, pins: ResolvedPins) -> float:
+    def _distance(self, rows, pins: Pins) -> float:
         """max|w − w*| of some samples to the minimum with these pins, and its rounding."""
         try:
             exact = pinned_minimum(self.sheaf, self.x[rows], self.pattern[rows], pins).checked()
@@ -134,7 +136,14 @@ class Solution:
         return self.pattern if self.frozen else None
 
     def _force(self, pattern):
-        return force(self.sheaf, self.cochain, self.x, self.pins, pattern, self.output_force)
+        return force(
+            self.sheaf,
+            self.cochain,
+            self.x,
+            pins=self.pins,
+            pattern=pattern,
+            output_force=self.output_force,
+        )
 
     @property
     def _augmented(self) -> bool:

@@ -16,15 +16,15 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import partial
-from typing import Callable, NamedTuple
+from typing import Callable, NamedTuple, Sequence
 
 import numpy as np
 
-from sheaflib.linear.fixed_pattern import AT_ONCE, Frozen, check_output_pins, resolved
+from sheaflib.linear.fixed_pattern import AT_ONCE, Frozen, check_output_pins
 from sheaflib.linear.lanczos import BASIS, largest
 from sheaflib.sheaves.forces import check_output_force
 from sheaflib.sheaves.neural import NeuralSheaf, check_sheaf
-from sheaflib.sheaves.pins import ResolvedPins
+from sheaflib.sheaves.pins import Pin, Pins, resolve
 from sheaflib.support.checks import positive, whole
 
 DENSE = 400  # up to this many free coordinates a dense symmetric eigensolver is used
@@ -41,7 +41,8 @@ ROOM = 2**21
 
 def bound(
     sheaf: NeuralSheaf,
-    pins: ResolvedPins | None = None,
+    *,
+    pins: Pin | Sequence[Pin] | Pins = (),
     augmented: bool = False,
     output_force: str = "jacobian",
 ) -> float:
@@ -54,7 +55,7 @@ def bound(
     >>> round(bound(NeuralSheaf(Network.mlp([[[1.0]], [[1.0]]]))), 12)
     4.0
     """
-    pins = resolved(check_sheaf(sheaf), pins, 1, augmented)
+    pins = resolve(check_sheaf(sheaf), pins, 1, augmented)
     if augmented:
         check_output_pins(sheaf, pins, output_force)
     norms = dict.fromkeys(sheaf.layout.names, 0.0)  # hypot: squares could leave float64
@@ -67,7 +68,7 @@ def bound(
         norm = norm if check_output_force(output_force) == "jacobian" else math.sqrt(norm)
         norms[last] = math.hypot(norms[last], norm)
     weight = max(w for e, w in sheaf.edge_weights.items() if augmented or e != "output")
-    stiffness = pins.gamma.max() if pins is not None and len(pins.gamma) else 0.0
+    stiffness = pins.gamma.max(initial=0.0)
     with np.errstate(over="ignore"):
         found = float(np.square(np.sqrt(weight) * (1 + max(norms.values()))) + stiffness)
     if found == np.inf:
@@ -82,7 +83,8 @@ def bound(
 def eigenvalues(
     sheaf: NeuralSheaf,
     pattern,
-    pins: ResolvedPins | None = None,
+    *,
+    pins: Pin | Sequence[Pin] | Pins = (),
     z=None,
     output_force: str = "jacobian",
 ) -> np.ndarray:
@@ -94,7 +96,9 @@ def eigenvalues(
     more than 1e-16 κ(L)^¼, where a solver for L itself would leave 1e-16 κ(L). OverflowError when L
     or L⁻¹ leaves float64.
     """
-    frozen = Frozen(sheaf, check_sheaf(sheaf).one_pattern(pattern), pins, z, output_force)
+    frozen = Frozen(
+        sheaf, check_sheaf(sheaf).one_pattern(pattern), pins=pins, z=z, output_force=output_force
+    )
     if not frozen.n:
         return np.zeros(0)
     with np.errstate(over="ignore", invalid="ignore"):
@@ -183,10 +187,10 @@ class Extremes:
 def extremes(
     sheaf: NeuralSheaf,
     pattern,
-    pins: ResolvedPins | None = None,
+    *,
+    pins: Pin | Sequence[Pin] | Pins = (),
     z=None,
     output_force: str = "jacobian",
-    *,
     tol: float = 1e-9,
     dense: int = DENSE,
     least: int = 0,
@@ -195,7 +199,7 @@ def extremes(
     """λ₁, λ_max and their eigenvectors for every pattern (B, M), a batch at once; z (B, n_out): the
     logits, with which a_out is included.
 
-    pins: as everywhere, or resolved. Up to `dense` free coordinates by a dense solver; beyond,
+    Up to `dense` free coordinates by a dense solver; beyond,
     λ_max by Lanczos on L and λ₁ by Lanczos on L⁻¹, no matrix formed, with some 40 vectors a sample
     and one more a pinned coordinate. `tol` is about the relative accuracy of the values, clusters
     that Lanczos has not resolved aside; a vector's is its residual over the distance of the next
@@ -209,7 +213,10 @@ def extremes(
     >>> float(found.smallest[0]), float(found.largest[0])
     (1.0, 1.0)
     """
-    frozen, tol = Frozen(sheaf, pattern, pins, z, output_force), positive("tol", tol)
+    frozen, tol = (
+        Frozen(sheaf, pattern, pins=pins, z=z, output_force=output_force),
+        positive("tol", tol),
+    )
     dense, least = whole("dense", dense, least=0), whole("least", least, least=0)
     if not frozen.n:
         nothing, zero = np.zeros((len(frozen), frozen.width)), np.zeros(len(frozen))
@@ -238,16 +245,19 @@ def extremes(
 def smallest(
     sheaf: NeuralSheaf,
     pattern,
-    pins: ResolvedPins | None = None,
+    *,
+    pins: Pin | Sequence[Pin] | Pins = (),
     z=None,
     output_force: str = "jacobian",
-    *,
     tol: float = 1e-9,
     seed: int = 0,
 ) -> np.ndarray:
     """λ₁ alone, by Lanczos on L⁻¹ beyond `BASIS` free coordinates: (B,). As `extremes`, but
     ArithmeticError where a λ₁ is below rounding."""
-    frozen, tol = Frozen(sheaf, pattern, pins, z, output_force), positive("tol", tol)
+    frozen, tol = (
+        Frozen(sheaf, pattern, pins=pins, z=z, output_force=output_force),
+        positive("tol", tol),
+    )
     if not frozen.n:
         return np.full(len(frozen), np.inf)
     by_matrix = frozen.n <= BASIS  # Lanczos would have to go all the way
@@ -260,13 +270,14 @@ def smallest(
 def extreme(
     sheaf: NeuralSheaf,
     pattern,
-    pins: ResolvedPins | None = None,
+    *,
+    pins: Pin | Sequence[Pin] | Pins = (),
     z=None,
     output_force: str = "jacobian",
 ) -> tuple[float, float]:
     """(λ₁, λ_max) for one pattern; with every coordinate clamped nothing is left: (∞, 0). As
     `extremes`, but ArithmeticError where λ₁ is below rounding."""
-    found = extremes(sheaf, sheaf.one_pattern(pattern), pins, z, output_force)
+    found = extremes(sheaf, sheaf.one_pattern(pattern), pins=pins, z=z, output_force=output_force)
     return float(_known(found.smallest, found.error_low)[0]), float(found.largest[0])
 
 

@@ -16,7 +16,7 @@ import scipy as sp
 
 from sheaflib.networks.graph import INPUT, gather
 from sheaflib.sheaves.neural import NeuralSheaf, check_sheaf
-from sheaflib.sheaves.pins import ResolvedPins
+from sheaflib.sheaves.pins import Pins
 from sheaflib.support.checks import batch, finite
 
 REFINEMENTS = 10  # at most; two or three are usual
@@ -66,7 +66,7 @@ def send_back(sheaf: NeuralSheaf, e: np.ndarray, pattern: np.ndarray) -> np.ndar
 
 
 def pinned_minimum(
-    sheaf: NeuralSheaf, x: np.ndarray, pattern: np.ndarray, pins: ResolvedPins
+    sheaf: NeuralSheaf, x: np.ndarray, pattern: np.ndarray, pins: Pins
 ) -> PinnedMinimum:
     """The minimum of V with pins at frozen patterns (B, M): substitution, then refinement by what
     the equations lack.
@@ -176,7 +176,7 @@ class PinnedFactor:
     rounding error of one is a current at another.
     """
 
-    def __init__(self, sheaf: NeuralSheaf, pattern: np.ndarray, pins: ResolvedPins):
+    def __init__(self, sheaf: NeuralSheaf, pattern: np.ndarray, pins: Pins):
         index = np.concatenate([pins.hard_index, pins.soft_index])
         unit, many = np.zeros((len(index), sheaf.N)), (len(index), 1)
         unit[np.arange(len(index)), index] = 1

@@ -7,7 +7,7 @@ from __future__ import annotations
 import numpy as np
 
 from sheaflib.sheaves.neural import NeuralSheaf
-from sheaflib.sheaves.pins import ResolvedPins
+from sheaflib.sheaves.pins import Pins
 from sheaflib.support.checks import choice
 
 OUTPUT_FORCES = ("jacobian", "identity")
@@ -24,7 +24,8 @@ def force(
     sheaf: NeuralSheaf,
     w,
     x,
-    pins: ResolvedPins | None = None,
+    *,
+    pins: Pins | None = None,
     pattern=None,
     output_force: str = "jacobian",
 ) -> np.ndarray:

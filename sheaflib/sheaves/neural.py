@@ -289,12 +289,10 @@ class NeuralSheaf:
         """|δ|ᵀ diag(w_e)(|δ||w| + |c|), the sizes of the terms that ∂V/∂w is a sum of: shape of w.
 
         A coordinate is at rest, as far as double precision can tell, where |∂V/∂w| is at most some
-        ε = 2⁻⁵² times these, its own,
-        terms: then the equation of that coordinate holds for entries of δ and δᵀ, and products of
-        them, that each differ by so much,
-        relative. What an edge carries may yet be far from its minimum, where a stiff direction
-        hides a soft one (`newton_steps`).
-        `pattern` as in `discrepancy`.
+        ε = 2⁻⁵² times these, its own, terms: then the equation of that coordinate holds for entries
+        of δ and δᵀ, and products of them, that each differ by so much, relative. What an edge
+        carries may yet be far from its minimum, where a stiff direction hides a soft one
+        (`newton_steps`). `pattern` as in `discrepancy`.
         """
         w = self.cochain("w", w)
         s = (

@@ -7,7 +7,7 @@ which makes the boundary grow.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Sequence
 
 import numpy as np
@@ -66,7 +66,7 @@ Pin.__repr__ = _show
 
 
 @dataclass(frozen=True, eq=False)
-class ResolvedPins:
+class Pins:
     """Pins as flat indices into a cochain, for a batch of B samples.
 
     hard_index (h,), hard_value (B, h); soft_index (s,), soft_value (B, s), gamma (s,). Disjoint:
@@ -85,25 +85,22 @@ class ResolvedPins:
     def __bool__(self) -> bool:
         return bool(len(self.hard_index) or len(self.soft_index))
 
-    def sample(self, i: int) -> ResolvedPins:
-        """The pins of sample i alone, a batch of one."""
-        return ResolvedPins(
-            self.width,
-            self.hard_index,
-            self.hard_value[[i]],
-            self.soft_index,
-            self.soft_value[[i]],
-            self.gamma,
-            self.offset[[i]],
+    def rows(self, keep) -> Pins:
+        """The pins of some samples; keep: a slice, indices or (B,) of bool."""
+        return replace(
+            self,
+            hard_value=self.hard_value[keep],
+            soft_value=self.soft_value[keep],
+            offset=self.offset[keep],
         )
 
-    def holding(self, index: np.ndarray) -> ResolvedPins:
+    def holding(self, index: np.ndarray) -> Pins:
         """These pins of one sample with the coordinates `index` clamped too, at 0; a clamped one
         has no spring.
         """
         new = np.setdiff1d(index, self.hard_index)
         soft = ~np.isin(self.soft_index, new)
-        return ResolvedPins(
+        return Pins(
             self.width,
             np.concatenate([self.hard_index, new]),
             np.hstack([self.hard_value, np.zeros((1, len(new)))]),
@@ -144,20 +141,28 @@ class ResolvedPins:
 
 
 def resolve(
-    sheaf: NeuralSheaf, pins: Pin | Sequence[Pin], n_batch: int, augmented: bool = False
-) -> ResolvedPins:
+    sheaf: NeuralSheaf, pins: Pin | Sequence[Pin] | Pins, n_batch: int, augmented: bool = False
+) -> Pins:
     """Turn pins into flat indices; a_out can be pinned when `augmented` and the output is sigmoid
     or softmax.
 
-    Soft pins on one coordinate act like parallel springs. Raises ValueError for an unknown stalk, a
-    coordinate outside it, a value of the wrong shape, and two hard pins that contradict.
+    Soft pins on one coordinate act like parallel springs. Pins that are turned already come back as
+    they are. Raises ValueError for an unknown stalk, a coordinate outside it, a value of the wrong
+    shape, two hard pins that contradict, and pins turned for cochains of another width.
     """
+    layout = sheaf.augmented_layout if augmented else sheaf.layout
+    if isinstance(pins, Pins):
+        if pins.width != layout.size:
+            raise ValueError(
+                f"pins are for cochains of width {pins.width}, expected {layout.size}:"
+                f" {'with' if augmented else 'without'} a_out"
+            )
+        return pins
     if not isinstance(pins, (Pin, list, tuple)):
         raise TypeError(
             f"pins is {pins!r}, expected a pin or a sequence of pins made by hard(…) or soft(…)"
         )
     pins = [pins] if isinstance(pins, Pin) else pins
-    layout = sheaf.augmented_layout if augmented else sheaf.layout
     hard_at: dict[int, np.ndarray] = {}
     soft_at: dict[int, list[tuple[float, np.ndarray]]] = {}
     for pin in pins:
@@ -176,7 +181,7 @@ def resolve(
                 soft_at.setdefault(index, []).append((pin.gamma, value))
     hard_index, soft_index = sorted(hard_at), sorted(set(soft_at) - set(hard_at))
     springs = [_parallel(soft_at[i]) for i in soft_index]
-    return ResolvedPins(
+    return Pins(
         layout.size,
         np.array(hard_index, int),
         _columns([hard_at[i] for i in hard_index], n_batch),

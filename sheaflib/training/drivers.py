@@ -127,7 +127,7 @@ def joint_flow(
     >>> [round(float(weight), 3) for weight in weights]
     [0.0, 1.0, 1.0]
     """
-    sheaf, x, y, step = _problem(check_sheaf(sheaf).network, sheaf, x, y, start)
+    sheaf, x, y, step = _problem(check_sheaf(sheaf), x, y, start)
     pinned = resolve(sheaf, pins, len(x))
     if start is None:
         w = sheaf.forward(x)
@@ -168,11 +168,11 @@ def _next(step: int, cold: int, goal: int) -> int:
 
 
 def gradient_descent(
-    network: Network,
+    sheaf: NeuralSheaf,
     x,
     y,
-    lr: float,
     *,
+    lr: float,
     every: int = 1000,
     start: TrainingState | None = None,
     stepper: type[DescentStepper] | None = None,
@@ -180,37 +180,44 @@ def gradient_descent(
     """Yield full-batch gradient descent on the mean squared error or cross-entropy: first the
     start, then every `every` steps.
 
-    The gradient is one backward substitution in δ_Ωᵀ (backpropagation). Labels, `start` and errors
-    as in `joint_flow`; the stalks of a state are its forward pass.
+    The gradient is one backward substitution in δ_Ωᵀ (backpropagation), which no edge weight
+    changes. lr: the step of the weights. Labels, `start` and errors as in `joint_flow`; the stalks
+    of a state are its forward pass.
+
+    The loss (w + b − 2)² has the gradient −4 for both at 0: one step of ¼ reaches w + b = 2.
+
+    >>> from itertools import islice
+    >>> line = NeuralSheaf(Network.mlp([[[0.0]]]))
+    >>> states = islice(gradient_descent(line, [[1.0]], [[2.0]], lr=0.25, every=1), 3)
+    >>> [float(state.network.nodes[0].operation.weight[0, 0]) for state in states]
+    [0.0, 1.0, 1.0]
     """
-    if not isinstance(network, Network):
-        raise TypeError(f"network is a {type(network).__name__}, expected a Network")
+    check_sheaf(sheaf)
     if not isinstance(start, (TrainingState, type(None))):
         raise TypeError(
             f"start is a {type(start).__name__}, expected a TrainingState or None: gradient descent"
             " has no stalks of its own"
         )
-    sheaf, x, y, step = _problem(network, NeuralSheaf(network), x, y, start)
+    sheaf, x, y, step = _problem(sheaf, x, y, start)
     if stepper is None:
         from sheaflib.training import chains
 
-        stepper = chains.FusedDescentStepper if chains.can_fuse(network) else DescentStepper
+        stepper = chains.FusedDescentStepper if chains.can_fuse(sheaf.network) else DescentStepper
     descent = subclass("stepper", stepper, DescentStepper)(sheaf.network, x, y, positive("lr", lr))
     descent.step = step
-    return _descent_states(descent, whole("every", every))
+    return _descent_states(descent, sheaf.edge_weights, whole("every", every))
 
 
-def _descent_states(descent: DescentStepper, every: int) -> Iterator[TrainingState]:
+def _descent_states(descent: DescentStepper, edge_weights, every: int) -> Iterator[TrainingState]:
     while True:
-        sheaf = NeuralSheaf(descent.checked_state())
+        sheaf = NeuralSheaf(descent.checked_state(), edge_weights)
         yield _state(descent, sheaf, sheaf.forward(descent.x), descent.lr)
         descent.advance(every)
 
 
-def _problem(
-    network: Network, sheaf: NeuralSheaf, x, y, start
-) -> tuple[NeuralSheaf, np.ndarray, np.ndarray, int]:
+def _problem(sheaf: NeuralSheaf, x, y, start) -> tuple[NeuralSheaf, np.ndarray, np.ndarray, int]:
     """The sheaf to begin with, x and y checked, the steps already taken."""
+    network = sheaf.network
     x = read_only(batch(INPUT, x, network.n_in))
     y = read_only(check_labels(network.output, y, network.n_out, len(x)))
     if not isinstance(start, TrainingState):

@@ -16,7 +16,7 @@ from sheaflib.linear import spectrum
 from sheaflib.networks.graph import INPUT, Network, gather
 from sheaflib.sheaves.forces import force
 from sheaflib.sheaves.neural import NeuralSheaf
-from sheaflib.sheaves.pins import ResolvedPins
+from sheaflib.sheaves.pins import Pins
 from sheaflib.training.objective import error, output_energy
 
 RUNAWAY = 1e6  # times the energy of the start, or of zero stalks
@@ -115,7 +115,7 @@ class JointStepper:
     """
 
     def __init__(
-        self, sheaf: NeuralSheaf, x, y, w, beta: float, dt: float, alpha: float, pins: ResolvedPins
+        self, sheaf: NeuralSheaf, x, y, w, beta: float, dt: float, alpha: float, pins: Pins
     ):
         self.x = x
         self.y = y
@@ -130,7 +130,7 @@ class JointStepper:
                 for stalks in (w, np.zeros_like(w))
             ]
         self.limit = runaway_limit(energies, x, y)
-        self.safe = 2 / (alpha * (spectrum.bound(sheaf, pins) + 1))
+        self.safe = 2 / (alpha * (spectrum.bound(sheaf, pins=pins) + 1))
         self.sheaf = sheaf
         self.put(sheaf, w)
 
@@ -170,7 +170,7 @@ class JointStepper:
 
     def _step(self) -> None:
         sheaf, w, last = self.sheaf, self.w, self.sheaf.layout[self.sheaf.network.output_name]
-        f = force(sheaf, w, self.x, self.pins)
+        f = force(sheaf, w, self.x, pins=self.pins)
         off = error(sheaf.network.output, w[:, last], self.y)
         f[:, last] -= output_weight(sheaf) * self.pins.free[last] * off
         network = descend(sheaf.network, weight_gradient(sheaf, self.x, w), self.dt * self.beta)

@@ -27,8 +27,8 @@ INVERSE_FACTORIALS = tuple(1 / factorial(n) for n in range(14))
 IDENTITY, SIGMOID, SOFTMAX = OUTPUTS.values()
 
 # forceinline: else numba runs one machine code of an inner function where it compiled it and
-# another where it read the cache, and the two sum in different orders
-# error_model: else each division looks for a zero first, and no loop with a branch in it vectorises
+# another where it read the cache, and the two sum in different orders error_model: else each
+# division looks for a zero first, and no loop with a branch in it vectorises
 OPTIONS = {"cache": True, "forceinline": True, "error_model": "numpy"}
 
 

@@ -40,7 +40,7 @@ def solve(sheaf=SHEAF, x=X, pins=(), start=None, **options):
 
 
 def enumerated(sheaf=SHEAF, x=X[:1], pins=()):
-    return lambda: enumerate_equilibria(sheaf, x, pins)
+    return lambda: enumerate_equilibria(sheaf, x, pins=pins)
 
 
 BAD = {
@@ -200,7 +200,7 @@ def test_refused_by_name(call, exception, message):
 def test_clamping_brings_a_net_within_the_limit():
     sheaf = NeuralSheaf(Network.he([2, 13, 1], np.random.default_rng(0)))
     pins = [hard("z1", 1.0, at=range(10)), hard("z2", 2.0)]
-    assert enumerate_equilibria(sheaf, [[1.0, 0.5]], pins).sides.shape[1] == 3
+    assert enumerate_equilibria(sheaf, [[1.0, 0.5]], pins=pins).sides.shape[1] == 3
 
 
 def test_arguments_are_left_alone_and_later_changes_do_not_reach_in():
@@ -211,7 +211,7 @@ def test_arguments_are_left_alone_and_later_changes_do_not_reach_in():
     kept = x.copy(), start.copy(), value.copy()
     pins = [hard("z2", value), soft("z1", 0.5, 2.0, at=1)]
     found = equilibrium(SHEAF, x, pins=pins, start=start)
-    enumerate_equilibria(SHEAF, x[:1], [soft("z1", value[0], 2.0, at=1)])
+    enumerate_equilibria(SHEAF, x[:1], pins=[soft("z1", value[0], 2.0, at=1)])
     for array, before in zip((x, start, value), kept):
         np.testing.assert_array_equal(array, before)
     x += 1

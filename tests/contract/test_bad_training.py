@@ -21,7 +21,7 @@ def flow(output="identity", n_out=1, network=None, **options):
 
 def descent(output="identity", n_out=1, **options):
     network = Network.mlp([np.ones((3, 2)), np.ones((n_out, 3))], output=output)
-    return lambda: gradient_descent(network, **{"x": X, "y": Y, "lr": 0.1, **options})
+    return lambda: gradient_descent(NeuralSheaf(network), **{"x": X, "y": Y, "lr": 0.1, **options})
 
 
 def state_of(dims, output="identity"):
@@ -240,10 +240,10 @@ BAD = {
     "lr = 0": (descent(lr=0), ValueError, r"lr=0 must be > 0"),
     "negative lr": (descent(lr=-0.1), ValueError, r"lr=-0\.1 must be > 0"),
     "NaN lr": (descent(lr=NAN), ValueError, r"lr must be finite, got nan"),
-    "sheaf for network": (
-        lambda: gradient_descent(SHEAF, X, Y, 0.1),
+    "network for the sheaf of a descent": (
+        lambda: gradient_descent(SHEAF.network, X, Y, lr=0.1),
         TypeError,
-        r"network is a NeuralSheaf, expected a Network",
+        r"sheaf is a Network, expected NeuralSheaf\(network\)",
     ),
     "stalks for a state": (
         descent(start=START),

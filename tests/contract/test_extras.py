@@ -38,8 +38,8 @@ assert np.allclose(solution.output, network(x)), solution
 assert equilibrium(sheaf, x, pins=hard("z2", 1.0)).converged.all()
 assert exact_flow(sheaf, x[:1], np.zeros((1, sheaf.N))).at(50.0).shape == (1, sheaf.N)
 assert next(joint_flow(sheaf, x, y[:, None]))
-assert next(gradient_descent(network, x, y[:, None], 0.1))
-found = report(network, x, y)
+assert next(gradient_descent(sheaf, x, y[:, None], lr=0.1))
+found = report(sheaf, x, y)
 print(found)
 assert "<table>" in found._repr_html_()
 assert 'No picture: the picture of a report needs matplotlib: pip install' in found._repr_html_()
@@ -49,7 +49,7 @@ assert 'No picture: the picture of a report needs matplotlib: pip install' in fo
 
 
 SAYING = [
-    ("report(network, x, y).figure()", "the picture of a report needs matplotlib", "plots"),
+    ("report(sheaf, x, y).figure()", "the picture of a report needs matplotlib", "plots"),
     ("import sheaflib.plots.spectra", "sheaflib.plots needs matplotlib", "plots"),
     (
         "import sheaflib.companion.record.gallery",
@@ -57,7 +57,7 @@ SAYING = [
         "plots",
     ),
     ("import sheaflib.companion.sweep", "sheaflib.companion.sweep needs joblib", "notebooks"),
-    ("report(network, x, y, progress=True)", "a progress bar needs tqdm", "notebooks"),
+    ("report(sheaf, x, y, progress=True)", "a progress bar needs tqdm", "notebooks"),
     ("import sheaflib.circuits.estimators", "needs scikit-learn 1.6 or later", "sklearn"),
 ]
 WITHOUT_SKLEARN = [

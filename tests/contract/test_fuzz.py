@@ -98,13 +98,13 @@ CALLS = {  # name: (function, arguments that are well)
     ),
     "gradient_descent": (
         first(sheaflib.gradient_descent),
-        {"network": NETWORK, "x": X, "y": Y, "lr": 0.1, "every": 1, "start": None, "stepper": None},
+        {"sheaf": SHEAF, "x": X, "y": Y, "lr": 0.1, "every": 1, "start": None, "stepper": None},
     ),
     "report": (
         sheaflib.report,
         {
-            "network": NETWORK,
-            "X": X,
+            "sheaf": SHEAF,
+            "x": X,
             "y": Y[:, 0],
             "permutations": 1,
             "samples": 2,
@@ -126,7 +126,7 @@ CALLS = {  # name: (function, arguments that are well)
     "per_edge": (discord.per_edge, DISCORD),
     "total": (discord.total, DISCORD),
     "forward_deviation": (discord.forward_deviation, {"sheaf": SHEAF, "w": START, "x": X}),
-    "spectrum.bound": (spectrum.bound, {"sheaf": SHEAF, "pins": None, "output_force": "jacobian"}),
+    "spectrum.bound": (spectrum.bound, {"sheaf": SHEAF, "pins": PIN, "output_force": "jacobian"}),
     "matrices.laplacian": (matrices.laplacian, {**SPECTRUM, "pattern": PATTERN[0]}),
     "spectrum.eigenvalues": (spectrum.eigenvalues, {**SPECTRUM, "pattern": PATTERN[0]}),
     "spectrum.extremes": (

@@ -77,7 +77,11 @@ CALLS = {
     ),
     "backpropagate": lambda a: backpropagate(SHEAF, a["x"], a["g"]),
     "force": lambda a: force(
-        SHEAF, a["aug"], a["x"], resolve(SHEAF, hard("z1", a["value"]), 3, True), a["pattern"]
+        SHEAF,
+        a["aug"],
+        a["x"],
+        pins=resolve(SHEAF, hard("z1", a["value"]), 3, True),
+        pattern=a["pattern"],
     ),
     "discord": lambda a: (
         discord.per_neuron(SHEAF, a["w"], a["x"]),

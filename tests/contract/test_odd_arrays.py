@@ -106,8 +106,14 @@ MASKED = {
     ),
     "labels of a flow": (lambda: joint_flow(SHEAF, X, masked(Y)), r"y is masked"),
     "stalks of a flow": (lambda: joint_flow(SHEAF, X, Y, start=masked(W)), r"start is masked"),
-    "inputs of a descent": (lambda: gradient_descent(NET, masked(X), Y, 0.1), r"x is masked"),
-    "labels of a descent": (lambda: gradient_descent(NET, X, masked(Y), 0.1), r"y is masked"),
+    "inputs of a descent": (
+        lambda: gradient_descent(NeuralSheaf(NET), masked(X), Y, lr=0.1),
+        r"x is masked",
+    ),
+    "labels of a descent": (
+        lambda: gradient_descent(NeuralSheaf(NET), X, masked(Y), lr=0.1),
+        r"y is masked",
+    ),
     "labels of a loss": (lambda: loss(NET, X, masked(Y)), r"y is masked"),
     "labels of mini-batches": (lambda: MiniBatches(NET, X, masked(Y)), r"y is masked"),
     "order of mini-batches": (
@@ -118,9 +124,12 @@ MASKED = {
         lambda: MiniBatches(NET, X, Y).advance([[0, 1]], masked([0.1])),
         r"lr is masked",
     ),
-    "inputs of a report": (lambda: report(NET, masked(X), Y, progress=False), r"X is masked"),
+    "inputs of a report": (
+        lambda: report(NeuralSheaf(NET), masked(X), Y, progress=False),
+        r"x is masked",
+    ),
     "labels of a report": (
-        lambda: report(NET, X, masked(Y[:, 0]), progress=False),
+        lambda: report(NeuralSheaf(NET), X, masked(Y[:, 0]), progress=False),
         r"y is masked at index \(0,\)",
     ),
     "restriction map": (

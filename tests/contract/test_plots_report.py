@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from pictures import labels
 
-from sheaflib import Network
+from sheaflib import Network, NeuralSheaf
 from sheaflib import report as make
 from sheaflib.diagnosis import picture as report
 from sheaflib.diagnosis.measures import EdgeRow, Neuron
@@ -89,9 +89,8 @@ def test_what_lists_find(ax):
 
 
 def test_the_overview_has_three_panels():
-    found = make(
-        Network.mlp([[[1.0]], [[1.0]]]), [[1.0], [2.0]], [4.0, 3.0], permutations=3, progress=False
-    )
+    sheaf = NeuralSheaf(Network.mlp([[[1.0]], [[1.0]]]))
+    found = make(sheaf, [[1.0], [2.0]], [4.0, 3.0], permutations=3, progress=False)
     fig = found.figure()
     assert [ax.get_title() for ax in fig.axes] == [
         "edges; grey: labels permuted",

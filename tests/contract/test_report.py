@@ -64,25 +64,22 @@ BROKEN = Network(
 
 
 def call(network=NET, x=X, y=Y, **options):
-    return lambda: report(
-        network, x, y, **{"permutations": 1, "samples": 4, "progress": False, **options}
-    )
+    sheaf = NeuralSheaf(network) if isinstance(network, Network) else network
+    options = {"permutations": 1, "samples": 4, "progress": False, **options}
+    return lambda: report(sheaf, x, y, **options)
 
 
 BAD = {
-    "a matrix for network": (
+    "a matrix for sheaf": (
         call(np.eye(3)),
         TypeError,
-        (
-            r"network is a ndarray, expected a Network, as Network\.mlp\(weights, biases, output\)"
-            r" makes one"
-        ),
+        r"sheaf is a ndarray, expected NeuralSheaf\(network\)",
     ),
-    "no network": (call(None), TypeError, r"network is a NoneType, expected a Network"),
-    "a sheaf for network": (
-        call(NeuralSheaf(NET)),
+    "no sheaf": (call(None), TypeError, r"sheaf is a NoneType, expected NeuralSheaf\(network\)"),
+    "a network for sheaf": (
+        lambda: report(NET, X, Y),
         TypeError,
-        r"network is a NeuralSheaf, expected a Network: pass sheaf\.network",
+        r"sheaf is a Network, expected NeuralSheaf\(network\)",
     ),
     "max-pool": (
         call(POOL),
@@ -103,29 +100,29 @@ BAD = {
     "wide X": (
         call(x=np.ones((12, 4))),
         ValueError,
-        r"X has the wrong shape: got \(12, 4\), expected \(B, 3\)",
+        r"x has the wrong shape: got \(12, 4\), expected \(B, 3\)",
     ),
     "one sample of X": (
         call(x=X[0]),
         ValueError,
-        r"X has the wrong shape: got \(3,\), expected \(B, 3\): use X\[None\]",
+        r"x has the wrong shape: got \(3,\), expected \(B, 3\): use x\[None\]",
     ),
     "NaN in X": (
         call(x=np.where(X == X[2, 1], NAN, X)),
         ValueError,
-        r"X must be finite, got nan at index \(2, 1\)",
+        r"x must be finite, got nan at index \(2, 1\)",
     ),
     "X of objects": (
         call(x=X.astype(object)),
         TypeError,
-        r"X has dtype object, expected real numbers",
+        r"x has dtype object, expected real numbers",
     ),
-    "no samples": (call(x=X[:0], y=Y[:0]), ValueError, r"X is an empty batch"),
-    "no labels": (call(y=None), TypeError, r"y is None, expected 12 labels: one a row of X"),
+    "no samples": (call(x=X[:0], y=Y[:0]), ValueError, r"x is an empty batch"),
+    "no labels": (call(y=None), TypeError, r"y is None, expected 12 labels: one a row of x"),
     "too few labels": (
         call(y=Y[:5]),
         ValueError,
-        r"y has shape \(5, 1\), expected 12 labels: one a row of X",
+        r"y has shape \(5, 1\), expected 12 labels: one a row of x",
     ),
     "one label": (call(y=1.0), ValueError, r"y has shape \(\), expected 12 labels"),
     "a cube of labels": (
@@ -204,22 +201,22 @@ BAD = {
     "overflow": (
         call(HUGE, x=1e200 * abs(X)),
         ValueError,
-        r"X cannot be diagnosed: the forward pass overflows at 'z1'",
+        r"x cannot be diagnosed: the forward pass overflows at 'z1'",
     ),
     "overflow that a ReLU hides": (
         call(SUNK, x=1e200 * abs(X)),
         ValueError,
-        r"X cannot be diagnosed: z1\[0\] is -inf in sample 0, whose square",
+        r"x cannot be diagnosed: z1\[0\] is -inf in sample 0, whose square",
     ),
     "a square that overflows": (
         call(Network.mlp([np.ones((1, 3))]), x=1e180 * X),
         ValueError,
-        r"X cannot be diagnosed: z1\[0\] is .*e\+1[78]\d in sample 0, whose square",
+        r"x cannot be diagnosed: z1\[0\] is .*e\+1[78]\d in sample 0, whose square",
     ),
     "NaN activations": (
         call(BROKEN, x=1e4 * X, y=PAIRS),
         ValueError,
-        r"X cannot be .*: the forward pass overflows at 'z1'",
+        r"x cannot be .*: the forward pass overflows at 'z1'",
     ),
     "negative permutations": (call(permutations=-1), ValueError, r"permutations=-1 must be ≥ 0"),
     "half a permutation": (
@@ -232,7 +229,7 @@ BAD = {
     "a list longer than the batch": (
         call(worst=13),
         ValueError,
-        r"worst=13, expected at most 12: X has no more samples",
+        r"worst=13, expected at most 12: x has no more samples",
     ),
     "negative seed": (call(seed=-1), ValueError, r"seed=-1 must be ≥ 0"),
 }
@@ -250,7 +247,7 @@ KINDS = [("identity", 1), ("identity", 3), ("sigmoid", 1), ("sigmoid", 3), ("sof
 @pytest.mark.parametrize("output, n_out", KINDS)
 def test_what_every_report_holds(output, n_out):
     network, x, y = case(output, n_out, n=130)
-    found = report(network, x, y, permutations=3, samples=20, progress=False)
+    found = report(NeuralSheaf(network), x, y, permutations=3, samples=20, progress=False)
     assert (
         found.discord.shape == found.loss.shape == found.converged.shape == (130,)
         and found.converged.all()
@@ -302,23 +299,24 @@ def test_labels_are_taken_as_they_come():
     """(B,) for one output; classes, as whole numbers of any type, for a softmax; lists and
     booleans.
     """
-    column = report(NET, X, Y, permutations=0, progress=False)
-    lists = report(NET, X.tolist(), Y[:, 0].tolist(), permutations=0, progress=False)
+    column = report(NeuralSheaf(NET), X, Y, permutations=0, progress=False)
+    lists = report(NeuralSheaf(NET), X.tolist(), Y[:, 0].tolist(), permutations=0, progress=False)
     np.testing.assert_array_equal(lists.discord, column.discord)
-    one_hot = report(SOFTMAX, X, ONE_HOT, permutations=0, progress=False)
+    one_hot = report(NeuralSheaf(SOFTMAX), X, ONE_HOT, permutations=0, progress=False)
     for classes in (CLASSES, CLASSES.astype(float), CLASSES.tolist(), CLASSES.astype(np.uint8)):
         np.testing.assert_array_equal(
-            report(SOFTMAX, X, classes, permutations=0, progress=False).discord, one_hot.discord
+            report(NeuralSheaf(SOFTMAX), X, classes, permutations=0, progress=False).discord,
+            one_hot.discord,
         )
     sigmoid, _, y = case("sigmoid")
     np.testing.assert_array_equal(
-        report(sigmoid, X, y[:, 0] > 0, permutations=0, progress=False).labels, y
+        report(NeuralSheaf(sigmoid), X, y[:, 0] > 0, permutations=0, progress=False).labels, y
     )
 
 
 def test_the_same_seed_gives_the_same_report_and_another_one_another_null():
     one, two, other = (
-        report(NET, X, Y, permutations=4, samples=6, seed=seed, progress=False)
+        report(NeuralSheaf(NET), X, Y, permutations=4, samples=6, seed=seed, progress=False)
         for seed in (1, 1, 2)
     )
     assert str(one) == str(two)
@@ -333,9 +331,9 @@ def test_the_same_seed_gives_the_same_report_and_another_one_another_null():
 @pytest.mark.parametrize("output, n_out", KINDS)
 def test_chunks_do_not_show(output, n_out, monkeypatch):
     network, x, y = case(output, n_out)
-    whole = report(network, x, y, permutations=3, samples=7, progress=False)
+    whole = report(NeuralSheaf(network), x, y, permutations=3, samples=7, progress=False)
     monkeypatch.setattr(measures, "ROOM", 60)
-    parts = report(network, x, y, permutations=3, samples=7, progress=False)
+    parts = report(NeuralSheaf(network), x, y, permutations=3, samples=7, progress=False)
     for name in ("discord", "loss", "smallest", "largest", "resistance", "output"):
         np.testing.assert_allclose(
             getattr(parts, name), getattr(whole, name), rtol=1e-8, err_msg=name
@@ -354,7 +352,9 @@ def test_chunks_do_not_show(output, n_out, monkeypatch):
     ids=["off", "all alike", "one sample"],
 )
 def test_without_a_null_nothing_is_said_of_it(labels, permutations):
-    found = report(NET, X[: len(labels)], labels, permutations=permutations, progress=False)
+    found = report(
+        NeuralSheaf(NET), X[: len(labels)], labels, permutations=permutations, progress=False
+    )
     assert found.null == {} and np.isnan(found.total.median) and np.isnan(found.total.ratio)
     assert found.permutations == 0 and "null           none" in str(found)
     assert "null's" not in repr(found) and "permuted labels" not in text.described(found)
@@ -374,7 +374,7 @@ def test_the_null_permutes_labels_among_the_chosen_samples(monkeypatch):
         return original(sheaf, x, y, at, of, done)
 
     monkeypatch.setattr(measures, "pinned", watched)
-    found = report(NET, X, Y, permutations=5, samples=7, progress=False)
+    found = report(NeuralSheaf(NET), X, Y, permutations=5, samples=7, progress=False)
     (at, of), (null_at, null_of) = seen
     assert (
         at.tolist() == of.tolist() == list(range(12))
@@ -386,7 +386,7 @@ def test_the_null_permutes_labels_among_the_chosen_samples(monkeypatch):
 
 def test_the_report_is_frozen_and_leaves_its_arguments_alone():
     x, y = X.copy(), Y.copy()
-    found = report(NET, x, y, permutations=2, progress=False)
+    found = report(NeuralSheaf(NET), x, y, permutations=2, progress=False)
     np.testing.assert_array_equal(x, X)
     np.testing.assert_array_equal(y, Y)
     y[:] = 7
@@ -401,7 +401,7 @@ def test_the_report_is_frozen_and_leaves_its_arguments_alone():
 
 @pytest.fixture(scope="module")
 def shown():
-    return report(SOFTMAX, X, CLASSES, permutations=4, progress=False)
+    return report(NeuralSheaf(SOFTMAX), X, CLASSES, permutations=4, progress=False)
 
 
 def test_one_line(shown):
@@ -491,13 +491,13 @@ def test_the_picture_does_not_depend_on_the_callers_style_and_leaves_it_alone(sh
 
 
 def test_labels_of_several_outputs_are_told_in_brackets():
-    wide = report(he([3, 4, 5]), X, np.tile(Y, 5), permutations=0, progress=False)
+    wide = report(NeuralSheaf(he([3, 4, 5])), X, np.tile(Y, 5), permutations=0, progress=False)
     text = ", ".join(f"{value:.3g}" for value in wide.labels[wide.worst[0]][:3])
     assert f"(label [{text}, …], output [" in str(wide)
 
 
 def test_a_perfect_fit_shows_no_noise():
-    exact = report(NET, X, NET(X), permutations=0, progress=False)
+    exact = report(NeuralSheaf(NET), X, NET(X), permutations=0, progress=False)
     assert (
         exact.total.discord < 1e-24
         and "e-2" not in str(exact).replace("< 1e-24", "")
@@ -515,19 +515,21 @@ def run(code):
 
 def test_nothing_is_drawn_before_someone_looks():
     done = run(
-        "import sys; from sheaflib import Network, report; print(report(Network.mlp([[[1.0]]]),"
-        " [[1.0], [2.0]], [3, 1])); print([m for m in ('matplotlib', 'IPython', 'PIL') if m in"
-        " sys.modules])"
+        "import sys\n"
+        "from sheaflib import Network, NeuralSheaf, report\n"
+        "sheaf = NeuralSheaf(Network.mlp([[[1.0]]]))\n"
+        "print(report(sheaf, [[1.0], [2.0]], [3, 1]))\n"
+        "print([name for name in ('matplotlib', 'IPython', 'PIL') if name in sys.modules])"
     )
     assert done.stdout.splitlines()[-1] == "[]" and done.stderr == ""
 
 
 def test_a_bar_is_shown_where_it_is_asked_for_and_never_under_a_profile(capsys, monkeypatch):
-    report(NET, X, Y, permutations=1, progress=True)
+    report(NeuralSheaf(NET), X, Y, permutations=1, progress=True)
     assert "report" in capsys.readouterr().err
     monkeypatch.setenv("SHEAFLIB_PROFILE", "full")
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
-    report(NET, X, Y, permutations=1)
+    report(NeuralSheaf(NET), X, Y, permutations=1)
     assert capsys.readouterr().err == ""
 
 
@@ -548,7 +550,7 @@ def test_the_bar_counts_every_sample(monkeypatch):
             told.append(-count)
 
     monkeypatch.setattr("tqdm.tqdm", Bar)
-    report(NET, X, Y, permutations=3, samples=5)
+    report(NeuralSheaf(NET), X, Y, permutations=3, samples=5)
     assert told[0] == 12 + 3 * 5 + 5 and sum(told) == 0
 
 
@@ -557,6 +559,6 @@ def test_a_large_bystander_does_not_hide_a_force():
     springs and an error of 1, is ⅓.
     """
     network = Network.mlp([[[1e13], [1.0]], [[0.0, 1.0]]])
-    found = report(network, [[1.0], [1.0]], [2.0, 4.0], permutations=0, progress=False)
+    found = report(NeuralSheaf(network), [[1.0], [1.0]], [2.0, 4.0], permutations=0, progress=False)
     np.testing.assert_allclose(found.discord, [1 / 3, 3.0], rtol=1e-12)
     assert found.verdict.tolist() == ["minimum"] * 2 and found.converged.all()

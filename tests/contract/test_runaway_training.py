@@ -72,9 +72,7 @@ def test_a_runaway_descent_is_stopped(lr, every, output, stepper):
     """In gradient descent the layer is always the output's."""
     problem = pose(chain([2, 4, 3, 2], np.random.default_rng(1), output), np.random.default_rng(2))
     message = until_it_stops(
-        gradient_descent(
-            problem.sheaf.network, problem.x, problem.y, lr, every=every, stepper=stepper
-        )
+        gradient_descent(problem.sheaf, problem.x, problem.y, lr=lr, every=every, stepper=stepper)
     )
     assert re.search(
         r"diverged at step \d+: ΣΦ = \S+ at the output layer, over \S+, .*; lower"
@@ -99,7 +97,7 @@ def test_both_engines_stop_one_layer_and_a_descent_at_the_same_step_with_the_sam
     deep = pose(chain([2, 4, 3, 2], np.random.default_rng(1)), np.random.default_rng(2))
     messages = {
         until_it_stops(
-            gradient_descent(deep.sheaf.network, *deep[1:3], 3.0, every=every, stepper=stepper)
+            gradient_descent(deep.sheaf, *deep[1:3], lr=3.0, every=every, stepper=stepper)
         )
         for stepper in DESCENTS
     }
@@ -152,7 +150,7 @@ def test_a_perfect_fit_is_no_divergence(network, stepper):
     x = np.random.default_rng(6).standard_normal((5, 2))
     state = nth(joint_flow(NeuralSheaf(network), x, network(x), every=50, stepper=stepper), 1)
     np.testing.assert_allclose(state.stalks, NeuralSheaf(network).forward(x), atol=1e-13)
-    nth(gradient_descent(network, x, network(x), 0.1, every=50), 1)
+    nth(gradient_descent(NeuralSheaf(network), x, network(x), lr=0.1, every=50), 1)
 
 
 @pytest.mark.parametrize("scale", [1e150, 1e152])
@@ -164,7 +162,7 @@ def test_a_start_near_the_end_of_float64_is_stopped_as_any_other(stepper, scale)
     if stepper in ENGINES:
         states = joint_flow(sheaf, x, y, beta=1.0, every=50, stepper=stepper)
     else:
-        states = gradient_descent(sheaf.network, x, y, 1.0, every=50, stepper=stepper)
+        states = gradient_descent(sheaf, x, y, lr=1.0, every=50, stepper=stepper)
     assert re.search(r"diverged at step \d+", until_it_stops(states))
 
 

@@ -385,6 +385,6 @@ def test_an_engine_for_chains_refuses_other_networks():
         Network(2, [("z1", Affine(sparse.csr_array(np.ones((1, 2)))))]),
     ):
         with pytest.raises(ValueError, match="expected a chain of dense affine maps with ReLUs"):
-            gradient_descent(network, x, y, 0.1, stepper=FusedDescentStepper)
+            gradient_descent(NeuralSheaf(network), x, y, lr=0.1, stepper=FusedDescentStepper)
         with pytest.raises(ValueError, match="expected a chain of dense affine maps with ReLUs"):
             joint_flow(NeuralSheaf(network), x, y, stepper=FusedJointStepper)

@@ -29,7 +29,7 @@ def runs(problem, **options):
     for stepper in (None, JointStepper):
         yield joint_flow(sheaf, x, y, start=start, stepper=stepper, **options)
     for stepper in (None, DescentStepper):
-        yield gradient_descent(sheaf.network, x, y, 0.05, stepper=stepper, **options)
+        yield gradient_descent(sheaf, x, y, lr=0.05, stepper=stepper, **options)
 
 
 @pytest.mark.parametrize("n_batch", [1, 16, 330])
@@ -90,11 +90,9 @@ CALLS = {
     "NumPy flow": lambda sheaf, a: joint_flow(
         sheaf, a["x"], a["y"], start=a["start"], every=2, cold=3, pins=pins(a), stepper=JointStepper
     ),
-    "fused descent": lambda sheaf, a: gradient_descent(
-        sheaf.network, a["x"], a["y"], 0.05, every=2
-    ),
+    "fused descent": lambda sheaf, a: gradient_descent(sheaf, a["x"], a["y"], lr=0.05, every=2),
     "NumPy descent": lambda sheaf, a: gradient_descent(
-        sheaf.network, a["x"], a["y"], 0.05, every=2, stepper=DescentStepper
+        sheaf, a["x"], a["y"], lr=0.05, every=2, stepper=DescentStepper
     ),
 }
 

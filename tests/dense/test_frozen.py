@@ -95,7 +95,7 @@ def test_with_hard_and_soft_pins(case):
     free, springs = np.ones(sheaf.N, dtype=bool), np.zeros(sheaf.N)
     free[clamped], springs[springy] = False, 3.0
     deltas = [dense_delta(sheaf, s)[0] for s in case.pattern]
-    agree(Frozen(sheaf, case.pattern, pins), deltas, row_weights(sheaf), springs, free, 1e-11)
+    agree(Frozen(sheaf, case.pattern, pins=pins), deltas, row_weights(sheaf), springs, free, 1e-11)
 
 
 @pytest.mark.parametrize("output_force", ["jacobian", "identity"])
@@ -108,14 +108,14 @@ def test_with_a_out(output, output_force, pinned):
     pins = (
         resolve(sheaf, [hard("a_out", 0.3), soft("z1", 0.0, 2.0, at=1)], 4, augmented=True)
         if pinned
-        else None
+        else ()
     )
     free, springs = np.ones(sheaf.N + 3, dtype=bool), np.zeros(sheaf.N + 3)
     if pinned:
         free[sheaf.N :], springs[1] = False, 2.0
     dense = [dense_delta(sheaf, s, logits, output_force) for s, logits in zip(patterns, z)]
     agree(
-        Frozen(sheaf, patterns, pins, z, output_force),
+        Frozen(sheaf, patterns, pins=pins, z=z, output_force=output_force),
         [delta for delta, _ in dense],
         dense[0][1],
         springs,
@@ -158,7 +158,7 @@ def test_samples_of_a_frozen_sheaf_with_pins_forget_what_was_kept():
     rng = np.random.default_rng(4)
     sheaf = NeuralSheaf(Network.he([2, 5, 1], rng))
     patterns, pins = any_pattern(sheaf, rng, 3), resolve(sheaf, hard("z2", 0.0), 3)
-    frozen = Frozen(sheaf, patterns, pins)
+    frozen = Frozen(sheaf, patterns, pins=pins)
     v = rng.standard_normal((3, frozen.n))
     whole = frozen.inverse(v)
     np.testing.assert_allclose(frozen.samples(slice(1, 3)).inverse(v[1:]), whole[1:], rtol=1e-13)

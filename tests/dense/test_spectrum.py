@@ -76,7 +76,7 @@ def test_augmented(output, output_force):
     L[0, 0] += 2.0
     free = np.delete(np.arange(len(L)), sheaf.N + np.array(at))
     np.testing.assert_allclose(
-        spectrum.eigenvalues(sheaf, pattern, pins, z, output_force),
+        spectrum.eigenvalues(sheaf, pattern, pins=pins, z=z, output_force=output_force),
         np.linalg.eigvalsh(L[np.ix_(free, free)]),
         rtol=0,
         atol=1e-12,
@@ -97,7 +97,7 @@ def test_lanczos_beyond_400_coordinates(output, pinned):
         else dense_augmented(sheaf, pattern, z, "jacobian")
     )
     assert len(L) > spectrum.DENSE
-    pins, free = None, np.arange(len(L))
+    pins, free = (), np.arange(len(L))
     if pinned:
         pins = resolve(
             sheaf, [hard("z2", 1.0, at=(3, 4)), soft("a1", 0.0, 5.0)], 1, augmented=z is not None
@@ -106,15 +106,17 @@ def test_lanczos_beyond_400_coordinates(output, pinned):
         L[range(a1.start, a1.stop), range(a1.start, a1.stop)] += 5.0
         free = np.delete(free, [z2.start + 3, z2.start + 4])
     expected = np.linalg.eigvalsh(L[np.ix_(free, free)])[[0, -1]]
-    np.testing.assert_allclose(spectrum.extreme(sheaf, pattern, pins, z), expected, rtol=1e-9)
-    assert expected[1] <= spectrum.bound(sheaf, pins, z is not None)
+    np.testing.assert_allclose(
+        spectrum.extreme(sheaf, pattern, pins=pins, z=z), expected, rtol=1e-9
+    )
+    assert expected[1] <= spectrum.bound(sheaf, pins=pins, augmented=z is not None)
 
 
 def test_a_spectrum_with_everything_clamped_is_empty_and_any_step_is_stable():
     """Nothing moves: there is no eigenvalue, and no reason to refuse a step."""
     sheaf = NeuralSheaf(Network.mlp([[[1.0]]]))
     pins = hard("z1", 2.0)
-    assert spectrum.eigenvalues(sheaf, [], resolve(sheaf, pins, 1)).size == 0
+    assert spectrum.eigenvalues(sheaf, [], pins=resolve(sheaf, pins, 1)).size == 0
     assert relax(sheaf, [[1.0]], [[0.0]], dt=10.0, pins=pins).cochain.tolist() == [[2.0]]
 
 
@@ -146,7 +148,7 @@ def test_identity_force_linearises_to_the_augmented_laplacian(output, n_out, whi
     s = sheaf.pattern(w, x)
 
     def field(v):
-        return force(sheaf, v[None], x, pins, s, "identity")[0]
+        return force(sheaf, v[None], x, pins=pins, pattern=s, output_force="identity")[0]
 
     free = pins.free
     found = np.sort(
@@ -154,7 +156,10 @@ def test_identity_force_linearises_to_the_augmented_laplacian(output, n_out, whi
     )
     z = w[0, sheaf.layout[sheaf.layout.names[-1]]]
     np.testing.assert_allclose(
-        spectrum.eigenvalues(sheaf, s, pins, z, "identity"), found, rtol=1e-6, atol=1e-8
+        spectrum.eigenvalues(sheaf, s, pins=pins, z=z, output_force="identity"),
+        found,
+        rtol=1e-6,
+        atol=1e-8,
     )
 
 
@@ -238,9 +243,11 @@ def test_extremes_of_a_batch(output, output_force, pinned, dense):
             sheaf, [hard("z2", 1.0, at=(3, 4)), soft("a1", 0.0, 5.0)], 5, augmented=z is not None
         )
         if pinned
-        else None
+        else ()
     )
-    found = spectrum.extremes(sheaf, patterns, pins, z, output_force, dense=dense)
+    found = spectrum.extremes(
+        sheaf, patterns, pins=pins, z=z, output_force=output_force, dense=dense
+    )
     width = sheaf.N if z is None else sheaf.N + 4
     assert found.bottom.shape == found.top.shape == (5, width)
     for i, s in enumerate(patterns):
@@ -267,7 +274,7 @@ def test_extremes_of_a_batch(output, output_force, pinned, dense):
             assert abs(mine @ theirs) == pytest.approx(1, abs=1e-6)
     np.testing.assert_allclose(found.condition, found.largest / found.smallest)
     low, high = spectrum.extreme(
-        sheaf, patterns[0], pins, None if z is None else z[0], output_force
+        sheaf, patterns[0], pins=pins, z=None if z is None else z[0], output_force=output_force
     )
     np.testing.assert_allclose((low, high), (found.smallest[0], found.largest[0]), rtol=1e-8)
 
@@ -302,8 +309,10 @@ def test_the_lower_bound_of_the_gap():
 def test_everything_clamped_leaves_no_eigenvalue():
     sheaf = NeuralSheaf(Network.mlp([[[1.0]]]))
     pins = resolve(sheaf, hard("z1", 2.0), 1)
-    found = spectrum.extremes(sheaf, [[]], pins)
-    assert found.smallest == spectrum.smallest(sheaf, [[]], pins) == np.inf and found.largest == 0
+    found = spectrum.extremes(sheaf, [[]], pins=pins)
+    assert (
+        found.smallest == spectrum.smallest(sheaf, [[]], pins=pins) == np.inf and found.largest == 0
+    )
 
 
 def test_memory_grows_with_vectors_not_with_matrices():
@@ -405,7 +414,7 @@ def test_pins_that_cut_a_gain(gain, dense):
     pins = [hard(f"a{i}", 0.0) for i in range(1, 6)]
     free = resolve(sheaf, pins, 1).free
     expected = np.linalg.eigvalsh(dense_laplacian(sheaf, np.ones(25))[np.ix_(free, free)])[0]
-    found = spectrum.extremes(sheaf, np.ones((1, 25)), pins, dense=dense)
+    found = spectrum.extremes(sheaf, np.ones((1, 25)), pins=pins, dense=dense)
     assert found.smallest[0] == pytest.approx(expected, rel=1e-6) and found.error_low[0] < 1e-4
 
 
@@ -445,12 +454,12 @@ def test_pins_that_cut_a_gain(gain, dense):
         ),
         (
             lambda sheaf, s: spectrum.extremes(
-                sheaf, s, resolve(sheaf, hard("a_out", 0.5), 2, True)
+                sheaf, s, pins=resolve(sheaf, hard("a_out", 0.5), 2, True)
             ),
             ValueError,
             "pins are for cochains of width 10, expected 9: without a_out",
         ),
-        (lambda sheaf, s: spectrum.extremes(sheaf, s, hard("z9", 0.5)), ValueError, "z9"),
+        (lambda sheaf, s: spectrum.extremes(sheaf, s, pins=hard("z9", 0.5)), ValueError, "z9"),
     ],
 )
 def test_bad_input_is_named(call, error, message):
@@ -462,10 +471,10 @@ def test_bad_input_is_named(call, error, message):
 def test_pins_are_taken_as_everywhere():
     sheaf = NeuralSheaf(Network.he([2, 4, 1], np.random.default_rng(0)))
     s, pins = np.ones((2, 4)), [hard("z2", 1.0), soft("a1", 0.0, 2.0)]
-    one = spectrum.extremes(sheaf, s, pins)
-    other = spectrum.extremes(sheaf, s, resolve(sheaf, pins, 2))
+    one = spectrum.extremes(sheaf, s, pins=pins)
+    other = spectrum.extremes(sheaf, s, pins=resolve(sheaf, pins, 2))
     np.testing.assert_array_equal(one.smallest, other.smallest)
     np.testing.assert_array_equal(
-        spectrum.eigenvalues(sheaf, s[0], pins),
-        spectrum.eigenvalues(sheaf, s[0], resolve(sheaf, pins, 1)),
+        spectrum.eigenvalues(sheaf, s[0], pins=pins),
+        spectrum.eigenvalues(sheaf, s[0], pins=resolve(sheaf, pins, 1)),
     )

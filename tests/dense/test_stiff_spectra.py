@@ -20,11 +20,11 @@ DIGITS = 150
 PINS = ["none", "hard", "soft", "both"]
 
 
-def exact_eigenvalues(sheaf, pattern, pins=None):
+def exact_eigenvalues(sheaf, pattern, pins=()):
     """All eigenvalues of L, ascending Decimals, by one-sided Jacobi on A of rows √w δ and √γ."""
     delta, _ = dense_system(sheaf.network, pattern, np.zeros(sheaf.network.n_in))
     weights, free = row_weights(sheaf), np.ones(len(delta), dtype=bool)
-    if pins is not None:
+    if pins:
         free[pins.hard_index] = False
         delta = np.vstack([delta, np.eye(len(delta))[pins.soft_index]])
         weights = np.concatenate([weights, pins.gamma])
@@ -80,12 +80,12 @@ def stiff_cases(draw):
     last = sheaf.layout.names[-1]
     gamma = 10.0 ** rng.uniform(-8, 8)
     pins = {
-        "none": None,
+        "none": (),
         "hard": hard(last, 0.0),
         "soft": soft(last, 0.0, gamma),
         "both": [hard("z1", 0.0, at=0), soft(last, 0.0, 1.0)],
     }[draw(st.sampled_from(PINS))]
-    pins = None if pins is None else resolve(sheaf, pins, 1)
+    pins = resolve(sheaf, pins, 1)
     return sheaf, any_pattern(sheaf, rng), pins
 
 
@@ -96,15 +96,15 @@ def test_the_errors_of_a_dense_solver_are_no_larger_than_stated(drawn):
     exact = exact_eigenvalues(sheaf, s[0], pins)
     if not exact:
         return
-    found = spectrum.extremes(sheaf, s, pins)
+    found = spectrum.extremes(sheaf, s, pins=pins)
     root_kappa = float((exact[-1] / exact[0]).sqrt())
     assert off(found.largest[0], exact[-1]) <= found.error_high[0] <= 1e-13
     if found.below_rounding[0]:
-        assert pins is not None and root_kappa > 1e13 and found.lower()[0] == 0
+        assert pins and root_kappa > 1e13 and found.lower()[0] == 0
         return
     assert off(found.smallest[0], exact[0]) <= found.error_low[0] <= 2e-12 + 1e-13 * root_kappa
     assert Decimal(found.lower()[0]) <= exact[0]
-    if pins is None:
+    if not pins:
         assert found.error_low[0] <= 1e-11
 
 
@@ -115,11 +115,11 @@ def test_an_eigenvalue_lies_within_the_errors_that_lanczos_states(drawn):
     exact = exact_eigenvalues(sheaf, s[0], pins)
     if not exact:
         return
-    found = spectrum.extremes(sheaf, s, pins, dense=0)
+    found = spectrum.extremes(sheaf, s, pins=pins, dense=0)
     assert min(off(found.largest[0], value) for value in exact) <= found.error_high[0] <= 1e-4
     assert exact[-1] >= Decimal(found.largest[0] * (1 - 1e-13))
     if found.below_rounding[0]:
-        assert pins is not None and exact[-1] > Decimal(10) ** 26 * exact[0]
+        assert pins and exact[-1] > Decimal(10) ** 26 * exact[0]
         return
     assert min(off(found.smallest[0], value) for value in exact) <= found.error_low[0]
     assert exact[0] <= Decimal(found.smallest[0]) * Decimal(1 + found.error_low[0])
@@ -133,7 +133,7 @@ def test_the_errors_hold_for_every_kind_of_network(case, dense, held):
     at = np.random.default_rng(held).permutation(case.sheaf.N)[:held]
     pins = [hard(stalk, 0.0, place) for stalk, place in map(case.sheaf.layout.locate, at)]
     pins = resolve(case.sheaf, pins, 2)
-    found = spectrum.extremes(case.sheaf, case.pattern, pins, dense=dense)
+    found = spectrum.extremes(case.sheaf, case.pattern, pins=pins, dense=dense)
     for i, s in enumerate(case.pattern):
         exact = exact_eigenvalues(case.sheaf, s, pins)
         assert min(off(found.largest[i], value) for value in exact) <= found.error_high[i]
@@ -176,17 +176,17 @@ def test_chains_whose_condition_number_is_scaled_up(depth, gain, pins, dense):
     sheaf = NeuralSheaf(Network.mlp([[[gain]]] * depth))
     s, last = np.ones((1, sheaf.M)), f"z{depth}"
     pins = {
-        "none": None,
+        "none": (),
         "hard": hard(last, 0.0),
         "soft": soft(last, 0.0, 1.0),
         "stiff": soft(last, 0.0, 1e8),
         "activities": [hard(f"a{i}", 0.0) for i in range(1, depth)],
     }[pins]
-    pins = None if pins is None else resolve(sheaf, pins, 1)
+    pins = resolve(sheaf, pins, 1)
     exact = exact_eigenvalues(sheaf, s[0], pins)
-    found = spectrum.extremes(sheaf, s, pins, dense=dense)
+    found = spectrum.extremes(sheaf, s, pins=pins, dense=dense)
     assert found.error_low[0] < 1e-4
-    if dense or pins is None:
+    if dense or not pins:
         assert off(found.smallest[0], exact[0]) <= found.error_low[0]
     assert min(off(found.smallest[0], value) for value in exact) <= found.error_low[0]
     assert Decimal(found.lower()[0]) <= exact[0]
@@ -207,12 +207,12 @@ def test_stiff_networks_beyond_a_dense_solver(gain, pinned):
     patterns = sheaf.forward_pattern(x)
     middle = [hard(f"z{i}", 0.0, at=[0, 3]) for i in range(1, 6)]
     pins = {
-        "none": None,
+        "none": (),
         "hard": hard("z7", 0.0),
         "soft": soft("z7", 0.0, 1.0),
         "both": [hard("z7", 0.0), *middle],
     }[pinned]
-    found = spectrum.extremes(sheaf, patterns, pins)
+    found = spectrum.extremes(sheaf, patterns, pins=pins)
     assert found.steps[0] <= 16
     assert (found.error_low < 1e-5).all() and (found.error_high < 1e-4).all()
     for i, s in enumerate(patterns):
@@ -226,8 +226,6 @@ def root(sheaf, s, pins):
     """A as a dense matrix."""
     delta, _ = dense_system(sheaf.network, s, np.zeros(sheaf.network.n_in))
     delta = np.sqrt(row_weights(sheaf))[:, None] * delta
-    if pins is None:
-        return delta
     pins = resolve(sheaf, pins, 1)
     springs = np.sqrt(pins.gamma)[:, None] * np.eye(sheaf.N)[pins.soft_index]
     return np.vstack([delta, springs])[:, pins.free]
@@ -247,13 +245,13 @@ def test_what_is_below_rounding_is_said():
     sheaf = NeuralSheaf(Network.mlp([[[1e100]], [[1e100]]]))
     s, pins = np.ones((1, 1)), soft("z2", 0.0, 1.0)
     for dense in (0, 400):
-        found = spectrum.extremes(sheaf, s, pins, dense=dense)
+        found = spectrum.extremes(sheaf, s, pins=pins, dense=dense)
         assert found.error_low[0] == np.inf and found.below_rounding.all() and found.lower()[0] == 0
         assert found.error_high[0] < 1e-13
         assert repr(found).startswith("Extremes(λ₁ below rounding, λ_max 1e+200")
     for call in (spectrum.smallest, spectrum.extreme):
         with pytest.raises(ArithmeticError, match="λ₁ of sample 0 is below rounding: .* of inf"):
-            call(sheaf, s, pins)
+            call(sheaf, s, pins=pins)
 
 
 def test_the_repr_says_which_digits_are_none():
@@ -298,10 +296,10 @@ def test_every_eigenvalue_has_digits(drawn):
     exact = exact_eigenvalues(sheaf, s[0], pins)
     if not exact:
         return
-    found = spectrum.eigenvalues(sheaf, s[0], pins)
+    found = spectrum.eigenvalues(sheaf, s[0], pins=pins)
     assert len(found) == len(exact) and (np.diff(found) >= 0).all()
     root_kappa = float((exact[-1] / exact[0]).sqrt())
-    allowed = 1e-13 * (np.sqrt(root_kappa) if pins is None else root_kappa)
+    allowed = 1e-13 * (np.sqrt(root_kappa) if not pins else root_kappa)
     if allowed < 0.1:
         np.testing.assert_array_less([off(f, e) for f, e in zip(found, exact)], allowed)
 
@@ -316,13 +314,13 @@ def test_the_solution_and_its_stresses(pinned):
     network = Network.mlp([30 * rng.standard_normal((2, 2)) for _ in range(6)])
     sheaf = NeuralSheaf(network, {"affine_2": 0.01})
     pins = {
-        "none": None,
+        "none": (),
         "hard": hard("z6", 0.0),
         "soft": soft("z6", 0.0, 3.0),
         "both": [hard("z1", 0.0, at=1), hard("z6", 0.0, at=0), soft("z6", 0.0, 3.0, at=1)],
     }[pinned]
     s = np.ones((1, sheaf.M))
-    frozen, A = Frozen(sheaf, s, pins), root(sheaf, s[0], pins)
+    frozen, A = Frozen(sheaf, s, pins=pins), root(sheaf, s[0], pins)
     v = rng.standard_normal((1, frozen.n))
     expected = np.linalg.svd(A, compute_uv=False)
     atol = 1e-12 * np.abs(A).max()
@@ -345,7 +343,7 @@ def test_leverage_is_the_sum_of_what_each_entry_weighs():
         A = root(sheaf, s[0], pins)
         own = np.vstack([np.diag(np.diag(A)), A[sheaf.N :]])
         terms = np.abs(own @ v[0]) + np.sqrt((A - own) ** 2 @ v[0] ** 2)
-        ratios.append(Frozen(sheaf, s, pins).leverage(v, r)[0] / (np.abs(r[0]) @ terms))
+        ratios.append(Frozen(sheaf, s, pins=pins).leverage(v, r)[0] / (np.abs(r[0]) @ terms))
     assert abs(np.mean(ratios) - 1) < 1 / 3 and np.min(ratios) > 0.5 and np.max(ratios) < 2
 
 

@@ -72,7 +72,7 @@ def flowed(name, method, steps):
         cold = 1000 if start is None else 0
         flow = joint_flow(sheaf, x, y, start=start, beta=1 / 300, dt=dt, cold=cold, every=steps)
     else:
-        flow = gradient_descent(sheaf.network, x, y, 0.01 if start is None else 0.005, every=steps)
+        flow = gradient_descent(sheaf, x, y, lr=0.01 if start is None else 0.005, every=steps)
     _, then = islice(flow, 2)
     return train_and_test(then.network, data)
 
@@ -152,7 +152,7 @@ def _(n):
     options = {"beta": 1 / 300, "dt": 0.005, "cold": 1000, "every": 1000}
     flows = {
         "sheaf": joint_flow(NeuralSheaf(network), x, y, **options),
-        "gradient descent": gradient_descent(network, x, y, 0.01, every=100),
+        "gradient descent": gradient_descent(NeuralSheaf(network), x, y, lr=0.01, every=100),
     }
     for name, flow in flows.items():
         states = list(islice(flow, 101))
@@ -236,7 +236,7 @@ def _(n):
             NeuralSheaf(network), data.X_train, data.Y_train, start=start, every=100_000
         ),
         "gradient descent": gradient_descent(
-            network, data.X_train, data.Y_train, 0.005, every=100_000
+            NeuralSheaf(network), data.X_train, data.Y_train, lr=0.005, every=100_000
         ),
     }
     for name, flow in flows.items():

@@ -513,7 +513,10 @@ def check_trained_on(n):
             networks.append(
                 list(
                     islice(
-                        gradient_descent(network, DATA.X_train, labels[-1], 0.005, every=5000), 2
+                        gradient_descent(
+                            NeuralSheaf(network), DATA.X_train, labels[-1], lr=0.005, every=5000
+                        ),
+                        2,
                     )
                 )[1].network
             )
@@ -602,7 +605,9 @@ def check_saturated(n, steps=3000, gain=10.0, draws=40):
             network = experiments.initial("circular", "2x25x1", seed, True)
             sheaf = NeuralSheaf(network)
             flow = (
-                gradient_descent(network, data.X_train, data.Y_train, 0.01, every=steps)
+                gradient_descent(
+                    NeuralSheaf(network), data.X_train, data.Y_train, lr=0.01, every=steps
+                )
                 if "GD" in name
                 else joint_flow(
                     sheaf,

@@ -35,7 +35,7 @@ def computed(size, method, seed):
         options = {"beta": 1 / 300, "dt": dt, "every": 1000}
         flow = joint_flow(NeuralSheaf(network), *TRAIN, start=start, **options)
     else:
-        flow = gradient_descent(network, *TRAIN, 0.005, every=1000)
+        flow = gradient_descent(NeuralSheaf(network), *TRAIN, lr=0.005, every=1000)
     kept = {}
     for state in islice(flow, moments[-1] // 1000 + 1):
         if state.record.step % 5000 == 0 or state.record.step in moments:

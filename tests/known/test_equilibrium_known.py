@@ -97,7 +97,7 @@ def test_zero_input_and_zero_bias(mode):
 @pytest.mark.parametrize("y", [-2.0, 0.0, 1.0, 7.5])
 def test_recorded_net_with_a_label_against_enumeration(y):
     pins = hard("z2", y)
-    minima = enumerate_equilibria(PAPER, X, pins).minima
+    minima = enumerate_equilibria(PAPER, X, pins=pins).minima
     for mode in MODES:
         found = equilibrium(PAPER, X, pins=pins, mode=mode)
         assert abs(minima - found.cochain).max(axis=1).min() < 1e-12

@@ -14,8 +14,8 @@ from sheaflib import Network, NeuralSheaf, report
 CHAIN = Network.mlp([[[1.0]], [[1.0]]])
 
 
-def quiet(*given, **options):
-    return report(*given, progress=False, **options)
+def quiet(network, x, y, **options):
+    return report(NeuralSheaf(network), x, y, progress=False, **options)
 
 
 # by hand

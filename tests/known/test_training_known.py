@@ -146,7 +146,10 @@ def test_one_step_of_gradient_descent(stepper, n):
     A mean: n equal samples are one.
     """
     state = nth(
-        gradient_descent(LINE, [[1.0]] * n, [[0.5]] * n, 0.125, every=1, stepper=stepper), 1
+        gradient_descent(
+            NeuralSheaf(LINE), [[1.0]] * n, [[0.5]] * n, lr=0.125, every=1, stepper=stepper
+        ),
+        1,
     )
     np.testing.assert_allclose(theta(state.network), [1.5, 0.0, 0.25, 1.5], rtol=1e-15, atol=1e-15)
 

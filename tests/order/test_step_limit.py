@@ -77,7 +77,14 @@ def test_the_energy_of_a_flow_is_the_integral_of_its_force(output, output_force)
     start, end = pins.impose(w[:1]), pins.impose(w[1:])
     nodes, weights = np.polynomial.legendre.leggauss(40)
     along = [
-        force(sheaf, start + (1 + t) / 2 * (end - start), x, pins, None, output_force)
+        force(
+            sheaf,
+            start + (1 + t) / 2 * (end - start),
+            x,
+            pins=pins,
+            pattern=None,
+            output_force=output_force,
+        )
         @ (end - start)[0]
         for t in nodes
     ]

@@ -30,8 +30,8 @@ from sklearn.exceptions import ConvergenceWarning, DataConversionWarning, NotFit
 from sklearn.model_selection import GridSearchCV, train_test_split
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from sheaflib import Network, TrainingDiverged, gradient_descent, report
-from sheaflib.circuits import estimators, mlp
+from sheaflib import Network, NeuralSheaf, TrainingDiverged, gradient_descent, report
+from sheaflib.circuits import estimators, mlp, passes
 from sheaflib.circuits.estimators import SheafClassifier, SheafRegressor
 from sheaflib.circuits.minibatch import MiniBatches, rates
 from sheaflib.circuits.standardisation import folded, in_units, spread
@@ -110,7 +110,7 @@ def test_full_batches_by_back_propagation_are_gradient_descent(monkeypatch):
     }
     estimator = SheafRegressor(**options)
     start = Network.he([3, 6, 2], np.random.default_rng(0))
-    *_, state = islice(gradient_descent(start, X, Y, lr=1e-5, every=1), 6)
+    *_, state = islice(gradient_descent(NeuralSheaf(start), X, Y, lr=1e-5, every=1), 6)
     np.testing.assert_allclose(estimator.fit(X, Y).predict(X), state.network(X), rtol=1e-10)
     assert estimator.loss_curve_[-1] == pytest.approx(loss(state.network, X, Y), rel=1e-12)
     assert (
@@ -215,7 +215,7 @@ def test_predict_is_the_network():
     )
     assert (regressor.n_outputs_, classifier.n_outputs_, regressor.n_features_in_) == (2, 3, 3)
     found = report(
-        classifier.network_,
+        NeuralSheaf(classifier.network_),
         X,
         np.searchsorted(classifier.classes_, SPECIES),
         permutations=0,
@@ -587,19 +587,19 @@ def test_a_fit_that_fails_leaves_the_estimator_as_it_was(
 
 
 def where(name):
-    """The module in which a fit looks up a function of this name."""
-    return estimators if name == "validate_data" else mlp
+    """The module in which a fit looks up a function of this name, the last time it does."""
+    return {"validate_data": estimators, "mean_loss": passes}.get(name, mlp)
 
 
 @pytest.mark.parametrize("name", ["one_pass", "folded", "mean_loss", "validate_data"])
 @pytest.mark.parametrize("fitted", [True, False], ids=["later", "first"])
 def test_a_partial_fit_that_fails_leaves_the_estimator_as_it_was(monkeypatch, name, fitted):
-    """The second look at the loss comes after the update, and after samples were drawn."""
+    """The loss of a pass is taken after the update, and after samples were drawn."""
     estimator, place = SheafClassifier(**SMALL), where(name)
     if fitted:
         estimator.partial_fit(X, SPECIES, classes=np.unique(SPECIES))
     before = pickle.dumps(estimator)
-    interrupt = Interrupt(getattr(place, name), int(name == "mean_loss"))
+    interrupt = Interrupt(getattr(place, name), 0)
     monkeypatch.setattr(place, name, interrupt)
     with pytest.raises(KeyboardInterrupt):
         estimator.partial_fit(X, SPECIES, classes=np.unique(SPECIES))
@@ -873,15 +873,12 @@ def test_a_split_that_cannot_be_made_says_which_class_and_how_many(y, share, mes
 
 
 def test_every_class_is_trained_on_or_the_split_is_refused():
-    estimator = SheafClassifier(early_stopping=True, validation_fraction=0.6)
     rows = np.eye(3)[[0, 0, 1, 1] + [2] * 60]
     seen = set()
-    estimator.classes_ = np.arange(3)
     for seed in range(40):
         try:
-            trained_X, held_X, trained, held = estimator._split(
-                X, rows, np.random.default_rng(seed)
-            )
+            rng = np.random.default_rng(seed)
+            trained_X, held_X, trained, held = passes.split(X, rows, rng, 0.6, np.arange(3))
         except ValueError as error:
             seen.add(re.search(r"holds back every sample of the class ([01])", str(error))[1])
         else:

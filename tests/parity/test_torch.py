@@ -154,7 +154,7 @@ def test_a_network_read_by_the_recipe_of_the_readme(ask, output):
 def test_gradient_descent_is_pytorchs_sgd(ask, output):
     given, found = ask(f"descent-{output}")
     start = network_of(below(found, "state/"), given["widths"], output)
-    run = gradient_descent(start, given["x"], given["y"], given["lr"], every=STEPS)
+    run = gradient_descent(NeuralSheaf(start), given["x"], given["y"], lr=given["lr"], every=STEPS)
     end = flat(below(found, "end/"), given["widths"])
     close(theta(nth(run, 1).network), end, 1e-11)
     assert np.abs(end - theta(start)).max() > 0.01

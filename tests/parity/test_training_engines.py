@@ -75,7 +75,7 @@ def test_every_network_of_table_e1(name, cold):
 def test_gradient_descent_on_every_network_of_table_e1(name):
     sheaf, x, y, *_ = setting(name)
     fused, numpy = (
-        nth(gradient_descent(sheaf.network, x, y, 0.01, every=STEPS, stepper=stepper), 1)
+        nth(gradient_descent(sheaf, x, y, lr=0.01, every=STEPS, stepper=stepper), 1)
         for stepper in (None, DescentStepper)
     )
     assert gap(fused, numpy) < TIGHT
@@ -113,7 +113,7 @@ def test_gradient_descent_on_any_chain(problem):
     fused, numpy = (
         nth(
             gradient_descent(
-                problem.sheaf.network, problem.x, problem.y, 0.01, every=30, stepper=stepper
+                problem.sheaf, problem.x, problem.y, lr=0.01, every=30, stepper=stepper
             ),
             1,
         )
@@ -162,7 +162,7 @@ def test_blocks_and_empty_lanes(n_batch, output):
     descents = [
         nth(
             gradient_descent(
-                problem.sheaf.network, problem.x, problem.y, 0.02, every=20, stepper=stepper
+                problem.sheaf, problem.x, problem.y, lr=0.02, every=20, stepper=stepper
             ),
             1,
         )
@@ -196,7 +196,8 @@ def test_gradient_descent_on_a_dag_is_that_of_the_chain_that_computes_the_same()
     (dag, line), x, y = branches(rng), rng.standard_normal((9, 2)), rng.standard_normal((9, 1))
     assert not can_fuse(dag) and can_fuse(line)
     one, other = (
-        nth(gradient_descent(network, x, y, 0.01, every=200), 1) for network in (dag, line)
+        nth(gradient_descent(NeuralSheaf(network), x, y, lr=0.01, every=200), 1)
+        for network in (dag, line)
     )
     moved = {node.name: node.operation.weight for node in one.network.affine_nodes}
     np.testing.assert_allclose(

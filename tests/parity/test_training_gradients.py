@@ -262,7 +262,9 @@ def test_fifty_steps_of_gradient_descent(output, which):
             for name, (W, b) in theta.items()
         }
     for stepper in {None, DescentStepper}:
-        state = nth(gradient_descent(network, x, y, lr, every=50, stepper=stepper), 1)
+        state = nth(
+            gradient_descent(NeuralSheaf(network), x, y, lr=lr, every=50, stepper=stepper), 1
+        )
         for name, (W, b) in weights(state.network).items():
             np.testing.assert_allclose(W, theta[name][0], rtol=1e-9, atol=1e-10)
             np.testing.assert_allclose(b, theta[name][1], rtol=1e-9, atol=1e-10)

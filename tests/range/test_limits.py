@@ -42,7 +42,7 @@ HUGE = {
     ),
     "resistance": (lambda: currents(chain(1.0, 1e160), [[0.0]], [[1.0]]), "effective resistance"),
     "faces": (
-        lambda: enumerate_equilibria(chain(1.0, 1e160), [[0.0]], hard("z2", 1.0)),
+        lambda: enumerate_equilibria(chain(1.0, 1e160), [[0.0]], pins=hard("z2", 1.0)),
         "stiffness of V",
     ),
 }

@@ -238,8 +238,8 @@ def spectra(case, pins):
     p = case.problem(pinned)
     H, given = p.hessian(case.frozen, p.free()), () if pins is None else pinned.given(case.sheaf)
     try:
-        both = spectrum.extremes(case.sheaf, case.frozen, given)
-        least = spectrum.smallest(case.sheaf, case.frozen, given)
+        both = spectrum.extremes(case.sheaf, case.frozen, pins=given)
+        least = spectrum.smallest(case.sheaf, case.frozen, pins=given)
     except ArithmeticError:
         return DECLINED
     return Outcome(
@@ -435,7 +435,7 @@ def enumeration(case, pins):
     """enumerate_equilibria: every minimum once, the right number of them, or ArithmeticError."""
     case, p, known = _minima(case.widths, case.name, pins)
     try:
-        found = enumerate_equilibria(case.sheaf, case.x, case.pins[pins].given(case.sheaf))
+        found = enumerate_equilibria(case.sheaf, case.x, pins=case.pins[pins].given(case.sheaf))
     except ArithmeticError:
         return DECLINED
     if len(found.minima) != len(known):

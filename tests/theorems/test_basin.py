@@ -43,7 +43,7 @@ def test_every_start_inside_flows_to_its_equilibrium(seed, dims):
 def test_no_other_equilibrium_lies_inside(seed):
     """A saddle may lie on the rim itself, where V = V* + r: there the cheapest facet is touched."""
     p = toy(seed)
-    listed = enumerate_equilibria(p.sheaf, p.x, p.pins)
+    listed = enumerate_equilibria(p.sheaf, p.x, pins=p.pins)
     found = equilibrium(p.sheaf, p.x, pins=p.pins, start=p.start)
     basin = found.certificate.basin()
     below = listed.energies < found.energy + basin.radius * (1 - 1e-9)

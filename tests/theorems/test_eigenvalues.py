@@ -35,8 +35,10 @@ def test_bound_holds_with_output_edge_and_springs(case, gamma, output_force):
     sheaf = case.sheaf
     pins = resolve(sheaf, soft(sheaf.layout.names[0], 0.0, gamma), 1, augmented=True)
     z = np.random.default_rng(0).standard_normal(sheaf.network.n_out)
-    values = spectrum.eigenvalues(sheaf, case.pattern[0], pins, z, output_force)
-    assert values[-1] <= spectrum.bound(sheaf, pins, True, output_force) * (1 + 1e-12)
+    values = spectrum.eigenvalues(sheaf, case.pattern[0], pins=pins, z=z, output_force=output_force)
+    assert values[-1] <= spectrum.bound(
+        sheaf, pins=pins, augmented=True, output_force=output_force
+    ) * (1 + 1e-12)
 
 
 def test_bound_of_a_chain_is_the_largest_inner_weight():
@@ -68,7 +70,7 @@ def test_hard_pins_interlace(drawn):
         case.sheaf, pins_at(case.sheaf, indices, lambda stalk, at: hard(stalk, 0.0, at)), 1
     )
     free = spectrum.eigenvalues(case.sheaf, case.pattern[0])
-    pinned = spectrum.eigenvalues(case.sheaf, case.pattern[0], pins)
+    pinned = spectrum.eigenvalues(case.sheaf, case.pattern[0], pins=pins)
     slack = 1e-12 * free[-1]
     assert len(pinned) == len(free) - len(indices)
     assert (free[: len(pinned)] <= pinned + slack).all()
@@ -82,7 +84,7 @@ def test_soft_pins_raise_every_eigenvalue_by_at_most_gamma(drawn, gamma):
         case.sheaf, pins_at(case.sheaf, indices, lambda stalk, at: soft(stalk, 0.0, gamma, at)), 1
     )
     free = spectrum.eigenvalues(case.sheaf, case.pattern[0])
-    pinned = spectrum.eigenvalues(case.sheaf, case.pattern[0], pins)
+    pinned = spectrum.eigenvalues(case.sheaf, case.pattern[0], pins=pins)
     slack = 1e-12 * pinned[-1]
     assert (free <= pinned + slack).all()
     assert (pinned <= free + gamma + slack).all()
@@ -99,7 +101,7 @@ def test_pinned_determinant_is_the_complementary_minor_of_the_inverse(drawn):
     assume(values[-1] / values[0] < 1e8)
     inverse = np.linalg.inv(sheaf.laplacian(case.pattern[0]).toarray())
     log_minor = np.linalg.slogdet(inverse[np.ix_(indices, indices)])[1]
-    log_pinned = np.log(spectrum.eigenvalues(sheaf, case.pattern[0], pins)).sum()
+    log_pinned = np.log(spectrum.eigenvalues(sheaf, case.pattern[0], pins=pins)).sum()
     assert log_pinned == pytest.approx(np.log(sheaf.row_weights).sum() + log_minor, abs=1e-5)
 
 

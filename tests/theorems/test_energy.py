@@ -66,7 +66,7 @@ def test_soft_pins_add_their_spring_and_hard_pins_take_the_force_away():
     # x = 1, z = 2, a = 0, z2 = 5: δw − c = (1, −2, 5); δᵀ of it = (1 + 2, −2 − 10, 5)
     w = np.array([[2.0, 0.0, 5.0]])
     np.testing.assert_array_equal(
-        force(sheaf, w, [[1.0]], pins), [[-3.0, 12.0 - 3.0 * (0.0 - 1.0), 0.0]]
+        force(sheaf, w, [[1.0]], pins=pins), [[-3.0, 12.0 - 3.0 * (0.0 - 1.0), 0.0]]
     )
     np.testing.assert_array_equal(pins.energy(w), [0.5 * 3.0])
 

@@ -14,7 +14,7 @@ from training_cases import chain, labels
 
 from sheaflib import Network, NeuralSheaf, hard, joint_flow, relax, soft
 from sheaflib.equilibria.certificate import certify
-from sheaflib.equilibria.energy import Pinned
+from sheaflib.equilibria.energy import PinnedEnergy
 from sheaflib.equilibria.enumeration import enumerate_equilibria
 from sheaflib.equilibria.newton import equilibrium
 from sheaflib.linear.substitution import held_backward, held_forward
@@ -39,7 +39,7 @@ def test_toy_nets_against_enumeration():
     """
     for seed in seeds(40):
         p = toy(seed)
-        minima = enumerate_equilibria(p.sheaf, p.x, p.pins).minima
+        minima = enumerate_equilibria(p.sheaf, p.x, pins=p.pins).minima
         for mode in MODES:
             for start in (None, p.start):
                 check_answer(equilibrium(p.sheaf, p.x, pins=p.pins, start=start, mode=mode), minima)
@@ -51,7 +51,7 @@ def test_small_nets_against_enumeration(kind, mode, from_start, seed):
     p = small(kind, np.random.default_rng(seed))
     check_answer(
         equilibrium(p.sheaf, p.x, pins=p.pins, start=p.start if from_start else None, mode=mode),
-        enumerate_equilibria(p.sheaf, p.x, p.pins).minima,
+        enumerate_equilibria(p.sheaf, p.x, pins=p.pins).minima,
     )
 
 
@@ -59,7 +59,7 @@ def test_small_nets_against_enumeration(kind, mode, from_start, seed):
 @given(st.sampled_from(DAGS), SEEDS)
 def test_other_starts_find_minima_only(kind, seed):
     p = small(kind, np.random.default_rng(seed))
-    minima = enumerate_equilibria(p.sheaf, p.x, p.pins).minima
+    minima = enumerate_equilibria(p.sheaf, p.x, pins=p.pins).minima
     others = equilibrium(p.sheaf, p.x, pins=p.pins).others(10)
     assert 1 <= others.count[0] <= len(minima)
     assert all(nearest(minima, w) < 1e-8 for w in others.cochains[0])
@@ -70,7 +70,7 @@ def test_a_start_at_an_equilibrium_stays(kind):
     """Each enumerated minimum is its own answer, without a step, whatever the others are."""
     for seed in range(5):
         p = small(kind, np.random.default_rng(seed))
-        for w in enumerate_equilibria(p.sheaf, p.x, p.pins).minima:
+        for w in enumerate_equilibria(p.sheaf, p.x, pins=p.pins).minima:
             found = equilibrium(p.sheaf, p.x, pins=p.pins, start=w[None])
             assert abs(found.cochain - w).max() < 1e-9 and found.iterations[0] <= 1
 
@@ -112,7 +112,7 @@ def test_gradient_and_hessian_against_dense_matrices(kind, seed):
     """
     rng = np.random.default_rng(seed)
     p = small(kind, rng, n_batch=3)
-    problem = Pinned(p.sheaf, p.x, p.pins)
+    problem = PinnedEnergy(p.sheaf, p.x, p.pins)
     w = problem.impose(p.start)
     at = problem.pieces(w, w >= 0)
     epsilon = np.where(at.held, 0, rng.standard_normal(at.w.shape))
@@ -153,7 +153,7 @@ def test_gradient_against_differences_of_the_energy(output, seed):
         hard("a1", -0.5, at=1),
         hard("z3", y) if output == "identity" else hard("a_out", y),
     ]
-    problem = Pinned(sheaf, x, pins)
+    problem = PinnedEnergy(sheaf, x, pins)
     at = problem.pieces(problem.impose(w), w >= 0)
 
     def energy(v):
@@ -354,7 +354,7 @@ def disturbed(p, w, rng):
     """w (1, N) moved on its free coordinates, corners kept and no z_j led across 0: still in its
     closed cell.
     """
-    problem = Pinned(p.sheaf, p.x, p.pins)
+    problem = PinnedEnergy(p.sheaf, p.x, p.pins)
     size = 10.0 ** rng.uniform(-9, 0)
     step = np.where(problem.clamped, 0, size * rng.standard_normal(w.shape))
     for kink in problem.kinks.values():
@@ -370,7 +370,7 @@ def test_bounds_of_a_disturbed_cochain_hold(kind, seed):
     """
     rng = np.random.default_rng(seed)
     p = small(kind, rng)
-    found = enumerate_equilibria(p.sheaf, p.x, p.pins)
+    found = enumerate_equilibria(p.sheaf, p.x, pins=p.pins)
     for w, V in zip(found.cochains[found.concave == 0], found.energies[found.concave == 0]):
         problem, moved = disturbed(p, w[None], rng)
         certificate = certify(problem, moved)
@@ -390,7 +390,10 @@ def test_a_certified_pattern_belongs_to_a_minimum(kind, seed):
     """
     rng = np.random.default_rng(seed)
     p = small(kind, rng)
-    found, problem = enumerate_equilibria(p.sheaf, p.x, p.pins), Pinned(p.sheaf, p.x, p.pins)
+    found, problem = (
+        enumerate_equilibria(p.sheaf, p.x, pins=p.pins),
+        PinnedEnergy(p.sheaf, p.x, p.pins),
+    )
     sides = found.sides[found.concave == 0]
     for minimum in found.minima:
         size = 10.0 ** rng.uniform(-6, 0)
@@ -406,8 +409,8 @@ def test_a_certified_pattern_belongs_to_a_minimum(kind, seed):
 def test_no_other_equilibrium_lies_in_the_charts(kind, seed):
     """And where no unit divides it is the lowest of all."""
     p = small(kind, np.random.default_rng(seed))
-    minima = enumerate_equilibria(p.sheaf, p.x, p.pins).minima
-    problem = Pinned(p.sheaf, p.x, p.pins)
+    minima = enumerate_equilibria(p.sheaf, p.x, pins=p.pins).minima
+    problem = PinnedEnergy(p.sheaf, p.x, p.pins)
     for w in minima:
         certificate = certify(problem, w[None])
         inside = np.ones(len(minima), dtype=bool)
@@ -433,7 +436,7 @@ def test_a_global_minimum_need_not_be_the_only_one():
     weights = [[[1.0], [1.0]], np.linalg.cholesky(C - np.eye(2)), upper]
     sheaf = NeuralSheaf(Network.mlp(weights, [[-1000.0, -1000.0], s + C @ (H @ s + a), [0.0, 0.0]]))
     pin, x = hard("z3", target), [[0.0]]
-    minima, found = enumerate_equilibria(sheaf, x, pin), equilibrium(sheaf, x, pins=pin)
+    minima, found = enumerate_equilibria(sheaf, x, pins=pin), equilibrium(sheaf, x, pins=pin)
     assert len(minima.minima) == 2 and minima.energies[0] < 1e-3 < 10 < minima.energies[1]
     assert (
         found.certificate.dividing.tolist() == [0]
@@ -493,7 +496,10 @@ def test_saddles_and_other_points_are_not_certified(kind, seed):
     minimum.
     """
     p = small(kind, np.random.default_rng(seed))
-    found, problem = enumerate_equilibria(p.sheaf, p.x, p.pins), Pinned(p.sheaf, p.x, p.pins)
+    found, problem = (
+        enumerate_equilibria(p.sheaf, p.x, pins=p.pins),
+        PinnedEnergy(p.sheaf, p.x, p.pins),
+    )
     for w, concave in zip(found.cochains, found.concave):
         certificate = certify(problem, w[None])
         assert certificate.residual[0] < 1e-9 * (1 + abs(w).max())

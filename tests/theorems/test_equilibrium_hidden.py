@@ -8,7 +8,7 @@ from exact_equilibrium import face
 
 from sheaflib import Affine, Network, NeuralSheaf, ReLU, hard, soft
 from sheaflib.equilibria.certificate import MINIMUM, NO_MINIMUM, certify
-from sheaflib.equilibria.energy import Pinned
+from sheaflib.equilibria.energy import PinnedEnergy
 from sheaflib.equilibria.newton import equilibrium
 
 
@@ -19,7 +19,7 @@ def test_a_stiff_direction_hides_no_soft_one(stiffness):
     sheaf = NeuralSheaf(Network.mlp([[[1.0], [1.0]], [[stiffness, -stiffness]]]))
     pins, x = hard("z2", 0.0), np.ones((1, 1))
     away = np.array([[1.25, 1.25, 1.5, 1.5, 0.0]])
-    assert certify(Pinned(sheaf, x, pins), away).verdict.tolist() == [NO_MINIMUM]
+    assert certify(PinnedEnergy(sheaf, x, pins), away).verdict.tolist() == [NO_MINIMUM]
     found = equilibrium(sheaf, x, pins=pins, start=away)
     assert found.converged.all() and found.energy[0] < 1e-25
     np.testing.assert_allclose(found.cochain, [[1, 1, 1, 1, 0]], rtol=0, atol=1e-12)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from sheaflib import Network, NeuralSheaf, hard, soft
 from sheaflib.equilibria.certificate import MINIMUM, NO_MINIMUM, UNDECIDED, certify
-from sheaflib.equilibria.energy import Pinned
+from sheaflib.equilibria.energy import PinnedEnergy
 from sheaflib.equilibria.newton import equilibrium
 
 SCALES = (1e-8, 1e-4, 1.0, 1e4, 1e6, 1e8)
@@ -55,9 +55,9 @@ def test_a_large_bystander_hides_nothing(factor):
     np.testing.assert_allclose(found.cochain[0], [factor, 4 / 3, factor, 5 / 3, 2.0], rtol=1e-12)
     forward = sheaf.forward([[1.0]])
     forward[:, -1] = 2.0
-    assert certify(Pinned(sheaf, np.ones((1, 1)), hard("z2", 2.0)), forward).verdict.tolist() == [
-        NO_MINIMUM
-    ]
+    assert certify(
+        PinnedEnergy(sheaf, np.ones((1, 1)), hard("z2", 2.0)), forward
+    ).verdict.tolist() == [NO_MINIMUM]
 
 
 @pytest.mark.parametrize("scale", SCALES)
@@ -134,7 +134,7 @@ def test_a_point_that_can_fall_is_no_minimum(seed, scale, size):
         return
     moved[0, k] *= 1 + 10.0**size
     before, after = (energy(sheaf, x[0], rational(w)) for w in (moved[0], found.cochain[0]))
-    problem = Pinned(sheaf, x, hard("z2", target))
+    problem = PinnedEnergy(sheaf, x, hard("z2", target))
     certificate = certify(problem, moved)
     own = sheaf.row_weights[k] * 10.0**size * abs(moved[0, k])
     if own > 1e-10 * certificate.terms[0, k]:
@@ -172,12 +172,12 @@ def test_a_concave_kink_within_rounding_is_undecided():
     certain: a minimum.
     """
     sheaf = NeuralSheaf(Network.mlp([[[1e8]], [[1.0]]], [[-1e8], [0.0]]))
-    problem = Pinned(sheaf, np.ones((1, 1)), [])
+    problem = PinnedEnergy(sheaf, np.ones((1, 1)), [])
     for a, verdict in ((1e-9, UNDECIDED), (1e-2, NO_MINIMUM)):
         above = np.array([[0.0, a, a]])
-        pinned = Pinned(sheaf, np.ones((1, 1)), [hard("a1", a), hard("z2", a)])
+        pinned = PinnedEnergy(sheaf, np.ones((1, 1)), [hard("a1", a), hard("z2", a)])
         assert certify(pinned, above).verdict.tolist() == [verdict]
-    pinned = Pinned(sheaf, np.ones((1, 1)), [hard("a1", -1.0), hard("z2", -1.0)])
+    pinned = PinnedEnergy(sheaf, np.ones((1, 1)), [hard("a1", -1.0), hard("z2", -1.0)])
     assert certify(pinned, np.array([[0.0, -1.0, -1.0]])).verdict.tolist() == [MINIMUM]
     assert certify(problem, np.zeros((1, 3))).verdict.tolist() == [UNDECIDED]
 

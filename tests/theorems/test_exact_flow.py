@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from sheaflib import NeuralSheaf, hard, heat, soft
 from sheaflib.companion.random_networks import random_network
 from sheaflib.equilibria.certificate import certify
-from sheaflib.equilibria.energy import Pinned
+from sheaflib.equilibria.energy import PinnedEnergy
 from sheaflib.equilibria.newton import equilibrium
 from sheaflib.flow.exact_flow import exact_flow
 
@@ -25,7 +25,7 @@ class Case(NamedTuple):
 
     def energy(self, w):
         """V of cochains (T, N), springs included."""
-        pins = Pinned(self.sheaf, self.x, self.pins).pins
+        pins = PinnedEnergy(self.sheaf, self.x, self.pins).pins
         return self.sheaf.energy(w, np.repeat(self.x, len(w), axis=0)) + np.array(
             [pins.energy(v[None])[0] for v in w]
         )
@@ -146,7 +146,7 @@ def test_taken_up_again_it_goes_on_alike(case, where):
 def test_the_limit_is_a_strict_local_minimum_and_newton_stays_there(case):
     flow = exact_flow(*case[:3], pins=case[3])
     assert flow.settled
-    assert certify(Pinned(case.sheaf, case.x, case.pins), flow.limit[None]).minimum().all()
+    assert certify(PinnedEnergy(case.sheaf, case.x, case.pins), flow.limit[None]).minimum().all()
     newton = equilibrium(case.sheaf, case.x, pins=case.pins, start=flow.limit[None])
     np.testing.assert_allclose(
         newton.cochain[0], flow.limit, rtol=0, atol=1e-11 * (1 + np.abs(flow.limit).max())

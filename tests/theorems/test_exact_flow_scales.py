@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sheaflib import Network, NeuralSheaf, hard, soft
-from sheaflib.equilibria.energy import Pinned
+from sheaflib.equilibria.energy import PinnedEnergy
 from sheaflib.flow.exact_flow import exact_flow
 
 EPS = np.finfo(float).eps
@@ -60,7 +60,7 @@ def assert_stationary(sheaf, x, pins, w):
     An inactive unit at exactly 0 (all that feeds it is 0) is a limit from below, not a corner with
     two sides that push.
     """
-    problem = Pinned(sheaf, x, pins)
+    problem = PinnedEnergy(sheaf, x, pins)
     pattern, spring = sheaf.pattern(w[None], x), problem.gamma * (w - problem.rest[0])
     g = sheaf.pull(problem.weights * sheaf.discrepancy(w[None], x, pattern), pattern)[0] + spring
     terms = sheaf.gradient_terms(w[None], x, pattern)[0]
@@ -149,7 +149,7 @@ def check(case, flow):
         assert not flow.settled and "rounding" in flow.reason, flow
         return False
     assert_stationary(sheaf, x, pins, limit)
-    problem = Pinned(sheaf, x, pins)
+    problem = PinnedEnergy(sheaf, x, pins)
     end = problem.energy(limit[None], limit[None] - sheaf.discrepancy(limit[None], x))[0]
     size = np.abs(problem.weights @ (sheaf.edge_terms(limit[None], x)[0] ** 2)) * (100 * EPS) ** 2
     assert end <= V[-1] * (1 + 1e-9) + size, (end, V)

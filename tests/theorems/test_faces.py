@@ -21,7 +21,7 @@ def test_index_identity(dims, nets):
     points add up to 1.
     """
     found = [
-        enumerate_equilibria(p.sheaf, p.x, p.pins)
+        enumerate_equilibria(p.sheaf, p.x, pins=p.pins)
         for p in (toy(seed, dims) for seed in range(nets))
     ]
     assert {f.index_sum for f in found} == {1}
@@ -35,7 +35,7 @@ def test_minima_are_minima_and_the_others_are_not(kind, seed):
     """
     rng = np.random.default_rng(seed)
     p = small(kind, rng)
-    found, pins = enumerate_equilibria(p.sheaf, p.x, p.pins), resolve(p.sheaf, p.pins, 1)
+    found, pins = enumerate_equilibria(p.sheaf, p.x, pins=p.pins), resolve(p.sheaf, p.pins, 1)
     assert found.index_sum == 1
 
     def energy(w):
@@ -62,7 +62,9 @@ def test_heat_ends_at_a_minimum(seed):
     p = toy(seed)
     flow = relax(p.sheaf, p.x, p.start, pins=p.pins, tol=1e-13, max_steps=200_000, every=200_000)
     if flow.history.arrived.all():
-        assert nearest(enumerate_equilibria(p.sheaf, p.x, p.pins).minima, flow.cochain[0]) < 1e-9
+        assert (
+            nearest(enumerate_equilibria(p.sheaf, p.x, pins=p.pins).minima, flow.cochain[0]) < 1e-9
+        )
 
 
 def test_one_neuron_by_hand():
@@ -70,7 +72,7 @@ def test_one_neuron_by_hand():
     (−½, 1), V = 1. z > 0: ½(z + ½)² + ½(z − a)² + ½(a − 2)², least at (⅓, 7/6), V = 25/24. z = 0: a
     = 1, a maximum in z, V = 9/8."""
     sheaf = NeuralSheaf(Network.mlp([[[1.0]], [[1.0]]], [[-0.5], [0.0]]))
-    found = enumerate_equilibria(sheaf, [[0.0]], [hard("z2", 2.0)])
+    found = enumerate_equilibria(sheaf, [[0.0]], pins=[hard("z2", 2.0)])
     np.testing.assert_allclose(
         found.cochains, [[-1 / 2, 1, 2], [1 / 3, 7 / 6, 2], [0, 1, 2]], rtol=0, atol=1e-15
     )
@@ -86,7 +88,7 @@ def test_one_neuron_by_hand():
 def test_a_convex_corner_by_hand():
     """b¹ = ½ and a clamped to −1: the force at z = 0 is ½ from below and −½ from above."""
     sheaf = NeuralSheaf(Network.mlp([[[1.0]], [[1.0]]], [[0.5], [0.0]]))
-    found = enumerate_equilibria(sheaf, [[0.0]], hard("a1", -1.0))
+    found = enumerate_equilibria(sheaf, [[0.0]], pins=hard("a1", -1.0))
     assert (
         found.cochains.tolist() == [[0, -1, -1]]
         and found.sides.tolist() == [[0]]
@@ -116,21 +118,21 @@ def test_clamped_kinks_are_no_faces_and_all_may_be_clamped(slope, seed):
     )
     x = rng.standard_normal((1, 2))
     pins = [hard("z1", rng.standard_normal(3), at=(0, 1, 3)), soft("z2", 2.0, gamma=3.0)]
-    assert enumerate_equilibria(sheaf, x, pins).sides.shape[1] == 1
+    assert enumerate_equilibria(sheaf, x, pins=pins).sides.shape[1] == 1
     everything = [
         hard(name, rng.standard_normal(n)) for name, n in zip(sheaf.layout.names, sheaf.layout.dims)
     ]
-    found = enumerate_equilibria(sheaf, x, everything)
+    found = enumerate_equilibria(sheaf, x, pins=everything)
     assert (
         found.cochains.tolist() == [[v for pin in everything for v in pin.value]]
         and found.index_sum == 1
     )
-    assert len(enumerate_equilibria(sheaf, x, everything[:1] + everything[2:]).cochains) == 1
+    assert len(enumerate_equilibria(sheaf, x, pins=everything[:1] + everything[2:]).cochains) == 1
 
 
 def test_nets_without_kinks_have_one_equilibrium():
     sheaf = NeuralSheaf(Network.mlp([[[1.0, 2.0]]]))
-    found = enumerate_equilibria(sheaf, [[1.0, 1.0]], soft("z1", 5.0, gamma=1.0))
+    found = enumerate_equilibria(sheaf, [[1.0, 1.0]], pins=soft("z1", 5.0, gamma=1.0))
     assert (
         found.cochains.tolist() == [[4.0]]
         and found.energies.tolist() == [1.0]
@@ -142,5 +144,5 @@ def test_many_faces_in_chunks():
     """59 049 faces are taken in several chunks; none is lost, none comes twice."""
     rng = np.random.default_rng(0)
     sheaf = NeuralSheaf(Network.he([2, 10, 1], rng))
-    found = enumerate_equilibria(sheaf, rng.standard_normal((1, 2)), hard("z2", 4.0))
+    found = enumerate_equilibria(sheaf, rng.standard_normal((1, 2)), pins=hard("z2", 4.0))
     assert found.index_sum == 1 and len(np.unique(found.sides, axis=0)) == len(found.sides)

@@ -231,23 +231,13 @@ def test_resumed_from_any_yield_and_recorded_at_any_interval_to_the_same_bits(
 @pytest.mark.parametrize("output", OUTPUTS)
 def test_gradient_descent_resumed_and_recorded_to_the_same_bits(output, stepper):
     (sheaf, x, y, _), options = trained(output), {"lr": 0.02, "stepper": stepper}
-    fine = [
-        state
-        for state, _ in zip(gradient_descent(sheaf.network, x, y, every=1, **options), range(41))
-    ]
+    fine = [state for state, _ in zip(gradient_descent(sheaf, x, y, every=1, **options), range(41))]
     for begun in (0, 13, 39):
         assert_same_bits(
-            nth(
-                gradient_descent(
-                    sheaf.network, x, y, start=fine[begun], every=40 - begun, **options
-                ),
-                1,
-            ),
+            nth(gradient_descent(sheaf, x, y, start=fine[begun], every=40 - begun, **options), 1),
             fine[40],
         )
-    for state in (
-        s for s, _ in zip(gradient_descent(sheaf.network, x, y, every=9, **options), range(5))
-    ):
+    for state in (s for s, _ in zip(gradient_descent(sheaf, x, y, every=9, **options), range(5))):
         assert_same_bits(state, fine[state.record.step])
 
 
@@ -311,8 +301,6 @@ def test_steps_and_clock_of_the_record():
     assert steps == [(0, 0.0), (4, 1.0), (8, 2.0)]
     steps = [
         (s.record.step, s.record.time)
-        for s, _ in zip(
-            gradient_descent(problem.sheaf.network, *problem[1:3], 0.125, every=2), range(3)
-        )
+        for s, _ in zip(gradient_descent(problem.sheaf, *problem[1:3], lr=0.125, every=2), range(3))
     ]
     assert steps == [(0, 0.0), (2, 0.25), (4, 0.5)]

@@ -110,14 +110,16 @@ def test_where_it_rests_the_flow_rests(seed):
     run = labelled(seed, "prox-euler")
     sheaf, w, held = run.sheaf, run.cochain, run["z1"] == 0
     pattern = sheaf.pattern(w, run.x)
-    plus, minus = (force(sheaf, w, run.x, run.pins, s)[:, :30] for s in (pattern, pattern & ~held))
+    plus, minus = (
+        force(sheaf, w, run.x, pins=run.pins, pattern=s)[:, :30] for s in (pattern, pattern & ~held)
+    )
     assert held.sum() > 100
     assert (
         (plus[held] < 1e-9).all()
         and (minus[held] > -1e-9).all()
         and (minus - plus)[held].max() > 0.01
     )
-    rest = force(sheaf, w, run.x, run.pins)
+    rest = force(sheaf, w, run.x, pins=run.pins)
     rest[:, :30][held] = 0
     assert abs(rest).max() < 1e-9
 

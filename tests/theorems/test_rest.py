@@ -93,7 +93,9 @@ def test_with_pins_it_arrives_at_an_enumerated_minimum_or_not_at_all(exponent, s
         p.sheaf, p.x, p.start, dt=dt, pins=p.pins, stepper=name, max_steps=20_000, every=20_000
     )
     if run.history.arrived.all():
-        assert nearest(enumerate_equilibria(p.sheaf, p.x, p.pins).minima, run.cochain[0]) < 1e-8
+        assert (
+            nearest(enumerate_equilibria(p.sheaf, p.x, pins=p.pins).minima, run.cochain[0]) < 1e-8
+        )
     else:
         assert run.reason.startswith(("stopped at 20000 steps: ", "dt is below rounding"))
     if dt < 1e-8:

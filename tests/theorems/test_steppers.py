@@ -2,6 +2,8 @@
 and the ladder that counts their passes.
 """
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from effort import examples
@@ -14,7 +16,7 @@ from sheaflib import Affine, Network, NeuralSheaf, exact_flow, hard, heat, relax
 from sheaflib.companion import ladder
 from sheaflib.companion.tasks import heat_run
 from sheaflib.equilibria.certificate import certify
-from sheaflib.equilibria.energy import Pinned
+from sheaflib.equilibria.energy import PinnedEnergy
 from sheaflib.equilibria.enumeration import enumerate_equilibria
 from sheaflib.equilibria.newton import equilibrium
 from sheaflib.flow.steppers import (
@@ -81,7 +83,7 @@ def test_an_implicit_step_is_one_of_the_enumerated_minima(kind, exponent, seed):
     springs = [
         soft(name, flow.w[:, p.sheaf.layout[name]], 1 / dt) for name in p.sheaf.layout.names[:-1]
     ]
-    minima = enumerate_equilibria(p.sheaf, p.x, [at, *springs]).minima
+    minima = enumerate_equilibria(p.sheaf, p.x, pins=[at, *springs]).minima
     flow.advance(1)
     assert nearest(minima, flow.w[0]) < 1e-9 * (1 + abs(flow.w).max())
 
@@ -174,7 +176,7 @@ def test_chebyshev_ends_at_a_strict_local_minimum(kind, seed):
         every=50_000,
     )
     assert run.history.arrived.all()
-    assert certify(Pinned(p.sheaf, p.x, p.pins), run.cochain).minimum(1e-8).all()
+    assert certify(PinnedEnergy(p.sheaf, p.x, p.pins), run.cochain).minimum(1e-8).all()
 
 
 @examples(10)
@@ -191,7 +193,7 @@ def test_chebyshev_ends_at_an_enumerated_minimum(seed):
         max_steps=50_000,
         every=50_000,
     )
-    assert nearest(enumerate_equilibria(p.sheaf, p.x, p.pins).minima, run.cochain[0]) < 1e-9
+    assert nearest(enumerate_equilibria(p.sheaf, p.x, pins=p.pins).minima, run.cochain[0]) < 1e-9
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -260,7 +262,7 @@ def test_by_name_and_by_class_at_any_step(name):
     # polished: a minimising movement is taken loosely
     w = equilibrium(p.sheaf, p.x, pins=p.pins, start=run.cochain).cochain
     assert abs(w - run.cochain).max() < (0.1 if name == "minimising-movements" else 1e-8)
-    assert certify(Pinned(p.sheaf, p.x, p.pins), w).minimum(1e-8).all()
+    assert certify(PinnedEnergy(p.sheaf, p.x, p.pins), w).minimum(1e-8).all()
     for explicit in ("euler", "prox-euler"):
         with pytest.raises(ValueError, match=r"dt=50 is unstable: Euler needs dt < 2/\(α·λ_max\)"):
             relax(p.sheaf, p.x, p.start, stepper=explicit, **options)
@@ -386,7 +388,7 @@ def test_a_zero_that_is_not_held_is_no_corner(u, a, corner, residual):
     """
     sheaf = NeuralSheaf(Network.mlp([[[1.0]], [[1.0]]], [[u], [0.0]]))
     run = relax(sheaf, [[0.0]], [[0.0, a, a]], pins=hard("a1", a), max_steps=1, tol=1e-300)
-    run = type(run)(sheaf, run.x, np.array([[0.0, a, a]]), run.pattern, run.pins, "by hand", "")
+    run = replace(run, cochain=np.array([[0.0, a, a]]))
     assert run.corners.tolist() == [[corner, False, False]] and run.residual == pytest.approx(
         residual, abs=1e-15
     )
@@ -394,9 +396,7 @@ def test_a_zero_that_is_not_held_is_no_corner(u, a, corner, residual):
 
 def test_a_frozen_pattern_has_no_corners():
     run = relax(NEURON, [[0.0]], [[-2.0, -1.0, -1.0]], pins=hard("a1", -1.0), tol=1e-13)
-    frozen = type(run)(
-        NEURON, run.x, run.cochain, run.pattern, run.pins, "by hand", "", frozen=True
-    )
+    frozen = replace(run, frozen=True)
     assert not frozen.corners.any() and frozen.residual == pytest.approx(0.5)
 
 

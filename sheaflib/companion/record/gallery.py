@@ -48,9 +48,8 @@ def save(fig, name, numbers, *, caption, parameters=None, seed=None, rtol=1e-6, 
     `numbers` maps names to the plotted numbers, texts, lists or arrays (no side longer than 1000);
     `rtol` and `atol` are how far another machine's numbers may be from these, and nothing finer
     than a millionth of `atol` is written. The files carry parameters, seed and a hash of the
-    numbers.
-    ValueError: a bad name, NaN or infinite numbers, a curve too long, or the three files over 300
-    kB together.
+    numbers. ValueError: a bad name, NaN or infinite numbers, a curve too long, or the three files
+    over 300 kB together.
     """
     if not re.fullmatch(r"[a-z0-9][a-z0-9.-]*", name):
         raise ValueError(f"figure name {name!r}: lower-case letters, digits, dots and hyphens only")
