@@ -35,7 +35,8 @@ class Notebook:
     number: str
     title: str
     needs: list = field(default_factory=list)
-    figures: list = field(default_factory=list)
+    parameters: dict = field(default_factory=dict)
+    figures: dict = field(default_factory=dict)
     reads: list = field(default_factory=list)
     seconds: float = 20
     quick: dict = field(default_factory=dict)

@@ -185,6 +185,7 @@ def fingerprint(project, notebook, every):
         "notebook": notebooks.source_digest(notebook.path),
         "library": library_digest(project),
         "claims": digest(claims),
+        "figures": digest([notebook.figures]),
         "environment": environment_digest(project),
         "files it reads": digest([[f, file_digest(project.root / f)] for f in notebook.reads]),
         "notebooks it needs": digest(needed),

@@ -2,11 +2,13 @@
 
 import hashlib
 import json
+import sys
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
+from sheaflib.companion import repository
 from sheaflib.companion.record import gallery
 from sheaflib.companion.record.claims import round_to
 from sheaflib.companion.record.ledger import Ledger
@@ -32,6 +34,9 @@ ENTRIES = {
         "expected = { a = 1.0 }\nalso = ['c']\ntolerance = 0.1\nverdict = 'refuted'\nevidence = 'it"
         " is two'\nfound = { a = 2.0 }"
     ),
+    "said": "expected = 1.5\ntolerance = 0.01\nsays = 'the rate is {:.3f}'",
+    "said-list": "below = 9\nsays = 'from {:.1f} to {:.2f}'",
+    "said-table": "also = ['a-b', 'c']\nsays = '{a-b} of {c[most]:.1f}'",
     "other": "expected = 1",
 }
 
@@ -124,11 +129,11 @@ def test_each_verdict_prints_one_line(ledger, claims, capsys):
     Ledger("04", profile="quick", claims=claims).check("big", 1, "small")
     lines = capsys.readouterr().out.splitlines()
     assert lines == [
-        "✓ equal: one and a half",
-        "≠ wrong: two (refuted: it is two)",
-        "✗ count: three",
+        "✓ equal: one and a half; expected 1.5 within 0.01",
+        "≠ wrong: two; expected 1.0 within 0.1 (refuted: it is two)",
+        "✗ count: three; expected 8592",
         "○ free: one, two",
-        "· big: small (only compared at the default parameters)",
+        "· big: small; expected 7 at the default parameters",
     ]
     assert repr(record) == lines[0] and record._ipython_display_() is None
 
@@ -164,6 +169,96 @@ def test_claims_of_full_size_are_left_out_of_other_profiles_only(claims, tmp_pat
         ledger = Ledger("04", profile=profile, claims=claims, folder=tmp_path)
         ledger.check("big", 7)
         assert len(ledger.records) == count
+
+
+@pytest.mark.parametrize(
+    "name, measured, line",
+    [
+        ("said", 1.50049, "✓ said: the rate is 1.500; expected 1.5 within 0.01"),
+        ("said-list", np.array([1.25, 3]), "✓ said-list: from 1.2 to 3.00; expected below 9"),
+        ("said-table", {"a-b": 3, "c": {"most": 2}}, "○ said-table: 3 of 2.0"),
+        ("above", 0.95, "✓ above: 0.95; expected above 0.9"),
+        ("relative", 1.5, "✓ relative: 1.5; expected 1.5 within 0.01 of it"),
+        ("count", 8593, "✗ count: 8593; expected 8592"),
+        ("table", {"a": 1.0, "b": 2.0}, "✓ table: {'a': 1.0, 'b': 2.0}; expected a 1.0, b 2.0"),
+    ],
+)
+def test_the_line_shows_what_was_measured_beside_what_was_expected(
+    ledger, capsys, name, measured, line
+):
+    ledger.check(name, measured)
+    assert capsys.readouterr().out.startswith(line)
+
+
+def test_several_claims_go_in_one_call(ledger, capsys):
+    assert ledger.check({"count": 8592, "below": 1e-13}) is None
+    assert list(ledger.records) == ["count", "below"]
+    assert [line[:3] for line in capsys.readouterr().out.splitlines()] == ["✓ c", "✓ b"]
+
+
+INDEX = """
+[[notebook]]
+number = "04"
+parameters = { dt = 0.01, seed = 0 }
+[notebook.figures."04-curve"]
+caption = "a curve"
+seed = 7
+rtol = 0.5
+"""
+
+
+@pytest.fixture
+def session(claims, tmp_path, monkeypatch):
+    """Return a function that sets parameters as a notebook's cell does, in a repository with an
+    index.
+    """
+    (claims.parent / "index.toml").write_text(INDEX)
+    monkeypatch.setattr(repository, "INSTALLED", tmp_path)
+    main = sys.modules["__main__"]
+    return lambda **given: [
+        monkeypatch.setattr(main, name, value, raising=False) for name, value in given.items()
+    ]
+
+
+@pytest.mark.parametrize("dt, mark", [(0.01, "✗"), (0.02, "·")])
+@pytest.mark.parametrize("name, wrong", [("big", 8), ("equal", 2.0)])
+def test_at_other_parameters_an_open_notebook_calls_nothing_wrong(
+    ledger, session, capsys, dt, mark, name, wrong
+):
+    session(dt=dt, seed=0)
+    ledger.check(name, wrong)
+    said = capsys.readouterr().out
+    assert said.startswith(f"{mark} {name}: {wrong}; expected ")
+    assert (name in ledger.records) == (mark == "✗")
+
+
+def test_a_figure_takes_caption_seed_tolerance_and_parameters_from_the_index(
+    session, tmp_path, monkeypatch
+):
+    session(dt=0.02, seed=0)
+    monkeypatch.setenv("SHEAFLIB_OUT", str(tmp_path))
+    fig, ax = plt.subplots()
+    ax.plot([1, 2])
+    fig.numbers = {"y": [1, 2]}
+    gallery.save(fig, "04-curve")
+    plt.close(fig)
+    stored = json.loads((tmp_path / "figures" / "04-curve.json").read_text(encoding="utf-8"))
+    del stored["sha256"]
+    assert stored == {
+        "caption": "a curve",
+        "seed": 7,
+        "rtol": 0.5,
+        "atol": 1e-9,
+        "parameters": {"dt": 0.02, "seed": 0},
+        "numbers": {"y": [1, 2]},
+    }
+
+
+def test_long_curves_are_stored_thinned_with_both_ends(drawn):
+    x = np.arange(1501.0)
+    stored = json.loads(drawn(x)["json"])["numbers"]["y"]
+    assert len(stored) <= 1000 and stored[0] == 0 and stored[-1] == 1500
+    assert np.diff(stored).min() >= 1 and np.diff(stored).max() <= 2
 
 
 def test_the_part_is_sorted_and_rounded(ledger, tmp_path):
@@ -339,12 +434,7 @@ def test_the_same_numbers_give_the_same_bytes_with_their_hash_inside(drawn):
 
 
 @pytest.mark.parametrize(
-    "y, said",
-    [
-        ([0, np.nan], "curve: y holds nan"),
-        (np.zeros(1001), "1001 entries, more than 1000: use thin"),
-        ([1j], "holds a complex"),
-    ],
+    "y, said", [([0, np.nan], "curve: y holds nan"), ([1j], "holds a complex")]
 )
 def test_numbers_that_json_cannot_hold_are_refused(y, said):
     with pytest.raises(ValueError, match=said):

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from sheaflib.companion.record import gallery
+from sheaflib.companion.record import gallery, index
 from sheaflib.companion.record.claims import read_claims
 from tools import ledgers, notebooks, runs
 from tools.project import Project
@@ -97,6 +97,19 @@ def test_the_parameter_sets_of_the_index_are_the_notebooks(notebook):
 
 
 @each_notebook
+def test_the_index_has_the_parameters_of_the_notebook_with_their_defaults(notebook):
+    (cell,) = [
+        cell
+        for cell in notebooks.read(notebook.path).cells
+        if "parameters" in cell.metadata.get("tags", [])
+    ]
+    session = {}
+    exec(cell.source, session)
+    del session["__builtins__"]
+    assert notebook.parameters == session
+
+
+@each_notebook
 def test_a_notebook_checks_its_claims_and_no_other(notebook):
     own = sorted(name for name, claim in CLAIMS.items() if claim.notebook == notebook.number)
     assert sorted(LINE.findall(printed(notebook))) == own
@@ -142,7 +155,10 @@ def test_a_figure_has_its_three_files_and_they_are_small(name):
 @each_figure
 def test_a_figures_numbers_have_the_hash_that_all_three_files_hold(name):
     stored = json.loads((PROJECT.figures / f"{name}.json").read_text(encoding="utf-8"))
-    assert stored["caption"] and gallery.numbers_hash(stored["numbers"]) == stored["sha256"]
+    assert (
+        stored["caption"] == index.figure(name)["caption"]
+        and gallery.numbers_hash(stored["numbers"]) == stored["sha256"]
+    )
     for ending in (".pdf", ".png"):
         assert stored["sha256"].encode() in (PROJECT.figures / (name + ending)).read_bytes()
 

@@ -28,6 +28,7 @@ COPIED = (
     "companion/record/ledger.py",
     "companion/record/claims.py",
     "companion/record/gallery.py",
+    "companion/record/index.py",
     "companion/repository.py",
     "plots/rounding.py",
     "plots/files.py",

@@ -10,6 +10,7 @@ from pathlib import Path
 KEYS = {
     "notebook",
     "statement",
+    "says",
     "source",
     "where",
     "expected",
@@ -26,6 +27,7 @@ KEYS = {
 SOURCES = ("paper", "reported", "derived")
 BOUNDS = ("expected", "below", "above")
 FOUR_DIGITS = 0.01  # as a relative unit of `round_to`
+LONG = 80  # letters of an expected value that a line shows
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,7 @@ class Claim:
     evidence: str
     found: object
     also: tuple = ()
+    says: str = ""
 
     @classmethod
     def parse(cls, name, entry):
@@ -73,6 +76,7 @@ class Claim:
             entry.get("evidence", ""),
             entry.get("found"),
             tuple(entry.get("also", ())),
+            entry.get("says", ""),
         )
 
     def agrees(self, measured):
@@ -147,6 +151,35 @@ class Claim:
             k: round_to(v, *((FOUR_DIGITS, True) if k in self.also else unit))
             for k, v in value.items()
         }
+
+    def said(self, value):
+        """Return the sentence of a plain measured value: `says` with the value in its braces, or
+        the rounded value.
+
+        The parts of a list stand in {0}, {1} or {} in turn, those of a dict in their names, and
+        those of a dict or list inside in brackets: {range[low]:.2f}.
+        """
+        if not self.says:
+            return str(self.rounded(value))
+        if isinstance(value, dict):
+            return self.says.format(**value)
+        return self.says.format(*value) if isinstance(value, list) else self.says.format(value)
+
+    def told(self):
+        """Return what is expected as a reader writes it, "" where nothing is."""
+        if self.kind == "measured":
+            return ""
+        if self.kind in ("below", "above"):
+            return f"{self.kind} {self.expected:g}"
+        if isinstance(self.expected, dict):
+            text = ", ".join(f"{name} {value}" for name, value in self.expected.items())
+        elif isinstance(self.expected, (list, tuple)):
+            text = ", ".join(map(str, self.expected))
+        else:
+            text = str(self.expected)
+        text = text if len(text) <= LONG else text[: LONG - 2].rstrip() + " …"
+        within = f" within {self.tolerance:g}" if self.tolerance else ""
+        return text + (f"{within} of it" if within and self.relative else within)
 
     def written_expected(self):
         """Return the expected value as the ledger writes it: {"below": b} and {"above": a} for

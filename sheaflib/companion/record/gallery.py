@@ -12,6 +12,7 @@ import sys
 import numpy as np
 
 from sheaflib.companion import repository
+from sheaflib.companion.record import index
 from sheaflib.support.extras import needs
 
 with needs("sheaflib.companion.record.gallery", "plots"):
@@ -41,22 +42,33 @@ def style():
         shell.display_formatter.formatters["image/png"].for_type(Figure, shown)
 
 
-def save(fig, name, numbers, *, caption, parameters=None, seed=None, rtol=1e-6, atol=1e-9):
+def save(
+    fig, name, numbers=None, *, caption=None, parameters=None, seed=None, rtol=None, atol=None
+):
     """Write name.pdf, name.png and name.json to SHEAFLIB_OUT/figures, else build/lab/figures of the
     repository, else sheaflib-results/figures in the working directory.
 
-    `numbers` maps names to the plotted numbers, texts, lists or arrays (no side longer than 1000);
-    `rtol` and `atol` are how far another machine's numbers may be from these, and nothing finer
-    than a millionth of `atol` is written. The files carry parameters, seed and a hash of the
-    numbers. ValueError: a bad name, NaN or infinite numbers, a curve too long, or the three files
-    over 300 kB together.
+    `numbers` maps names to the plotted numbers, texts, lists or arrays; by default they are what
+    the drawing function has left in `fig.numbers`. Curves longer than 1000 are stored thinned.
+    What is not given otherwise notebooks/index.toml says: the caption, the seed, and `rtol` and
+    `atol` (1e-6 and 1e-9 where it does not), how far another machine's numbers may be from these;
+    nothing finer than a millionth of `atol` is written. The parameters are those of the notebook.
+    The files carry parameters, seed and a hash of the numbers. ValueError: a bad name, NaN or
+    infinite numbers, or the three files over 300 kB together.
     """
     if not re.fullmatch(r"[a-z0-9][a-z0-9.-]*", name):
         raise ValueError(f"figure name {name!r}: lower-case letters, digits, dots and hyphens only")
+    said = index.figure(name)
+    caption = said.get("caption", "") if caption is None else caption
+    seed = said.get("seed") if seed is None else seed
+    rtol = said.get("rtol", 1e-6) if rtol is None else rtol
+    atol = said.get("atol", 1e-9) if atol is None else atol
+    parameters = index.parameters(name[:2]) if parameters is None else parameters
+    numbers = fig.numbers if numbers is None else numbers
     places = decimals(atol)
-    kept = {key: storable(value, f"{name}: {key}", places) for key, value in numbers.items()}
+    kept = {key: storable(short(value), f"{name}: {key}", places) for key, value in numbers.items()}
     noted = {
-        "parameters": storable(parameters or {}, f"{name}: parameters"),
+        "parameters": storable(parameters, f"{name}: parameters"),
         "seed": seed,
         "sha256": numbers_hash(kept),
     }
@@ -131,6 +143,22 @@ def thin(x, *ys, keep=(), n=LONGEST):
         )
     chosen = spread(kept, length, n)
     return tuple(v[chosen] for v in curves)
+
+
+def short(value):
+    """Return an array or list of numbers with every side longer than 1000 thinned evenly; anything
+    else as it is.
+    """
+    if not isinstance(value, (list, tuple, range, np.ndarray)) or len(np.shape(value)) == 0:
+        return value
+    try:
+        array = np.asarray(value)
+    except ValueError:  # rows of different lengths
+        return value
+    for axis, length in enumerate(array.shape):
+        if length > LONGEST:
+            array = np.take(array, spread([0, length - 1], length, LONGEST), axis)
+    return array if array.shape != np.shape(value) else value
 
 
 def spread(kept, length, n):

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from sheaflib.companion import repository
+from sheaflib.companion.record import index
 from sheaflib.companion.record.claims import Claim, read_claims
 
 MARKS = {"holds": "✓", "refuted": "≠", "measured": "○", "fails": "✗", "left out": "·"}
@@ -27,10 +28,12 @@ class Record:
     text: str
 
     def __repr__(self):
-        reason = f" (refuted: {self.claim.evidence})" if self.verdict == "refuted" else ""
-        reason = (
-            " (only compared at the default parameters)" if self.verdict == "left out" else reason
-        )
+        expected = self.claim.told()
+        reason = f"; expected {expected}" if expected else ""
+        if self.verdict == "refuted":
+            reason += f" (refuted: {self.claim.evidence})"
+        if self.verdict == "left out":
+            reason += " at the default parameters"
         return f"{MARKS[self.verdict]} {self.claim.id}: {self.text}{reason}"
 
     def _ipython_display_(self):
@@ -75,21 +78,32 @@ class Ledger:
     def __repr__(self):
         return f"Ledger({self.notebook!r}, {len(self.records)} checked)"
 
-    def check(self, name, measured, text=""):
-        """Compare with claim `name`, print the line and return the Record.
+    def check(self, name, measured=None, text=""):
+        """Compare a measured value with claim `name`, print a line and return the Record.
 
-        ValueError: a claim that is unknown or another notebook's. AssertionError: a mismatch in a
-        strict profile.
+        A dict {name: value} in place of a name checks several claims, and returns None. At other
+        than default parameters a claim of the full size is not compared, and in an open notebook
+        one that differs is not called wrong. ValueError: a claim that is unknown or another
+        notebook's. AssertionError: a mismatch in a strict profile.
         """
+        if isinstance(name, dict):
+            for one, value in name.items():
+                self.check(one, value)
+            return None
         claim = self._claim(name)
         value = plain(measured)
-        left_out = claim.full and self.profile in ("quick", "custom")
+        elsewhere = self.profile in ("quick", "custom")
+        if not self.profile:
+            elsewhere = index.changed(self.notebook)
+        left_out = claim.full and elsewhere
         verdict = "left out" if left_out else claim.judge(value)
+        if verdict == "fails" and elsewhere and not self.profile:
+            verdict, left_out = "left out", True
         record = Record(
             claim,
             None if left_out else claim.rounded(value),
             verdict,
-            " ".join(text.split()) or str(claim.rounded(value)),
+            " ".join(text.split()) or claim.said(value),
         )
         print(record)
         if not left_out:

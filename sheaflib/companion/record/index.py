@@ -1,0 +1,39 @@
+"""What notebooks/index.toml says of a notebook: its figures with their captions, and the defaults
+of its parameters, beside the values that they have in this session.
+"""
+
+from __future__ import annotations
+
+import sys
+import tomllib
+
+from sheaflib.companion import repository
+
+
+def entry(number: str) -> dict:
+    """The entry of the notebook with this number; {} where there is no repository or no entry."""
+    if repository.found() is None:
+        return {}
+    text = repository.needed("notebooks/index.toml").read_text(encoding="utf-8")
+    entries = tomllib.loads(text)["notebook"]
+    return next((found for found in entries if found["number"] == number), {})
+
+
+def figure(name: str) -> dict:
+    """What the index says of a figure: caption, alt text, tolerances, seed. {} for one it does not
+    list."""
+    figures = entry(name[:2]).get("figures", {})
+    return figures.get(name, {}) if isinstance(figures, dict) else {}
+
+
+def parameters(number: str) -> dict:
+    """The values that a notebook's parameters have in this session, defaults where they have
+    none."""
+    session = vars(sys.modules["__main__"])
+    defaults = entry(number).get("parameters", {})
+    return {name: session.get(name, value) for name, value in defaults.items()}
+
+
+def changed(number: str) -> bool:
+    """Whether a parameter has another value in this session than by default."""
+    return parameters(number) != entry(number).get("parameters", {})
