@@ -15,7 +15,8 @@ with needs("the picture of a report", "plots"):
     import matplotlib.style
     from matplotlib.figure import Figure
 
-from sheaflib.plots import EDGE_COLOURS, SERIES, STYLE
+from sheaflib.plots import STYLE
+from sheaflib.plots.palette import EDGE_COLOURS, SERIES
 
 NULL = "0.75"
 STYLES = (("-", 3.0), ("--", 1.6), (":", 2.0), ("-.", 1.6))

@@ -12,7 +12,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.patches import FancyBboxPatch, Patch, Rectangle
 
 from sheaflib.networks.selection import MaxPool
-from sheaflib.plots import EDGE_COLOURS
+from sheaflib.plots.palette import EDGE_COLOURS
 from sheaflib.sheaves.neural import Edge, NeuralSheaf
 
 CELL = 0.17  # height of a coordinate in inches

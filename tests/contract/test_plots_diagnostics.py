@@ -5,7 +5,7 @@ import pytest
 from pictures import labels
 
 from sheaflib.companion.figures import diagnostics
-from sheaflib.plots import EDGE_COLOURS
+from sheaflib.plots.palette import EDGE_COLOURS
 
 EDGES = ("affine_1", "activation_1", "affine_2")
 METHODS = ("sheaf", "gradient descent")

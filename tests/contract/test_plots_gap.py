@@ -5,7 +5,7 @@ import pytest
 from pictures import labels
 
 from sheaflib.companion.figures import gap
-from sheaflib.plots import SERIES
+from sheaflib.plots.palette import SERIES
 
 FOUND = {"ours": {"one-1h": [3.0, 1.0, 2.0], "two": [5.0]}, "recorded": {"one-1h": 4.0}}
 

@@ -10,7 +10,7 @@ from sheaflib import Network, NeuralSheaf
 from sheaflib import report as make
 from sheaflib.diagnosis import picture as report
 from sheaflib.diagnosis.measures import EdgeRow, Neuron
-from sheaflib.plots import EDGE_COLOURS
+from sheaflib.plots.palette import EDGE_COLOURS
 
 ROWS = [
     EdgeRow("affine_1", "affine", 4, 0.3, 0.5, 0.5, 1.0, 2.0, 3.0, 0.1),

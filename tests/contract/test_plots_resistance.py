@@ -7,7 +7,7 @@ import pytest
 from pictures import labels
 
 from sheaflib.companion.figures import resistance
-from sheaflib.plots import EDGE_COLOURS
+from sheaflib.plots.palette import EDGE_COLOURS
 
 EDGES = {"affine_1": 2.0, "activation_1": 1.0, "output": 1.0}
 LINES = {"pinned": [0.0, 2.0, 3.0], "spring": [0.0, 1.5, 2.25, 3.0]}

@@ -10,7 +10,7 @@ import pytest
 
 from sheaflib import Network, NeuralSheaf
 from sheaflib.companion.figures import training
-from sheaflib.plots import EDGE_COLOURS
+from sheaflib.plots.palette import EDGE_COLOURS
 
 rng = np.random.default_rng(0)
 SHEAF = NeuralSheaf(Network.he([2, 3, 1], rng))

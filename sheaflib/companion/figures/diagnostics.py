@@ -10,7 +10,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-from sheaflib.plots import EDGE_COLOURS, SERIES
+from sheaflib.plots.palette import EDGE_COLOURS, SERIES
 
 GOLDEN = 0.6180339887498949  # its multiples fill an interval evenly: jitter without chance
 MARKERS = ("o", "s", "^", "D", "v", "P")

@@ -9,7 +9,7 @@ from typing import Mapping, Sequence
 import matplotlib.pyplot as plt
 import numpy as np
 
-from sheaflib.plots import EDGE_COLOURS
+from sheaflib.plots.palette import EDGE_COLOURS
 from sheaflib.plots.schematic import math_name
 from sheaflib.plots.spectra import jitter
 from sheaflib.sheaves.layout import Layout

@@ -8,7 +8,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.patches import FancyBboxPatch
 
-from sheaflib.plots import EDGE_COLOURS
+from sheaflib.plots.palette import EDGE_COLOURS
 from sheaflib.plots.schematic import BOX, math_name, schematic
 from sheaflib.sheaves.neural import NeuralSheaf
 from sheaflib.sheaves.pins import Pin

@@ -9,7 +9,7 @@ from typing import Mapping, Sequence
 import matplotlib.pyplot as plt
 import numpy as np
 
-from sheaflib.plots import EDGE_COLOURS, SERIES
+from sheaflib.plots.palette import EDGE_COLOURS, SERIES
 from sheaflib.plots.schematic import math_name
 
 MARKERS = ("o", "s", "^", "D", "v", "P")

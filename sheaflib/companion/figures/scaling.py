@@ -7,7 +7,7 @@ from typing import Mapping, Sequence
 import matplotlib.pyplot as plt
 import numpy as np
 
-from sheaflib.plots import SERIES
+from sheaflib.plots.palette import SERIES
 
 MARKERS = ("o", "s", "^", "D", "v", "P")
 

@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.patches import FancyBboxPatch, Patch
 
 from sheaflib.networks.graph import INPUT
-from sheaflib.plots import EDGE_COLOURS
+from sheaflib.plots.palette import EDGE_COLOURS
 from sheaflib.plots.schematic import BOUNDARY, BOX, FREE, INK, math_name
 from sheaflib.sheaves.neural import NeuralSheaf
 from sheaflib.support.extras import needs
