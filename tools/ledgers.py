@@ -1,4 +1,4 @@
-"""What readers see of the records: ledger.json, LEDGER.md, and the generated parts of README.md.
+"""What readers see of the records: ledger.json, LEDGER.md, generated parts of README.md and docs/.
 
 The texts stand in templates/, which Jinja2 fills: it comes with JupyterLab.
 """
@@ -15,8 +15,10 @@ from tools.project import Refusal, read_toml, write_whole
 FIELDS = ("id", "notebook", "statement", "source", "expected", "measured", "tolerance", "verdict")
 ORDER = ("fails", "refuted", "holds", "measured")
 MARKS = {"holds": "✓ holds", "refuted": "≠ refuted", "measured": "○ measured", "fails": "✗ fails"}
+GENERATED = {"README.md": "ledger", "docs/notebooks.md": "figures", "docs/gallery.md": "gallery"}
 SIGNS = {"below": "<", "above": ">", "relative": "relative"}
 IN_A_CELL = str.maketrans({"|": "\\|", "\n": " "})  # of a table
+IN_BRACKETS = str.maketrans("[]\n", "() ")  # of a picture
 SOURCES = {
     "paper": ("The paper says", "from the abstract, the authors' public code or recorded outputs"),
     "reported": ("As reported", "told by readers of the paper"),
@@ -72,7 +74,11 @@ def fill(template, **values):
     environment = jinja2.Environment(
         loader=folder, trim_blocks=True, undefined=jinja2.StrictUndefined
     )
-    environment.filters.update(short=short, cell=lambda text: text.translate(IN_A_CELL))
+    environment.filters.update(
+        short=short,
+        cell=lambda text: text.translate(IN_A_CELL),
+        alt=lambda text: text.translate(IN_BRACKETS),
+    )
     return environment.get_template(template).render(values).rstrip("\n")
 
 
@@ -87,30 +93,24 @@ def short(value, longest=60):
     return text if len(text) <= longest else text[: longest - 2].rstrip() + " …"
 
 
-def filled(text, project):
-    """Return README's text with each generated part renewed, as figures and ledger are.
+def filled(name, project):
+    """Return the text of a file with its generated part renewed, as figures and ledger are.
 
-    A part stands between `<!-- begin: NAME -->` and `<!-- end: NAME -->`, and is a template.
-    Refusal when the text has not exactly one such pair of each name.
+    `name` is one of GENERATED. Its part stands between `<!-- begin: PART -->` and
+    `<!-- end: PART -->`, and is a template. Refusal when the file has not exactly one such pair.
     """
     every = notebooks.load(project)
     rows = json.loads((project.figures / "ledger.json").read_text(encoding="utf-8"))
-    captions = {}
-    for name in (name for notebook in every for name in notebook.figures):
-        numbers = json.loads((project.figures / f"{name}.json").read_text(encoding="utf-8"))
-        captions[name] = numbers["caption"].translate(str.maketrans("[]\n", "() "))
-    for name in ("figures", "gallery", "ledger"):
-        begin, end = f"<!-- begin: {name} -->", f"<!-- end: {name} -->"
-        if re.findall(f"{begin}|{end}", text) != [begin, end]:
-            raise Refusal(f"README.md needs exactly one pair {begin} ... {end}")
-        before, _, after = re.split(f"{begin}|{end}", text)
-        new = fill(
-            f"{name}.md",
-            every=every,
-            rows=rows,
-            captions=captions,
-            counts=counts(rows),
-            claims=claims(project),
-        )
-        text = f"{before}{begin}\n{new}\n{end}{after}"
-    return text
+    stored = {
+        figure: json.loads((project.figures / f"{figure}.json").read_text(encoding="utf-8"))
+        for notebook in every
+        for figure in notebook.figures
+    }
+    path, part = project.root / name, GENERATED[name]
+    text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    begin, end = f"<!-- begin: {part} -->", f"<!-- end: {part} -->"
+    if re.findall("<!-- (?:begin|end): .*? -->", text) != [begin, end]:
+        raise Refusal(f"{name} needs exactly one pair {begin} ... {end}, and no other part")
+    before, _, after = re.split(f"{begin}|{end}", text)
+    new = fill(f"{part}.md", every=every, rows=rows, stored=stored, counts=counts(rows))
+    return f"{before}{begin}\n\n{new}\n\n{end}{after}"

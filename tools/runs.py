@@ -83,7 +83,10 @@ def promote(project, job, print_):
 
 
 def conclude(project, every):
-    """Renew ledger and README when all results stand; returns 1 when a claim is not measured."""
+    """Renew the ledger, and the files that quote it, when all results stand.
+
+    Returns 1 when a claim is not measured.
+    """
     waiting = [n.name for n in every if stale(project, n, fingerprint(project, n, every))]
     if waiting:
         print(f"figures/ledger.json waits for {', '.join(waiting)}: `make figures` runs them")
@@ -91,8 +94,8 @@ def conclude(project, every):
     rows = ledgers.merge(project.build / "ledger", every)
     ledgers.write(rows, project.figures, every, "../notebooks/")
     print(ledgers.counts(rows))
-    readme = project.root / "README.md"
-    write_whole(readme, ledgers.filled(readme.read_text(encoding="utf-8"), project))
+    for name in ledgers.GENERATED:
+        write_whole(project.root / name, ledgers.filled(name, project))
     claims = ledgers.claims(project)
     forgotten = sorted(claims.keys() - {row["id"] for row in rows})
     for name in forgotten:

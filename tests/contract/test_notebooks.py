@@ -168,6 +168,7 @@ def test_no_figure_is_left_over():
     assert {path.name for path in PROJECT.figures.iterdir()} - runs.NOT_FIGURES == expected
 
 
-def test_the_readme_is_current():
-    text = (PROJECT.root / "README.md").read_text(encoding="utf-8")
-    assert ledgers.filled(text, PROJECT) == text
+@pytest.mark.parametrize("name", ledgers.GENERATED)
+def test_what_quotes_the_ledger_and_the_figures_is_current(name):
+    text = (PROJECT.root / name).read_text(encoding="utf-8")
+    assert ledgers.filled(name, PROJECT) == text

@@ -1,6 +1,9 @@
-"""The README's code prints what it says and its recipes for other libraries' networks work."""
+"""The README and the pages in docs/: their code prints what it says, their links lead somewhere,
+and the README is short, says what the figure of the race shows, and reads others' networks.
+"""
 
 import doctest
+import json
 import re
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,19 +15,46 @@ from sheaflib import Network
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+LINKED = [*PAGES, ROOT / "CHANGELOG.md", ROOT / "sheaflib/README.md", ROOT / "figures/LEDGER.md"]
 
 
-def blocks(word):
-    """The Python blocks of the README that mention `word`."""
+def each(files):
+    """Parametrize a test over files, by their paths in the repository."""
+    names = [file.relative_to(ROOT).as_posix() for file in files]
+    return pytest.mark.parametrize("page", files, ids=names)
+
+
+def blocks(text, word):
+    """The Python blocks of a text in which `word` stands."""
     return [
-        code for code in re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL) if word in code
+        code for code in re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL) if word in code
     ]
 
 
 def block(word):
-    """The one Python block of the README that mentions `word`."""
-    (found,) = blocks(word)
+    """The one Python block of the README in which `word` stands."""
+    (found,) = blocks(README, word)
     return found
+
+
+def links(page):
+    """The local links and pictures of a page, as (file, anchor), each "" when there is none."""
+    text = re.sub(r"```.*?```|`[^`\n]*`", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    found = re.findall(r"\]\(([^)\s]+)\)", text)
+    return [
+        (file, anchor)
+        for file, _, anchor in (link.partition("#") for link in found)
+        if not re.match(r"https?:|mailto:", file)
+    ]
+
+
+def anchors(page):
+    """The anchors that GitHub gives the headings of a page."""
+    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    headings = re.findall(r"^#+ (.+)$", text, flags=re.MULTILINE)
+    said = [re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", heading).lower() for heading in headings]
+    return {re.sub(r"[^\w\- ]", "", heading).replace(" ", "-") for heading in said}
 
 
 def relu_chain(weights, biases, x):
@@ -41,10 +71,25 @@ def layers():
     ]
 
 
-def test_examples_print_what_they_say():
-    test = doctest.DocTestParser().get_doctest("".join(blocks(">>>")), {}, "README", "README.md", 0)
-    assert len(blocks(">>>")) == 6 and len(test.examples) >= 20
+@pytest.mark.parametrize("name, least", [("README.md", 9), ("docs/library.md", 40)])
+def test_examples_print_what_they_say(name, least):
+    text = (ROOT / name).read_text(encoding="utf-8")
+    code = "".join(blocks(text, ">>>"))
+    test = doctest.DocTestParser().get_doctest(code, {}, name, name, 0)
+    assert len(test.examples) >= least
     assert doctest.DocTestRunner().run(test).failed == 0
+
+
+def test_no_other_page_has_examples():
+    having = [page.name for page in PAGES if ">>>" in page.read_text(encoding="utf-8")]
+    assert having == ["README.md", "library.md"]
+
+
+def test_the_first_example_has_about_ten_lines():
+    """Ten statements, as the README says above it, besides what they print."""
+    first = re.search(r"In ten lines:\n\n```python\n(.*?)```", README, flags=re.DOTALL)[1]
+    assert first == blocks(README, ">>>")[0]
+    assert len(doctest.DocTestParser().get_examples(first)) == 10
 
 
 def test_from_a_state_dict(layers):
@@ -55,10 +100,11 @@ def test_from_a_state_dict(layers):
         for name, values in (("weight", weights), ("bias", biases))
         for i, value in enumerate(values)
     }
-    space = {"Network": Network, "model": SimpleNamespace(state_dict=lambda: state)}
+    space = {"model": SimpleNamespace(state_dict=lambda: state)}
     exec(block("state_dict"), space)
     x = np.random.default_rng(1).standard_normal((4, 3))
     np.testing.assert_allclose(space["network"](x), relu_chain(weights, biases, x), atol=1e-12)
+    assert isinstance(space["network"], Network)
 
 
 @pytest.mark.parametrize(
@@ -77,7 +123,7 @@ def test_from_coefs(layers, activation, last):
     mlp = SimpleNamespace(
         coefs_=[W.T for W in weights], intercepts_=biases, out_activation_=activation
     )
-    space = {"Network": Network, "mlp": mlp}
+    space = {"mlp": mlp}
     exec(block("coefs_"), space)
     x = np.random.default_rng(1).standard_normal((4, 3))
     np.testing.assert_allclose(
@@ -85,7 +131,41 @@ def test_from_coefs(layers, activation, last):
     )
 
 
-def test_every_local_link_leads_somewhere():
-    links = [link for link in re.findall(r"\]\(([^)#]+)\)", README) if not link.startswith("http")]
-    assert len(links) > 20
-    assert [link for link in links if not (ROOT / link).exists()] == []
+def test_the_readme_is_a_door():
+    assert len(README.encode()) <= 8000
+
+
+@each(LINKED)
+def test_every_local_link_leads_somewhere(page):
+    found = links(page)
+    assert found or page.name in ("CHANGELOG.md", "README.md")
+    targets = [(page.parent / file if file else page, anchor) for file, anchor in found]
+    assert [file for file, _ in targets if not file.exists()] == []
+    lost = [(file, anchor) for file, anchor in targets if anchor and anchor not in anchors(file)]
+    assert lost == []
+
+
+def test_every_page_is_one_link_from_the_readme():
+    reached = {(ROOT / file).resolve() for file, _ in links(ROOT / "README.md") if file}
+    assert [page.name for page in PAGES[1:] if page.resolve() not in reached] == []
+    assert ROOT / "figures" / "LEDGER.md" in reached
+
+
+def test_what_the_readme_says_of_the_race_is_what_its_figure_shows():
+    """The numbers, and how many rows differ from backpropagation and from its null on one side."""
+    shown = json.loads((ROOT / "figures" / "11-competitive.json").read_text(encoding="utf-8"))
+    ledger = json.loads((ROOT / "figures" / "ledger.json").read_text(encoding="utf-8"))
+    ratios, over_null = shown["numbers"]["ratios"], shown["numbers"]["over null"]
+    medians = {name: [row[0] for row in ratios[name].values()] for name in ("primary", "null")}
+    low, high = min(medians["primary"]), max(medians["primary"])
+    least, most = min(medians["null"]), max(medians["null"])
+    text = " ".join(README.split())
+    paper = next(row for row in ledger if row["id"] == "gap.goal.paper")
+    assert f"is {low:.2f} to {high:.2f} times backpropagation's" in text
+    assert f"is already {least:.2f} to {most:.2f}" in text
+    both = [(ratios["primary"][name], over_null[name]) for name in over_null]
+    lower = sum(all(end < 1 for _, _, end in pair) for pair in both)
+    higher = sum(all(begin > 1 for _, begin, _ in pair) for pair in both)
+    assert (len(both), lower, higher) == (9, 2, 1)
+    said = "of nine rows it is lower on two, higher on one, and not to be told apart on six"
+    assert said in text and f"on {paper['measured']} of 8 rows" in text

@@ -1,4 +1,4 @@
-"""The README's own example of other parameters runs: one notebook at twice the step, into
+"""The example of other parameters in docs/usage.md runs: one notebook at twice the step, into
 build/runs.
 """
 
@@ -23,7 +23,7 @@ def own_environment(monkeypatch):
 
 def test_one_notebook_with_other_parameters(own_environment):
     """Without taking the checkout, which `make test` holds."""
-    text = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    text = (REPOSITORY / "docs" / "usage.md").read_text(encoding="utf-8")
     number, given = re.search(r"`make figures NB=(\d+) P='([^']+)'`", text).groups()
     words = ["figures", "--notebook", number, "--parameters", given]
     assert runs.figures(Project(), command_line.parsed(words)) == 0

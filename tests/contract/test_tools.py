@@ -64,7 +64,7 @@ def every_kind_of_job(project, notebook, given=None):
 
 def tree(project):
     """Return the bytes of everything that is committed."""
-    folders = (project.figures, project.notebooks)
+    folders = (project.figures, project.notebooks, project.root / "docs")
     files = [path for folder in folders for path in sorted(folder.iterdir())]
     return {path.name: path.read_bytes() for path in [*files, project.root / "README.md"]}
 
@@ -76,15 +76,18 @@ def stale(project):
     return {number: reason for number, reason in reasons.items() if reason}
 
 
-def test_a_first_run_leaves_figures_ledger_and_readme(finished):
+def test_a_first_run_leaves_figures_ledger_and_the_files_that_quote_it(finished):
     names = {f"{name}{end}" for name in ("first", "second") for end in runs.ENDINGS}
     assert {p.name for p in finished.figures.iterdir()} == names | {"ledger.json", "LEDGER.md"}
     rows = json.loads((finished.figures / "ledger.json").read_text())
     verdicts = {row["id"]: row["verdict"] for row in rows}
     assert verdicts == {"toy.00": "holds", "toy.01": "holds"}
-    text = (finished.root / "README.md").read_text()
-    assert "![a (line)](figures/first.png)" in text and "`toy.01`" in text
-    assert ledgers.filled(text, finished) == text
+    texts = {name: (finished.root / name).read_text() for name in ledgers.GENERATED}
+    assert "2 claims measured: 2 hold, 0 refuted." in texts["README.md"]
+    assert "[first](../figures/first.pdf) | `toy.00` |" in texts["docs/notebooks.md"]
+    pictures = "![a (line)](../figures/first.png)\n\n*a [line]*\n"
+    assert pictures in texts["docs/gallery.md"]
+    assert {name: ledgers.filled(name, finished) for name in texts} == texts
 
 
 def test_a_second_run_runs_nothing_whatever_the_times(project, capsys):
@@ -763,9 +766,19 @@ def test_cleaning_removes_what_runs_leave_and_is_idempotent():
     assert kept.metadata.language_info == {"name": "python"} and "widgets" not in kept.metadata
 
 
-def test_a_readme_without_markers_is_an_error(project):
-    with pytest.raises(ValueError, match="exactly one pair <!-- begin: figures -->"):
-        ledgers.filled("no markers", project)
+@pytest.mark.parametrize("name", ledgers.GENERATED)
+def test_a_file_without_its_part_or_with_another_is_refused(project, name):
+    file = project.root / name
+    whole = file.read_text()
+    begin, end = f"<!-- begin: {ledgers.GENERATED[name]} -->", "<!-- end: other -->"
+    said = f"^{name} needs exactly one pair {begin} ... "
+    for text in ("", "no markers", begin, whole + whole, whole + end):
+        file.write_text(text)
+        with pytest.raises(Refusal, match=said):
+            ledgers.filled(name, project)
+    file.unlink()
+    with pytest.raises(Refusal, match=said):
+        ledgers.filled(name, project)
 
 
 def test_an_index_is_checked(project):

@@ -4,6 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
+from tools.ledgers import GENERATED
 from tools.notebooks import nbformat  # which it loads without a slow part that is not needed
 from tools.project import REPOSITORY, Project
 
@@ -35,8 +36,6 @@ COPIED = (
     "plots/sheaflib.mplstyle",
     "support/extras.py",
 )
-PARTS = ("figures", "gallery", "ledger")
-README = "\n".join(f"<!-- begin: {name} -->\n<!-- end: {name} -->" for name in PARTS)
 SKETCH = """\
 import json, os
 from pathlib import Path
@@ -111,7 +110,9 @@ def make(root):
         bring(project, name)
     (project.root / "pyproject.toml").write_text(PYPROJECT)
     (project.root / "requirements.lock").write_text("")
-    (project.root / "README.md").write_text(README)
+    (project.root / "docs").mkdir()
+    for file, part in GENERATED.items():
+        (project.root / file).write_text(f"<!-- begin: {part} -->\n<!-- end: {part} -->\n")
     claims = [CLAIM.format(id=f"toy.{nb}", nb=nb, value=v) for nb, v in (("00", 3), ("01", 4))]
     (project.notebooks / "claims.toml").write_text("".join(claims))
     write(project, "00-first", *good("00", "first", figure=CURVE))

@@ -1,0 +1,181 @@
+"""The README's table of what is supported says what the library does: where it says yes the verbs
+of a column run on such a network, and where it says no they refuse it.
+"""
+
+import re
+from itertools import islice
+
+import numpy as np
+import pytest
+import scipy as sp
+
+from sheaflib import (
+    Affine,
+    Network,
+    NeuralSheaf,
+    Output,
+    ReLU,
+    Stack,
+    equilibrium,
+    gradient_descent,
+    hard,
+    harmonic_extension,
+    joint_flow,
+    relax,
+    report,
+)
+from sheaflib.layers import add, average_pool, batch_norm, convolution, max_pool
+from sheaflib.linear import spectrum
+from tools.project import REPOSITORY
+
+RNG = np.random.default_rng(0)
+README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+TABLE = README.split("| in the network |")[1].split("\n\n")[0]
+# columns
+USED, TRAINED, AT_REST = range(3)
+
+
+def matrix(n, m):
+    """A random matrix (n, m) whose products do not grow."""
+    return RNG.standard_normal((n, m)) / np.sqrt(m)
+
+
+def affine(n, m):
+    """A dense layer with a bias."""
+    return Affine(matrix(n, m), 0.1 * RNG.standard_normal(n))
+
+
+def chain(first, activation=None, output="identity"):
+    """A network 4 -> 5 -> 2 with a given first layer and activation."""
+    nodes = [("z1", first), ("a1", activation or ReLU(5)), ("z2", affine(2, 5))]
+    return Network(4, nodes, output)
+
+
+def image(pool, shape):
+    """A convolution with batch normalisation and a pooling, on images of 4 × 4."""
+    kernel = RNG.standard_normal((1, 1, 3, 3)) / 3
+    norm = batch_norm([1.2], [0.1], [0.2], [0.9], pixels=16)
+    first = [("z1", convolution(kernel, shape, padding=1)[0]), ("n1", norm), ("a1", ReLU(16))]
+    return Network(16, [*first, ("m", pool), ("z2", affine(2, 4))])
+
+
+def matrix_free():
+    """A layer that is given by a function and its transpose."""
+    weight = matrix(5, 4)
+    return Affine.from_maps(lambda a: a @ weight.T, lambda e: e @ weight, (5, 4))
+
+
+def sum_of_branches():
+    """A residual block."""
+    nodes = [("z1", affine(4, 4)), ("a1", ReLU(4)), ("p", Stack(4, 4), ("a1", "x")), ("s", add(4))]
+    return Network(4, [*nodes, ("z2", affine(2, 4))])
+
+
+def concatenation():
+    """Two branches, read side by side."""
+    one, other = [("z1", affine(5, 4)), ("a1", ReLU(5))], [("z2", affine(3, 4), "x")]
+    both = [("a2", ReLU(3)), ("p", Stack(5, 3), ("a1", "a2")), ("z3", affine(2, 8))]
+    return Network(4, one + other + both)
+
+
+def read_twice(*between):
+    """A value that an affine map and a ReLU read, the ReLU through the nodes `between`."""
+    reads = between[-1][0] if between else "z1"
+    nodes = [("z1", affine(4, 4)), *between, ("a1", ReLU(4), reads), ("z2", affine(4, 4), "z1")]
+    return Network(4, [*nodes, ("p", Stack(4, 4), ("a1", "z2")), ("z3", affine(2, 8))])
+
+
+SHAPE = (1, 4, 4)
+NETWORKS = {
+    "affine layers, dense or sparse; convolution, average pooling, batch norm in inference": [
+        chain(affine(5, 4)),
+        chain(Affine(sp.sparse.csr_array(matrix(5, 4)))),
+        image(average_pool(SHAPE, 2)[0], SHAPE),
+    ],
+    "affine layers given as functions": [chain(matrix_free())],
+    "ReLU, leaky ReLU, absolute value": [
+        chain(affine(5, 4), ReLU(5, slope)) for slope in (0.0, 0.1, -1.0)
+    ],
+    "max-pooling": [image(max_pool(SHAPE, 2)[0], SHAPE)],
+    "skip connections: sums and concatenation": [sum_of_branches(), concatenation()],
+    "identity, sigmoid or softmax at the output": [
+        chain(affine(5, 4), output=output) for output in ("identity", "sigmoid", "softmax")
+    ],
+}
+
+
+def rows():
+    """The rows of the README's table, as lists of their cells."""
+    lines = TABLE.split("\n")[2:]
+    return [[cell.strip() for cell in re.split(r"\|", line)[1:-1]] for line in lines]
+
+
+def use(sheaf, x, y):
+    """The forward pass by a solve and by heat, and the ends of the spectrum."""
+    output, start = sheaf.network(x), np.zeros((len(x), sheaf.N))
+    for found in (harmonic_extension(sheaf, x), relax(sheaf, x, start, tol=1e-9, rest="step")):
+        np.testing.assert_allclose(found.output, output, atol=1e-6)
+    assert (spectrum.extremes(sheaf, sheaf.forward_pattern(x)).smallest > 0).all()
+
+
+def train(sheaf, x, y):
+    """A step of both ways of training."""
+    for states in (
+        gradient_descent(sheaf, x, y, lr=1e-3, every=1),
+        joint_flow(sheaf, x, y, every=1),
+    ):
+        first, second = islice(states, 2)
+        assert first.network != second.network and np.isfinite(second.record.loss)
+
+
+def rest(sheaf, x, y):
+    """The equilibrium with the labels pinned, and the report on it."""
+    network = sheaf.network
+    name = network.output_name if network.output.is_identity else "a_out"
+    assert equilibrium(sheaf, x, pins=hard(name, y)).converged.all()
+    assert np.isfinite(report(sheaf, x, y, permutations=0, progress=False).discord).all()
+
+
+def given(network):
+    """A network's sheaf, four inputs, and labels that its output can have."""
+    x = np.random.default_rng(1).standard_normal((4, network.n_in))
+    y = np.tile(np.eye(network.n_out), (2, 1))
+    return NeuralSheaf(network), x, y
+
+
+def test_the_table_has_the_rows_that_are_tried_here():
+    names = [name for name, *_ in rows()]
+    assert names[:-1] == list(NETWORKS)
+    assert names[-1].startswith("other activations") and rows()[-1][1:] == ["no"] * 3
+    assert {cell.split(",")[0] for _, *cells in rows() for cell in cells} == {"yes", "no"}
+
+
+@pytest.mark.parametrize("verb, column", [(use, USED), (train, TRAINED), (rest, AT_REST)])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_cell_of_the_table_says_what_happens(name, verb, column):
+    said = {row[0]: row[1:] for row in rows()}[name][column]
+    for network in NETWORKS[name]:
+        if said == "no":
+            with pytest.raises((TypeError, ValueError)):
+                verb(*given(network))
+        else:
+            verb(*given(network))
+
+
+def test_a_value_that_an_affine_map_and_a_relu_read_is_refused_with_a_remedy():
+    said = "yes, unless an affine map and a ReLU read the same value (the error says what to do)"
+    assert said in [row[3] for row in rows() if row[0].startswith("skip")]
+    use(*given(read_twice()))
+    train(*given(read_twice()))
+    sheaf, x, y = given(read_twice())
+    with pytest.raises(ValueError, match="; use relax$"):
+        equilibrium(sheaf, x, pins=hard("z3", y))
+    with pytest.raises(ValueError, match="let the ReLU read it through an identity Affine$"):
+        report(sheaf, x, y)
+    rest(*given(read_twice(("i", Affine(np.eye(4)), "z1"))))
+
+
+@pytest.mark.parametrize("name", ["tanh", "relu", "gelu"])
+def test_another_output_is_refused(name):
+    with pytest.raises(ValueError, match="expected one of identity, sigmoid, softmax"):
+        Output(name)
