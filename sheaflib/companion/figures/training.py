@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.patches import FancyBboxPatch, Patch
 
 from sheaflib.networks.graph import INPUT
-from sheaflib.plots.palette import EDGE_COLOURS
+from sheaflib.plots.palette import EDGE_COLOURS, METHOD_COLOURS
 from sheaflib.plots.schematic import BOUNDARY, BOX, FREE, INK, math_name
 from sheaflib.sheaves.neural import NeuralSheaf
 from sheaflib.support.extras import needs
@@ -19,7 +19,7 @@ from sheaflib.support.extras import needs
 with needs("sheaflib.companion.figures.training", "plots"):
     import seaborn as sns
 
-METHODS = {"sheaf": "#0072B2", "gradient descent": "#D55E00"}
+METHODS = {name: METHOD_COLOURS[name] for name in ("sheaf", "gradient descent")}
 SAMPLES = ("1", "2", "n")  # the samples that are drawn, of however many
 ROW, COLUMN = 0.72, 1.16  # distances of vertices in inches
 LABEL = "y"
