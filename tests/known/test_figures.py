@@ -275,14 +275,6 @@ def _(n):
     assert len(n["inactive"]) == (s == 0).sum() and max(np.array(n["values"])[n["inactive"]]) < 0
 
 
-@oracle("03-gradients")
-def _(n):
-    assert set(n) == {"chain", "merges", "convolutional"}
-    for pair in n.values():
-        gradient = np.array(pair["gradient"])
-        close(pair["quotient"], gradient, rtol=0, atol=1e-7 * abs(gradient).max())
-
-
 @oracle("03-lambda-1")
 def _(n):
     layers, rates = np.array(n["layers"]), np.array(n["by substitution"])

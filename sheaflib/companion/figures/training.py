@@ -239,18 +239,15 @@ def slowdown(step, quartiles, equilibrium, measured, ax=None, unit: float = 1.0)
     ax = plt.gca() if ax is None else ax
     place = np.asarray(step) / unit
     low, median, high = quartiles
-    ax.fill_between(place, low, high, color=METHODS["sheaf"], alpha=0.2, linewidth=0)
+    ax.fill_between(place, low, high, color="black", alpha=0.15, linewidth=0)
     ax.plot(
-        place,
-        median,
-        color=METHODS["sheaf"],
-        label="predicted: 2(1 + ρ), median and quartiles over samples",
+        place, median, color="black", label="predicted: 2(1 + ρ), median and quartiles over samples"
     )
     ax.plot(
         place,
         equilibrium,
         "o",
-        color=EDGE_COLOURS["activation"],
+        color=METHOD_COLOURS["equilibrium"],
         mec="black",
         mew=0.5,
         label="measured, stalks put at their equilibrium",
@@ -259,7 +256,7 @@ def slowdown(step, quartiles, equilibrium, measured, ax=None, unit: float = 1.0)
         place,
         measured,
         "s",
-        color=METHODS["gradient descent"],
+        color=METHOD_COLOURS["sheaf"],
         mec="black",
         mew=0.5,
         label="measured, stalks as training has them",
