@@ -62,7 +62,6 @@ PICTURES = {
     ),
     "edges": lambda ax: harmonic.edge_bars({"affine_1": 1.0, "activation_1": 0.5}, ax, top=2),
     "wrong": lambda ax: harmonic.energy_by_wrong([0, 1, 1, 2], [0, 1, 2, 3], ax),
-    "agreement": lambda ax: harmonic.agreement([-1, 1], {"net": ([0.5, 0.2], [0.5, 0.2])}, ax),
 }
 
 

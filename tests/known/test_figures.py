@@ -198,9 +198,7 @@ def _(n):
 
 @oracle("02-random-networks")
 def _(n):
-    low, high, merges = n["log10 low"], n["log10 high"], np.array(n["merges"])
-    assert max(n["width"]) <= 200 and max(n["depth"]) <= 20
-    assert (merges > 0).mean() > 1 / 3
+    low, high = n["log10 low"], n["log10 high"]
     for kind in low:  # det L = 1: the eigenvalues lie on both sides of 1
         assert max(low[kind]) <= 1e-9 and min(high[kind]) >= -1e-9
 
@@ -219,12 +217,6 @@ def _(n):
     vertices = [extremes(deep, p)[0] for p in patterns(deep)[::64]]
     assert min(vertices) >= n["quantiles"]["vertices"][0] * (1 - 1e-8)
     assert max(vertices) <= n["quantiles"]["vertices"][-1] * (1 + 1e-8)
-
-
-@oracle("02-bound")
-def _(n):
-    ratios = np.concatenate([v for part in n.values() for v in part.values()])
-    assert set(n) == {"chains", "with merges"} and ratios.min() >= 1 - 1e-9
 
 
 # 03
@@ -281,14 +273,6 @@ def _(n):
     close(n["values"], run.sheaf.forward(run.x)[0])
     close(n["sensitivities"], np.linalg.solve(delta.T, np.eye(run.sheaf.N)[-1]))
     assert len(n["inactive"]) == (s == 0).sum() and max(np.array(n["values"])[n["inactive"]]) < 0
-
-
-@oracle("03-gradients")
-def _(n):
-    assert set(n) == {"chain", "merges", "convolutional"}
-    for pair in n.values():
-        gradient = np.array(pair["gradient"])
-        close(pair["quotient"], gradient, rtol=0, atol=1e-7 * abs(gradient).max())
 
 
 @oracle("03-lambda-1")

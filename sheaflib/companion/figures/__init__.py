@@ -1,6 +1,6 @@
 """The pictures of single notebooks: each function takes data and axes, draws and returns the axes.
 
-May import: support, networks, sheaves, plots, companion.
+May import: support, networks, sheaves, linear, plots, companion.
 In the paper: Figures 6 to 12 and those of Appendix E.
 """
 

@@ -8,11 +8,17 @@ from typing import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.figure import Figure
 
+from sheaflib.companion.record import gallery
+from sheaflib.linear.solution import Solution
+from sheaflib.plots import spectra
 from sheaflib.plots.palette import EDGE_COLOURS
 from sheaflib.plots.schematic import math_name
 from sheaflib.plots.spectra import jitter
+from sheaflib.sheaves import discord
 from sheaflib.sheaves.layout import Layout
+from sheaflib.sheaves.neural import NeuralSheaf
 
 BLUE, ORANGE = "#0072B2", "#D55E00"
 
@@ -155,14 +161,88 @@ def energy_by_wrong(wrong, energies, ax=None):
     return ax
 
 
-def agreement(differences, gradients: Mapping[str, tuple], ax=None):
-    """Finite differences against back-propagation: name -> (gradients, finite differences); points
-    lie on the diagonal.
+# the figures of notebook 03, each made from its results
+# --------------------------------------------------------------------------------------------------
+
+
+def energy(z, a, plane, forward, t, lines) -> Figure:
+    """V over the plane of one z and its a (len(a), len(z)), and along lines through the forward
+    pass. Figure 03-energy.
     """
-    ax = plt.gca() if ax is None else ax
-    for (name, (gradient, quotient)), marker in zip(gradients.items(), "os^D"):
-        ax.plot(gradient, quotient, marker, ms=4, alpha=0.6, mew=0, label=name, rasterized=True)
-    ax.plot(differences, differences, color="black", linewidth=0.8, zorder=0)
-    ax.set(xlabel="gradient by the transposed substitution", ylabel="central difference quotient")
-    ax.legend(loc="upper left")
-    return ax
+    fig, (left, right) = plt.subplots(1, 2, figsize=(9.6, 3.8))
+    energy_plane(z, a, plane, forward, ("$z^1_2$", "$a^1_2$"), left)
+    energy_lines(t, lines, right)
+    fig.numbers = {"z": z[::4], "a": a[::4], "plane": plane[::4, ::4], "t": t, "lines": lines}
+    return fig
+
+
+def three_cochains(sheaf: NeuralSheaf, x, cochains: Mapping[str, np.ndarray]) -> Figure:
+    """Cochains (N,) stalk by stalk, the first one in grey behind each, and the discord of their
+    edges. Figure 03-three-cochains.
+    """
+    discords = {}
+    for name, w in cochains.items():
+        per_edge = discord.per_edge(sheaf, w[None], x)
+        discords[name] = {edge: values[0] for edge, values in per_edge.items()}
+    highest = 1.15 * max(max(values.values()) for values in discords.values())
+    reference = next(iter(cochains.values()))
+    fig, axes = plt.subplots(
+        len(cochains), 2, figsize=(9.6, 6.6), width_ratios=(1.7, 1), sharex="col"
+    )
+    for (left, right), (name, w) in zip(axes, cochains.items()):
+        cochain(w, sheaf.layout, left, reference=reference)
+        left.set_title(name, loc="left")
+        edge_bars(discords[name], right, top=highest)
+    axes[0, 1].set_title("discord of each edge", loc="left")
+    fig.numbers = {"cochains": dict(cochains), "discord": discords}
+    return fig
+
+
+def wrong_patterns(small: Solution, large: Solution) -> Figure:
+    """All masked networks of a small network by energy, and of a larger one by the number of units
+    at which the pattern is wrong. Figure 03-wrong-patterns.
+    """
+    order = np.argsort(small.energy, kind="stable")
+    own = (small.own_pattern == small.pattern).all(axis=1)[order]
+    units = (large.own_pattern != large.pattern).sum(axis=1)
+    shown = gallery.thin(np.arange(len(units)))[0]
+    fig = plt.figure(figsize=(9.6, 4))
+    grid = fig.add_gridspec(2, 2, height_ratios=(1.6, 1), width_ratios=(1.2, 1))
+    top = fig.add_subplot(grid[0, 0])
+    panels = (top, fig.add_subplot(grid[1, 0], sharex=top))
+    pattern_table(small.pattern[order], small.energy[order], own, panels)
+    energy_by_wrong(units[shown], large.energy[shown], fig.add_subplot(grid[:, 1]))
+    fig.numbers = {
+        "patterns": small.pattern[order],
+        "energy": small.energy[order],
+        "units": units[shown],
+        "deep energy": large.energy[shown],
+    }
+    return fig
+
+
+def sensitivities(sheaf: NeuralSheaf, values, e, pattern) -> Figure:
+    """A forward pass (N,) above the sensitivities (N,) of its output, inactive units of the pattern
+    (M,) ringed. Figure 03-sensitivities.
+    """
+    units = [
+        sheaf.layout[f"z{layer + 1}"].start + i
+        for layer, node in enumerate(sheaf.network.affine_nodes[:-1])
+        for i in range(node.operation.n_out)
+    ]
+    dead = [unit for unit, active in zip(units, pattern) if not active]
+    fig, (top, bottom) = plt.subplots(2, 1, figsize=(8, 4.6), sharex=True)
+    cochain(values, sheaf.layout, top, ylabel="value, →", switched=dead)
+    cochain(e, sheaf.layout, bottom, ylabel="sensitivity, ←", switched=dead)
+    fig.numbers = {"values": values, "sensitivities": e, "inactive": dead}
+    return fig
+
+
+def smallest_by_depth(layers, rates, dense) -> Figure:
+    """λ₁ of chains (depths, seeds), and (depth, λ₁) of some by a dense solver. Figure
+    03-lambda-1.
+    """
+    fig, ax = plt.subplots()
+    spectra.smallest_by_depth(layers, rates, *zip(*dense), ax)
+    fig.numbers = {"layers": layers[:, 0], "by substitution": rates, "dense": dense}
+    return fig

@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.patches import FancyBboxPatch, Patch
 
 from sheaflib.networks.graph import INPUT
-from sheaflib.plots.palette import EDGE_COLOURS
+from sheaflib.plots.palette import EDGE_COLOURS, METHOD_COLOURS
 from sheaflib.plots.schematic import BOUNDARY, BOX, FREE, INK, math_name
 from sheaflib.sheaves.neural import NeuralSheaf
 from sheaflib.support.extras import needs
@@ -19,7 +19,7 @@ from sheaflib.support.extras import needs
 with needs("sheaflib.companion.figures.training", "plots"):
     import seaborn as sns
 
-METHODS = {"sheaf": "#0072B2", "gradient descent": "#D55E00"}
+METHODS = {name: METHOD_COLOURS[name] for name in ("sheaf", "gradient descent")}
 SAMPLES = ("1", "2", "n")  # the samples that are drawn, of however many
 ROW, COLUMN = 0.72, 1.16  # distances of vertices in inches
 LABEL = "y"
@@ -239,18 +239,15 @@ def slowdown(step, quartiles, equilibrium, measured, ax=None, unit: float = 1.0)
     ax = plt.gca() if ax is None else ax
     place = np.asarray(step) / unit
     low, median, high = quartiles
-    ax.fill_between(place, low, high, color=METHODS["sheaf"], alpha=0.2, linewidth=0)
+    ax.fill_between(place, low, high, color="black", alpha=0.15, linewidth=0)
     ax.plot(
-        place,
-        median,
-        color=METHODS["sheaf"],
-        label="predicted: 2(1 + ρ), median and quartiles over samples",
+        place, median, color="black", label="predicted: 2(1 + ρ), median and quartiles over samples"
     )
     ax.plot(
         place,
         equilibrium,
         "o",
-        color=EDGE_COLOURS["activation"],
+        color=METHOD_COLOURS["equilibrium"],
         mec="black",
         mew=0.5,
         label="measured, stalks put at their equilibrium",
@@ -259,7 +256,7 @@ def slowdown(step, quartiles, equilibrium, measured, ax=None, unit: float = 1.0)
         place,
         measured,
         "s",
-        color=METHODS["gradient descent"],
+        color=METHOD_COLOURS["sheaf"],
         mec="black",
         mew=0.5,
         label="measured, stalks as training has them",
