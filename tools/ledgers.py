@@ -14,7 +14,6 @@ from tools.project import Refusal, read_toml, write_whole
 
 FIELDS = ("id", "notebook", "statement", "source", "expected", "measured", "tolerance", "verdict")
 ORDER = ("fails", "refuted", "holds", "measured")
-MARKS = {"holds": "✓ holds", "refuted": "≠ refuted", "measured": "○ measured", "fails": "✗ fails"}
 GENERATED = {"README.md": "ledger", "docs/notebooks.md": "figures", "docs/gallery.md": "gallery"}
 SIGNS = {"below": "<", "above": ">", "relative": "relative"}
 IN_A_CELL = str.maketrans({"|": "\\|", "\n": " "})  # of a table
@@ -55,7 +54,7 @@ def table(rows, links):
         rest = [row for row in rows if row["source"] == source and row not in first]
         groups.append((title, origin, title.lower(), rest))
     return (
-        fill("whole-ledger.md", groups=groups, links=links, marks=MARKS, counts=counts(rows)) + "\n"
+        fill("whole-ledger.md", groups=groups, rows=rows, links=links, counts=counts(rows)) + "\n"
     )
 
 

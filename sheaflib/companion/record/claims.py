@@ -23,6 +23,7 @@ KEYS = {
     "verdict",
     "evidence",
     "found",
+    "written",
 }
 SOURCES = ("paper", "reported", "derived")
 BOUNDS = ("expected", "below", "above")
@@ -54,6 +55,7 @@ class Claim:
     found: object
     also: tuple = ()
     says: str = ""
+    written: str = "before"
 
     @classmethod
     def parse(cls, name, entry):
@@ -77,6 +79,7 @@ class Claim:
             entry.get("found"),
             tuple(entry.get("also", ())),
             entry.get("says", ""),
+            entry.get("written", "before"),
         )
 
     def agrees(self, measured):
@@ -223,6 +226,10 @@ def complain(name, entry):
         (
             entry.get("verdict", "holds") not in ("holds", "refuted"),
             "has a verdict that is neither holds nor refuted",
+        ),
+        (
+            entry.get("written", "before") not in ("before", "after"),
+            "has an expectation written neither before nor after its number",
         ),
         (
             entry.get("verdict") == "refuted" and not entry.get("evidence"),

@@ -54,6 +54,7 @@ class Record:
             "where": claim.where,
             "text": self.text,
             "evidence": claim.evidence,
+            "written": claim.written,
         }
 
 
