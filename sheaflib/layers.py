@@ -7,8 +7,11 @@ layer at all.
 
 from __future__ import annotations
 
+from typing import Sequence
+
 import numpy as np
 import scipy as sp
+from numpy.typing import ArrayLike
 
 from sheaflib.networks.affine import Affine
 from sheaflib.networks.selection import MaxPool
@@ -18,7 +21,11 @@ Shape = tuple[int, int, int]
 
 
 def convolution(
-    kernel, shape: Shape, bias=None, stride: int = 1, padding: int = 0
+    kernel: ArrayLike,
+    shape: Shape,
+    bias: ArrayLike | None = None,
+    stride: int = 1,
+    padding: int = 0,
 ) -> tuple[Affine, Shape]:
     """A 2-D convolution (cross-correlation, as in deep learning) as a sparse Affine, and the shape
     it writes.
@@ -75,7 +82,14 @@ def max_pool(shape: Shape, size: int, stride: int | None = None) -> tuple[MaxPoo
     )
 
 
-def batch_norm(scale, shift, mean, variance, eps: float = 1e-5, pixels: int = 1) -> Affine:
+def batch_norm(
+    scale: ArrayLike,
+    shift: ArrayLike,
+    mean: ArrayLike,
+    variance: ArrayLike,
+    eps: float = 1e-5,
+    pixels: int = 1,
+) -> Affine:
     """Batch normalisation in inference, scale·(a − mean)/√(variance + eps) + shift, as a diagonal
     Affine.
 
@@ -114,11 +128,12 @@ def add(n: int, parts: int = 2) -> Affine:
     return Affine(sp.sparse.hstack([identity] * whole("parts", parts, 2)).tocsr())
 
 
-def _image(shape) -> Shape:
+def _image(shape: Sequence[int]) -> Shape:
     """(channels, height, width), checked."""
     if not isinstance(shape, (tuple, list)) or len(shape) != 3:
         raise ValueError(f"shape={shape!r}, expected (channels, height, width)")
-    return tuple(whole("shape", n) for n in shape)
+    channels, height, width = (whole("shape", n) for n in shape)
+    return channels, height, width
 
 
 def _windows(

@@ -70,7 +70,9 @@ def parsed(arguments):
     made["clean"].add_argument("--all", action="store_true", help="remove .venv too")
     made["mutants"].add_argument("--dry", action="store_true", help="only look for the texts")
     made["mutants"].add_argument("words", nargs="*", help="only those in which one of these stands")
-    options, options.arguments = parser.parse_known_args(arguments or ["help"])
+    options, options.arguments = (  # type: ignore[has-type]  # it is assigned before its attribute
+        parser.parse_known_args(arguments or ["help"])
+    )
     if options.arguments and options.command not in PASSING_ON:
         made[options.command].error(f"unrecognized arguments: {' '.join(options.arguments)}")
     if options.command == "help":
@@ -139,6 +141,7 @@ def main(arguments):
 
 
 if __name__ == "__main__":
-    sys.stdout.reconfigure(errors="replace")  # a pipe on Windows may not know ✓
+    # a pipe on Windows may not know ✓
+    sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]  # Python's own has it
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.exit(main(sys.argv[1:]))

@@ -62,7 +62,7 @@ def bench(project, options):
 
 def rows(report):
     """Return the rows of a report of pytest-benchmark, as figures/bench.json holds them."""
-    found = {}
+    found: dict[str, dict] = {}
     for timed in json.loads(report)["benchmarks"]:
         said, sides = timed["extra_info"], found.setdefault(timed["group"], {})
         sides["note"] = said["note"]

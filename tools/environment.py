@@ -23,7 +23,7 @@ STAMP = "sheaflib.stamp"  # stands in a .venv made here, and holds the hash of i
 def check_python(version=sys.version_info[:2], root=REPOSITORY):
     """Raise Refusal when this Python cannot be used."""
     text = (root / "pyproject.toml").read_text(encoding="utf-8")
-    low, high = re.search(r'requires-python = ">=3\.(\d+),<3\.(\d+)"', text).groups()
+    low, high = re.findall(r'requires-python = ">=3\.(\d+),<3\.(\d+)"', text)[0]
     if not (3, int(low)) <= version < (3, int(high)):
         raise Refusal(
             f"sheaflib runs on Python 3.{low} to 3.{int(high) - 1}, and this is "

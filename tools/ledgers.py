@@ -32,7 +32,7 @@ def claims(project):
 
 def merge(folder, every):
     """Return the records in a folder of these notebooks: by verdict, then notebook, then id."""
-    rows = []
+    rows: list[dict] = []
     for part in [folder / f"{notebook.number}.json" for notebook in every]:
         rows += json.loads(part.read_text(encoding="utf-8")) if part.is_file() else []
     return sorted(rows, key=lambda r: (ORDER.index(r["verdict"]), r["notebook"], r["id"]))

@@ -108,7 +108,9 @@ def caught(base, mutant):
         done = run(copy, *mutant.tests.split(), "-x", "-p", "no:xdist")
     failed = re.search(r"^(?:FAILED|Timeout) (.+?)(?: - .*)?$", done.stdout, re.MULTILINE)
     well = done.returncode == 1 and failed is not None
-    told = f"caught by {failed[1]}" if well else f"SURVIVED {mutant.tests}\n{done.stdout}"
+    told = (
+        f"caught by {failed[1]}" if failed and well else f"SURVIVED {mutant.tests}\n{done.stdout}"
+    )
     print(f"{'✓' if well else '✗'} {mutant.file}: {mutant.reason}: {told}", flush=True)
     return well
 

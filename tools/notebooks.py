@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 # jsonschema's optional grammar of URLs takes 2 s to load, and no notebook needs it
-sys.modules.setdefault("rfc3987_syntax", None)
+sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]  # None: not to be found
 
 import nbformat  # noqa: E402
 
@@ -50,7 +50,7 @@ class Notebook:
 
 def load(project):
     """Return the notebooks of the index; Refusal names an entry that is malformed."""
-    every = {}
+    every: dict[str, Notebook] = {}
     for entry in read_toml(project.notebooks / "index.toml").get("notebook", []):
         try:
             new = Notebook(project.notebooks / entry.get("file", ""), **entry)

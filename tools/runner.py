@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 import warnings
-from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -65,7 +65,12 @@ def run(project, jobs, finished=lambda job: "", starts=lambda job: None):
     }
     order = TopologicalSorter(needed)
     order.prepare()
-    ready, running, clients, problems = [], {}, [], {}
+    ready, running, clients, problems = (
+        list[Job](),
+        dict[Future, Job](),
+        list[NotebookClient](),
+        dict[Job, str](),
+    )
     share, hidden = project.build / "jobs", not sys.stderr.isatty()
     with (
         ThreadPoolExecutor(cores()) as pool,

@@ -26,7 +26,7 @@ def figures(project, options):
     asked = notebooks.choose(every, options.notebook)
     if options.parameters.strip():
         return one(project, asked, notebooks.parse_parameters(options.parameters))
-    prints, forced, jobs = {}, options.force or options.notebook, []
+    prints, forced, jobs = dict[runner.Job, dict](), options.force or options.notebook, []
     stage = project.build / "stage"  # by process: the kernels of a killed one may still write
     shutil.rmtree(stage, ignore_errors=True)
     for notebook in asked:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from sheaflib.linear.fixed_pattern import output_maps
 from sheaflib.linear.resistance import Resistance, effective_resistance
@@ -78,14 +79,21 @@ class Currents:
             for node in self.sheaf.network.affine_nodes
         }
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return (
             f"Currents({len(self.x)} samples, |c| up to {np.abs(self.pull).max():.3g},"
             f" {self.resistance!r})"
         )
 
 
-def edge_update(sheaf: NeuralSheaf, name: str, x, forward, relaxed, kappa: float = 1.0) -> tuple:
+def edge_update(
+    sheaf: NeuralSheaf,
+    name: str,
+    x: ArrayLike,
+    forward: ArrayLike,
+    relaxed: ArrayLike,
+    kappa: float = 1.0,
+) -> tuple:
     """The part of `Currents.gradient` that the affine edge into stalk `name` finds by itself, (dW,
     db), from whole cochains (B, N).
 
@@ -103,7 +111,7 @@ def edge_update(sheaf: NeuralSheaf, name: str, x, forward, relaxed, kappa: float
     node = next(node for node in sheaf.network.nodes if node.name == name)
     weight = next(sheaf.edge_weights[edge.name] for edge in sheaf.edges if edge.head == name)
 
-    def end(what, w, stalk):
+    def end(what: str, w: ArrayLike, stalk: str) -> np.ndarray:
         """One stalk of a cochain, whose other stalks may hold anything."""
         w = even(what, w)
         if w.shape != (len(x), sheaf.N):
@@ -118,7 +126,7 @@ def edge_update(sheaf: NeuralSheaf, name: str, x, forward, relaxed, kappa: float
     return node.operation.gradient(before + kappa * (after - before), -current)
 
 
-def currents(sheaf: NeuralSheaf, x, y) -> Currents:
+def currents(sheaf: NeuralSheaf, x: ArrayLike, y: ArrayLike) -> Currents:
     """Close the circuit for inputs x (B, n_0) and labels y (B, n_out): one backward substitution an
     output for ρ, then Ohm's law.
 
@@ -205,7 +213,7 @@ def _length(
     """How far to go along a step of Newton's, at most 1: where the slope of the convex energy has
     fallen by enough, or is noise, (B,)."""
 
-    def slope(t):
+    def slope(t: np.ndarray) -> np.ndarray:
         return (
             lift * (c + t[:, None] * step + weight * error(output, z + t[:, None] * lift, y))
         ).sum(axis=1)

@@ -7,7 +7,10 @@ name.
 
 from __future__ import annotations
 
+from typing import Literal, Self, Sequence
+
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.special import log_softmax
 
 from sheaflib.circuits.mlp import SheafMLP  # first: it says what is missing without scikit-learn
@@ -63,33 +66,33 @@ class SheafRegressor(MultiOutputMixin, RegressorMixin, SheafMLP):
 
     _quality = staticmethod(r2_score)
 
-    def partial_fit(self, X, y):
+    def partial_fit(self, X: ArrayLike, y: ArrayLike) -> Self:
         """One pass over the samples from the present weights and moments, at the rate
         learning_rate_init; returns the estimator.
         """
         return self._partial_fit(X, y)
 
-    def predict(self, X) -> np.ndarray:
+    def predict(self, X: ArrayLike) -> np.ndarray:
         """network_(X): (n,) or (n, n_outputs), as the labels were."""
         p = self._forward(X)
         return p[:, 0] if self._flat else p
 
-    def score(self, X, y, sample_weight=None) -> float:
+    def score(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
         """The coefficient of determination R² of predict(X), as scikit-learn computes it."""
         unmasked("y", y)
         return super().score(X, y, sample_weight)
 
-    def _read(self, X, y, first: bool):
+    def _read(self, X: ArrayLike, y: ArrayLike, first: bool) -> tuple[np.ndarray, np.ndarray]:
         unmasked("X", X)
         unmasked("y", y)
-        X, y = validate_data(
+        data, labels = validate_data(
             self, X, y, reset=first, dtype=np.float64, multi_output=True, y_numeric=True
         )
-        rows = np.asarray(y, dtype=np.float64).reshape(len(X), -1)
+        rows = np.asarray(labels, dtype=np.float64).reshape(len(data), -1)
         if not first and rows.shape[1] != self.n_outputs_:
             raise ValueError(f"y has {rows.shape[1]} columns, expected {self.n_outputs_} as before")
-        self._flat = y.ndim == 1
-        return X, rows
+        self._flat = labels.ndim == 1
+        return data, rows
 
 
 class SheafClassifier(ClassifierMixin, SheafMLP):
@@ -115,25 +118,25 @@ class SheafClassifier(ClassifierMixin, SheafMLP):
 
     def __init__(
         self,
-        hidden_layer_sizes=(100,),
+        hidden_layer_sizes: int | Sequence[int] = (100,),
         *,
-        rule="rayleigh",
-        kappa=0.0,
-        stiffness=1.0,
-        optimiser="adam",
-        damping=0.1,
-        decay=0.0,
-        learning_rate="linear",
-        learning_rate_init=0.001,
-        batch_size="auto",
-        max_iter=200,
-        standardise=True,
-        early_stopping=False,
-        validation_fraction=0.1,
-        n_iter_no_change=10,
-        tol=1e-4,
-        random_state=None,
-        verbose=None,
+        rule: str = "rayleigh",
+        kappa: float | Literal["auto"] = 0.0,
+        stiffness: float = 1.0,
+        optimiser: str = "adam",
+        damping: float = 0.1,
+        decay: float = 0.0,
+        learning_rate: Literal["linear", "constant"] = "linear",
+        learning_rate_init: float = 0.001,
+        batch_size: int | Literal["auto"] = "auto",
+        max_iter: int = 200,
+        standardise: bool = True,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 10,
+        tol: float = 1e-4,
+        random_state: int | np.random.RandomState | None = None,
+        verbose: bool | None = None,
     ):
         super().__init__(
             hidden_layer_sizes,
@@ -157,61 +160,68 @@ class SheafClassifier(ClassifierMixin, SheafMLP):
         )
 
     @staticmethod
-    def _quality(rows, p) -> float:
+    def _quality(rows: np.ndarray, p: np.ndarray) -> float:
         return np.mean(
             p.argmax(axis=1) == rows.argmax(axis=1) if p.shape[1] > 1 else (p > 0.5) == (rows > 0.5)
         )
 
-    def partial_fit(self, X, y, classes=None):
+    def partial_fit(self, X: ArrayLike, y: ArrayLike, classes: ArrayLike | None = None) -> Self:
         """One pass as in `SheafRegressor`; the first call needs classes: every label that will ever
         come.
         """
         return self._partial_fit(X, y, classes=classes, whole_fit=False)
 
-    def predict(self, X) -> np.ndarray:
+    def predict(self, X: ArrayLike) -> np.ndarray:
         """The likeliest class of every row: (n,)."""
         likeliest = self.predict_proba(X).argmax(axis=1)
         return self.classes_[likeliest]
 
-    def predict_proba(self, X) -> np.ndarray:
+    def predict_proba(self, X: ArrayLike) -> np.ndarray:
         """Probabilities (n, classes) in the order of classes_: network_(X), for two classes beside
         1 − network_(X).
         """
         p = self._forward(X)
         return np.hstack([1 - p, p]) if p.shape[1] == 1 else p
 
-    def predict_log_proba(self, X) -> np.ndarray:
+    def predict_log_proba(self, X: ArrayLike) -> np.ndarray:
         """Their logarithms, from the logits: finite where a probability rounds to 0."""
         z = self._forward(X, "identity")
         return log_softmax(np.hstack([0 * z, z]) if z.shape[1] == 1 else z, axis=1)
 
-    def score(self, X, y, sample_weight=None) -> float:
+    def score(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
         """The accuracy of predict(X), as scikit-learn computes it."""
         unmasked("y", y)
         return super().score(X, y, sample_weight)
 
-    def _read(self, X, y, first: bool, classes=None, whole_fit: bool = True):
+    def _read(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        first: bool,
+        classes: ArrayLike | None = None,
+        whole_fit: bool = True,
+    ) -> tuple[np.ndarray, np.ndarray]:
         for name, value in (("X", X), ("y", y), ("classes", classes)):
             unmasked(name, value)
-        X, y = validate_data(self, X, y, reset=first, dtype=np.float64)
-        check_classification_targets(y)
+        data, labels = validate_data(self, X, y, reset=first, dtype=np.float64)
+        check_classification_targets(labels)
         if first and classes is None and not whole_fit:
             raise ValueError(
                 "classes=None in the first call of partial_fit, expected all labels that will ever"
                 " come"
             )
         if first:
-            self.classes_ = unique_labels(y if classes is None else classes)
+            self.classes_ = unique_labels(labels if classes is None else classes)
             if len(self.classes_) == 1:
                 raise ValueError(f"y holds one class, {self.classes_[0]}, expected two or more")
         elif classes is not None and not np.array_equal(unique_labels(classes), self.classes_):
             raise ValueError(
                 f"classes={classes!r}, expected those of the first call, {self.classes_}"
             )
-        strange, many = ~np.isin(y, self.classes_), len(self.classes_)
+        strange, many = ~np.isin(labels, self.classes_), len(self.classes_)
         if strange.any():
             raise ValueError(
-                f"y holds {y[strange][0]}, expected one of the classes {self.classes_}"
+                f"y holds {labels[strange][0]}, expected one of the classes {self.classes_}"
             )
-        codes = np.searchsorted(self.classes_, y)
-        return X, np.eye(many)[codes] if many > 2 else codes[:, None].astype(np.float64)
+        codes = np.searchsorted(self.classes_, labels)
+        return data, np.eye(many)[codes] if many > 2 else codes[:, None].astype(np.float64)

@@ -18,9 +18,10 @@ the error may be larger than at the start.
 
 from __future__ import annotations
 
-from typing import Iterator
+from typing import Callable, Iterator
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from sheaflib.circuits.currents import ohm
 from sheaflib.circuits.vertices import Link, begin, links
@@ -48,7 +49,9 @@ def _through(link: Link, rows: np.ndarray) -> np.ndarray:
     return _each(link.operation.linear, link, rows)
 
 
-def _each(apply, link: Link, rows: np.ndarray) -> np.ndarray:
+def _each(
+    apply: Callable[[np.ndarray, np.ndarray], np.ndarray], link: Link, rows: np.ndarray
+) -> np.ndarray:
     """apply, the link's F or Fᵀ, to every row: (B, m, n) -> (B, m, n')."""
     n_batch, m, n = rows.shape
     return apply(rows.reshape(-1, n), np.repeat(link.s, m, axis=0)).reshape(n_batch, m, -1)
@@ -65,7 +68,13 @@ def exact_after(sheaf: NeuralSheaf, vectors: bool = False) -> int:
     return max(3 * K - 3, 1) if vectors else 2 * K - 1
 
 
-def messages(sheaf: NeuralSheaf, x, y, start=None, pattern=None) -> Iterator[np.ndarray]:
+def messages(
+    sheaf: NeuralSheaf,
+    x: ArrayLike,
+    y: ArrayLike,
+    start: ArrayLike | None = None,
+    pattern: ArrayLike | None = None,
+) -> Iterator[np.ndarray]:
     """Yield the stalks (B, N): the start, then after each round, in which every vertex sends one
     message to either side, all at once.
 
@@ -91,7 +100,13 @@ def messages(sheaf: NeuralSheaf, x, y, start=None, pattern=None) -> Iterator[np.
     return _rounds(sheaf, *_begin(sheaf, x, y, start, pattern))
 
 
-def vector_messages(sheaf: NeuralSheaf, x, y, start=None, pattern=None) -> Iterator[np.ndarray]:
+def vector_messages(
+    sheaf: NeuralSheaf,
+    x: ArrayLike,
+    y: ArrayLike,
+    start: ArrayLike | None = None,
+    pattern: ArrayLike | None = None,
+) -> Iterator[np.ndarray]:
     """Yield the stalks (B, N) as `messages` does, by messages that are vectors, one an output and
     way: no n×n matrix anywhere.
 
@@ -120,7 +135,11 @@ def vector_messages(sheaf: NeuralSheaf, x, y, start=None, pattern=None) -> Itera
 
 
 def _begin(
-    sheaf: NeuralSheaf, x, y, start, pattern
+    sheaf: NeuralSheaf,
+    x: ArrayLike,
+    y: ArrayLike,
+    start: ArrayLike | None,
+    pattern: ArrayLike | None,
 ) -> tuple[list[Link], np.ndarray, np.ndarray, np.ndarray]:
     """The edges from x to the output, x, y and the start, all checked."""
     edges = _chain(sheaf)
@@ -180,6 +199,6 @@ def _vector_rounds(
             *(_each(link.operation.adjoint, link, rows) for link, rows in zip(edges[1:], G[1:])),
             G[-1],
         ]
-        below = [0, *(_through(link, rows) for link, rows in zip(edges[1:], S))]
+        below = [np.zeros(()), *(_through(link, rows) for link, rows in zip(edges[1:], S))]
         S = [s + own / link.weight for link, s, own in zip(edges, below, G)]  # F S + Gᵀ/w
         pull = [*pull[1:], ohm(sheaf, S[-1], mean[-1], y)]

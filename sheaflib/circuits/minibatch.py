@@ -18,6 +18,7 @@ from __future__ import annotations
 import reprlib
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from sheaflib.circuits.kernels import ADAM, BACKPROP, EXACT, PROX, RAYLEIGH, REGRESSION, SGD, steps
 from sheaflib.networks.graph import INPUT, Network
@@ -52,8 +53,8 @@ class MiniBatches:
     def __init__(
         self,
         network: Network,
-        x,
-        y,
+        x: ArrayLike,
+        y: ArrayLike,
         *,
         rule: str = "circuit",
         kappa: float = 0.0,
@@ -102,7 +103,7 @@ class MiniBatches:
         self.damping, self.decay = positive("damping", damping), positive("decay", decay, zero=True)
         self.betas = float(beta1), float(beta2)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"MiniBatches({self.chain.network!r}, {len(self.x)} samples, {self.updates} updates)"
 
     @property
@@ -110,7 +111,7 @@ class MiniBatches:
         """The network with the present weights."""
         return self.chain.unflat(self.theta.copy())
 
-    def advance(self, order, lr) -> None:
+    def advance(self, order: ArrayLike, lr: ArrayLike) -> None:
         """Take len(order) updates: order (updates, batch) holds sample numbers, lr (updates,) the
         learning rates, not negative.
         """

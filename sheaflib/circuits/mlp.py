@@ -5,17 +5,18 @@ from __future__ import annotations
 import multiprocessing
 import warnings
 from copy import copy, deepcopy
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Callable, Literal, NamedTuple, Self, Sequence
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from sheaflib.circuits.minibatch import MiniBatches, rates
 from sheaflib.circuits.passes import mean_loss, one_pass, split
 from sheaflib.circuits.standardisation import folded, in_units, spread
 from sheaflib.networks.graph import Network
 from sheaflib.support.checks import positive, unmasked, whole
+from sheaflib.support.progress import Unseen, watched
 from sheaflib.support.progress import bar as progress_bar
-from sheaflib.support.progress import watched
 from sheaflib.training.chains import MAX_WEIGHTS
 from sheaflib.training.joint import RUNAWAY, TrainingDiverged
 
@@ -29,6 +30,9 @@ except ImportError as error:
         "sheaflib.circuits.estimators needs scikit-learn 1.6 or later: "
         f'pip install "sheaflib[sklearn]" ({error})'
     ) from error
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 BATCH = 32  # the race's
 CHUNK = 10_000  # samples whose loss is taken at once
@@ -65,27 +69,30 @@ class SheafMLP(BaseEstimator):
     as rows (n, n_outputs), and `_quality`, the score of such rows.
     """
 
+    _read: Callable[..., tuple[np.ndarray, np.ndarray]]
+    _quality: Callable[[np.ndarray, np.ndarray], float]
+
     def __init__(
         self,
-        hidden_layer_sizes=(100,),
+        hidden_layer_sizes: int | Sequence[int] = (100,),
         *,
-        rule="circuit",
-        kappa="auto",
-        stiffness=3.0,
-        optimiser="adam",
-        damping=0.1,
-        decay=0.0,
-        learning_rate="linear",
-        learning_rate_init=0.02,
-        batch_size="auto",
-        max_iter=200,
-        standardise=True,
-        early_stopping=False,
-        validation_fraction=0.1,
-        n_iter_no_change=10,
-        tol=1e-4,
-        random_state=None,
-        verbose=None,
+        rule: str = "circuit",
+        kappa: float | Literal["auto"] = "auto",
+        stiffness: float = 3.0,
+        optimiser: str = "adam",
+        damping: float = 0.1,
+        decay: float = 0.0,
+        learning_rate: Literal["linear", "constant"] = "linear",
+        learning_rate_init: float = 0.02,
+        batch_size: int | Literal["auto"] = "auto",
+        max_iter: int = 200,
+        standardise: bool = True,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 10,
+        tol: float = 1e-4,
+        random_state: int | np.random.RandomState | None = None,
+        verbose: bool | None = None,
     ):
         self.hidden_layer_sizes = hidden_layer_sizes
         self.rule = rule
@@ -106,7 +113,7 @@ class SheafMLP(BaseEstimator):
         self.random_state = random_state
         self.verbose = verbose
 
-    def fit(self, X, y):
+    def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
         """Train a fresh network on X (n, n_features) and the labels y; returns the estimator.
 
         A fit that fails leaves the estimator exactly as it was. An interrupt (Ctrl-C) ends training
@@ -127,7 +134,7 @@ class SheafMLP(BaseEstimator):
         self.__dict__ = new.__dict__  # at once, and only now
         return self
 
-    def _fit(self, X, y):
+    def _fit(self, X: ArrayLike, y: ArrayLike) -> None:
         """As `fit`, on an estimator of its own."""
         X, rows = self._read(X, y, first=True)
         network, rng = self._fresh(X, rows)
@@ -175,7 +182,7 @@ class SheafMLP(BaseEstimator):
         self._judge(reached, losses)
         self._keep(state, rng, curve, scores)
 
-    def _partial_fit(self, X, y, **options):
+    def _partial_fit(self, X: ArrayLike, y: ArrayLike, **options: object) -> Self:
         """One pass over the samples at a constant rate; a call that fails changes nothing."""
         if self.early_stopping:
             raise ValueError(
@@ -229,7 +236,7 @@ class SheafMLP(BaseEstimator):
         if loss > WORSE * losses.scale:
             warnings.warn(f"training did harm: {said}", ConvergenceWarning, stacklevel=4)
 
-    def _validate(self, engine: MiniBatches, x, rows) -> float:
+    def _validate(self, engine: MiniBatches, x: np.ndarray, rows: np.ndarray) -> float:
         """The score of the present weights, all in the units of training."""
         try:
             with np.errstate(over="ignore", invalid="ignore"):
@@ -241,7 +248,7 @@ class SheafMLP(BaseEstimator):
                 f" {self.learning_rate_init:g} at present, or leave such samples out"
             ) from error
 
-    def _fresh(self, X, rows) -> tuple[Network, np.random.Generator]:
+    def _fresh(self, X: np.ndarray, rows: np.ndarray) -> tuple[Network, np.random.Generator]:
         """He weights, and the generator that drew them; ValueError for more weights than the engine
         takes.
         """
@@ -263,13 +270,13 @@ class SheafMLP(BaseEstimator):
         kind = "identity" if not is_classifier(self) else "sigmoid" if dims[-1] == 1 else "softmax"
         return Network.he(dims, rng, kind), rng
 
-    def _scales(self, X, rows) -> tuple[np.ndarray, ...]:
+    def _scales(self, X: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, ...]:
         """Mean and deviation of X, then of the rows, as they are to be folded."""
         return *spread(X, self.standardise), *spread(
             rows, self.standardise and not is_classifier(self)
         )
 
-    def _engine(self, state: State, X, rows) -> tuple[MiniBatches, int]:
+    def _engine(self, state: State, X: np.ndarray, rows: np.ndarray) -> tuple[MiniBatches, int]:
         """Training from a state on, which it leaves alone, and the batches of a pass; another
         optimiser remembers nothing.
         """
@@ -303,9 +310,10 @@ class SheafMLP(BaseEstimator):
             damping=self.damping,
             decay=self.decay,
         )
-        if state.optimiser == self.optimiser:
-            engine.moments = state.moments.copy()
-            engine.second = state.second.copy()
+        moments, second = state.moments, state.second
+        if state.optimiser == self.optimiser and moments is not None and second is not None:
+            engine.moments = moments.copy()
+            engine.second = second.copy()
             engine.updates = state.updates
         return engine, -(-len(X) // size)
 
@@ -320,7 +328,9 @@ class SheafMLP(BaseEstimator):
             scale,
         )
 
-    def _keep(self, state: State, rng, curve: list[float], scores: list[float]):
+    def _keep(
+        self, state: State, rng: np.random.Generator, curve: list[float], scores: list[float]
+    ) -> None:
         """Set what fitting leaves behind."""
         self._training, self._rng, self.network_ = state, rng, folded(state.network, *state.scales)
         self.loss_curve_ = curve
@@ -328,7 +338,7 @@ class SheafMLP(BaseEstimator):
         self.n_iter_ = len(curve)
         self.n_outputs_ = self.network_.n_out
 
-    def _forward(self, X, output: str | None = None) -> np.ndarray:
+    def _forward(self, X: ArrayLike, output: str | None = None) -> np.ndarray:
         """network_(X), or with another output map; X is checked."""
         check_is_fitted(self, "network_")
         unmasked("X", X)
@@ -336,7 +346,7 @@ class SheafMLP(BaseEstimator):
         return Network(network.n_in, network.nodes, output or network.output)(X)
 
 
-def bar(passes: int, verbose: bool | None):
+def bar(passes: int, verbose: bool | None) -> tqdm | Unseen:
     """A bar of passes: as asked for, or, not asked, for a person who has waited a while, never in
     a worker process."""
     shown = watched() and multiprocessing.parent_process() is None if verbose is None else verbose

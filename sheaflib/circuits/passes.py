@@ -14,7 +14,13 @@ from sheaflib.training.objective import loss
 CHUNK = 10_000  # samples whose loss is taken at once
 
 
-def split(X, rows, rng: np.random.Generator, share: float, classes) -> list[np.ndarray]:
+def split(
+    X: np.ndarray,
+    rows: np.ndarray,
+    rng: np.random.Generator,
+    share: float,
+    classes: np.ndarray | None,
+) -> list[np.ndarray]:
     """Samples to train on, samples to validate on, their rows in the same order.
 
     share: the part to validate on. classes: the names of the classes, which are held back in equal
@@ -50,7 +56,7 @@ def split(X, rows, rng: np.random.Generator, share: float, classes) -> list[np.n
         X, rows, kinds, test_size=share, random_state=int(rng.integers(2**31)), stratify=stratify
     )
     missing = np.setdiff1d(kinds, trained)
-    if len(missing):
+    if classes is not None and len(missing):
         raise ValueError(
             f"validation_fraction={share:g} holds back every sample of the class "
             f"{classes[missing[0]]!s}, expected a share that leaves some to train on"

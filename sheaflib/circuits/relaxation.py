@@ -17,6 +17,7 @@ from typing import Callable, Iterator, Sequence
 
 import numpy as np
 import scipy as sp
+from numpy.typing import ArrayLike
 
 from sheaflib.circuits.currents import Currents
 from sheaflib.circuits.vertices import Vertex, begin, vertices
@@ -35,7 +36,7 @@ def colours(sheaf: NeuralSheaf) -> tuple[tuple[str, ...], ...]:
     >>> colours(NeuralSheaf(Network.mlp([[[1.0]], [[1.0]], [[1.0]]])))
     (('z1', 'z2', 'z3'), ('a1', 'a2'))
     """
-    colour = {}
+    colour: dict[str, int] = {}
     for node in check_sheaf(sheaf).network.nodes:
         taken = {colour.get(name) for name in node.inputs}
         colour[node.name] = next(c for c in count() if c not in taken)
@@ -47,11 +48,11 @@ def colours(sheaf: NeuralSheaf) -> tuple[tuple[str, ...], ...]:
 
 def parallel_rounds(
     sheaf: NeuralSheaf,
-    x,
-    y,
+    x: ArrayLike,
+    y: ArrayLike,
     groups: Sequence[Sequence[str]],
-    start=None,
-    pattern=None,
+    start: ArrayLike | None = None,
+    pattern: ArrayLike | None = None,
     every: int = 1,
 ) -> Iterator[np.ndarray]:
     """Yield the stalks (B, N): the start, then after every `every` rounds; each solves the next
@@ -93,7 +94,12 @@ def _rounds(groups: list[list[Vertex]], w: np.ndarray, every: int) -> Iterator[n
 
 
 def gauss_seidel(
-    sheaf: NeuralSheaf, x, y, start=None, pattern=None, order: Sequence[str] | None = None
+    sheaf: NeuralSheaf,
+    x: ArrayLike,
+    y: ArrayLike,
+    start: ArrayLike | None = None,
+    pattern: ArrayLike | None = None,
+    order: Sequence[str] | None = None,
 ) -> Iterator[np.ndarray]:
     """Yield the stalks (B, N): the start, then after each sweep over the vertices one by one, by
     default from the output to the input.
@@ -121,7 +127,13 @@ def gauss_seidel(
     )
 
 
-def red_black(sheaf: NeuralSheaf, x, y, start=None, pattern=None) -> Iterator[np.ndarray]:
+def red_black(
+    sheaf: NeuralSheaf,
+    x: ArrayLike,
+    y: ArrayLike,
+    start: ArrayLike | None = None,
+    pattern: ArrayLike | None = None,
+) -> Iterator[np.ndarray]:
     """Yield the stalks (B, N): the start, then after each sweep of one parallel round a colour; two
     colours on a chain.
 
@@ -137,7 +149,7 @@ def red_black(sheaf: NeuralSheaf, x, y, start=None, pattern=None) -> Iterator[np
     return parallel_rounds(sheaf, x, y, groups, start, pattern, every=len(groups))
 
 
-def jacobi_bounds(sheaf: NeuralSheaf, pattern) -> tuple[np.ndarray, np.ndarray]:
+def jacobi_bounds(sheaf: NeuralSheaf, pattern: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     """λ_min and λ_max of D⁻¹L, two (B,), for patterns (B, M) and the square loss: dense, and sharp.
 
     Global knowledge: they depend on every weight of the network, and no vertex can find them by
@@ -175,7 +187,13 @@ def _check_square(sheaf: NeuralSheaf) -> None:
 
 
 def chebyshev(
-    sheaf: NeuralSheaf, x, y, low, high, start=None, pattern=None
+    sheaf: NeuralSheaf,
+    x: ArrayLike,
+    y: ArrayLike,
+    low: ArrayLike,
+    high: ArrayLike,
+    start: ArrayLike | None = None,
+    pattern: ArrayLike | None = None,
 ) -> Iterator[np.ndarray]:
     """Yield the stalks (B, N): the start, then after each step of Chebyshev's semi-iteration on
     D⁻¹L, all vertices at once.
@@ -210,7 +228,7 @@ def chebyshev(
     )
 
 
-def _bound(name: str, value, n_batch: int) -> np.ndarray:
+def _bound(name: str, value: ArrayLike, n_batch: int) -> np.ndarray:
     value = real_array(name, value)
     if value.shape not in ((), (1,), (n_batch,)):
         raise ValueError(
@@ -239,13 +257,13 @@ def _jacobi(found: list[Vertex], w: np.ndarray) -> np.ndarray:
     return np.concatenate([vertex.solve(vertex.force(w)) for vertex in found], axis=1)
 
 
-def edge_currents(sheaf: NeuralSheaf, x, w, pattern) -> np.ndarray:
+def edge_currents(sheaf: NeuralSheaf, x: ArrayLike, w: ArrayLike, pattern: ArrayLike) -> np.ndarray:
     """w_e r_e of every edge but the label's at stalks w (B, N) and a frozen pattern: (B, N)."""
     w = batch("w", w, check_sheaf(sheaf).N)
     return sheaf.row_weights[: sheaf.N] * sheaf.discrepancy(w, x, pattern)
 
 
-def relative_error(exact: Currents, w) -> float:
+def relative_error(exact: Currents, w: ArrayLike) -> float:
     """‖w_e r_e − exact‖/‖exact‖ over all edges and samples, for stalks w (B, N) at the pattern of
     `exact`.
 
@@ -259,7 +277,9 @@ def relative_error(exact: Currents, w) -> float:
     )
 
 
-def reach(scheme: Callable, sheaf: NeuralSheaf, x, y, other, rounds: int) -> np.ndarray:
+def reach(
+    scheme: Callable, sheaf: NeuralSheaf, x: ArrayLike, y: ArrayLike, other: ArrayLike, rounds: int
+) -> np.ndarray:
     """Which edges feel, after 0 … `rounds` rounds, that labels y became `other`: (rounds + 1,
     edges) of bool, edges as in sheaf.edges.
 

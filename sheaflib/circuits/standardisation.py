@@ -8,7 +8,13 @@ from sheaflib.networks.graph import Network
 from sheaflib.training.joint import with_weights
 
 
-def folded(network: Network, mean, deviation, shift, stretch) -> Network:
+def folded(
+    network: Network,
+    mean: np.ndarray,
+    deviation: np.ndarray,
+    shift: np.ndarray,
+    stretch: np.ndarray,
+) -> Network:
     """The chain with x -> (x − mean)/deviation folded into its first layer, z -> shift + stretch z
     into its last: arrays (n_in,), (n_out,).
 
@@ -30,7 +36,7 @@ def folded(network: Network, mean, deviation, shift, stretch) -> Network:
     return with_weights(network, {last: (W, b)})
 
 
-def fits(*weights) -> None:
+def fits(*weights: np.ndarray) -> None:
     """Raise ValueError unless the weights and biases for the units of X and y are finite."""
     if not all(np.isfinite(part).all() for part in weights):
         raise ValueError(
@@ -38,7 +44,7 @@ def fits(*weights) -> None:
         )
 
 
-def in_units(name: str, rows, mean, deviation) -> np.ndarray:
+def in_units(name: str, rows: np.ndarray, mean: np.ndarray, deviation: np.ndarray) -> np.ndarray:
     """(rows − mean)/deviation; ValueError where that is too large for float64."""
     with np.errstate(over="ignore"):
         half = 0.5 * rows - 0.5 * mean  # the difference may be twice the largest float
@@ -52,7 +58,7 @@ def in_units(name: str, rows, mean, deviation) -> np.ndarray:
     return found
 
 
-def spread(rows, standardise: bool) -> tuple[np.ndarray, np.ndarray]:
+def spread(rows: np.ndarray, standardise: bool) -> tuple[np.ndarray, np.ndarray]:
     """Mean and deviation of every column, 1 for that of a constant; 0 and 1 if not standardised.
 
     Squares are taken in units of a power of two near the column's largest entry, which changes no

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy as sp
+from numpy.typing import ArrayLike
 
 from sheaflib.circuits.currents import ohm
 from sheaflib.linear.substitution import masked_forward
@@ -37,7 +38,7 @@ class Link:
 
     def predicted(self, w: np.ndarray) -> np.ndarray:
         """F(tail): (B, N) -> (B, rows)."""
-        return self.operation.value(self.x if self.tail is None else w[:, self.tail], self.s)
+        return self.operation.value(w[:, self.tail] if self.x is None else self.x, self.s)
 
     def current(self, w: np.ndarray) -> np.ndarray:
         """w_e (head − F(tail)): (B, N) -> (B, rows)."""
@@ -94,7 +95,13 @@ class Vertex:
         return predicted + rho * ohm(sheaf, np.diag(rho), predicted, y)
 
 
-def begin(sheaf: NeuralSheaf, x, y, start, pattern) -> tuple[np.ndarray, ...]:
+def begin(
+    sheaf: NeuralSheaf,
+    x: ArrayLike,
+    y: ArrayLike,
+    start: ArrayLike | None,
+    pattern: ArrayLike | None,
+) -> tuple[np.ndarray, ...]:
     """x, y, the start and the pattern (B, M), checked and copied; by default the forward pass and
     its pattern.
     """
@@ -169,7 +176,9 @@ def vertices(
 
 def _inverse(name: str, diagonal: np.ndarray, outgoing: tuple[Link, ...]) -> np.ndarray:
     """D⁻¹ from its diagonal part (B or 1, n) and the affine edges that leave the vertex."""
-    dense = [link for link in outgoing if isinstance(link.operation, Affine)]
+    dense = [
+        (link.weight, link.operation) for link in outgoing if isinstance(link.operation, Affine)
+    ]
     if not dense:
         return 1 / diagonal
     n, size = diagonal.shape[1], diagonal.size * diagonal.shape[1]
@@ -178,10 +187,8 @@ def _inverse(name: str, diagonal: np.ndarray, outgoing: tuple[Link, ...]) -> np.
             f"stalk {name!r} is {n} wide and an affine edge leaves it: its vertex solves would hold"
             f" {size} numbers, at most {ENTRIES} are allowed; take fewer samples, or `currents`"
         )
-    return np.linalg.inv(
-        sum(link.weight * _gram(link.operation) for link in dense)
-        + diagonal[:, :, None] * np.eye(n)
-    )
+    grams = sum((weight * _gram(affine) for weight, affine in dense), np.zeros((n, n)))
+    return np.linalg.inv(grams + diagonal[:, :, None] * np.eye(n))
 
 
 def _gram(affine: Affine) -> np.ndarray:

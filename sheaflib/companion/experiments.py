@@ -25,7 +25,7 @@ OUTPUTS = {
     "blobs": "softmax",
 }
 DEEP = {"widths": "2x10x8x1", "dt": 0.01, "steps": 200_000}
-TABLE_E1 = {
+TABLE_E1: dict[str, dict] = {
     "paraboloid-1h": {"task": "paraboloid", "widths": "2x30x1", "dt": 0.005, "steps": 100_000},
     "saddle-1h": {"task": "saddle", "widths": "2x30x1", "dt": 0.005, "steps": 100_000},
     "circular-1h": {"task": "circular", "widths": "2x25x1", "dt": 0.005, "steps": 100_000},
@@ -126,17 +126,20 @@ def train(
         raise ValueError(
             f"every={every} does not divide steps={steps}: the last record would lie beyond"
         )
-    which = {
-        "method": method,
-        "seed": seed,
-        "stalk_seed": stalk_seed,
-        "fresh": fresh,
-        "start": start,
-        "beta_n": beta_n,
-        "dt": dt,
-        "n": n,
-    }
-    return record(states(task, widths, every, **which), steps, tasks.task(task))
+    run = states(
+        task,
+        widths,
+        every,
+        method=method,
+        seed=seed,
+        stalk_seed=stalk_seed,
+        fresh=fresh,
+        start=start,
+        beta_n=beta_n,
+        dt=dt,
+        n=n,
+    )
+    return record(run, steps, tasks.task(task))
 
 
 class Snapshot(NamedTuple):

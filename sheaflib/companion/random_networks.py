@@ -72,7 +72,8 @@ def random_network(
     >>> random_network(np.random.default_rng(0), [2, 3, 3, 1], merge_rate=1.0).n_out
     1
     """
-    nodes, dims = [], {INPUT: widths[0]}
+    nodes: list[tuple] = []
+    dims = {INPUT: widths[0]}
     for layer, width in enumerate(widths[1:], start=1):
         if layer > 1:
             read = f"a{layer - 1}"
@@ -177,7 +178,8 @@ def measure(network: Network) -> Shape:
     >>> measure(Network.he([2, 5, 1], np.random.default_rng(0)))
     Shape(width=5, depth=2, merges=0, fan_out=0)
     """
-    depth, reads = {INPUT: 1}, {}
+    depth = {INPUT: 1}
+    reads: dict[str, int] = {}
     for node in network.nodes:
         depth[node.name] = max(depth[name] for name in node.inputs) + (
             node.operation.kind == "activation"

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sheaflib.companion.race import drift, losses
+from sheaflib.companion.race import Ratio, drift, losses
 from sheaflib.companion.tuning import Choices, candidates, measured
 
 NULL = "null"
@@ -15,7 +15,8 @@ LATER = 10  # what the null adds to a tuning seed
 
 def online(protocol: dict) -> dict[tuple, list[dict]]:
     """(row, optimiser, side) -> cases, one sample an update."""
-    rules, found = protocol["regimes"]["online"], {}
+    rules = protocol["regimes"]["online"]
+    found: dict[tuple, list[dict]] = {}
     for row in rules["rows"]:
         for optimiser in ("sgd", "adam"):
             common = {
@@ -35,7 +36,8 @@ def online(protocol: dict) -> dict[tuple, list[dict]]:
 
 def continual(protocol: dict) -> dict[tuple, list[dict]]:
     """(widths, optimiser, side) -> cases of `drift`."""
-    rules, found = protocol["regimes"]["continual"], {}
+    rules = protocol["regimes"]["continual"]
+    found: dict[tuple, list[dict]] = {}
     for widths in rules["widths"]:
         for optimiser in ("sgd", "adam"):
             common = {"widths": widths, "updates": rules["updates"]}
@@ -58,7 +60,8 @@ def _one_by_one(protocol: dict, rules: dict, optimiser: str) -> dict[tuple, list
 
 def initialisation(protocol: dict) -> dict[tuple, list[dict]]:
     """(task, scale, side) -> cases: four hidden layers of ten, He weights times a scale."""
-    rules, found = protocol["regimes"]["initialisation"], {}
+    rules = protocol["regimes"]["initialisation"]
+    found: dict[tuple, list[dict]] = {}
     for row, scale in rules["rows"]:
         common = {
             "row": f"{row}/2x10x10x10x10x1",
@@ -72,7 +75,8 @@ def initialisation(protocol: dict) -> dict[tuple, list[dict]]:
 
 def depth(protocol: dict) -> dict[tuple, list[dict]]:
     """(hidden layers, side) -> cases: paraboloid, ten units a layer."""
-    rules, found = protocol["regimes"]["depth"], {}
+    rules = protocol["regimes"]["depth"]
+    found: dict[tuple, list[dict]] = {}
     for hidden in rules["hidden"]:
         common = {
             "row": f"paraboloid/2x{'10x' * hidden}1",
@@ -106,7 +110,8 @@ def few(protocol: dict) -> dict[tuple, list[dict]]:
 
 def noise(protocol: dict) -> dict[tuple, list[dict]]:
     """(row, side) -> cases with noisy training labels, flipped ones where they are classes."""
-    rules, found = protocol["regimes"]["noise"], {}
+    rules = protocol["regimes"]["noise"]
+    found: dict[tuple, list[dict]] = {}
     for row in rules["rows"]:
         spoilt = (
             {"flips": rules["flips"]}
@@ -201,7 +206,7 @@ def rows(results: dict, parts: list, sides: dict) -> tuple[dict, dict]:
     of its keys.
     """
     shown: dict[str, dict] = {name: {} for name in sides}
-    null = {}
+    null: dict[str, Ratio] = {}
     for regime, prefix in parts:
         found, own = results[regime]
         null |= {prefix + place_name(place): r for place, r in own.items()}

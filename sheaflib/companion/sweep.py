@@ -183,7 +183,7 @@ def own_jobs():
 def qualified(function):
     """Return "module.name" of a function that workers can import; TypeError names another."""
     module, name = getattr(function, "__module__", None), getattr(function, "__qualname__", None)
-    found = sys.modules.get(module) if module != "__main__" else None
+    found = sys.modules.get(module or "") if module != "__main__" else None
     for part in (name or "").split("."):
         found = getattr(found, part, None)
     if found is None or found is not function:
@@ -234,7 +234,9 @@ def source_digest(function):
     """
     file = getattr(sys.modules[function.__module__], "__file__", None)
     outside = file and not Path(file).resolve().is_relative_to(FOLDER)
-    return digest((LIBRARY + (digest(Path(file).read_bytes()) if outside else "")).encode())
+    return digest(
+        (LIBRARY + (digest(Path(file).read_bytes()) if file and outside else "")).encode()
+    )
 
 
 def library_digest():

@@ -155,7 +155,8 @@ class Choices:
 
     def __init__(self, file: Path | None = None):
         """Take the choices of a file that `save` wrote; None: there are none yet."""
-        self.file, self.made = file, {}
+        self.file = file
+        self.made: dict[str, dict] = {}
         self.kept = json.loads(file.read_text(encoding="utf-8")) if file else None
 
     def choose(self, group: str, entries: dict, floor: float, function=losses) -> dict:
@@ -164,7 +165,7 @@ class Choices:
         ValueError: the file's choices were made among other candidates.
         """
         tuned_on = hashlib.sha256(repr([*entries.items(), floor]).encode()).hexdigest()
-        if self.kept is None:
+        if self.file is None or self.kept is None:
             found = tune(entries, floor, function)
         elif self.kept.get(group, {}).get("tuned on") != tuned_on:
             raise ValueError(

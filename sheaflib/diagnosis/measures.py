@@ -87,7 +87,7 @@ def chunks(count: int, size: int) -> Iterator[slice]:
     return (slice(start, min(start + step, count)) for start in range(0, count, step))
 
 
-def forward(sheaf: NeuralSheaf, x, y) -> tuple[np.ndarray, np.ndarray]:
+def forward(sheaf: NeuralSheaf, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """φ(z^{k+1}) (B, n_out) and every sample's loss (B,), nothing clamped; ValueError names a stalk
     that leaves float64.
     """
@@ -115,7 +115,14 @@ def forward(sheaf: NeuralSheaf, x, y) -> tuple[np.ndarray, np.ndarray]:
     return values, loss
 
 
-def pinned(sheaf: NeuralSheaf, x, y, at, of, done: Callable = NOBODY) -> Solved:
+def pinned(
+    sheaf: NeuralSheaf,
+    x: np.ndarray,
+    y: np.ndarray,
+    at: np.ndarray,
+    of: np.ndarray,
+    done: Callable = NOBODY,
+) -> Solved:
     """The samples `at` with the labels of the samples `of` pinned: z^{k+1} itself, or a_out, from
     the forward pass.
     """
@@ -136,9 +143,9 @@ def pinned(sheaf: NeuralSheaf, x, y, at, of, done: Callable = NOBODY) -> Solved:
 
 def null(
     sheaf: NeuralSheaf,
-    x,
-    y,
-    subset,
+    x: np.ndarray,
+    y: np.ndarray,
+    subset: np.ndarray,
     permutations: int,
     rng: np.random.Generator,
     done: Callable = NOBODY,
@@ -159,7 +166,9 @@ def null(
     return means, int((~found.converged).sum())
 
 
-def stiffness(sheaf: NeuralSheaf, x, at, done: Callable = NOBODY) -> Stiffness:
+def stiffness(
+    sheaf: NeuralSheaf, x: np.ndarray, at: np.ndarray, done: Callable = NOBODY
+) -> Stiffness:
     """Spectrum and resistance of the samples `at` for the pattern of the forward pass, nothing
     pinned.
     """
@@ -173,7 +182,8 @@ def stiffness(sheaf: NeuralSheaf, x, at, done: Callable = NOBODY) -> Stiffness:
         for name, part in rho.edges.items():
             shares[name] += float((np.trace(part, axis1=1, axis2=2) / trace).sum() / len(at))
         done(rows.stop - rows.start)
-    return Stiffness(*(np.concatenate(column) for column in zip(*found)), shares)
+    smallest, largest, resistance = (np.concatenate(column) for column in zip(*found))
+    return Stiffness(smallest, largest, resistance, shares)
 
 
 def edge_rows(
@@ -207,13 +217,12 @@ def edge_rows(
     )
 
 
-def band(values) -> tuple[float, float, float]:
+def band(values: np.ndarray | None) -> tuple[float, float, float]:
     """5 % point, median and 95 % point, NaN without values."""
-    return (
-        (np.nan,) * 3
-        if values is None
-        else tuple(float(v) for v in np.quantile(values, (0.05, 0.5, 0.95)))
-    )
+    if values is None:
+        return np.nan, np.nan, np.nan
+    low, median, high = (float(v) for v in np.quantile(values, (0.05, 0.5, 0.95)))
+    return low, median, high
 
 
 def worst_neurons(sheaf: NeuralSheaf, neurons: np.ndarray, most: int) -> tuple[Neuron, ...]:

@@ -4,30 +4,36 @@ what a list finds.
 
 from __future__ import annotations
 
-from typing import Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Mapping, Sequence
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from sheaflib.support.extras import needs
 
 with needs("the picture of a report", "plots"):
     import matplotlib.pyplot as plt
     import matplotlib.style
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 from sheaflib.plots import STYLE
 from sheaflib.plots.palette import EDGE_COLOURS, SERIES
 
+if TYPE_CHECKING:
+    from sheaflib.diagnosis.report import Report
+
 NULL = "0.75"
 STYLES = (("-", 3.0), ("--", 1.6), (":", 2.0), ("-.", 1.6))
 
 
-def look():
+def look() -> AbstractContextManager[None]:
     """The companion's look whatever the caller has set, for as long as the context is open."""
     return matplotlib.style.context(["default", STYLE])
 
 
-def overview(report) -> Figure:
+def overview(report: Report) -> Figure:
     """The three panels of a `Report` in one figure."""
     with look():
         fig = Figure(figsize=(11, 0.8 + 0.35 * max(len(report.edges), 8)))
@@ -38,7 +44,7 @@ def overview(report) -> Figure:
     return fig
 
 
-def edges(rows: Sequence, ax=None):
+def edges(rows: Sequence, ax: Axes | None = None) -> Axes:
     """Mean discord of each edge (a mark; of the null's samples, where there is one), the null's 5
     to 95 % band and median, on a log axis.
     """
@@ -67,7 +73,7 @@ def edges(rows: Sequence, ax=None):
     return ax
 
 
-def neurons(worst: Sequence, ax=None):
+def neurons(worst: Sequence, ax: Axes | None = None) -> Axes:
     """Mean squared discrepancy of the worst neurons, one bar each, coloured by the kind of their
     edge.
     """
@@ -81,7 +87,9 @@ def neurons(worst: Sequence, ax=None):
     return ax
 
 
-def samples(loss, discord, worst, ax=None):
+def samples(
+    loss: ArrayLike, discord: ArrayLike, worst: Sequence[int] | np.ndarray, ax: Axes | None = None
+) -> Axes:
     """Every sample's discord against its loss on log axes, the listed ones marked; what is not
     positive is left out.
     """
@@ -118,10 +126,10 @@ def samples(loss, discord, worst, ax=None):
 def finds(
     length: Sequence[int],
     curves: Mapping[str, Sequence[float]],
-    ax=None,
+    ax: Axes | None = None,
     best: Sequence[float] | None = None,
     listed: int | None = None,
-):
+) -> Axes:
     """How many times more of what is sought a list holds than a random one, by its length:
     curves[name]; `best`: at most.
     """

@@ -11,8 +11,10 @@ from __future__ import annotations
 import reprlib
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Callable, Iterator
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from sheaflib.diagnosis import measures, text
 from sheaflib.diagnosis.measures import EdgeRow, Neuron
@@ -22,6 +24,9 @@ from sheaflib.sheaves.neural import NeuralSheaf, check_sheaf
 from sheaflib.support.checks import batch, read_only, real_array, whole
 from sheaflib.support.progress import bar as progress_bar
 from sheaflib.training.objective import check_labels
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 NEURONS = 10  # how many of the worst are listed
 
@@ -70,7 +75,7 @@ class Report:
 
     __repr__, __str__, _repr_html_ = text.line, text.terminal, text.html
 
-    def figure(self):
+    def figure(self) -> Figure:
         """The report's picture, a matplotlib figure: discord by edge beside the null, the worst
         neurons, discord against loss.
         """
@@ -81,8 +86,8 @@ class Report:
 
 def report(
     sheaf: NeuralSheaf,
-    x,
-    y,
+    x: ArrayLike,
+    y: ArrayLike,
     *,
     permutations: int = 20,
     samples: int = 200,
@@ -131,7 +136,7 @@ def report(
         null, unsettled = measures.null(sheaf, x, y, subset, permutations, rng, done)
         stiff = measures.stiffness(sheaf, x, subset, done)
     *edges, total = measures.edge_rows(sheaf, found.per_edge, subset, null, stiff.shares)
-    discord = sum(found.per_edge.values())
+    discord = sum(found.per_edge.values(), np.zeros(len(x)))
     pin = (
         network.output_name
         if network.output.is_identity
@@ -164,7 +169,7 @@ def report(
     )
 
 
-def check_pinnable(sheaf) -> NeuralSheaf:
+def check_pinnable(sheaf: NeuralSheaf) -> NeuralSheaf:
     """`sheaf`, if it is one that `equilibrium` covers; TypeError or ValueError says what else came,
     and what to do.
     """
@@ -179,7 +184,7 @@ def check_pinnable(sheaf) -> NeuralSheaf:
     return sheaf
 
 
-def how_many(worst, n_batch: int) -> int:
+def how_many(worst: int | None, n_batch: int) -> int:
     """The length of the list of worst samples; ValueError beyond the batch."""
     listed = min(n_batch, max(5, round(n_batch / 20))) if worst is None else whole("worst", worst)
     if listed > n_batch:
@@ -187,15 +192,15 @@ def how_many(worst, n_batch: int) -> int:
     return listed
 
 
-def label_rows(network: Network, y, n_batch: int) -> np.ndarray:
-    """`y` as float64 labels (B, n_out): a column for one output, one-hot for the classes of a
-    softmax.
+def label_rows(network: Network, given: ArrayLike | None, n_batch: int) -> np.ndarray:
+    """`given`, the argument y, as float64 labels (B, n_out): a column for one output, one-hot for
+    the classes of a softmax.
     """
     n, kind = network.n_out, network.output.name
-    if y is None:
+    if given is None:
         raise TypeError(f"y is None, expected {n_batch} labels: one a row of x")
     try:
-        y = real_array("y", y)
+        y = real_array("y", given)
     except TypeError as error:
         raise TypeError(f"{error}; np.unique(y, return_inverse=True)[1] numbers classes") from None
     if y.shape[:1] != (n_batch,):
@@ -226,7 +231,7 @@ def label_rows(network: Network, y, n_batch: int) -> np.ndarray:
 
 
 @contextmanager
-def bar(total: int, progress: bool | None):
+def bar(total: int, progress: bool | None) -> Iterator[Callable[[int], object]]:
     """A bar of `total` samples for a person who watches, as `sweep` has: yields what to tell the
     number of samples done.
     """

@@ -5,11 +5,15 @@ from __future__ import annotations
 import base64
 from html import escape
 from textwrap import wrap
-from typing import Sequence
+from typing import TYPE_CHECKING, Sequence
 
 import numpy as np
 
 from sheaflib.equilibria.certificate import UNDECIDED
+
+if TYPE_CHECKING:
+    from sheaflib.diagnosis.measures import EdgeRow
+    from sheaflib.diagnosis.report import Report
 
 COLUMNS = 100  # of a terminal
 MARGIN = 15  # where the facts below the table begin
@@ -26,7 +30,7 @@ HEAD = (
 )
 
 
-def line(report) -> str:
+def line(report: Report) -> str:
     """What `repr` prints: one line."""
     against = (
         "" if np.isnan(report.total.ratio) else f", {number(report.total.ratio)} times the null's"
@@ -40,7 +44,7 @@ def line(report) -> str:
     )
 
 
-def terminal(report) -> str:
+def terminal(report: Report) -> str:
     """What `print` prints: at most 100 columns."""
     rows = [HEAD, *map(cells, (*report.edges, report.total))]
     widths = [max(map(len, column)) for column in zip(*rows)]
@@ -50,7 +54,7 @@ def terminal(report) -> str:
     return "\n".join([*wrap(title(report), COLUMNS), "", *table, "", *below])
 
 
-def html(report) -> str:
+def html(report: Report) -> str:
     """What a notebook shows: one table and one figure, or what the figure needs."""
     head = "".join(f'<th scope="col">{escape(text)}</th>' for text in HEAD)
     rows = map(cells, (*report.edges, report.total))
@@ -69,7 +73,7 @@ def html(report) -> str:
     )
 
 
-def html_picture(report) -> str:
+def html_picture(report: Report) -> str:
     """The report's figure as an <img> that holds its PNG; without matplotlib, what to install."""
     try:
         from sheaflib.diagnosis.picture import look
@@ -89,7 +93,7 @@ def html_row(name: str, parts: Sequence[str]) -> str:
     return f'<tr><th scope="row">{escape(name)}</th>{"".join(parts)}</tr>'
 
 
-def title(report) -> str:
+def title(report: Report) -> str:
     """What was pinned, where the solver started, and how many samples it solved."""
     count, slow = len(report.discord), int((~report.converged).sum())
     doubtful = int((report.converged & (report.verdict == UNDECIDED)).sum())
@@ -102,7 +106,7 @@ def title(report) -> str:
     )
 
 
-def cells(row) -> tuple[str, ...]:
+def cells(row: EdgeRow) -> tuple[str, ...]:
     """A row of the table as text."""
     band = (
         "–"
@@ -120,7 +124,7 @@ def cells(row) -> tuple[str, ...]:
     )
 
 
-def facts(report) -> list[tuple[str, list[str]]]:
+def facts(report: Report) -> list[tuple[str, list[str]]]:
     """What stands below the table: a name and what is to be said of it."""
     doubt = [
         "no better than permuted labels",
@@ -165,7 +169,7 @@ def facts(report) -> list[tuple[str, list[str]]]:
     ]
 
 
-def sample(report, i: int) -> str:
+def sample(report: Report, i: int) -> str:
     """One sample: its index, discord, label and output."""
     return (
         f"{i}: {number(report.discord[i])} (label {told(report, report.labels[i])}, output"
@@ -173,7 +177,7 @@ def sample(report, i: int) -> str:
     )
 
 
-def told(report, values: np.ndarray) -> str:
+def told(report: Report, values: np.ndarray) -> str:
     """A label or an output as text: the class of a softmax, else up to three numbers."""
     if report.network.output.name == "softmax":
         return str(int(np.argmax(values)))
@@ -181,7 +185,7 @@ def told(report, values: np.ndarray) -> str:
     return text if len(values) == 1 else f"[{text}]"
 
 
-def described(report) -> str:
+def described(report: Report) -> str:
     """The picture in words, for those who do not see it."""
     most = max(report.edges, key=lambda row: row.discord)
     ratio = report.total.ratio

@@ -19,6 +19,7 @@ from functools import cached_property
 import numpy as np
 
 from sheaflib.equilibria.energy import Pieces, PinnedEnergy
+from sheaflib.equilibria.kinks import Kink
 from sheaflib.equilibria.newton_steps import near_minimum
 from sheaflib.linear import spectrum
 from sheaflib.linear.fixed_pattern import Frozen
@@ -105,7 +106,7 @@ class Certificate:
             broken[:, kink.here], doubtful[:, kink.here] = self._stalk(kink, floor)
         return broken, doubtful
 
-    def _stalk(self, kink, floor: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _stalk(self, kink: Kink, floor: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """`_kinks` for the units of one stalk, (B, n) of bool each; floor (B, N): the rounding
         error of the gradient.
 
@@ -260,7 +261,7 @@ class Certificate:
         give[~problem.clamped] = (frozen.stresses()[0] ** 2).sum(axis=1)
         return give
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         verdict = self.verdict
         undecided = int((verdict == UNDECIDED).sum())
         minima = int((verdict == MINIMUM).sum())
@@ -286,13 +287,13 @@ class Basin:
     radius: np.ndarray
     ceiling: np.ndarray
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return (
             f"Basin(V < V* + r in its charts, r from {self.radius.min():.1e} to"
             f" {self.radius.max():.1e} over {len(self.radius)} samples)"
         )
 
-    def holds(self, w) -> np.ndarray:
+    def holds(self, w: np.ndarray) -> np.ndarray:
         """Whether the starts w (B, N) lie in it, one a sample: (B,) of bool."""
         at, problem = self.certificate.at, self.certificate.problem
         energy = problem.energy(w, w - problem.sheaf.discrepancy(w, problem.x))
@@ -342,7 +343,7 @@ def certify(problem: PinnedEnergy, w: np.ndarray) -> Certificate:
 
 
 def kink_forces(
-    problem: PinnedEnergy, kink, at: Pieces
+    problem: PinnedEnergy, kink: Kink, at: Pieces
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Q_− and Q_+ of the units of one stalk, and the size of the terms that they are sums of: (B,
     n) each."""
@@ -372,7 +373,7 @@ def holding(problem: PinnedEnergy, i: int, corner: np.ndarray) -> Pins:
     )
 
 
-def reach(slack, slope) -> np.ndarray:
+def reach(slack: np.ndarray, slope: np.ndarray) -> np.ndarray:
     """How far a point may move before a slack that changes by at most `slope` a unit of length is
     gone; ∞ where it cannot change.
     """
@@ -380,7 +381,7 @@ def reach(slack, slope) -> np.ndarray:
         return np.where(slack > 0, slack / slope, 0.0)
 
 
-def steepness(problem: PinnedEnergy, kink) -> tuple[np.ndarray, np.ndarray]:
+def steepness(problem: PinnedEnergy, kink: Kink) -> tuple[np.ndarray, np.ndarray]:
     """Upper bounds of |∇Q_−|₂ and |∇Q_+|₂ for the units of one stalk: (n,) each. What is read and
     the readers are different coordinates.
     """

@@ -9,18 +9,22 @@ from __future__ import annotations
 
 from copy import copy
 from dataclasses import dataclass
+from typing import Callable, Sequence
 
 import numpy as np
 
-from sheaflib.equilibria.kinks import kinks
+from sheaflib.equilibria.kinks import Kink, kinks
 from sheaflib.linear.substitution import held_backward, held_forward
 from sheaflib.networks.affine import Affine
 from sheaflib.networks.graph import A_OUT, INPUT, gather
 from sheaflib.networks.selection import ReLU
 from sheaflib.sheaves.neural import NeuralSheaf
-from sheaflib.sheaves.pins import Pin, Pins, resolve
+from sheaflib.sheaves.pins import Pin, Pins, Rows, resolve
 
 FEW = 4 * np.finfo(float).eps
+
+# the sides of the kinks of a stalk, from the forces Q_− and Q_+ and the present sides
+Choice = Callable[[Kink, np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
 
 @dataclass
@@ -36,7 +40,7 @@ class Pieces:
     pattern: np.ndarray
     energy: np.ndarray
 
-    def rows(self, keep) -> Pieces:
+    def rows(self, keep: Rows) -> Pieces:
         """The same for some of the samples."""
         return Pieces(*(value[keep] for value in vars(self).values()))
 
@@ -46,7 +50,7 @@ class PinnedEnergy:
     and Hessian.
     """
 
-    def __init__(self, sheaf: NeuralSheaf, x: np.ndarray, pins):
+    def __init__(self, sheaf: NeuralSheaf, x: np.ndarray, pins: Pin | Sequence[Pin] | Pins):
         self.sheaf, self.x, N = sheaf, x, sheaf.N
         augmented = pins.width > N if isinstance(pins, Pins) else names_a_out(sheaf, pins)
         self.pins = resolve(sheaf, pins, len(x), augmented)
@@ -67,13 +71,13 @@ class PinnedEnergy:
         self.last = sheaf.layout[sheaf.network.output_name]
         self.offset = self.pins.offset
 
-    def impose(self, w):
+    def impose(self, w: np.ndarray) -> np.ndarray:
         """A copy of w (B, N) with the clamped coordinates set."""
         w = w.copy()
         w[:, self.clamped] = self.value
         return w
 
-    def rows(self, keep):
+    def rows(self, keep: Rows) -> PinnedEnergy:
         """The same problem for some of the samples."""
         part = copy(self)
         part.x, part.pins, part.rest = self.x[keep], self.pins.rows(keep), self.rest[keep]
@@ -81,7 +85,7 @@ class PinnedEnergy:
         part.label = None if self.label is None else self.label[keep]
         return part
 
-    def near(self, w, tau: float):
+    def near(self, w: np.ndarray, tau: float) -> PinnedEnergy:
         """The same problem with |v − w|²/(2τ) added: one more spring 1/τ on every coordinate,
         resting at w (B, N).
         """
@@ -95,7 +99,13 @@ class PinnedEnergy:
         part.kinks = kinks(self.sheaf, part.gamma)
         return part
 
-    def pieces(self, w, side, choose=None, image=None) -> Pieces:
+    def pieces(
+        self,
+        w: np.ndarray,
+        side: np.ndarray,
+        choose: Choice | None = None,
+        image: np.ndarray | None = None,
+    ) -> Pieces:
         """The pieces at w: kinked coordinates set to their minimum on their side, which `choose`
         may change first.
 
@@ -116,13 +126,23 @@ class PinnedEnergy:
                     else side[:, sheaf.layout[node.inputs[0]]]
                 )
                 pattern[:, sheaf.pattern_layout[node.name]] = s
-            known = image is not None and isinstance(node.operation, Affine)
-            u[:, here] = image[:, here] if known else node.operation.value(gather(values, node), s)
+            if image is not None and isinstance(node.operation, Affine):
+                u[:, here] = image[:, here]
+            else:
+                u[:, here] = node.operation.value(gather(values, node), s)
             if node.name in self.kinks:
                 self.set_kinks(node.name, w, u[:, here], side, held, choose)
         return Pieces(w, u, side, held, pattern, self.energy(w, u))
 
-    def set_kinks(self, stalk, w, u, side, held, choose):
+    def set_kinks(
+        self,
+        stalk: str,
+        w: np.ndarray,
+        u: np.ndarray,
+        side: np.ndarray,
+        held: np.ndarray,
+        choose: Choice | None,
+    ) -> None:
         """Put the free kinks of one stalk at their minimum on their side; those at the corner are
         held (w, side, held in place).
         """
@@ -135,7 +155,7 @@ class PinnedEnergy:
         w[:, here] = np.where(free, z, w[:, here])
         held[:, here] |= free & (z == 0)
 
-    def energy(self, w, u):
+    def energy(self, w: np.ndarray, u: np.ndarray) -> np.ndarray:
         """V (B,) with springs and, for a label, the cross-entropy."""
         V = (
             0.5 * (self.weights * (w - u) ** 2 + self.gamma * (w - self.rest) ** 2).sum(axis=1)
@@ -148,7 +168,7 @@ class PinnedEnergy:
             self.sheaf.network.output.potential(z) - (self.label * z).sum(axis=1)
         )
 
-    def gradient(self, at: Pieces):
+    def gradient(self, at: Pieces) -> np.ndarray:
         """∂V/∂ε (B, N) on the free coordinates, 0 on the held: W r + δ_FF⁻ᵀ(springs and label −
         δ_CFᵀ W r_C), one backward substitution.
         """
@@ -159,7 +179,7 @@ class PinnedEnergy:
         p = held_backward(self.sheaf, g, at.pattern, at.held)
         return np.where(at.held, 0.0, stress + p)
 
-    def terms(self, at: Pieces):
+    def terms(self, at: Pieces) -> tuple[np.ndarray, np.ndarray]:
         """How large the terms are that cancel in the gradient, in the norm (Σ g²/w)^½: of the
         edges, and of the springs, (B,) each.
         """
@@ -168,7 +188,7 @@ class PinnedEnergy:
             ((self.gamma * (np.abs(at.w) + np.abs(self.rest))) ** 2 / self.weights).sum(axis=1)
         )
 
-    def gradient_terms(self, at: Pieces):
+    def gradient_terms(self, at: Pieces) -> np.ndarray:
         """The sizes of the terms that each coordinate of ∂V_β/∂w (`slope`) is a sum of, springs and
         label included: (B, N)."""
         terms = self.sheaf.gradient_terms(at.w, self.x, at.pattern) + self.gamma * (
@@ -179,7 +199,7 @@ class PinnedEnergy:
             terms[:, self.last] += self.sheaf.edge_weights["output"] * (output + self.label)
         return terms
 
-    def at_rest(self, at: Pieces, tol: float):
+    def at_rest(self, at: Pieces, tol: float) -> tuple[np.ndarray, np.ndarray]:
         """Whether |∂V_β/∂w| ≤ tol times its own terms in every coordinate that is not held, (B,);
         and the passes that it took, (B,).
 
@@ -194,23 +214,23 @@ class PinnedEnergy:
             rest[open_] = (g[open_] <= tol * terms).all(axis=1)
         return rest, passes
 
-    def energy_rounding(self, at: Pieces):
+    def energy_rounding(self, at: Pieces) -> np.ndarray:
         """How much of V is rounding: what an error of a few ε in every w and F(w) changes, (B,)."""
 
-        def change(weights, residual, error):
+        def change(weights: np.ndarray, residual: np.ndarray, error: np.ndarray) -> np.ndarray:
             return (weights * (np.abs(residual) * error + error**2)).sum(axis=1)
 
         edges = change(self.weights, at.w - at.image, FEW * (np.abs(at.w) + np.abs(at.image)))
         springs = change(self.gamma, at.w - self.rest, FEW * (np.abs(at.w) + np.abs(self.rest)))
         return edges + springs + FEW * np.abs(at.energy)
 
-    def size(self, gradient):
+    def size(self, gradient: np.ndarray) -> np.ndarray:
         """(Σ g²/w)^½ of a gradient in the injections: half its square bounds how much lower V can
         get on these pieces, (B,).
         """
         return np.sqrt((gradient**2 / self.weights).sum(axis=1))
 
-    def along(self, at: Pieces, trial: Pieces, v, image):
+    def along(self, at: Pieces, trial: Pieces, v: np.ndarray, image: np.ndarray) -> np.ndarray:
         """dV_β/dt at a trial point w + t v, v on the coordinates without a kink: its kinks are at
         their minimum and add nothing, (B,).
         """
@@ -223,7 +243,8 @@ class PinnedEnergy:
                 change[:, here] = image[:, here]
             elif not isinstance(node.operation, ReLU):
                 change[:, here] = node.operation.linear(
-                    gather({INPUT: 0 * self.x, **self.sheaf.layout.split(v)}, node)
+                    gather({INPUT: 0 * self.x, **self.sheaf.layout.split(v)}, node),
+                    self.sheaf.own(node, at.pattern),
                 )
         slope = (
             self.weights * (trial.w - trial.image) * (v - change)
@@ -233,13 +254,13 @@ class PinnedEnergy:
             slope[:, self.last] += self.pull(trial.w) * v[:, self.last]
         return slope.sum(axis=1)
 
-    def pull(self, w):
+    def pull(self, w: np.ndarray) -> np.ndarray:
         """The gradient of the cross-entropy with respect to the last stalk: (B, n_out)."""
         return self.sheaf.edge_weights["output"] * (
             self.sheaf.network.output.value(w[:, self.last]) - self.label
         )
 
-    def slope(self, at: Pieces):
+    def slope(self, at: Pieces) -> np.ndarray:
         """∂V_β/∂w (B, N), 0 on the held coordinates and on kinks at their minimum: one transposed
         pass.
         """
@@ -251,7 +272,7 @@ class PinnedEnergy:
             g[:, self.last] += self.pull(at.w)
         return np.where(at.held, 0.0, g)
 
-    def hessian(self, at: Pieces, epsilon):
+    def hessian(self, at: Pieces, epsilon: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """(W + AᵀDA) ε, and the step v = δ_FF⁻¹ε with its image F v: one forward and one backward
         substitution.
         """
@@ -266,7 +287,7 @@ class PinnedEnergy:
         return np.where(at.held, 0.0, self.weights * epsilon + p), v, image
 
 
-def names_a_out(sheaf, pins) -> bool:
+def names_a_out(sheaf: NeuralSheaf, pins: Pin | Sequence[Pin]) -> bool:
     """Whether one of the pins is on a_out and the output has one."""
     named = [pins] if isinstance(pins, Pin) else pins
     return not sheaf.network.output.is_identity and any(
@@ -274,7 +295,7 @@ def names_a_out(sheaf, pins) -> bool:
     )
 
 
-def check_label(pins, N: int, output: str) -> np.ndarray:
+def check_label(pins: Pins, N: int, output: str) -> np.ndarray:
     """The label (B, n_out) that a hard pin on the whole of a_out gives; ValueError for other pins
     there, and for what is no label.
     """

@@ -17,6 +17,7 @@ from fractions import Fraction
 from typing import Sequence
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from sheaflib.equilibria.energy import names_a_out
 from sheaflib.equilibria.kinks import kinks
@@ -58,14 +59,16 @@ class Equilibria:
         """Σ (−1)^concave: 1 unless some force vanishes at a corner."""
         return int((1 - 2 * (self.concave % 2)).sum())
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return (
             f"Equilibria({len(self.minima)} strict local minima of {len(self.cochains)} stationary"
             f" points, {3 ** len(self.units)} faces)"
         )
 
 
-def enumerate_equilibria(sheaf: NeuralSheaf, x, *, pins: Pin | Sequence[Pin] = ()) -> Equilibria:
+def enumerate_equilibria(
+    sheaf: NeuralSheaf, x: ArrayLike, *, pins: Pin | Sequence[Pin] = ()
+) -> Equilibria:
     """Every equilibrium of the pinned sheaf over one sample x (1, n_0).
 
     Range: any. Floating point only rules out faces where a sign is beyond its rounding error; all
@@ -126,10 +129,10 @@ class Faces:
     """
 
     def __init__(self, sheaf: NeuralSheaf, x: np.ndarray, pins: Pins):
-        gamma, rest = np.zeros(sheaf.N), np.zeros(sheaf.N)
-        gamma[pins.soft_index], rest[pins.soft_index] = pins.gamma, pins.soft_value[0]
+        springs, targets = np.zeros(sheaf.N), np.zeros(sheaf.N)
+        springs[pins.soft_index], targets[pins.soft_index] = pins.gamma, pins.soft_value[0]
         kinked = np.zeros(sheaf.N, dtype=bool)
-        for kink in kinks(sheaf, gamma).values():
+        for kink in kinks(sheaf, springs).values():
             kinked[kink.here] = True
         self.fixed = pins.impose(np.zeros((1, sheaf.N)))
         self.units = np.flatnonzero(kinked & pins.free)
@@ -140,7 +143,8 @@ class Faces:
                 f" 3^{len(self.units)} faces are too many"
             )
         weights, gamma, rest, fixed = (
-            exact_numbers(v) for v in (sheaf.row_weights[: sheaf.N], gamma, rest, self.fixed[0])
+            exact_numbers(v)
+            for v in (sheaf.row_weights[: sheaf.N], springs, targets, self.fixed[0])
         )
         offset, sides = Fraction(float(pins.offset[0])), []
         for plus in (False, True):
@@ -300,7 +304,7 @@ def times(matrices: np.ndarray, vectors: np.ndarray) -> np.ndarray:
     return (matrices @ vectors[:, :, None])[:, :, 0]
 
 
-def nearest(numbers) -> np.ndarray:
+def nearest(numbers: Sequence) -> np.ndarray:
     """Nested lists of rational numbers as the floats nearest to them; OverflowError where one
     leaves float64."""
     try:

@@ -11,11 +11,12 @@ where that lies on the side, else the corner z_j = 0. The corner is a strict loc
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Collection
 
 import numpy as np
 
 from sheaflib.networks.affine import Affine
-from sheaflib.networks.graph import INPUT
+from sheaflib.networks.graph import INPUT, Node
 from sheaflib.networks.operations import Stack
 from sheaflib.networks.selection import MaxPool, ReLU
 from sheaflib.sheaves.neural import NeuralSheaf
@@ -29,7 +30,7 @@ class Kink:
 
     stalk: str
     here: slice
-    weight: float
+    weight: np.ndarray
     readers: tuple[tuple[slice, float | None, float], ...]
     stiffness_minus: np.ndarray
     stiffness_plus: np.ndarray
@@ -85,13 +86,12 @@ def kinks(sheaf: NeuralSheaf, gamma: np.ndarray) -> dict[str, Kink]:
         for name in node.inputs
         if name != INPUT
     )
-    operations = {node.name: node.operation for node in sheaf.network.nodes}
     for node in sheaf.network.nodes:
-        check_separable(node, found, operations)
+        check_separable(node, found)
     return {name: _kink(sheaf, name, gamma) for name in found}
 
 
-def check_separable(node, kinked, operations) -> None:
+def check_separable(node: Node, kinked: Collection[str]) -> None:
     """Raise ValueError when a node ties a kinked coordinate to another one."""
     if isinstance(node.operation, MaxPool):
         raise ValueError(

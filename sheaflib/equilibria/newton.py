@@ -15,12 +15,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Sequence
+from typing import Literal, Sequence
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from sheaflib.equilibria.certificate import NO_MINIMUM, ROUNDING, UNDECIDED, Certificate, certify
-from sheaflib.equilibria.energy import Pieces, PinnedEnergy
+from sheaflib.equilibria.energy import Choice, Pieces, PinnedEnergy
 from sheaflib.equilibria.newton_steps import Step, near_minimum, newton_step
 from sheaflib.linear.solution import Solution, shown
 from sheaflib.networks.graph import INPUT
@@ -47,12 +48,12 @@ STALLS = 6  # full steps on the same pieces, after which nothing is gained
 
 def equilibrium(
     sheaf: NeuralSheaf,
-    x,
+    x: ArrayLike,
     *,
     pins: Pin | Sequence[Pin] = (),
-    start=None,
+    start: ArrayLike | None = None,
     tol: float = ROUNDING,
-    mode: str = "track",
+    mode: Literal["track", "global"] = "track",
     max_iterations: int = MOST,
 ) -> Equilibrium:
     """An equilibrium of the pinned sheaf over x (B, n_0), reached from `start` (B, N) (default: the
@@ -150,7 +151,7 @@ class Equilibrium(Solution):
         for _ in range(whole("starts", starts)):
             w = self.problem.impose(scale * rng.standard_normal((n_batch, sheaf.N)))
             found = newton(self.problem, w, self.tol, self.mode, MOST)
-            for i in np.flatnonzero(found.converged):
+            for i in np.flatnonzero(found.converged).tolist():
                 here = found.cochain[i, : sheaf.N]
                 if all(self._apart(i, here, other) for _, other in kept[i]):
                     kept[i].append((found.energy[i], here))
@@ -172,7 +173,7 @@ class Equilibrium(Solution):
             for kink in self.problem.kinks.values()
         )
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         verdict = self.certificate.verdict
         counts = {
             "not converged": int((~self.converged).sum()),
@@ -215,7 +216,7 @@ class Others:
             )
         return np.array([w[0] for w in self.cochains])
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         low, high = self.count.min(), self.count.max()
         return (
             f"Others({self.starts} starts: {low if low == high else f'{low} to {high}'} distinct"
@@ -223,7 +224,9 @@ class Others:
         )
 
 
-def newton(problem: PinnedEnergy, w, tol, mode, max_iterations) -> Equilibrium:
+def newton(
+    problem: PinnedEnergy, w: np.ndarray, tol: float, mode: str, max_iterations: int
+) -> Equilibrium:
     """Run the iteration from w (B, N); samples that are done leave the batch."""
     n_batch, active, tol = len(w), np.arange(len(w)), max(tol, ROUNDING)
     w, side = w.copy(), w >= 0
@@ -308,7 +311,9 @@ def newton(problem: PinnedEnergy, w, tol, mode, max_iterations) -> Equilibrium:
         problem=problem,
         mode=mode,
         tol=tol,
-        **count,
+        iterations=count["iterations"],
+        cg=count["cg"],
+        passes=count["passes"],
     )
 
 
@@ -324,7 +329,7 @@ def same_pieces(problem: PinnedEnergy, at: Pieces, before: Before, stiff: np.nda
 
 
 def arrived(
-    problem: PinnedEnergy, at: Pieces, gradient, tol: float
+    problem: PinnedEnergy, at: Pieces, gradient: np.ndarray, tol: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """Whether every coordinate is at rest and, for a tol of ROUNDING, the minimum of the pieces is
     here; and the passes that it took to see, (B,) each.
@@ -349,7 +354,7 @@ def why_not(converged: np.ndarray, causes: dict[str, np.ndarray]) -> str:
     return "; ".join(parts)
 
 
-def sides_where(settled, mode: str):
+def sides_where(settled: bool | np.ndarray, mode: str) -> Choice:
     """How sides are chosen, in the samples (B,) whose last step was full: changed after damped
     ones, two sides may take turns for ever.
     """
@@ -372,7 +377,7 @@ class Before:
     held: np.ndarray
 
 
-def line_search(problem: PinnedEnergy, at: Pieces, step: Step):
+def line_search(problem: PinnedEnergy, at: Pieces, step: Step) -> tuple[np.ndarray, np.ndarray]:
     """The full step where it lowers V_β by enough, else the minimum of V_β along it, where its
     slope vanishes: the new w, and which were full.
 

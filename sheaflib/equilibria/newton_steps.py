@@ -45,14 +45,21 @@ class Step:
     sure: np.ndarray
 
 
-def newton_step(problem: PinnedEnergy, at: Pieces, gradient, accuracy, stiff, again) -> Step:
+def newton_step(
+    problem: PinnedEnergy,
+    at: Pieces,
+    gradient: np.ndarray,
+    accuracy: np.ndarray,
+    stiff: np.ndarray,
+    again: np.ndarray,
+) -> Step:
     """The step to the minimum of the present pieces: by CG, and directly where that is `stiff`,
     (B,), or meets a curvature beyond STIFF.
 
     again (B,): whether the last direct step has led to where it began, and is to be refined.
     """
     step = conjugate_gradient(problem, at, gradient, accuracy, stiff)
-    for i in np.flatnonzero(step.stiff):
+    for i in np.flatnonzero(step.stiff).tolist():
         direct = direct_step(problem.rows([i]), at.rows([i]), gradient[[i]], again[i])
         step.sure[i] = direct is not None
         if direct is not None:  # else what CG has found so far, a descent direction too
@@ -63,7 +70,7 @@ def newton_step(problem: PinnedEnergy, at: Pieces, gradient, accuracy, stiff, ag
 
 
 def near_minimum(
-    problem: PinnedEnergy, at: Pieces, gradient
+    problem: PinnedEnergy, at: Pieces, gradient: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Whether the minimum of the present pieces is here: no edge would carry another value by more
     than CLOSE times its own terms and the rounding of all that the edges are strained by, (Σ w_e
@@ -96,7 +103,9 @@ def near_minimum(
     return near, sure, passes
 
 
-def direct_step(problem: PinnedEnergy, at: Pieces, gradient, refine: bool) -> Step | None:
+def direct_step(
+    problem: PinnedEnergy, at: Pieces, gradient: np.ndarray, refine: bool
+) -> Step | None:
     """The step of one sample by a QR decomposition with one row a held edge and spring; None for
     more than MOST_ROWS of them.
 
@@ -140,7 +149,9 @@ def direct_step(problem: PinnedEnergy, at: Pieces, gradient, refine: bool) -> St
     )
 
 
-def conjugate_gradient(problem: PinnedEnergy, at: Pieces, gradient, accuracy, stiff) -> Step:
+def conjugate_gradient(
+    problem: PinnedEnergy, at: Pieces, gradient: np.ndarray, accuracy: np.ndarray, stiff: np.ndarray
+) -> Step:
     """Solve (W + AᵀDA) ε = −gradient to a relative accuracy (B,), W being the preconditioner.
 
     Accuracy is measured in energy: what the quadratic may still lose, at most ½|residual|² as its

@@ -44,13 +44,13 @@ class Stepper:
     steps_in_time = True
     holds_corners = False
     ends_exactly = False
-    default_dt = None  # None: from the bound of λ_max
+    default_dt: float | None = None  # None: from the bound of λ_max
 
     def __init__(
         self,
         sheaf: NeuralSheaf,
-        x,
-        w,
+        x: np.ndarray,
+        w: np.ndarray,
         dt: float,
         alpha: float,
         pins: Pins,
@@ -72,7 +72,7 @@ class Stepper:
         self.active = ~self.arrived
         self.limit = energy_limit(sheaf, self.w, x, pins, output_force, pattern)
 
-    def settle(self, rows) -> None:
+    def settle(self, rows: int | np.ndarray) -> None:
         """Of the samples `rows`, those that have arrived or are stuck stop moving."""
         self.active[rows] = ~(self.arrived[rows] | self.stuck[rows])
 
@@ -100,7 +100,7 @@ class Stepper:
 class BatchStepper(Stepper):
     """Takes each step, `_step`, with a whole batch at once."""
 
-    def advance(self, n):
+    def advance(self, n: int) -> np.ndarray:
         found = [np.zeros((0, 3), dtype=np.int64)]
         pattern = self.sheaf.pattern(self.w, self.x)
         for _ in range(n):
@@ -123,8 +123,8 @@ class EulerStepper(BatchStepper):
     def __init__(
         self,
         sheaf: NeuralSheaf,
-        x,
-        w,
+        x: np.ndarray,
+        w: np.ndarray,
         dt: float,
         alpha: float,
         pins: Pins,
@@ -135,7 +135,7 @@ class EulerStepper(BatchStepper):
         super().__init__(sheaf, x, w, dt, alpha, pins, output_force, tol, rest)
         self.force = self._force()
 
-    def _step(self):
+    def _step(self) -> None:
         rows, before = np.flatnonzero(self.active), self.w
         delta = np.zeros_like(before)
         delta[rows] = self._delta()[rows]
@@ -181,8 +181,8 @@ class ProxEulerStepper(EulerStepper):
     def __init__(
         self,
         sheaf: NeuralSheaf,
-        x,
-        w,
+        x: np.ndarray,
+        w: np.ndarray,
         dt: float,
         alpha: float,
         pins: Pins,
@@ -195,7 +195,7 @@ class ProxEulerStepper(EulerStepper):
         self.stiffness = kink_stiffness(sheaf, w.shape[1])
         self.kinked = pins.free & (self.stiffness[0] > 0)
 
-    def _delta(self):
+    def _delta(self) -> np.ndarray:
         w, h = self.w, self.dt * self.alpha
         rest = self.force.copy()
         plus, minus = np.zeros_like(w), np.zeros_like(w)
@@ -209,7 +209,13 @@ class ProxEulerStepper(EulerStepper):
         return np.where(self.kinked, moved - w, np.where(self.pins.free, h * rest, 0.0))
 
 
-def prox(z, free, h: float, pull, stiffness) -> np.ndarray:
+def prox(
+    z: np.ndarray,
+    free: np.ndarray,
+    h: float,
+    pull: tuple[np.ndarray, np.ndarray],
+    stiffness: np.ndarray,
+) -> np.ndarray:
     """argmin_ζ (ζ − free)²/(2h) + ½ Σ_r w_r (ReLU_r(ζ) − a_r)², all of one shape, one number a
     coordinate.
 
@@ -249,7 +255,9 @@ def kink_stiffness(sheaf: NeuralSheaf, width: int) -> np.ndarray:
     return stiffness
 
 
-def flow_energy(sheaf: NeuralSheaf, w, x, pins: Pins, output_force: str) -> np.ndarray:
+def flow_energy(
+    sheaf: NeuralSheaf, w: np.ndarray, x: np.ndarray, pins: Pins, output_force: str
+) -> np.ndarray:
     """The function the flow descends up to a constant, (B,): V with penalty edges; with the
     "identity" force V_Ω + ψ(z) − a_outᵀz in place of the output edge, which is descended when a_out
     is pinned (the cross-entropy)."""
@@ -262,7 +270,12 @@ def flow_energy(sheaf: NeuralSheaf, w, x, pins: Pins, output_force: str) -> np.n
 
 
 def energy_limit(
-    sheaf: NeuralSheaf, w, x, pins: Pins, output_force: str, pattern: np.ndarray
+    sheaf: NeuralSheaf,
+    w: np.ndarray,
+    x: np.ndarray,
+    pins: Pins,
+    output_force: str,
+    pattern: np.ndarray,
 ) -> np.ndarray:
     """The energy above which a flow from w, of this pattern, has run away, (B,): twice its value at
     the start.

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, Sequence
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from sheaflib.equilibria.energy import PinnedEnergy
 from sheaflib.flow.first_zero import Zero, first_zero
@@ -40,8 +41,8 @@ class Event(NamedTuple):
 
 def exact_flow(
     sheaf: NeuralSheaf,
-    x,
-    start,
+    x: ArrayLike,
+    start: ArrayLike,
     *,
     pins: Pin | Sequence[Pin] = (),
     alpha: float = 1.0,
@@ -73,8 +74,8 @@ def exact_flow(
 
 def exact_flows(
     sheaf: NeuralSheaf,
-    x,
-    start,
+    x: ArrayLike,
+    start: ArrayLike,
     *,
     pins: Pin | Sequence[Pin] = (),
     alpha: float = 1.0,
@@ -130,7 +131,9 @@ def begin(quadratics: Quadratics, w: np.ndarray) -> Piece:
 
 def follow(quadratics: Quadratics, w: np.ndarray, until: float, max_events: int) -> ExactFlow:
     """Go from event to event."""
-    pieces, events, evaluations, left = [begin(quadratics, w)], [], 0, {}
+    pieces, evaluations = [begin(quadratics, w)], 0
+    events: list[Event] = []
+    left: dict[int, float] = {}
     while True:
         piece = pieces[-1]
         decay = quadratics.decompose(piece)
@@ -257,6 +260,7 @@ def change(
     quadratics: Quadratics, piece: Piece, sums: Monitors, zero: Zero, decay: Decay
 ) -> tuple[Event, Piece]:
     """The event at a monitor's zero, and the piece after it."""
+    assert zero.which is not None  # else there is no event
     k, up = sums.unit[zero.which], bool(sums.to[zero.which])
     unit, time = quadratics.units[k], float(piece.time + zero.time)
     (w,), (error_w,) = decay.state(np.array([zero.time]))
@@ -337,18 +341,18 @@ class ExactFlow:
     def slides(self) -> dict[str, list[tuple[float, float]]]:
         """When each unit slides, unit -> intervals; the last may end at `end`."""
         layout = self.quadratics.problem.sheaf.layout
-        slides = {}
+        slides: dict[str, list[tuple[float, float]]] = {}
         before = np.zeros_like(self.pieces[0].slide)
         for piece in self.pieces:
-            for i in np.flatnonzero(piece.slide & ~before):
+            for i in np.flatnonzero(piece.slide & ~before).tolist():
                 slides.setdefault(layout.label(i), []).append((piece.time, self.end))
-            for i in np.flatnonzero(before & ~piece.slide):
+            for i in np.flatnonzero(before & ~piece.slide).tolist():
                 intervals = slides[layout.label(i)]
                 intervals[-1] = (intervals[-1][0], piece.time)
             before = piece.slide
         return slides
 
-    def at(self, times) -> np.ndarray:
+    def at(self, times: ArrayLike) -> np.ndarray:
         """The exact cochains w(t) at times (T,) in any order (one number: T = 1; ∞: the limit): (T,
         N). Each piece asked for is decomposed again.
 
@@ -376,7 +380,7 @@ class ExactFlow:
             w[here] = self.quadratics.decompose(piece).at(times[here] - piece.time)
         return w
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         count = f"{len(self.events)} event{'s' if len(self.events) != 1 else ''}"
         last = f" to t = {self.events[-1].time:g}" if self.events else ""
         return f"ExactFlow({count}{last}, {self.reason})"

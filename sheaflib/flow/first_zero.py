@@ -50,7 +50,14 @@ class Zero:
 
 
 def first_zero(
-    star, c, rates, *, horizon: float = np.inf, floor=0.0, loose=None, start=None
+    star: np.ndarray,
+    c: np.ndarray,
+    rates: np.ndarray,
+    *,
+    horizon: float = np.inf,
+    floor: np.ndarray | float = 0.0,
+    loose: np.ndarray | None = None,
+    start: np.ndarray | None = None,
 ) -> Zero:
     """The first time at which one of K sums, all ≥ 0 at t = 0, falls through zero: star (K,), c (K,
     n), rates (n,) > 0.
@@ -77,7 +84,8 @@ def first_zero(
         c,
         np.abs(c),
         loose,
-        *start[:2],
+        start[0],
+        start[1],
         np.nan_to_num(start[3]),
         np.zeros(len(star)),
         np.full(len(star), np.nan),
@@ -177,7 +185,7 @@ class Sums:
         return Sums(*(value[those] for value in vars(self).values()))
 
 
-def safe_step(h, slope, bend):
+def safe_step(h: np.ndarray, slope: np.ndarray, bend: np.ndarray) -> np.ndarray:
     """The positive root of h + h'τ − B₂τ²/2: (K,); 0 where h ≤ 0 ≥ h'."""
     h = np.maximum(h, 0.0)
     root = np.sqrt(slope**2 + 2 * bend * h)
@@ -185,7 +193,14 @@ def safe_step(h, slope, bend):
     return np.divide(far, near, out=np.where(far > 0, np.inf, 0.0), where=near > 0)
 
 
-def longer(c, loose, rates, t, known, step) -> float:
+def longer(
+    c: np.ndarray,
+    loose: np.ndarray,
+    rates: np.ndarray,
+    t: float,
+    known: tuple[float, float],
+    step: float,
+) -> float:
     """A step at least as long as `step`, up to which a sum c (n,) stays positive by its Taylor
     series from t on.
 
@@ -210,7 +225,7 @@ def longer(c, loose, rates, t, known, step) -> float:
     return step * STRETCH[len(positive) if positive.all() else positive.argmin()]
 
 
-def rises(c, loose, rates, t) -> float:
+def rises(c: np.ndarray, loose: np.ndarray, rates: np.ndarray, t: float) -> float:
     """For how long a sum that is zero at t together with its slope is positive for certain: c (n,).
     0 when it falls, ∞ when rounding leaves that open.
 

@@ -11,9 +11,10 @@ with the same arithmetic: in NumPy it reads like the equations, compiled it is t
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Iterator, Sequence
+from typing import Iterator, Literal, Sequence
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from sheaflib.flow.euler import EulerStepper, HeatUnstable, ProxEulerStepper, Stepper
 from sheaflib.flow.steppers import (
@@ -59,7 +60,7 @@ class HeatState:
     time: float
     arrived: np.ndarray
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"HeatState(step {self.step}, {len(self.switches)} switches since the last)"
 
 
@@ -82,9 +83,10 @@ class HeatHistory:
     @property
     def total(self) -> np.ndarray:
         """Total discord at the recorded steps: (R, B)."""
-        return sum(self.discord.values())
+        nothing = np.zeros((len(self.step), len(self.steps)))
+        return sum(self.discord.values(), nothing)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return (
             f"HeatHistory({len(self.step)} records, {len(self.switches)} switches,"
             f" {self.steps.max()} steps of dt = {self.dt:g})"
@@ -93,8 +95,8 @@ class HeatHistory:
 
 def heat(
     sheaf: NeuralSheaf,
-    x,
-    start,
+    x: ArrayLike,
+    start: ArrayLike,
     *,
     dt: float | None = None,
     alpha: float = 1.0,
@@ -103,7 +105,7 @@ def heat(
     every: int = 1,
     tol: float = 0.0,
     stepper: str | type[Stepper] | None = None,
-    rest: str = "velocity",
+    rest: Literal["velocity", "step"] = "velocity",
 ) -> Iterator[HeatState]:
     """Yield the flow from `start` (B, N) or (B, N + n_out) over inputs x (B, n_0): first the start,
     then every `every` steps.
@@ -152,8 +154,8 @@ def _states(flow: Stepper, every: int) -> Iterator[HeatState]:
 
 def relax(
     sheaf: NeuralSheaf,
-    x,
-    start,
+    x: ArrayLike,
+    start: ArrayLike,
     *,
     dt: float | None = None,
     alpha: float = 1.0,
@@ -163,7 +165,7 @@ def relax(
     tol: float = 1e-12,
     stepper: str | type[Stepper] | None = None,
     max_steps: int = 1_000_000,
-    rest: str = "velocity",
+    rest: Literal["velocity", "step"] = "velocity",
 ) -> Solution:
     """Run `heat` until every sample has arrived or for max_steps; arguments as there, tol > 0.
 
@@ -229,7 +231,18 @@ def why_ended(flow: Stepper) -> str:
     return f"stopped at {steps} steps: {far}"
 
 
-def _begin(sheaf, x, start, dt, alpha, pins, output_force, tol, stepper, rest) -> Stepper:
+def _begin(
+    sheaf: NeuralSheaf,
+    x: ArrayLike,
+    start: ArrayLike,
+    dt: float | None,
+    alpha: float,
+    pins: Pin | Sequence[Pin],
+    output_force: str,
+    tol: float,
+    stepper: str | type[Stepper] | None,
+    rest: str,
+) -> Stepper:
     """Check the arguments of a flow and put it at its start."""
     x = batch(INPUT, x, check_sheaf(sheaf).network.n_in).copy()
     w = sheaf.cochain("start", start)
@@ -311,7 +324,13 @@ def stable_step(factor: float, alpha: float, largest: float) -> float:
 
 
 def check_step(
-    sheaf: NeuralSheaf, x, w, dt: float, alpha: float, pins: Pins, output_force: str
+    sheaf: NeuralSheaf,
+    x: np.ndarray,
+    w: np.ndarray,
+    dt: float,
+    alpha: float,
+    pins: Pins,
+    output_force: str,
 ) -> None:
     """Raise ValueError when dt ≥ 2/(αλ_max), λ_max of the pattern at the harmonic extension, or at
     the start with pins (derived).

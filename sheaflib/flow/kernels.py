@@ -8,6 +8,8 @@ indices[indptr[i]:indptr[i+1]] as a linear combination (kind 0), a ReLU (kind 1)
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import scipy as sp
 
@@ -17,10 +19,11 @@ from sheaflib.networks.graph import INPUT
 from sheaflib.networks.selection import MaxPool, ReLU
 from sheaflib.sheaves.neural import NeuralSheaf
 
+njit: Any = None  # numba is optional: EulerStepper does the same, slower
 try:
     from numba import njit
-except ImportError:  # numba is optional: EulerStepper does the same, slower
-    njit = None
+except ImportError:
+    pass
 
 compiled = njit(cache=True, error_model="numpy") if njit is not None else lambda function: function
 LINEAR, RELU, MAXIMUM = 0, 1, 2
@@ -79,7 +82,7 @@ class CompiledStepper(Stepper):
 
     def advance(self, n):
         found = [np.zeros((0, 3), dtype=np.int64)]
-        for sample in np.flatnonzero(self.active):
+        for sample in np.flatnonzero(self.active).tolist():
             left = n
             while left:
                 done, status, switches = self._run(sample, left)

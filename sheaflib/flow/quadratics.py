@@ -68,25 +68,25 @@ class Quadratics:
         self.units = np.flatnonzero(kinked & ~problem.clamped)
         self.minus, self.plus = minus[self.units], plus[self.units]
 
-    def forces(self, r, k=slice(None)):
+    def forces(self, r: np.ndarray, k: int | slice = slice(None)) -> tuple[np.ndarray, np.ndarray]:
         """Q_− and Q_+ of the kinks k where z_j = 0, from the residuals r (N + S,)."""
         return self.minus[k] @ r, self.plus[k] @ r
 
-    def rounding(self, error, k=slice(None)):
+    def rounding(self, error: np.ndarray, k: int | slice = slice(None)) -> np.ndarray:
         """The error of both for an error (N + S,) of the residuals."""
         return np.maximum(np.abs(self.minus[k]), np.abs(self.plus[k])) @ error
 
-    def matrix(self, side) -> np.ndarray:
+    def matrix(self, side: np.ndarray) -> np.ndarray:
         """A (N + S, N) for the sides of the kinks (N,)."""
         A = self.A.copy()
         A[:, self.units] = -np.where(side[self.units, None], self.plus, self.minus).T
         return A
 
-    def terms(self, w, side) -> np.ndarray:
+    def terms(self, w: np.ndarray, side: np.ndarray) -> np.ndarray:
         """|A||w| + |b| (N + S,): the sizes of the terms of the residuals."""
         return np.abs(self.matrix(side)) @ np.abs(w) + np.abs(self.b)
 
-    def held(self, slide) -> np.ndarray:
+    def held(self, slide: np.ndarray) -> np.ndarray:
         """Which coordinates do not move, (N,) of bool."""
         return self.problem.clamped | slide
 
@@ -111,8 +111,10 @@ class Quadratics:
         normal = np.abs(least.normal)
         kinked = np.zeros(len(piece.w), dtype=bool)
         kinked[self.units] = True
-        slowest = sigma.argmin() if len(sigma) else []
-        loss = U_sizes[:, slowest] @ sizes[:, free] @ V_sizes[:, slowest] / sigma[slowest]
+        loss = 0.0
+        if len(sigma):
+            slowest = sigma.argmin()
+            loss = U_sizes[:, slowest] @ sizes[:, free] @ V_sizes[:, slowest] / sigma[slowest]
         return Decay(
             limit=least.w,
             free=free,
@@ -125,12 +127,12 @@ class Quadratics:
             basis=U,
             loose_waves=U_sizes * (sigma * error_r),
             unsure_r=normal @ (normal.T @ terms) + U_sizes @ turn,
-            loss=ROUNDING * np.sum(loss),
+            loss=ROUNDING * loss,
             kinked=kinked,
             piece=piece,
         )
 
-    def limit(self, w, side, slide) -> np.ndarray:
+    def limit(self, w: np.ndarray, side: np.ndarray, slide: np.ndarray) -> np.ndarray:
         """The limit (N,) of a piece, of which the sliding and clamped coordinates are read off w
         (N,).
         """

@@ -13,6 +13,8 @@ from sheaflib.equilibria.energy import PinnedEnergy
 from sheaflib.equilibria.newton import newton
 from sheaflib.flow.euler import BatchStepper
 from sheaflib.linear import spectrum
+from sheaflib.sheaves.neural import NeuralSheaf
+from sheaflib.sheaves.pins import Pins
 
 LOOSE = 1e-3  # accuracy of a minimising movement that is only on the way
 SETTLED = 20  # steps with the same pieces before Chebyshev's iteration begins
@@ -33,7 +35,18 @@ class ImplicitEulerStepper(BatchStepper):
     name, any_step, default_dt, holds_corners = "implicit-euler", True, 10.0, True
     ends_exactly, accuracy = True, 1e-13
 
-    def __init__(self, sheaf, x, w, dt, alpha, pins, output_force, tol, rest="velocity"):
+    def __init__(
+        self,
+        sheaf: NeuralSheaf,
+        x: np.ndarray,
+        w: np.ndarray,
+        dt: float,
+        alpha: float,
+        pins: Pins,
+        output_force: str,
+        tol: float,
+        rest: str = "velocity",
+    ):
         super().__init__(sheaf, x, w, dt, alpha, pins, output_force, tol, rest)
         if w.shape[1] > sheaf.N:
             raise ValueError(
@@ -45,10 +58,10 @@ class ImplicitEulerStepper(BatchStepper):
         self.touched = np.zeros(len(w), dtype=np.int64)
 
     @property
-    def passes(self):
+    def passes(self) -> np.ndarray:
         return self.touched
 
-    def _step(self):
+    def _step(self) -> None:
         rows = np.flatnonzero(self.active)
         answer = newton(
             self.problem.rows(rows).near(self.w[rows], self.tau),
@@ -78,7 +91,7 @@ class ImplicitEulerStepper(BatchStepper):
                 self._polish(rows[still])
         self.settle(rows)
 
-    def _polish(self, rows) -> None:
+    def _polish(self, rows: np.ndarray) -> None:
         """Take samples that have arrived, or that no step moves any more, to the minimum of V next
         to them; one that has arrived stays where it is if its way leads to no rest.
         """
@@ -116,23 +129,34 @@ class MinimisingMovementsStepper(ImplicitEulerStepper):
     name, default_dt = "minimising-movements", 0.25
     accuracy = LOOSE
 
-    def __init__(self, sheaf, x, w, dt, alpha, pins, output_force, tol, rest="velocity"):
+    def __init__(
+        self,
+        sheaf: NeuralSheaf,
+        x: np.ndarray,
+        w: np.ndarray,
+        dt: float,
+        alpha: float,
+        pins: Pins,
+        output_force: str,
+        tol: float,
+        rest: str = "velocity",
+    ):
         super().__init__(sheaf, x, w, dt, alpha, pins, output_force, tol, rest)
         self.elapsed = 0.0
 
     @property
-    def time(self):
+    def time(self) -> float:
         return self.elapsed
 
     @property
-    def exact(self):
+    def exact(self) -> bool:
         return self.accuracy < LOOSE
 
     @property
-    def last(self):
+    def last(self) -> bool:
         return 1 / self.tau <= np.finfo(float).eps * self.problem.weights.min()
 
-    def _step(self):
+    def _step(self) -> None:
         rows = np.flatnonzero(self.active)
         super()._step()
         if self.change[rows].max() < LOOSE:
@@ -154,7 +178,18 @@ class ChebyshevStepper(BatchStepper):
 
     name, any_step, steps_in_time, default_dt, holds_corners = "chebyshev", True, False, 1.0, True
 
-    def __init__(self, sheaf, x, w, dt, alpha, pins, output_force, tol, rest="velocity"):
+    def __init__(
+        self,
+        sheaf: NeuralSheaf,
+        x: np.ndarray,
+        w: np.ndarray,
+        dt: float,
+        alpha: float,
+        pins: Pins,
+        output_force: str,
+        tol: float,
+        rest: str = "velocity",
+    ):
         super().__init__(sheaf, x, w, dt, alpha, pins, output_force, tol, rest)
         if w.shape[1] > sheaf.N:
             raise ValueError(
@@ -167,9 +202,9 @@ class ChebyshevStepper(BatchStepper):
         self.rho, self.move = np.zeros(len(w)), np.zeros_like(w)
         self.side = w >= 0
         self.kept = np.zeros(len(w), dtype=np.int64)
-        self.pieces = None
+        self.pieces: np.ndarray | None = None
 
-    def _step(self):
+    def _step(self) -> None:
         rows = np.flatnonzero(self.active)
         part = self.problem.rows(rows)
         at = part.pieces(self.w[rows], self.side[rows], lambda kink, *q: kink.better_side(*q))
@@ -180,7 +215,7 @@ class ChebyshevStepper(BatchStepper):
         same = (now == self.pieces[rows]).all(axis=1)
         self.pieces[rows] = now
         self.kept[rows] = np.where(same, self.kept[rows] + 1, 0)
-        for place in np.flatnonzero(self.kept[rows] == SETTLED):
+        for place in np.flatnonzero(self.kept[rows] == SETTLED).tolist():
             found = spectrum.extremes(
                 self.sheaf, at.pattern[place], pins=holding(part, place, at.held[place])
             )
@@ -199,7 +234,7 @@ class ChebyshevStepper(BatchStepper):
             self.arrived[rows] = self.change[rows] < self.tol
         self.settle(rows)
 
-    def _momentum(self, rows, g):
+    def _momentum(self, rows: np.ndarray, g: np.ndarray) -> np.ndarray:
         """The next move of each sample: plain gradient steps of 1/λ_max until its pieces have
         settled, then Chebyshev's three-term rule.
         """

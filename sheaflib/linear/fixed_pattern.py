@@ -12,14 +12,15 @@ the product AᵀA: its error is a few roundings times what the entries of A weig
 
 from __future__ import annotations
 
-from typing import Sequence
+from typing import Callable, Sequence
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from sheaflib.linear.substitution import held_backward, held_forward, inject, send_back
 from sheaflib.sheaves.forces import check_output_force
 from sheaflib.sheaves.neural import NeuralSheaf, check_sheaf
-from sheaflib.sheaves.pins import Pin, Pins, resolve
+from sheaflib.sheaves.pins import Pin, Pins, Rows, resolve
 from sheaflib.support.checks import real_array
 
 AT_ONCE = 2**24  # entries of a dense array that are made in one go
@@ -37,10 +38,10 @@ class Frozen:
     def __init__(
         self,
         sheaf: NeuralSheaf,
-        pattern,
+        pattern: ArrayLike,
         *,
         pins: Pin | Sequence[Pin] | Pins = (),
-        z=None,
+        z: ArrayLike | None = None,
         output_force: str = "jacobian",
     ):
         self.sheaf, self.pattern = check_sheaf(sheaf), sheaf.check_pattern(pattern)
@@ -66,10 +67,10 @@ class Frozen:
     def __len__(self) -> int:
         return len(self.pattern)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"Frozen({len(self)} patterns, {self.n} free coordinates of {self.width})"
 
-    def samples(self, rows) -> Frozen:
+    def samples(self, rows: Rows) -> Frozen:
         """The same for some of the samples, a slice or indices."""
         part = object.__new__(Frozen)
         part.__dict__ = self.__dict__.copy()
@@ -259,7 +260,7 @@ class Frozen:
     # matrices
     # ----------------------------------------------------------------------------------------------
 
-    def rows(self, index) -> np.ndarray:
+    def rows(self, index: Sequence[int] | np.ndarray) -> np.ndarray:
         """The rows of δ⁻¹ at some coordinates, by backward substitution: (B, len(index), width)."""
         unit = np.zeros((len(index), self.width))
         unit[np.arange(len(index)), index] = 1
@@ -273,7 +274,7 @@ class Frozen:
         """A (AᵀA)⁻¹, A's pseudo-inverse transposed, row by row: (B, n, width + springs)."""
         return self.each_free(lambda part, v: part.solve(v)[1])
 
-    def each_free(self, apply) -> np.ndarray:
+    def each_free(self, apply: Callable[[Frozen, np.ndarray], np.ndarray]) -> np.ndarray:
         """A map of every sample, (B, n) -> (B, m), on each free unit vector: (B, n, m)."""
         if len(self.held):
             self._balanced  # found once a sample, and kept
@@ -293,7 +294,9 @@ class Frozen:
         )
         return np.concatenate([columns, springs[:, :, self.springs > 0]], axis=2).swapaxes(1, 2)
 
-    def _each(self, apply, vectors: np.ndarray) -> np.ndarray:
+    def _each(
+        self, apply: Callable[[Frozen, np.ndarray], np.ndarray], vectors: np.ndarray
+    ) -> np.ndarray:
         """A map of every sample on all of `vectors` (m, k): (B, m, …), some samples at a time."""
         m, out = len(vectors), []
         step = 1 if "_kept" in self.__dict__ else max(1, AT_ONCE // max(1, m * self.width))
@@ -307,7 +310,7 @@ class Frozen:
         return np.concatenate(out)
 
 
-def output_maps(sheaf: NeuralSheaf, z, n_batch: int, output_force: str) -> np.ndarray:
+def output_maps(sheaf: NeuralSheaf, z: ArrayLike, n_batch: int, output_force: str) -> np.ndarray:
     """J_φ at logits z (B, n_out) or (n_out,), or J_φ^½ for the "identity" force: (B, n_out, n_out),
     symmetric.
     """

@@ -8,6 +8,7 @@ from typing import Sequence
 
 import numpy as np
 import scipy as sp
+from numpy.typing import ArrayLike
 
 from sheaflib.linear.solution import Solution
 from sheaflib.linear.substitution import backward_substitution, masked_forward, pinned_minimum
@@ -18,7 +19,11 @@ from sheaflib.support.checks import batch, finite
 
 
 def harmonic_extension(
-    sheaf: NeuralSheaf, x, *, pins: Pin | Sequence[Pin] = (), pattern=None
+    sheaf: NeuralSheaf,
+    x: ArrayLike,
+    *,
+    pins: Pin | Sequence[Pin] = (),
+    pattern: ArrayLike | None = None,
 ) -> Solution:
     """The cochain that minimises V over Ω, for a batch x (B, n_0): the forward pass, or its pinned
     counterpart.
@@ -57,7 +62,7 @@ def harmonic_extension(
     return Solution(sheaf, x, w, s, pinned, "direct", reason, everyone, frozen=True)
 
 
-def backpropagate(sheaf: NeuralSheaf, x, g) -> dict[str, tuple]:
+def backpropagate(sheaf: NeuralSheaf, x: ArrayLike, g: ArrayLike) -> dict[str, tuple]:
     """Gradients of a loss with respect to every affine node's (W, b), by one transposed harmonic
     solve.
 

@@ -6,6 +6,7 @@ from typing import Sequence
 
 import numpy as np
 import scipy as sp
+from numpy.typing import ArrayLike
 
 from sheaflib.linear.fixed_pattern import check_output_pins, output_maps
 from sheaflib.sheaves.neural import NeuralSheaf, check_sheaf
@@ -14,10 +15,10 @@ from sheaflib.sheaves.pins import Pin, Pins, resolve
 
 def laplacian(
     sheaf: NeuralSheaf,
-    pattern,
+    pattern: ArrayLike,
     *,
     pins: Pin | Sequence[Pin] | Pins = (),
-    z=None,
+    z: ArrayLike | None = None,
     output_force: str = "jacobian",
 ) -> sp.sparse.csr_array:
     """The Laplacian on the free coordinates for one pattern: clamped ones removed, γ added on soft
@@ -33,7 +34,7 @@ def laplacian(
 
 
 def augmented_coboundary(
-    sheaf: NeuralSheaf, pattern, z, *, output_force: str = "jacobian"
+    sheaf: NeuralSheaf, pattern: ArrayLike, z: ArrayLike, *, output_force: str = "jacobian"
 ) -> sp.sparse.csr_array:
     """δ with the row and column of a_out, [[δ_Ω, 0], [−J at z^{k+1}, I]], linearised at the logits
     z (n_out,) (Thm 4.2, as reported).
@@ -46,7 +47,13 @@ def augmented_coboundary(
     return sp.sparse.csr_array(sp.sparse.block_array(blocks))
 
 
-def _root(sheaf: NeuralSheaf, pattern, pins, z, output_force) -> sp.sparse.csr_array:
+def _root(
+    sheaf: NeuralSheaf,
+    pattern: ArrayLike,
+    pins: Pin | Sequence[Pin] | Pins,
+    z: ArrayLike | None,
+    output_force: str,
+) -> sp.sparse.csr_array:
     """A with L = AᵀA: the rows √w_e of δ and √γ of the penalty edges, the columns of the free
     coordinates.
     """

@@ -8,13 +8,15 @@ from fractions import Fraction
 from math import lcm
 
 import numpy as np
+import scipy as sp
+from numpy.typing import ArrayLike
 
 from sheaflib.support.checks import real_array
 
 Matrix = list[list[Fraction]]
 
 
-def rational(matrix) -> Matrix:
+def rational(matrix: ArrayLike | sp.sparse.sparray) -> Matrix:
     """The entries of a dense or sparse real matrix as the exact rational numbers that the floats
     are.
     """

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from sheaflib.linear.fixed_pattern import Frozen
-from sheaflib.sheaves.neural import NeuralSheaf, check_sheaf
+from sheaflib.sheaves.neural import Edge, NeuralSheaf, check_sheaf
 from sheaflib.support.checks import batch, choice, positive
 
 
@@ -45,14 +46,15 @@ class Resistance:
     @cached_property
     def total(self) -> np.ndarray:
         """ρ: (B, m, m), symmetric positive definite."""
-        return sum(self.edges.values())
+        m = self.G.shape[1]
+        return sum(self.edges.values(), np.zeros((m, m)))
 
     @property
     def norm(self) -> np.ndarray:
         """λ_max(ρ), so that λ₁ ≤ 1/λ_max(ρ): (B,); for one output ρ itself."""
         return np.linalg.norm(self._root, 2, axis=(1, 2)) ** 2
 
-    def injections(self, error, spring: float = np.inf) -> np.ndarray:
+    def injections(self, error: ArrayLike, spring: float = np.inf) -> np.ndarray:
         """η = δω − c at equilibrium when the stalk is moved by `error` (B, m), or pulled so by a
         spring γ: (B, N).
 
@@ -71,12 +73,12 @@ class Resistance:
         size = np.linalg.norm(rows, axis=2, keepdims=True)  # the gains may differ much
         # ρ + I/γ = diag(size) RᵀR diag(size)
         R = np.linalg.qr((rows / size).swapaxes(1, 2), mode="r")
-        turned = R.swapaxes(1, 2)  # type: ignore[attr-defined]  # with mode="r" it is an array
+        turned = np.swapaxes(R, 1, 2)
         current = np.linalg.solve(R, np.linalg.solve(turned, error[:, :, None] / size))
         stress = (self._root.swapaxes(1, 2) @ (current / size))[:, :, 0]
         return stress / np.sqrt(self.sheaf.row_weights[: self.sheaf.N])
 
-    def discord(self, error, spring: float = np.inf) -> dict[str, np.ndarray]:
+    def discord(self, error: ArrayLike, spring: float = np.inf) -> dict[str, np.ndarray]:
         """Discord ‖η_e‖² of every edge at that equilibrium, by weights, pattern and error alone:
         edge name -> (B,).
 
@@ -87,15 +89,17 @@ class Resistance:
         return {e.name: (eta[:, e.rows] ** 2).sum(axis=1) for e in self._edges}
 
     @property
-    def _edges(self):
+    def _edges(self) -> list[Edge]:
         return [e for e in self.sheaf.edges if e.rows.stop <= self.sheaf.N]
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         norm = self.norm
         return f"Resistance({len(norm)} samples, λ_max(ρ) {norm.min():.3g} to {norm.max():.3g})"
 
 
-def effective_resistance(sheaf: NeuralSheaf, pattern, stalk: str | None = None) -> Resistance:
+def effective_resistance(
+    sheaf: NeuralSheaf, pattern: ArrayLike, stalk: str | None = None
+) -> Resistance:
     """The effective resistance of a stalk (default: z^{k+1}) at patterns (B, M): one backward
     substitution a coordinate of the stalk.
 

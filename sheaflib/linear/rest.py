@@ -9,13 +9,15 @@ terms, T = |δ|ᵀ diag(w_e)(|δ||w| + |c|) + γ(|w| + |v*|).
 from __future__ import annotations
 
 from functools import cached_property
+from typing import Callable
 
 import numpy as np
 
+from sheaflib.networks.operations import Operation
 from sheaflib.networks.selection import ReLU
 from sheaflib.sheaves.forces import force
 from sheaflib.sheaves.neural import NeuralSheaf
-from sheaflib.sheaves.pins import Pins
+from sheaflib.sheaves.pins import Pins, Rows
 from sheaflib.support.checks import positive
 
 RULES = ("velocity", "step")
@@ -23,7 +25,7 @@ ROUNDING = 256 * np.finfo(float).eps
 SLACK = 1 + 1e-9  # bounds that save work are raised by this: their rounding decides nothing
 
 
-def check_rule(rest: str, tol, zero: bool) -> float:
+def check_rule(rest: str, tol: float, zero: bool) -> float:
     """`tol` as a float that the rule `rest` can use, 0 being allowed when `zero`.
 
     Raises ValueError for an unknown rule, a tol that is not positive, and one of 1 or more for the
@@ -49,7 +51,7 @@ def left_pattern(sheaf: NeuralSheaf, w: np.ndarray, x: np.ndarray) -> np.ndarray
     return np.where(relus, below, sheaf.pattern(w, x))
 
 
-def units(sheaf: NeuralSheaf, holds) -> np.ndarray:
+def units(sheaf: NeuralSheaf, holds: Callable[[Operation], bool]) -> np.ndarray:
     """What `holds` says of the operation of every unit of a pattern: (M,) of bool."""
     parts = [
         np.full(node.operation.n_pattern, holds(node.operation))
@@ -59,7 +61,9 @@ def units(sheaf: NeuralSheaf, holds) -> np.ndarray:
     return np.concatenate([np.zeros(0, dtype=bool), *parts])
 
 
-def terms(sheaf: NeuralSheaf, w, x, pins: Pins, pattern) -> np.ndarray:
+def terms(
+    sheaf: NeuralSheaf, w: np.ndarray, x: np.ndarray, pins: Pins, pattern: np.ndarray
+) -> np.ndarray:
     """The sizes T of the terms of ∂V/∂w, springs included: shape of w."""
     sizes = sheaf.gradient_terms(w, x, pattern)
     stretched = np.abs(w[:, pins.soft_index]) + np.abs(pins.soft_value)
@@ -80,8 +84,8 @@ class Gauge:
     def __init__(
         self,
         sheaf: NeuralSheaf,
-        x,
-        w,
+        x: np.ndarray,
+        w: np.ndarray,
         pins: Pins,
         output_force: str,
         corners: bool,
@@ -134,12 +138,12 @@ class Gauge:
             resting[open_] = self.unrest(w[open_], there) <= bar
         return resting
 
-    def _most(self, w, rows, pattern) -> np.ndarray:
+    def _most(self, w: np.ndarray, rows: np.ndarray, pattern: np.ndarray) -> np.ndarray:
         """The terms where every ReLU is as steep as it can be."""
         steepest = np.where(self.relus, self.steeper, pattern)
         return terms(self.sheaf, w, self.x[rows], self.pins.rows(rows), steepest)
 
-    def unrest(self, w: np.ndarray, rows=slice(None)) -> np.ndarray:
+    def unrest(self, w: np.ndarray, rows: Rows = slice(None)) -> np.ndarray:
         """The largest |∂V/∂w_i|/T_i over the coordinates that are not clamped, (B,); w holds the
         samples `rows`.
         """
@@ -148,7 +152,9 @@ class Gauge:
             sizes = terms(self.sheaf, w, self.x[rows], self.pins.rows(rows), pattern)
             return self._unrest(w, rows, pattern, sizes)
 
-    def _unrest(self, w, rows, pattern, sizes) -> np.ndarray:
+    def _unrest(
+        self, w: np.ndarray, rows: Rows, pattern: np.ndarray, sizes: np.ndarray
+    ) -> np.ndarray:
         """`unrest`, the pattern of w and the terms there being known."""
         sheaf, x, pins, floor = self.sheaf, self.x[rows], self.pins.rows(rows), self.floor[rows]
         f = force(sheaf, w, x, pins=pins, pattern=pattern, output_force=self.output_force)
@@ -164,7 +170,7 @@ class Gauge:
             off = np.where(zero, np.maximum(*sides), off)
         return np.where(pins.free, off, 0.0).max(axis=1)
 
-    def _sizes(self, w) -> np.ndarray:
+    def _sizes(self, w: np.ndarray) -> np.ndarray:
         """The numbers that the terms grow with: |w|, and φ(z) with a_out."""
         if w.shape[1] == self.sheaf.N:
             return np.abs(w)
@@ -172,7 +178,7 @@ class Gauge:
         return np.hstack([np.abs(w), self.sheaf.network.output.value(w[:, last])])
 
 
-def relative(size, sizes, floor) -> np.ndarray:
+def relative(size: np.ndarray, sizes: np.ndarray, floor: np.ndarray) -> np.ndarray:
     """size/sizes, 0 up to the floor, and ∞ where it is no number or the terms are not finite."""
     quotient = np.where(np.isfinite(sizes), size / sizes, np.inf)
     quotient = np.where(np.isnan(quotient), np.inf, quotient)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from sheaflib.linear.rest import left_pattern
 from sheaflib.linear.substitution import forward_substitution, pinned_minimum
 from sheaflib.sheaves.forces import force
 from sheaflib.sheaves.neural import NeuralSheaf
-from sheaflib.sheaves.pins import Pins
+from sheaflib.sheaves.pins import Pins, Rows
 
 NOISE = 1e-12  # below this a repr shows only the bound, never rounding noise
 
@@ -37,7 +38,7 @@ class Solution:
     converged: np.ndarray
     frozen: bool = False
     output_force: str = "jacobian"
-    history: object = field(default=None, repr=False)
+    history: Any = field(default=None, repr=False)
 
     def __getitem__(self, stalk: str) -> np.ndarray:
         """The value of one stalk: (B, n)."""
@@ -123,7 +124,7 @@ class Solution:
             for i, corner in enumerate(corners)
         )
 
-    def _distance(self, rows, pins: Pins) -> float:
+    def _distance(self, rows: Rows, pins: Pins) -> float:
         """max|w − w*| of some samples to the minimum with these pins, and its rounding."""
         try:
             exact = pinned_minimum(self.sheaf, self.x[rows], self.pattern[rows], pins).checked()
@@ -132,10 +133,10 @@ class Solution:
         return float((np.abs(self.cochain[rows] - exact.cochain) + exact.correction).max())
 
     @property
-    def _pattern(self):
+    def _pattern(self) -> np.ndarray | None:
         return self.pattern if self.frozen else None
 
-    def _force(self, pattern):
+    def _force(self, pattern: np.ndarray | None) -> np.ndarray:
         return force(
             self.sheaf,
             self.cochain,
@@ -149,7 +150,7 @@ class Solution:
     def _augmented(self) -> bool:
         return self.cochain.shape[1] > self.sheaf.N
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         parts = [self.method, self.reason] if self.reason else [self.method]
         parts += [f"residual {shown(self.residual)}"]
         if not self._augmented:

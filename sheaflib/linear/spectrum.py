@@ -19,6 +19,7 @@ from functools import partial
 from typing import Callable, NamedTuple, Sequence
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from sheaflib.linear.fixed_pattern import AT_ONCE, Frozen, check_output_pins
 from sheaflib.linear.lanczos import BASIS, largest
@@ -82,10 +83,10 @@ def bound(
 
 def eigenvalues(
     sheaf: NeuralSheaf,
-    pattern,
+    pattern: ArrayLike,
     *,
     pins: Pin | Sequence[Pin] | Pins = (),
-    z=None,
+    z: ArrayLike | None = None,
     output_force: str = "jacobian",
 ) -> np.ndarray:
     """All eigenvalues in ascending order, by dense solvers: (number of free coordinates,).
@@ -139,9 +140,9 @@ class Extremes:
     residual_high: np.ndarray
     steps: tuple[int, int]
     free: int
-    fewest: int = 0
-    error_low: np.ndarray | float = 0.0
-    error_high: np.ndarray | float = 0.0
+    fewest: int
+    error_low: np.ndarray
+    error_high: np.ndarray
 
     @property
     def condition(self) -> np.ndarray:
@@ -151,7 +152,7 @@ class Extremes:
     @property
     def below_rounding(self) -> np.ndarray:
         """Whether double precision cannot tell λ₁, error_low being 1 or more: (B,) of bool."""
-        return np.broadcast_to(~(np.asarray(self.error_low) < 1), self.smallest.shape)
+        return np.broadcast_to(~(self.error_low < 1), self.smallest.shape)
 
     def lower(self, failure: float = 1e-9) -> np.ndarray:
         """A lower bound of λ₁ (B,), `smallest` less its error and what Lanczos may have missed.
@@ -170,7 +171,7 @@ class Extremes:
         epsilon = (np.log(1.648 * np.sqrt(self.free) / failure) / (2 * k - 1)) ** 2
         return sure * max(0.0, 1 - epsilon)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         lost = self.below_rounding
         low = f"λ₁ {_range(self.smallest[~lost])}" if not lost.all() else "λ₁ below rounding"
         worst = np.max(np.broadcast_to(self.error_low, lost.shape)[~lost], initial=0.0)
@@ -186,10 +187,10 @@ class Extremes:
 
 def extremes(
     sheaf: NeuralSheaf,
-    pattern,
+    pattern: ArrayLike,
     *,
     pins: Pin | Sequence[Pin] | Pins = (),
-    z=None,
+    z: ArrayLike | None = None,
     output_force: str = "jacobian",
     tol: float = 1e-9,
     dense: int = DENSE,
@@ -244,10 +245,10 @@ def extremes(
 
 def smallest(
     sheaf: NeuralSheaf,
-    pattern,
+    pattern: ArrayLike,
     *,
     pins: Pin | Sequence[Pin] | Pins = (),
-    z=None,
+    z: ArrayLike | None = None,
     output_force: str = "jacobian",
     tol: float = 1e-9,
     seed: int = 0,
@@ -269,10 +270,10 @@ def smallest(
 
 def extreme(
     sheaf: NeuralSheaf,
-    pattern,
+    pattern: ArrayLike,
     *,
     pins: Pin | Sequence[Pin] | Pins = (),
-    z=None,
+    z: ArrayLike | None = None,
     output_force: str = "jacobian",
 ) -> tuple[float, float]:
     """(λ₁, λ_max) for one pattern; with every coordinate clamped nothing is left: (∞, 0). As
@@ -315,7 +316,10 @@ def _in_parts(frozen: Frozen, find: Callable, by_matrix: bool) -> _End:
     with np.errstate(over="ignore", invalid="ignore"):
         found = [find(frozen.samples(part)) for part in parts]
     steps, fewest = max(part.steps for part in found), min(part.fewest for part in found)
-    return _End(*(np.concatenate(column) for column in list(zip(*found))[:5]), steps, fewest)
+    value, vector, residual, error, left = (
+        np.concatenate(column) for column in list(zip(*found))[:5]
+    )
+    return _End(value, vector, residual, error, left, steps, fewest)
 
 
 def _low(frozen: Frozen, solver: Callable, enough: float) -> _End:
@@ -392,7 +396,7 @@ def _high(frozen: Frozen, solver: Callable) -> _End:
     return _End(force**2, v, residual, error, residual, found.steps, found.steps)
 
 
-def _dense(frozen: Frozen, operator: Callable, **_) -> _Found:
+def _dense(frozen: Frozen, operator: Callable, **_: object) -> _Found:
     """The largest eigenpair of L or L⁻¹ by a dense solver, which has an error of rounding · λ_max
     of the matrix: hence L⁻¹ for λ₁."""
     if operator is Frozen.laplacian:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy as sp
+from numpy.typing import ArrayLike
 
 from sheaflib.networks.graph import INPUT, gather
 from sheaflib.sheaves.neural import NeuralSheaf, check_sheaf
@@ -35,7 +36,7 @@ def masked_forward(sheaf: NeuralSheaf, x: np.ndarray, pattern: np.ndarray) -> np
     return w
 
 
-def forward_substitution(sheaf: NeuralSheaf, f, pattern) -> np.ndarray:
+def forward_substitution(sheaf: NeuralSheaf, f: ArrayLike, pattern: ArrayLike) -> np.ndarray:
     """δ_Ω⁻¹ f, a forward pass with injections f into every block: (B, N) -> (B, N)."""
     f = batch("f", f, check_sheaf(sheaf).N)
     return inject(sheaf, f.copy(), sheaf.check_pattern(pattern, len(f)))
@@ -52,7 +53,7 @@ def inject(sheaf: NeuralSheaf, v: np.ndarray, pattern: np.ndarray) -> np.ndarray
     return v
 
 
-def backward_substitution(sheaf: NeuralSheaf, g, pattern) -> np.ndarray:
+def backward_substitution(sheaf: NeuralSheaf, g: ArrayLike, pattern: ArrayLike) -> np.ndarray:
     """δ_Ω⁻ᵀ g: back-propagation of the sensitivities g of every block: (B, N) -> (B, N)."""
     g = batch("g", g, check_sheaf(sheaf).N)
     return send_back(sheaf, g.copy(), sheaf.check_pattern(pattern, len(g)))
@@ -81,7 +82,7 @@ def pinned_minimum(
     factors = [PinnedFactor(sheaf, s, pins) for s in pattern]
     G = np.array([factor.G for factor in factors])
 
-    def step(strain, load):
+    def step(strain: np.ndarray, load: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """d and the change of λ, f with δd = λ/w_e + strain, d = f/γ + strain at springs, δᵀλ + f =
         load, d = 0 where clamped."""
         flow = held_backward(sheaf, load, pattern, held)
@@ -93,7 +94,7 @@ def pinned_minimum(
         answer *= root
         return d, np.hstack([flow + answer[:, :N], -answer[:, N:]])
 
-    def residuals(w, current):
+    def residuals(w: np.ndarray, current: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """What the equations lack, and that relative to the terms they are sums of, the largest of
         each sample."""
         flow, spring = current[:, :N], current[:, N:]
@@ -133,7 +134,7 @@ def pinned_minimum(
         )
         strain, load, found = residuals(w, current)
         better, gained = (found <= defect)[:, None], found < defect / 2
-        best = tuple(np.where(better, new, old) for new, old in zip((w, current), best))
+        best = np.where(better, w, best[0]), np.where(better, current, best[1])
         defect = np.minimum(defect, found)
         if not ((defect > EXACT) & (gained | (defect > TRUSTED))).any():
             break

@@ -10,6 +10,7 @@ from typing import Callable
 
 import numpy as np
 import scipy as sp
+from numpy.typing import ArrayLike
 
 from sheaflib.networks.operations import NO_PATTERN, Operation
 from sheaflib.support.checks import read_only, real_array, sparse_matrix, whole
@@ -28,12 +29,16 @@ class Affine(Operation):
     """
 
     weight: np.ndarray | sp.sparse.csr_array | sp.sparse.linalg.LinearOperator
-    bias: np.ndarray | None = None
+    bias: np.ndarray
     kind = "affine"
 
-    def __post_init__(self):
-        weight = _weight(self.weight)
-        bias = np.zeros(weight.shape[0]) if self.bias is None else real_array("bias", self.bias)
+    def __init__(
+        self,
+        weight: ArrayLike | sp.sparse.sparray | sp.sparse.linalg.LinearOperator,
+        bias: ArrayLike | None = None,
+    ):
+        weight = _weight(weight)
+        bias = np.zeros(weight.shape[0]) if bias is None else real_array("bias", bias)
         if bias.shape != weight.shape[:1]:
             raise ValueError(
                 f"bias has shape {bias.shape}, expected ({weight.shape[0]},): "
@@ -44,7 +49,11 @@ class Affine(Operation):
 
     @classmethod
     def from_maps(
-        cls, apply: Callable, adjoint: Callable, shape: tuple[int, int], bias=None
+        cls,
+        apply: Callable[[np.ndarray], np.ndarray],
+        adjoint: Callable[[np.ndarray], np.ndarray],
+        shape: tuple[int, int],
+        bias: ArrayLike | None = None,
     ) -> Affine:
         """A matrix-free affine map from a pair of functions on batches: apply (B, n_in) -> (B,
         n_out) and its adjoint.
@@ -76,23 +85,23 @@ class Affine(Operation):
     def n_out(self) -> int:
         return self.weight.shape[0]
 
-    def linear(self, a, s=NO_PATTERN):
+    def linear(self, a: np.ndarray, s: np.ndarray = NO_PATTERN) -> np.ndarray:
         return a @ self.weight.T if isinstance(self.weight, np.ndarray) else (self.weight @ a.T).T
 
-    def adjoint(self, e, s=NO_PATTERN):
+    def adjoint(self, e: np.ndarray, s: np.ndarray = NO_PATTERN) -> np.ndarray:
         if isinstance(self.weight, sp.sparse.linalg.LinearOperator):
             return self.weight.rmatmat(e.T).T
         return e @ self.weight if isinstance(self.weight, np.ndarray) else (self.weight.T @ e.T).T
 
-    def value(self, a, s=None):
+    def value(self, a: np.ndarray, s: np.ndarray | None = None) -> np.ndarray:
         z = self.linear(a)
         foreign = isinstance(self.weight, sp.sparse.linalg.LinearOperator)
         return np.add(z, self.bias, out=None if foreign else z)
 
-    def absolute(self, a, s=NO_PATTERN):
+    def absolute(self, a: np.ndarray, s: np.ndarray = NO_PATTERN) -> np.ndarray:
         return self._absolute_product(a, transposed=False) + np.abs(self.bias)
 
-    def absolute_adjoint(self, e, s=NO_PATTERN):
+    def absolute_adjoint(self, e: np.ndarray, s: np.ndarray = NO_PATTERN) -> np.ndarray:
         return self._absolute_product(e, transposed=True)
 
     def _absolute_product(self, v: np.ndarray, transposed: bool) -> np.ndarray:
@@ -106,7 +115,7 @@ class Affine(Operation):
         return ((self._sizes.T if transposed else self._sizes) @ v.T).T
 
     @cached_property
-    def _sizes(self) -> np.ndarray | sp.sparse.csr_array:
+    def _sizes(self) -> np.ndarray | sp.sparse.csr_array | None:
         """|W|, entry by entry; None for a matrix-free W that is too large to ask for its
         entries."""
         if not isinstance(self.weight, sp.sparse.linalg.LinearOperator):
@@ -115,7 +124,7 @@ class Affine(Operation):
             np.abs(self.weight @ np.eye(self.n_in)) if self.n_in * self.n_out <= ENTRIES else None
         )
 
-    def triplets(self, s=NO_PATTERN):
+    def triplets(self, s: np.ndarray = NO_PATTERN) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         if isinstance(self.weight, np.ndarray):
             rows = np.repeat(np.arange(self.n_out, dtype=np.int32), self.n_in)
             return (
@@ -161,24 +170,31 @@ class Affine(Operation):
         data = np.einsum("bk,bk->k", e[:, rows], a[:, columns])
         return sp.sparse.csr_array((data, (rows, columns)), shape=self.weight.shape), e.sum(axis=0)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         other = ", sparse" if sp.sparse.issparse(self.weight) else ", matrix-free"
         form = "" if isinstance(self.weight, np.ndarray) else other
         return f"Affine({self.n_in} -> {self.n_out}{form})"
 
 
-def _weight(weight):
+def _weight(
+    weight: ArrayLike | sp.sparse.sparray | sp.sparse.linalg.LinearOperator,
+) -> np.ndarray | sp.sparse.csr_array | sp.sparse.linalg.LinearOperator:
     """The three forms a weight may take, checked: dense float64, CSR float64, LinearOperator."""
     if isinstance(weight, sp.sparse.linalg.LinearOperator):
         real_array("weight", np.zeros(0, weight.dtype))
-    elif not sp.sparse.issparse(weight):
+    elif not isinstance(weight, (sp.sparse.sparray, sp.sparse.spmatrix)):
         weight = real_array("weight", weight)
     if weight.ndim != 2 or 0 in weight.shape:
         raise ValueError(f"weight has shape {weight.shape}, expected (n_out, n_in) with both ≥ 1")
     return sparse_matrix("weight", weight) if sp.sparse.issparse(weight) else weight
 
 
-def _check_adjoint(apply, adjoint, n_in, n_out):
+def _check_adjoint(
+    apply: Callable[[np.ndarray], np.ndarray],
+    adjoint: Callable[[np.ndarray], np.ndarray],
+    n_in: int,
+    n_out: int,
+) -> None:
     rng = np.random.default_rng(0)
     a, e = rng.standard_normal((2, n_in)), rng.standard_normal((2, n_out))
     forward = real_array("apply(a)", apply(a), (2, n_out))

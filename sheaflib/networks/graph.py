@@ -8,10 +8,13 @@ import json
 from contextlib import nullcontext
 from dataclasses import dataclass
 from numbers import Real
-from typing import Sequence
+from os import PathLike
+from typing import IO, Any, Callable, Sequence
 
 import numpy as np
 import scipy as sp
+from numpy.lib.npyio import NpzFile
+from numpy.typing import ArrayLike
 
 from sheaflib.networks.affine import Affine
 from sheaflib.networks.operations import Operation, Stack
@@ -31,14 +34,16 @@ class Node:
     operation: Operation
     inputs: tuple[str, ...]
 
-    def __post_init__(self):
-        inputs = (self.inputs,) if isinstance(self.inputs, str) else self.inputs
-        if not isinstance(self.name, str) or not isinstance(inputs, (list, tuple)):
+    def __init__(self, name: str, operation: Operation, inputs: str | Sequence[str]):
+        reads = (inputs,) if isinstance(inputs, str) else inputs
+        if not isinstance(name, str) or not isinstance(reads, (list, tuple)):
             raise TypeError(
-                f"node {self.name!r} reads {self.inputs!r}, expected names as text, and one name or"
+                f"node {name!r} reads {inputs!r}, expected names as text, and one name or"
                 " several to read"
             )
-        object.__setattr__(self, "inputs", tuple(inputs))
+        object.__setattr__(self, "name", name)
+        object.__setattr__(self, "operation", operation)
+        object.__setattr__(self, "inputs", tuple(reads))
 
 
 @dataclass(frozen=True)
@@ -81,7 +86,7 @@ class Network:
                 f"got {len(weights)} weights and {len(biases)} biases, expected one of each a"
                 " layer, at least one"
             )
-        nodes = []
+        nodes: list[tuple[str, Operation]] = []
         for layer, (weight, bias) in enumerate(zip(weights, biases), start=1):
             affine = _layer(layer, weight, bias, nodes[-1][1].n_out if nodes else None)
             nodes += [(f"z{layer}", affine), (f"a{layer}", ReLU(affine.n_out))]
@@ -130,7 +135,7 @@ class Network:
         """
         return [node for node in self.nodes if node.operation.kind == "affine"]
 
-    def __call__(self, x) -> np.ndarray:
+    def __call__(self, x: ArrayLike) -> np.ndarray:
         """φ(z^{k+1}) for a batch: (B, n_in) -> (B, n_out); OverflowError when the pass leaves
         float64.
         """
@@ -141,11 +146,12 @@ class Network:
         check_overflow(values)
         return self.output.value(values[self.output_name])
 
-    def save(self, file) -> None:
+    def save(self, file: str | PathLike[str] | IO[bytes]) -> None:
         """Write the network to a .npz file (plain arrays and one JSON string, no pickle); TypeError
         when matrix-free.
         """
-        arrays, described = {}, []
+        arrays: dict[str, Any] = {}
+        described = []
         for node in self.nodes:
             kind, numbers = _describe(node, arrays)
             described.append({"name": node.name, "inputs": node.inputs, "kind": kind, **numbers})
@@ -153,7 +159,7 @@ class Network:
         np.savez(file, network=np.array(json.dumps(header)), **arrays)
 
     @classmethod
-    def load(cls, file) -> Network:
+    def load(cls, file: str | PathLike[str] | IO[bytes]) -> Network:
         """Read a network written by `save`, from a path or an open binary file.
 
         The file need not be trusted: nothing in it is unpickled or run, and every number is checked
@@ -162,14 +168,14 @@ class Network:
         """
         with nullcontext(file) if hasattr(file, "read") else open(file, "rb") as stream:
             try:
-                return _read(stream)
+                return _read(stream)  # type: ignore[arg-type]  # what can be read is an open file
             except (ValueError, TypeError, OverflowError, MemoryError) as error:
                 name = getattr(file, "name", file) if stream is file else file
                 raise ValueError(
                     f"{name} is no network that Network.save wrote: {error}"
                 ) from error
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         chain = " -> ".join(f"{node.name}({node.operation.n_out})" for node in self.nodes[:8])
         return (
             f"Network(x({self.n_in}) -> {chain}{' -> …' if len(self.nodes) > 8 else ''},"
@@ -240,7 +246,12 @@ def _check_node(node: Node, dims: dict[str, int]) -> None:
         )
 
 
-def _layer(layer: int, weight, bias, n_in: int | None) -> Affine:
+def _layer(
+    layer: int,
+    weight: Affine | ArrayLike | sp.sparse.sparray,
+    bias: ArrayLike | None,
+    n_in: int | None,
+) -> Affine:
     """One affine layer of a chain, with errors that name it and notice a transposed weight."""
     if isinstance(weight, Affine) and bias is not None:
         raise ValueError(
@@ -284,7 +295,7 @@ def _describe(node: Node, arrays: dict) -> tuple[str, dict]:
     return "sparse", {"shape": operation.weight.shape}
 
 
-def _read(stream) -> Network:
+def _read(stream: IO[bytes]) -> Network:
     """The network in an open .npz file; the error names the part that is wrong."""
     begin, place = stream.read(4), stream.tell()
     stream.seek(place - len(begin))
@@ -316,7 +327,7 @@ def _read(stream) -> Network:
     return Network(n_in, nodes, output)
 
 
-def _part(archive, name: str) -> np.ndarray:
+def _part(archive: NpzFile, name: str) -> np.ndarray:
     """One array of an .npz file; ValueError when it is missing or cannot be read."""
     if name not in archive.files:
         held = ", ".join(archive.files) or "nothing"
@@ -333,7 +344,7 @@ def _part(archive, name: str) -> np.ndarray:
     return array
 
 
-def _field(where: str, described, key: str, kind: type):
+def _field(where: str, described: object, key: str, kind: type) -> Any:
     """An entry of a JSON object, which must be of one kind; ValueError says where it stands."""
     if not isinstance(described, dict) or key not in described:
         raise ValueError(f"{where} lacks {key!r}")
@@ -344,7 +355,7 @@ def _field(where: str, described, key: str, kind: type):
     return value
 
 
-def _restore(where: str, node, archive) -> tuple[str, Operation, list]:
+def _restore(where: str, node: object, archive: NpzFile) -> tuple[str, Operation, list]:
     """(name, operation, inputs) from what `_describe` made of a node."""
     name, kind, inputs = (
         _field(where, node, key, type_)
@@ -362,7 +373,13 @@ def _restore(where: str, node, archive) -> tuple[str, Operation, list]:
         raise ValueError(f"node {name!r}: {error}") from error
 
 
-def _restore_sparse(field, data, columns, indptr, bias) -> Affine:
+def _restore_sparse(
+    field: Callable[[str, type], Any],
+    data: np.ndarray,
+    columns: np.ndarray,
+    indptr: np.ndarray,
+    bias: np.ndarray,
+) -> Affine:
     shape = field("shape", list)
     if len(shape) != 2:
         raise ValueError(f"shape={shape!r}, expected (n_out, n_in)")
@@ -371,7 +388,7 @@ def _restore_sparse(field, data, columns, indptr, bias) -> Affine:
 
 
 # kind -> the arrays that hold an operation, and what makes it of JSON fields and these arrays
-_RESTORE = {
+_RESTORE: dict[str, tuple[tuple[str, ...], Callable[..., Operation]]] = {
     "relu": ((), lambda field: ReLU(field("n", int), field("slope", Real))),
     "stack": ((), lambda field: Stack(*field("dims", list))),
     "maxpool": (("windows",), lambda field, windows: MaxPool(windows, field("n", int))),

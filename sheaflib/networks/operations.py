@@ -24,13 +24,21 @@ class Operation:
     """
 
     kind: str
-    n_in: int
-    n_out: int
-    n_pattern: int = 0
 
-    if TYPE_CHECKING:  # each kind has attributes of its own, like weight, bias and slope
+    if TYPE_CHECKING:  # each kind stores its widths or computes them
 
+        @property
+        def n_in(self) -> int: ...
+
+        @property
+        def n_out(self) -> int: ...
+
+        # and has attributes of its own, like weight, bias and slope
         def __getattr__(self, name: str) -> Any: ...
+
+    @property
+    def n_pattern(self) -> int:
+        return 0
 
     def pattern(self, a: np.ndarray) -> np.ndarray:
         """The pattern s at the input a: (B, n_in) -> (B, n_pattern)."""
@@ -40,7 +48,7 @@ class Operation:
         """F_s a: (B, n_in) -> (B, n_out)."""
         raise NotImplementedError
 
-    def adjoint(self, e: np.ndarray, s: np.ndarray) -> np.ndarray:
+    def adjoint(self, e: np.ndarray, /, s: np.ndarray) -> np.ndarray:
         """F_sᵀ e: (B, n_out) -> (B, n_in)."""
         raise NotImplementedError
 
@@ -52,7 +60,7 @@ class Operation:
         """
         raise NotImplementedError
 
-    def absolute_adjoint(self, e: np.ndarray, s: np.ndarray) -> np.ndarray:
+    def absolute_adjoint(self, e: np.ndarray, /, s: np.ndarray) -> np.ndarray:
         """|F_s|ᵀ e with the absolute values of all entries, for e ≥ 0: (B, n_out) -> (B, n_in)."""
         raise NotImplementedError
 
@@ -99,11 +107,11 @@ class Stack(Operation):
 
     n_out = n_in
 
-    def linear(self, a, s=NO_PATTERN):
+    def linear(self, a: np.ndarray, s: np.ndarray = NO_PATTERN) -> np.ndarray:
         return a
 
     adjoint = absolute = absolute_adjoint = linear
 
-    def triplets(self, s=NO_PATTERN):
+    def triplets(self, s: np.ndarray = NO_PATTERN) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         index = np.arange(self.n_in, dtype=np.int32)
         return index, index, np.ones(self.n_in)

@@ -22,7 +22,7 @@ class Output:
 
     name: str = "identity"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not isinstance(self.name, str) or self.name not in _OUTPUTS:
             raise ValueError(
                 f"output={self.name!r} is unknown, expected one of {', '.join(_OUTPUTS)}"

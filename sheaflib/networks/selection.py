@@ -7,6 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from sheaflib.networks.operations import Operation
 from sheaflib.support.checks import even, read_only, real_array, unmasked, whole
@@ -39,7 +40,7 @@ class ReLU(Selection):
     n: int
     slope: float = 0.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         object.__setattr__(self, "n", whole("n", self.n))
         object.__setattr__(self, "slope", float(real_array("slope", self.slope, ())))
 
@@ -55,30 +56,30 @@ class ReLU(Selection):
     def norm(self) -> float:
         return max(1.0, abs(self.slope))
 
-    def pattern(self, a):
+    def pattern(self, a: np.ndarray) -> np.ndarray:
         return a >= 0
 
     def coefficient(self, s: np.ndarray) -> np.ndarray:
         """The diagonal of R: 1 where active, `slope` where not, linear in s between."""
         return s if self.slope == 0 else self.slope + (1 - self.slope) * s
 
-    def linear(self, a, s):
+    def linear(self, a: np.ndarray, s: np.ndarray) -> np.ndarray:
         return (
             np.where(s, a, 0.0) if self.slope == 0 and s.dtype == bool else self.coefficient(s) * a
         )
 
     adjoint = linear
 
-    def absolute(self, a, s):
+    def absolute(self, a: np.ndarray, s: np.ndarray) -> np.ndarray:
         return np.abs(self.coefficient(s)) * a
 
     absolute_adjoint = absolute
 
-    def triplets(self, s):
+    def triplets(self, s: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         index = np.arange(self.n, dtype=np.int32)
         return index, index, self.coefficient(s).astype(np.float64)
 
-    def check_pattern(self, name, s):
+    def check_pattern(self, name: str, s: np.ndarray) -> None:
         if not ((s >= 0) & (s <= 1)).all():
             raise ValueError(
                 f"pattern of {name!r} must lie in [0, 1], got {s.min():g} … {s.max():g}"
@@ -99,10 +100,10 @@ class MaxPool(Selection):
     windows: np.ndarray
     n_in: int
 
-    def __post_init__(self):
-        unmasked("windows", self.windows)
-        windows = even("windows", self.windows)
-        object.__setattr__(self, "n_in", whole("n_in", self.n_in))
+    def __init__(self, windows: ArrayLike, n_in: int):
+        unmasked("windows", windows)
+        windows = even("windows", windows)
+        object.__setattr__(self, "n_in", whole("n_in", n_in))
         if windows.ndim != 2 or windows.dtype.kind not in "iu" or windows.size == 0:
             raise ValueError(
                 f"windows has shape {windows.shape} and dtype {windows.dtype}, expected (n_out, k)"
@@ -126,26 +127,26 @@ class MaxPool(Selection):
         """
         return float(np.sqrt(np.bincount(self.windows.ravel()).max()))
 
-    def pattern(self, a):
+    def pattern(self, a: np.ndarray) -> np.ndarray:
         return a[:, self.windows].argmax(axis=2)
 
     def _chosen(self, s: np.ndarray) -> np.ndarray:
         return self.windows[np.arange(self.n_out), s.astype(np.int64, copy=False)]
 
-    def linear(self, a, s):
+    def linear(self, a: np.ndarray, s: np.ndarray) -> np.ndarray:
         return np.take_along_axis(a, np.broadcast_to(self._chosen(s), (len(a), self.n_out)), axis=1)
 
-    def adjoint(self, e, s):
+    def adjoint(self, e: np.ndarray, s: np.ndarray) -> np.ndarray:
         out = np.zeros((len(e), self.n_in))
         np.add.at(out, (np.arange(len(e))[:, None], self._chosen(s)), e)
         return out
 
     absolute, absolute_adjoint = linear, adjoint
 
-    def triplets(self, s):
+    def triplets(self, s: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         return np.arange(self.n_out), self._chosen(s), np.ones(self.n_out)
 
-    def check_pattern(self, name, s):
+    def check_pattern(self, name: str, s: np.ndarray) -> None:
         k = self.windows.shape[1]
         if s.dtype.kind == "f" and not (s == np.round(s)).all() or s.min() < 0 or s.max() >= k:
             raise ValueError(
@@ -153,5 +154,5 @@ class MaxPool(Selection):
                 f" {s.min():g} … {s.max():g}"
             )
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"MaxPool({self.n_in} -> {self.n_out})"

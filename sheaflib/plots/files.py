@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from weakref import WeakKeyDictionary
 
 import matplotlib
+from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
@@ -12,7 +13,8 @@ from PIL.PngImagePlugin import PngInfo
 from sheaflib.plots.rounding import on_grid, on_the_grid
 
 COLOURS = 128
-BOXES = WeakKeyDictionary()  # what each figure shows, as long as it is the same
+# what each figure shows, as long as it is the same
+BOXES: WeakKeyDictionary[Figure, Bbox] = WeakKeyDictionary()
 
 
 def shown(fig):

@@ -18,7 +18,7 @@ def discord_curves(
     step,
     curves: Mapping[str, Sequence[float]],
     ax=None,
-    switches: Sequence[int] = (),
+    switches: Sequence[int] | np.ndarray = (),
     floor: float = 1e-20,
 ):
     """Log discord against steps, one curve a name coloured by edge kind where the name starts with
@@ -43,7 +43,7 @@ def discord_curves(
     return ax
 
 
-def mark_switches(switches: Sequence[int], ax=None, label: str = "switch"):
+def mark_switches(switches: Sequence[int] | np.ndarray, ax=None, label: str = "switch"):
     """Thin vertical lines at the steps where a neuron switches; one entry in the legend."""
     ax = plt.gca() if ax is None else ax
     for i, step in enumerate(switches):
@@ -138,15 +138,15 @@ def phase_plane(
         ),
         (crossings, {"marker": "x", "color": "#000000"}, "a plotted neuron switches"),
     ):
-        points = np.asarray(points).reshape(-1, 2)
+        places = np.asarray(points).reshape(-1, 2)
         ax.scatter(
-            points[:, 0],
-            points[:, 1],
+            places[:, 0],
+            places[:, 1],
             s=22,
             linewidths=0.9,
             label=label,
             zorder=3,
-            rasterized=len(points) > 300,
+            rasterized=len(places) > 300,
             **style,
         )
     ax.plot(

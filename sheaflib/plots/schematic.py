@@ -5,9 +5,10 @@ between them (the paper's construction).
 from __future__ import annotations
 
 import re
-from typing import Mapping
+from typing import Mapping, Sequence
 
 import matplotlib.pyplot as plt
+from matplotlib.artist import Artist
 from matplotlib.colors import to_rgb
 from matplotlib.patches import FancyBboxPatch, Patch, Rectangle
 
@@ -56,7 +57,6 @@ def map_labels(sheaf: NeuralSheaf, edge: Edge) -> tuple[str, str]:
     """The two restriction maps of an edge as mathtext: from its tail, from its head (zero blocks of
     other readers left out).
     """
-    node = next((n for n in sheaf.network.nodes if n.name == edge.head), None)
     number = edge.name.rsplit("_", 1)[-1]
     wide = {v: bool(sheaf.extended.ones_blocks.get(v)) for v in (edge.tail, edge.head)}
     head = r"$[I\,|\,0]$" if wide[edge.head] else "$I$"
@@ -64,6 +64,7 @@ def map_labels(sheaf: NeuralSheaf, edge: Edge) -> tuple[str, str]:
         return rf"$[W^{{{number}}}\,|\,\mathrm{{diag}}\,b^{{{number}}}]$", head
     if edge.kind == "output":
         return r"$\varphi$", "$I$"
+    node = next(n for n in sheaf.network.nodes if n.name == edge.head)
     if edge.kind == "projection":
         return (
             r"$[I\,|\,0]$" if wide[edge.tail] else "$I$"
@@ -117,7 +118,8 @@ def _extent(sheaf, at, lanes, stalks):
 
 def _lanes(skips: list[Edge], at) -> dict[str, int]:
     """Edge -> lane 1, 2, … below the graph, so that edges over one stretch do not share a lane."""
-    lanes, taken = {}, []
+    lanes: dict[str, int] = {}
+    taken: list[tuple[int, float, float]] = []
     for edge in sorted(skips, key=lambda e: at[e.head] - at[e.tail]):
         lane = 1
         while any(
@@ -321,6 +323,7 @@ def _dark(colour):
 
 def _legend(ax, sheaf, stalks):
     """What grey and white mean, or, when the edges have no names, their colours."""
+    handles: Sequence[Artist]
     if stalks:
         handles = [
             Patch(fc=BOUNDARY, ec=INK, lw=0.7, label="boundary U: the input and the ones"),

@@ -61,7 +61,7 @@ class CellularSheaf:
                 "edges repeat a name; give parallel edges names of their own with SheafEdge"
             )
 
-    def _edge(self, edge) -> SheafEdge:
+    def _edge(self, edge: SheafEdge | Sequence) -> SheafEdge:
         if not isinstance(edge, SheafEdge):
             entries = items(f"an entry of edges, {reprlib.repr(edge)},", edge)
             if len(entries) not in (4, 5):
@@ -187,7 +187,7 @@ class CellularSheaf:
             w[free] = sp.sparse.linalg.spsolve(L[free][:, free].tocsc(), load)
         return self.layout.split(w)
 
-    def _boundary(self, boundary) -> tuple[np.ndarray, np.ndarray]:
+    def _boundary(self, boundary: Mapping[str, object]) -> tuple[np.ndarray, np.ndarray]:
         index, value = [], []
         for vertex, given in boundary.items():
             s = self.layout[vertex]
@@ -213,7 +213,7 @@ class CellularSheaf:
     def _rank(matrix: sp.sparse.csr_array) -> int:
         return int(np.linalg.matrix_rank(matrix.toarray())) if min(matrix.shape) else 0
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return (
             f"CellularSheaf({len(self.layout.names)} vertices, {len(self.edges)} edges, dim C⁰ ="
             f" {self.layout.size}, dim C¹ = {self.edge_layout.size})"

@@ -5,10 +5,11 @@ it, on which the bias acts as diag(b). x and the blocks of ones are the boundary
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Iterator
 
 import numpy as np
 import scipy as sp
+from numpy.typing import ArrayLike
 
 from sheaflib.networks.graph import INPUT, Node
 from sheaflib.sheaves.cellular import CellularSheaf, SheafEdge
@@ -65,14 +66,14 @@ class ExtendedStalks:
         )
         return np.setdiff1d(np.arange(self.layout.size), free)
 
-    def boundary_values(self, x) -> np.ndarray:
+    def boundary_values(self, x: ArrayLike) -> np.ndarray:
         """The boundary data u = (x, 1, …, 1), one row a sample: (B, n_U), in the order of
         `boundary_index`.
         """
         x = batch(INPUT, x, self.sheaf.network.n_in)
         return np.hstack([x, np.ones((len(x), len(self.boundary_index) - self.sheaf.network.n_in))])
 
-    def cellular(self, pattern) -> CellularSheaf:
+    def cellular(self, pattern: ArrayLike) -> CellularSheaf:
         """The sheaf of one frozen pattern as a `CellularSheaf` with the paper's extended stalks and
         restriction maps.
         """
@@ -80,17 +81,17 @@ class ExtendedStalks:
         edges = [edge for node in self.sheaf.network.nodes for edge in self._sheaf_edges(node, s)]
         return CellularSheaf(dict(zip(self.layout.names, self.layout.dims)), edges)
 
-    def boundary_coboundary(self, pattern) -> sp.sparse.csr_array:
+    def boundary_coboundary(self, pattern: ArrayLike) -> sp.sparse.csr_array:
         """δ_U for one pattern, sparse (N, n_U); columns in the order of `boundary_values`."""
         return self.cellular(pattern).coboundary[:, self.boundary_index]
 
-    def boundary_laplacian(self, pattern) -> sp.sparse.csr_array:
+    def boundary_laplacian(self, pattern: ArrayLike) -> sp.sparse.csr_array:
         """L[Ω,U] = δ_Ωᵀ diag(w_e) δ_U for one pattern, sparse (N, n_U)."""
         weights = sp.sparse.diags_array(self.sheaf.row_weights[: self.sheaf.N])
         delta = self.sheaf.coboundary(pattern)
         return sp.sparse.csr_array(delta.T @ weights @ self.boundary_coboundary(pattern))
 
-    def _sheaf_edges(self, node: Node, s: np.ndarray):
+    def _sheaf_edges(self, node: Node, s: np.ndarray) -> Iterator[SheafEdge]:
         """The edges into one node: [W | diag b] and I; R and [I | 0]; [I | 0] and a projection."""
         rows, columns, entries = node.operation.triplets(self.sheaf.own(node, s)[0])
         size = (node.operation.n_out, node.operation.n_in)

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from sheaflib.sheaves.neural import NeuralSheaf
 from sheaflib.sheaves.pins import Pins
@@ -22,11 +23,11 @@ def check_output_force(name: str) -> str:
 
 def force(
     sheaf: NeuralSheaf,
-    w,
-    x,
+    w: ArrayLike,
+    x: ArrayLike,
     *,
     pins: Pins | None = None,
-    pattern=None,
+    pattern: ArrayLike | None = None,
     output_force: str = "jacobian",
 ) -> np.ndarray:
     """−δᵀ diag(w_e)(δw − c) − γ(w − v*), zero on clamped coordinates: shape of w, (B, N) or (B, N +

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Mapping
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from sheaflib.support.checks import real_array
 
@@ -36,14 +38,14 @@ class Layout:
             raise ValueError(f"stalk {name!r} is unknown, expected one of {', '.join(self.names)}")
         return self.slices[name]
 
-    def __contains__(self, name: str) -> bool:
+    def __contains__(self, name: object) -> bool:
         return name in self.slices
 
     def split(self, w: np.ndarray) -> dict[str, np.ndarray]:
         """Views of w (…, size) by name."""
         return {name: w[..., s] for name, s in self.slices.items()}
 
-    def join(self, parts) -> np.ndarray:
+    def join(self, parts: Mapping[str, ArrayLike]) -> np.ndarray:
         """The flat array (B, size) of a mapping name -> (B, n); ValueError when a name is missing
         or a shape is off.
         """

@@ -16,6 +16,7 @@ from typing import Mapping
 
 import numpy as np
 import scipy as sp
+from numpy.typing import ArrayLike
 
 from sheaflib.networks.graph import A_OUT, INPUT, Network, Node, check_overflow, gather
 from sheaflib.networks.selection import Selection
@@ -39,7 +40,7 @@ class Edge:
         return self.rows.stop - self.rows.start
 
 
-def check_sheaf(sheaf) -> NeuralSheaf:
+def check_sheaf(sheaf: object) -> NeuralSheaf:
     """Raise TypeError unless `sheaf` is a NeuralSheaf."""
     if not isinstance(sheaf, NeuralSheaf):
         raise TypeError(f"sheaf is a {type(sheaf).__name__}, expected NeuralSheaf(network)")
@@ -80,7 +81,7 @@ class NeuralSheaf:
         self.edges = _edges(network, self.augmented_layout)
         self.edge_weights = MappingProxyType(_edge_weights(edge_weights, self.edges))
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[type[NeuralSheaf], tuple[Network, dict[str, float]]]:
         return NeuralSheaf, (self.network, dict(self.edge_weights))
 
     @property
@@ -110,7 +111,7 @@ class NeuralSheaf:
     # cochains
     # ----------------------------------------------------------------------------------------------
 
-    def cochain(self, name: str, w) -> np.ndarray:
+    def cochain(self, name: str, w: ArrayLike) -> np.ndarray:
         """`w` checked: a finite float64 cochain (B, N), or (B, N + n_out) when the output adds
         a_out.
         """
@@ -124,7 +125,7 @@ class NeuralSheaf:
         )
         return batch(name, w, width)
 
-    def forward(self, x, augmented: bool = False) -> np.ndarray:
+    def forward(self, x: ArrayLike, augmented: bool = False) -> np.ndarray:
         """The forward pass as a cochain: (B, n_0) -> (B, N); with `augmented`, a_out = φ(z^{k+1})
         is appended.
 
@@ -144,9 +145,10 @@ class NeuralSheaf:
             w[:, self.N :] = self.network.output.value(values[node.name])
         return w
 
-    def pattern(self, w, x) -> np.ndarray:
+    def pattern(self, w: ArrayLike, x: ArrayLike) -> np.ndarray:
         """The activation pattern σ(w) (B, M): True where z ≥ 0, the chosen place for max-pool."""
-        values = self._values(*self._state(w, x))
+        w, x = self._state(w, x)
+        values = self._values(w, x)
         parts = [
             node.operation.pattern(gather(values, node))
             for node in self.network.nodes
@@ -154,14 +156,14 @@ class NeuralSheaf:
         ]
         return np.concatenate(parts, axis=1) if parts else np.zeros((len(w), 0), dtype=bool)
 
-    def forward_pattern(self, x) -> np.ndarray:
+    def forward_pattern(self, x: ArrayLike) -> np.ndarray:
         """The activation pattern of the forward pass (B, M), as `pattern` gives it.
 
         Raises OverflowError when the forward pass leaves float64.
         """
         return self.pattern(self.forward(x), x)
 
-    def check_pattern(self, pattern, n_batch: int | None = None) -> np.ndarray:
+    def check_pattern(self, pattern: ArrayLike, n_batch: int | None = None) -> np.ndarray:
         """`pattern` checked, as (B, M) or (1, M): booleans, ReLU coefficients in [0, 1] or max-pool
         choices.
 
@@ -184,7 +186,9 @@ class NeuralSheaf:
     # δ, δᵀ, V
     # ----------------------------------------------------------------------------------------------
 
-    def discrepancy(self, w, x, pattern=None) -> np.ndarray:
+    def discrepancy(
+        self, w: ArrayLike, x: ArrayLike, pattern: ArrayLike | None = None
+    ) -> np.ndarray:
         """δw − c, edge by edge: w_i − F_i(blocks before i), shape of w.
 
         With `pattern` the selections are frozen; by default they follow w. An augmented w adds
@@ -195,14 +199,13 @@ class NeuralSheaf:
         pattern = None if pattern is None else self.check_pattern(pattern, len(w))
         values, e = self._values(w, x), w.copy()
         for node in self.network.nodes:
-            e[:, self.layout[node.name]] -= node.operation.value(
-                gather(values, node), self.own(node, pattern)
-            )
+            s = None if pattern is None else self.own(node, pattern)
+            e[:, self.layout[node.name]] -= node.operation.value(gather(values, node), s)
         if w.shape[1] > self.N:
             e[:, self.N :] -= self.network.output.value(values[self.network.output_name])
         return e
 
-    def push(self, v, pattern) -> np.ndarray:
+    def push(self, v: ArrayLike, pattern: ArrayLike) -> np.ndarray:
         """δ_Ω v for a frozen pattern: (B, N) -> (B, N); every entry to a few ε = 2⁻⁵² of its terms
         |δ_Ω||v|, whatever the scales."""
         v = batch("v", v, self.N)
@@ -217,7 +220,7 @@ class NeuralSheaf:
             )
         return out
 
-    def pull(self, e, pattern) -> np.ndarray:
+    def pull(self, e: ArrayLike, pattern: ArrayLike) -> np.ndarray:
         """δ_Ωᵀ e for a frozen pattern: (B, N) -> (B, N); every entry to a few ε = 2⁻⁵² of its terms
         |δ_Ω|ᵀ|e|, whatever the scales."""
         e = batch("e", e, self.N)
@@ -262,7 +265,9 @@ class NeuralSheaf:
                 out[:, self.layout[name]] += sign * back[:, start : start + width]
             start += width
 
-    def edge_terms(self, w, x, pattern=None) -> np.ndarray:
+    def edge_terms(
+        self, w: ArrayLike, x: ArrayLike, pattern: ArrayLike | None = None
+    ) -> np.ndarray:
         """|δ||w| + |c|, the sizes of the terms that δw − c is a sum of, edge by edge: shape of w.
 
         Up to a factor of some ε = 2⁻⁵² they are the rounding errors of the discrepancy. `pattern`
@@ -285,7 +290,9 @@ class NeuralSheaf:
             )
         return terms
 
-    def gradient_terms(self, w, x, pattern=None) -> np.ndarray:
+    def gradient_terms(
+        self, w: ArrayLike, x: ArrayLike, pattern: ArrayLike | None = None
+    ) -> np.ndarray:
         """|δ|ᵀ diag(w_e)(|δ||w| + |c|), the sizes of the terms that ∂V/∂w is a sum of: shape of w.
 
         A coordinate is at rest, as far as double precision can tell, where |∂V/∂w| is at most some
@@ -311,7 +318,7 @@ class NeuralSheaf:
             )
         return terms
 
-    def energy(self, w, x, pattern=None) -> np.ndarray:
+    def energy(self, w: ArrayLike, x: ArrayLike, pattern: ArrayLike | None = None) -> np.ndarray:
         """V = ½ Σ_e w_e ‖(δw − c)_e‖², one number a sample: (B,).
 
         Range: exact up to rounding for a discrepancy that has the error which `discrepancy` names.
@@ -324,7 +331,7 @@ class NeuralSheaf:
     # matrices for one frozen pattern
     # ---------------------------------------------------------------------------------
 
-    def coboundary(self, pattern) -> sp.sparse.csr_array:
+    def coboundary(self, pattern: ArrayLike) -> sp.sparse.csr_array:
         """δ_Ω for one pattern, sparse (N, N), lower triangular with unit diagonal, its entries
         those given (Lemma 3.2)."""
         s = self.one_pattern(pattern)
@@ -339,7 +346,7 @@ class NeuralSheaf:
         rows, columns, entries = (np.concatenate(part) for part in zip(*parts))
         return sp.sparse.csr_array((entries, (rows, columns)), shape=(self.N, self.N))
 
-    def laplacian(self, pattern) -> sp.sparse.csr_array:
+    def laplacian(self, pattern: ArrayLike) -> sp.sparse.csr_array:
         """L[Ω,Ω] = δ_Ωᵀ diag(w_e) δ_Ω for one pattern, sparse (N, N)."""
         delta = self.coboundary(pattern)
         weights = sp.sparse.diags_array(self.row_weights[: self.N])
@@ -353,7 +360,7 @@ class NeuralSheaf:
     # helpers
     # ----------------------------------------------------------------------------------------------
 
-    def _state(self, w, x) -> tuple[np.ndarray, np.ndarray]:
+    def _state(self, w: ArrayLike, x: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
         """A cochain and its inputs, checked to have as many rows."""
         w, x = self.cochain("w", w), batch(INPUT, x, self.network.n_in)
         if len(w) != len(x):
@@ -365,17 +372,15 @@ class NeuralSheaf:
     def _values(self, w: np.ndarray, x: np.ndarray) -> dict[str, np.ndarray]:
         return {INPUT: x, **self.layout.split(w)}
 
-    def own(self, node: Node, pattern: np.ndarray | None) -> np.ndarray | None:
+    def own(self, node: Node, pattern: np.ndarray) -> np.ndarray:
         """The part of a pattern (B, M) that belongs to one node: (B, n_pattern)."""
-        if pattern is None:
-            return None
         return (
             pattern[:, self.pattern_layout[node.name]]
             if node.name in self.pattern_layout
             else pattern[:, :0]
         )
 
-    def one_pattern(self, pattern) -> np.ndarray:
+    def one_pattern(self, pattern: ArrayLike) -> np.ndarray:
         """`pattern` checked to be one, as (1, M); ValueError for several."""
         s = self.check_pattern(pattern)
         if len(s) != 1:
@@ -397,7 +402,7 @@ class NeuralSheaf:
         ]
         return np.concatenate(parts)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return (
             f"NeuralSheaf({len(self.edges)} edges, N = {self.N}, M = {self.M}, output"
             f" {self.network.output.name})"
@@ -406,7 +411,8 @@ class NeuralSheaf:
 
 def _edges(network: Network, layout: Layout) -> tuple[Edge, ...]:
     """The edges in the order of C¹; each kind is numbered as in the paper."""
-    edges, count = [], {}
+    edges: list[Edge] = []
+    count: dict[str, int] = {}
 
     def add(kind: str, tail: str, head: str, rows: slice) -> None:
         count[kind] = count.get(kind, 0) + 1
@@ -428,7 +434,7 @@ def _edges(network: Network, layout: Layout) -> tuple[Edge, ...]:
     return tuple(edges)
 
 
-def _edge_weights(given, edges: tuple[Edge, ...]) -> dict[str, float]:
+def _edge_weights(given: float | Mapping[str, float], edges: tuple[Edge, ...]) -> dict[str, float]:
     names = [e.name for e in edges]
     if not isinstance(given, Mapping):
         return dict.fromkeys(names, positive("edge_weights", given))

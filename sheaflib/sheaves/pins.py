@@ -11,10 +11,14 @@ from dataclasses import dataclass, replace
 from typing import Sequence
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from sheaflib.networks.graph import INPUT
+from sheaflib.sheaves.layout import Layout
 from sheaflib.sheaves.neural import NeuralSheaf
 from sheaflib.support.checks import even, positive, read_only, real_array, whole
+
+Rows = slice | list[int] | np.ndarray  # some samples of a batch
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,8 +32,13 @@ class Pin:
     at: tuple[int, ...] | None
     gamma: float
 
+    def __repr__(self) -> str:
+        place = "" if self.at is None else str(list(self.at))
+        hold = "hard" if np.isinf(self.gamma) else f"soft γ={self.gamma:g}"
+        return f"Pin({self.stalk}{place}, {hold})"
 
-def hard(stalk: str, value, at: int | Sequence[int] | None = None) -> Pin:
+
+def hard(stalk: str, value: ArrayLike, at: int | Sequence[int] | None = None) -> Pin:
     """Clamp coordinates of a stalk. value: a number, (n,) shared by the batch, or (B, n) one row a
     sample.
 
@@ -39,7 +48,7 @@ def hard(stalk: str, value, at: int | Sequence[int] | None = None) -> Pin:
     return _pin(stalk, value, at, np.inf)
 
 
-def soft(stalk: str, value, gamma: float, at: int | Sequence[int] | None = None) -> Pin:
+def soft(stalk: str, value: ArrayLike, gamma: float, at: int | Sequence[int] | None = None) -> Pin:
     """Pull coordinates of a stalk towards a value with force −γ(v − value); γ > 0. value as in
     `hard`.
 
@@ -49,20 +58,13 @@ def soft(stalk: str, value, gamma: float, at: int | Sequence[int] | None = None)
     return _pin(stalk, value, at, positive("gamma", gamma))
 
 
-def _pin(stalk, value, at, gamma) -> Pin:
+def _pin(stalk: str, value: ArrayLike, at: int | Sequence[int] | None, gamma: float) -> Pin:
     if at is not None:
         at = tuple(
-            whole("at", i, least=-(2**31)) for i in ([at] if even("at", at).ndim == 0 else at)
+            whole("at", i, least=-(2**31))
+            for i in ([at] if isinstance(at, int) or even("at", at).ndim == 0 else at)
         )
     return Pin(stalk, read_only(real_array("value", value)), at, gamma)
-
-
-def _show(pin: Pin) -> str:
-    place = "" if pin.at is None else str(list(pin.at))
-    return f"Pin({pin.stalk}{place}, {'hard' if np.isinf(pin.gamma) else f'soft γ={pin.gamma:g}'})"
-
-
-Pin.__repr__ = _show
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +87,7 @@ class Pins:
     def __bool__(self) -> bool:
         return bool(len(self.hard_index) or len(self.soft_index))
 
-    def rows(self, keep) -> Pins:
+    def rows(self, keep: Rows) -> Pins:
         """The pins of some samples; keep: a slice, indices or (B,) of bool."""
         return replace(
             self,
@@ -196,12 +198,13 @@ def _parallel(springs: list[tuple[float, np.ndarray]]) -> tuple[float, np.ndarra
     """Springs on one coordinate as one: its stiffness, where it rests, and the energy that is left
     there.
     """
-    gamma = sum(g for g, _ in springs)
-    rest = sum(g * value for g, value in springs) / gamma
-    return gamma, rest, 0.5 * sum(g * (value - rest) ** 2 for g, value in springs)
+    gamma = sum((g for g, _ in springs), 0.0)
+    nothing = np.zeros_like(springs[0][1])
+    rest = sum((g * value for g, value in springs), nothing) / gamma
+    return gamma, rest, 0.5 * sum((g * (value - rest) ** 2 for g, value in springs), nothing)
 
 
-def _coordinates(pin: Pin, layout, n_batch: int):
+def _coordinates(pin: Pin, layout: Layout, n_batch: int) -> list[tuple[int, np.ndarray]]:
     """Pairs (flat index, value of every sample (B,)) of one pin."""
     if pin.stalk == INPUT:
         raise ValueError(

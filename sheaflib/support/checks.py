@@ -6,12 +6,15 @@ from __future__ import annotations
 
 import reprlib
 from itertools import chain
+from typing import Collection, Iterable, Sequence, TypeVar
 
 import numpy as np
 import scipy as sp
 
+T = TypeVar("T")
 
-def real_array(name: str, value, shape: tuple | None = None) -> np.ndarray:
+
+def real_array(name: str, value: object, shape: tuple | None = None) -> np.ndarray:
     """Return `value` as a finite float64 array; `shape` may hold None for "any size".
 
     Numbers of other types become the nearest float64, so that whole numbers beyond 2⁵³ are rounded
@@ -41,7 +44,7 @@ def real_array(name: str, value, shape: tuple | None = None) -> np.ndarray:
     return numbers
 
 
-def unmasked(name: str, value) -> None:
+def unmasked(name: str, value: object) -> None:
     """Raise ValueError when `value` is a masked array, or holds one, with an entry that is masked.
 
     What lies under a mask is no datum, but every function of NumPy that drops the mask would
@@ -55,7 +58,7 @@ def unmasked(name: str, value) -> None:
         )
 
 
-def _first_masked(value) -> tuple[int, ...] | None:
+def _first_masked(value: object) -> tuple[int, ...] | None:
     """The index of the first masked entry of an array, or of arrays in lists and tuples."""
     if isinstance(value, np.ma.MaskedArray):
         if value.dtype.names or not np.ma.is_masked(value):
@@ -70,7 +73,7 @@ def _first_masked(value) -> tuple[int, ...] | None:
     return None
 
 
-def indices(name: str, value, size: int) -> np.ndarray:
+def indices(name: str, value: object, size: int) -> np.ndarray:
     """Return `value` as int64 numbers in 0 … size − 1, of any shape: what may index memory.
 
     Raises TypeError for numbers that are not whole, ValueError for one outside and masked entries.
@@ -86,7 +89,7 @@ def indices(name: str, value, size: int) -> np.ndarray:
     return array.astype(np.int64)
 
 
-def sparse_matrix(name: str, value) -> sp.sparse.csr_array:
+def sparse_matrix(name: str, value: sp.sparse.sparray) -> sp.sparse.csr_array:
     """Return a SciPy sparse array or matrix of any format as new, finite float64 CSR arrays.
 
     Indices are sorted and duplicates summed. SciPy looks at the indices of a matrix when it is
@@ -94,6 +97,9 @@ def sparse_matrix(name: str, value) -> sp.sparse.csr_array:
     any such loop runs. Raises ValueError for a part that does not fit the shape, naming it, and
     as `real_array` for the entries.
     """
+    rows: Sequence[int] | np.ndarray
+    columns: Sequence[int] | np.ndarray
+    data: Sequence[float] | np.ndarray
     if value.ndim != 2:
         raise ValueError(f"{name} has shape {value.shape}, expected two dimensions")
     if value.format in ("csr", "csc", "bsr"):
@@ -144,7 +150,9 @@ def sparse_matrix(name: str, value) -> sp.sparse.csr_array:
     return _summed(name, sp.sparse.coo_array((data, tuple(places)), shape=value.shape))
 
 
-def compressed(name: str, form: str, data, columns, indptr, shape) -> sp.sparse.csr_array:
+def compressed(
+    name: str, form: str, data: object, columns: object, indptr: object, shape: Sequence[int]
+) -> sp.sparse.csr_array:
     """As `sparse_matrix`, from the parts of a "csr", "csc" or "bsr" matrix of this shape."""
     blocks = (1, 1)
     data = real_array(f"{name}.data", data)
@@ -179,7 +187,7 @@ def compressed(name: str, form: str, data, columns, indptr, shape) -> sp.sparse.
     return _summed(name, matrix)
 
 
-def _summed(name: str, matrix) -> sp.sparse.csr_array:
+def _summed(name: str, matrix: sp.sparse.sparray) -> sp.sparse.csr_array:
     """A checked matrix as CSR, duplicates summed; ValueError when a sum leaves float64."""
     matrix = sp.sparse.csr_array(matrix, copy=True)  # sum_duplicates works in place
     matrix.sum_duplicates()
@@ -188,7 +196,7 @@ def _summed(name: str, matrix) -> sp.sparse.csr_array:
     return matrix
 
 
-def batch(name: str, value, width: int) -> np.ndarray:
+def batch(name: str, value: object, width: int) -> np.ndarray:
     """Return `value` as a finite float64 batch of shape (B, width), B ≥ 1."""
     array = real_array(name, value)
     if array.ndim == 1 and array.shape[0] == width:
@@ -204,7 +212,7 @@ def batch(name: str, value, width: int) -> np.ndarray:
     return array
 
 
-def positive(name: str, value, zero: bool = False) -> float:
+def positive(name: str, value: object, zero: bool = False) -> float:
     """Return `value` as a finite float > 0 (≥ 0 when `zero`)."""
     number = float(real_array(name, value, ()))
     if number < 0 or (number == 0 and not zero):
@@ -221,7 +229,7 @@ def finite(what: str, values: np.ndarray) -> np.ndarray:
     return values
 
 
-def whole(name: str, value, least: int = 1) -> int:
+def whole(name: str, value: object, least: int = 1) -> int:
     """Return `value` as an int ≥ `least`; TypeError when it is not a whole number."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
         raise TypeError(f"{name}={value!r} must be a whole number")
@@ -230,7 +238,7 @@ def whole(name: str, value, least: int = 1) -> int:
     return int(value)
 
 
-def choice(name: str, value, options) -> str:
+def choice(name: str, value: object, options: Collection[str]) -> str:
     """Return `value`, one of the texts `options`; ValueError for anything else."""
     if not isinstance(value, str) or value not in options:
         expected = f"expected one of {', '.join(options)}"
@@ -238,7 +246,7 @@ def choice(name: str, value, options) -> str:
     return value
 
 
-def items(name: str, value) -> list:
+def items(name: str, value: Iterable[T]) -> list[T]:
     """Return the entries of a list, tuple or array; TypeError for what is none of these."""
     if isinstance(value, (str, bytes, dict, set, type)) or not hasattr(value, "__iter__"):
         raise TypeError(f"{name} is a {type(value).__name__}, expected a list")
@@ -247,14 +255,14 @@ def items(name: str, value) -> list:
     return list(value)
 
 
-def subclass(name: str, value, base: type) -> type:
+def subclass(name: str, value: object, base: type[T]) -> type[T]:
     """Return `value`, a class that derives from `base`; TypeError for anything else."""
     if not isinstance(value, type) or not issubclass(value, base):
         raise TypeError(f"{name}={reprlib.repr(value)}, expected a class like {base.__name__}")
     return value
 
 
-def even(name: str, value) -> np.ndarray:
+def even(name: str, value: object) -> np.ndarray:
     """Return `value` as an array of whatever kind; ValueError for ragged nesting."""
     try:
         return np.asarray(value)
@@ -262,7 +270,7 @@ def even(name: str, value) -> np.ndarray:
         raise ValueError(f"{name} is ragged: {ragged}") from None
 
 
-def read_only(value):
+def read_only(value: T) -> T:
     """A copy that its owner can keep: a read-only array, or a copied sparse matrix; a
     LinearOperator is returned as it is.
     """

@@ -5,8 +5,12 @@ from __future__ import annotations
 import os
 import sys
 from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
 
 from sheaflib.support.extras import needs
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 
 def watched() -> bool:
@@ -18,7 +22,7 @@ def watched() -> bool:
     return hasattr(shell, "kernel") or sys.stderr.isatty()
 
 
-def bar(total: int, label: str, shown: bool | None = None, **options):
+def bar(total: int, label: str, shown: bool | None = None, **options: Any) -> tqdm | Unseen:
     """A bar of `total` steps for a `with` statement; `shown`: by default where a person watches.
 
     Without tqdm there is no bar; ModuleNotFoundError where one is asked for. `options` are tqdm's.
@@ -37,11 +41,11 @@ class Unseen:
     def __enter__(self) -> Unseen:
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         pass
 
     def update(self, steps: int = 1) -> None:
         """Take note of nothing."""
 
-    def set_postfix(self, **_) -> None:
+    def set_postfix(self, **_: object) -> None:
         """Show nothing."""

@@ -13,6 +13,7 @@ from sheaflib.networks.affine import Affine
 from sheaflib.networks.graph import INPUT, Network
 from sheaflib.networks.selection import ReLU
 from sheaflib.sheaves.neural import NeuralSheaf
+from sheaflib.sheaves.pins import Pins
 from sheaflib.training.descent import DescentStepper
 from sheaflib.training.joint import JointStepper, output_weight, with_weights
 from sheaflib.training.kernels import descent_steps, joint_steps
@@ -110,7 +111,9 @@ class Lanes:
             order="C",
         )
 
-    def data(self, x, y, output: str):
+    def data(
+        self, x: np.ndarray, y: np.ndarray, output: str
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """x, y and `one`, packed; the empty lanes hold the label that no error is measured
         against.
         """
@@ -121,7 +124,17 @@ class Lanes:
 class FusedJointStepper(JointStepper):
     """The same steps as `JointStepper`, for chains."""
 
-    def __init__(self, sheaf: NeuralSheaf, x, y, w, beta, dt, alpha, pins):
+    def __init__(
+        self,
+        sheaf: NeuralSheaf,
+        x: np.ndarray,
+        y: np.ndarray,
+        w: np.ndarray,
+        beta: float,
+        dt: float,
+        alpha: float,
+        pins: Pins,
+    ):
         self.chain, self.place = Chain(sheaf.network), Lanes(len(x))
         self.edge_weights = sheaf.edge_weights
         edges = [e for e in sheaf.edges if e.rows.stop <= sheaf.N]
@@ -132,17 +145,17 @@ class FusedJointStepper(JointStepper):
         self.clamps = (pins.hard_index, self.place.pack(pins.hard_value))
         super().__init__(sheaf, x, y, w, beta, dt, alpha, pins)
 
-    def put(self, sheaf, w):
+    def put(self, sheaf: NeuralSheaf, w: np.ndarray) -> None:
         self.theta = self.chain.flat(sheaf.network)
         self.stalks = self.place.pack(self.pins.impose(w))
 
-    def state(self):
+    def state(self) -> tuple[NeuralSheaf, np.ndarray]:
         if not (np.isfinite(self.theta).all() and np.isfinite(self.stalks).all()):
             self.overflowed(self.sheaf, self.place.unpack(self.stalks))
         sheaf = NeuralSheaf(self.chain.unflat(self.theta), self.edge_weights)
         return sheaf, self.place.unpack(self.stalks)
 
-    def advance(self, n):
+    def advance(self, n: int) -> None:
         energies = np.zeros(len(self.watched))
         done = joint_steps(
             self.stalks,
@@ -167,20 +180,20 @@ class FusedJointStepper(JointStepper):
 class FusedDescentStepper(DescentStepper):
     """The same steps as `DescentStepper`, for chains."""
 
-    def __init__(self, network: Network, x, y, lr):
+    def __init__(self, network: Network, x: np.ndarray, y: np.ndarray, lr: float):
         self.chain, self.place = Chain(network), Lanes(len(x))
         self.data = self.place.data(x, y, network.output.name)
         super().__init__(network, x, y, lr)
 
-    def put(self, network):
+    def put(self, network: Network) -> None:
         self.theta = self.chain.flat(network)
 
-    def state(self):
+    def state(self) -> Network:
         if not np.isfinite(self.theta).all():
             self.check(np.nan)
         return self.chain.unflat(self.theta)
 
-    def advance(self, n):
+    def advance(self, n: int) -> None:
         scale = loss_scale(self.chain.network.output, *self.y.shape)
         done, energy = descent_steps(
             *self.data, self.theta, *self.chain.shape, n, self.lr * scale, self.limit

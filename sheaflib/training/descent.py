@@ -5,6 +5,7 @@ network: the NumPy oracle (§5.2).
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from sheaflib.linear.harmonic import backpropagate
 from sheaflib.networks.graph import Network
@@ -13,7 +14,7 @@ from sheaflib.training.joint import TrainingDiverged, descend, runaway_limit
 from sheaflib.training.objective import loss_gradient, output_energy
 
 
-def gradient(network: Network, x, y) -> dict[str, tuple]:
+def gradient(network: Network, x: ArrayLike, y: np.ndarray) -> dict[str, tuple]:
     """The gradient of `loss` with respect to every affine node's (W, b), by one backward
     substitution in δ_Ωᵀ.
     """
@@ -27,7 +28,7 @@ class DescentStepper:
     another form.
     """
 
-    def __init__(self, network: Network, x, y, lr: float):
+    def __init__(self, network: Network, x: np.ndarray, y: np.ndarray, lr: float):
         self.x, self.y, self.lr, self.step = x, y, lr, 0
         with np.errstate(over="ignore", invalid="ignore"):
             silent = float(output_energy(network.output, np.zeros_like(y), y).sum())
@@ -67,7 +68,8 @@ class DescentStepper:
                 network = None
             if network is None:
                 self.check(np.nan)
-            self.put(network)
+            else:
+                self.put(network)
             self.step += 1
 
     def check(self, energy: float) -> None:
@@ -79,7 +81,7 @@ class DescentStepper:
             )
 
 
-def total_energy(network: Network, x, y) -> float:
+def total_energy(network: Network, x: np.ndarray, y: np.ndarray) -> float:
     """ΣΦ of the forward pass: half the summed squares, or the summed cross-entropy."""
     sheaf = NeuralSheaf(network)
     return float(

@@ -10,11 +10,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Iterator, NamedTuple, Sequence
+from typing import Iterator, Mapping, NamedTuple, Sequence
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from sheaflib.networks.graph import INPUT, Network
+from sheaflib.networks.output import Output
 from sheaflib.sheaves import discord
 from sheaflib.sheaves.neural import NeuralSheaf, check_sheaf
 from sheaflib.sheaves.pins import Pin, resolve
@@ -85,7 +87,7 @@ class TrainingState(NamedTuple):
     stalks: np.ndarray
     record: Record
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return (
             f"TrainingState(step {self.record.step}, t = {self.record.time:g}, loss"
             f" {self.record.loss:.4g})"
@@ -94,10 +96,10 @@ class TrainingState(NamedTuple):
 
 def joint_flow(
     sheaf: NeuralSheaf,
-    x,
-    y,
+    x: ArrayLike,
+    y: ArrayLike,
     *,
-    start=None,
+    start: ArrayLike | TrainingState | None = None,
     beta: float | None = None,
     dt: float = 0.005,
     alpha: float = 1.0,
@@ -169,8 +171,8 @@ def _next(step: int, cold: int, goal: int) -> int:
 
 def gradient_descent(
     sheaf: NeuralSheaf,
-    x,
-    y,
+    x: ArrayLike,
+    y: ArrayLike,
     *,
     lr: float,
     every: int = 1000,
@@ -208,14 +210,18 @@ def gradient_descent(
     return _descent_states(descent, sheaf.edge_weights, whole("every", every))
 
 
-def _descent_states(descent: DescentStepper, edge_weights, every: int) -> Iterator[TrainingState]:
+def _descent_states(
+    descent: DescentStepper, edge_weights: Mapping[str, float], every: int
+) -> Iterator[TrainingState]:
     while True:
         sheaf = NeuralSheaf(descent.checked_state(), edge_weights)
         yield _state(descent, sheaf, sheaf.forward(descent.x), descent.lr)
         descent.advance(every)
 
 
-def _problem(sheaf: NeuralSheaf, x, y, start) -> tuple[NeuralSheaf, np.ndarray, np.ndarray, int]:
+def _problem(
+    sheaf: NeuralSheaf, x: ArrayLike, y: ArrayLike, start: ArrayLike | TrainingState | None
+) -> tuple[NeuralSheaf, np.ndarray, np.ndarray, int]:
     """The sheaf to begin with, x and y checked, the steps already taken."""
     network = sheaf.network
     x = read_only(batch(INPUT, x, network.n_in))
@@ -233,7 +239,7 @@ def _problem(sheaf: NeuralSheaf, x, y, start) -> tuple[NeuralSheaf, np.ndarray, 
 def _alike(one: Network, other: Network) -> bool:
     """Whether two networks differ in weights and biases at most."""
 
-    def shape(network):
+    def shape(network: Network) -> tuple[int, Output, list[tuple]]:
         return (
             network.n_in,
             network.output,
@@ -254,7 +260,9 @@ def _alike(one: Network, other: Network) -> bool:
     return shape(one) == shape(other)
 
 
-def _state(stepper, sheaf: NeuralSheaf, w: np.ndarray, unit: float) -> TrainingState:
+def _state(
+    stepper: JointStepper | DescentStepper, sheaf: NeuralSheaf, w: np.ndarray, unit: float
+) -> TrainingState:
     w.flags.writeable = False
     return TrainingState(
         sheaf.network, w, Record(stepper.step, stepper.step * unit, sheaf, w, stepper.x, stepper.y)

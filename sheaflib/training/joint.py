@@ -9,10 +9,13 @@ E(ω, θ) = Σ_i { ½ Σ_e w_e ‖r_e‖² + Φ(z_i^{k+1}, y_i) }; stalks move b
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import NoReturn, Sequence
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from sheaflib.linear import spectrum
+from sheaflib.networks.affine import Affine
 from sheaflib.networks.graph import INPUT, Network, gather
 from sheaflib.sheaves.forces import force
 from sheaflib.sheaves.neural import NeuralSheaf
@@ -29,16 +32,7 @@ class TrainingDiverged(ArithmeticError):
 def with_weights(network: Network, weights: dict[str, tuple]) -> Network:
     """The network with the affine maps node -> (W, b) in place of its own."""
     nodes = [
-        (
-            replace(
-                node,
-                operation=replace(
-                    node.operation, weight=weights[node.name][0], bias=weights[node.name][1]
-                ),
-            )
-            if node.name in weights
-            else node
-        )
+        replace(node, operation=Affine(*weights[node.name])) if node.name in weights else node
         for node in network.nodes
     ]
     return Network(network.n_in, nodes, network.output)
@@ -61,7 +55,7 @@ def descend(network: Network, gradient: dict[str, tuple], step: float) -> Networ
     return with_weights(network, weights) if finite else None
 
 
-def runaway_limit(energies, x, y) -> float:
+def runaway_limit(energies: Sequence[float], x: np.ndarray, y: np.ndarray) -> float:
     """The energy above which training has run away; ValueError when it begins beyond float64.
 
     energies: those of the start and of a state of zeros.
@@ -81,7 +75,9 @@ def output_weight(sheaf: NeuralSheaf) -> float:
     return sheaf.edge_weights.get("output", 1.0)
 
 
-def edge_energies(sheaf: NeuralSheaf, x, y, w) -> dict[str, float]:
+def edge_energies(
+    sheaf: NeuralSheaf, x: ArrayLike, y: np.ndarray, w: np.ndarray
+) -> dict[str, float]:
     """E(ω, θ) edge by edge, summed over the batch; "output" is the edge to the label, w_out Φ."""
     squares = sheaf.row_weights[: sheaf.N] * sheaf.discrepancy(w, x) ** 2
     energies = {
@@ -94,7 +90,7 @@ def edge_energies(sheaf: NeuralSheaf, x, y, w) -> dict[str, float]:
     }
 
 
-def weight_gradient(sheaf: NeuralSheaf, x, w) -> dict[str, tuple]:
+def weight_gradient(sheaf: NeuralSheaf, x: np.ndarray, w: np.ndarray) -> dict[str, tuple]:
     """∂E/∂θ at any stalks w (B, N): affine node -> (dW, db) = (Σ_i w_e r_i a_iᵀ, Σ_i w_e r_i) with
     r = Wa + b − z.
     """
@@ -115,7 +111,15 @@ class JointStepper:
     """
 
     def __init__(
-        self, sheaf: NeuralSheaf, x, y, w, beta: float, dt: float, alpha: float, pins: Pins
+        self,
+        sheaf: NeuralSheaf,
+        x: np.ndarray,
+        y: np.ndarray,
+        w: np.ndarray,
+        beta: float,
+        dt: float,
+        alpha: float,
+        pins: Pins,
     ):
         self.x = x
         self.y = y
@@ -186,7 +190,7 @@ class JointStepper:
             worst = max(energies, key=lambda e: np.inf if np.isnan(energies[e]) else energies[e])
             self.diverged(energy, f"most of it on edge {worst}")
 
-    def overflowed(self, sheaf: NeuralSheaf, w: np.ndarray) -> None:
+    def overflowed(self, sheaf: NeuralSheaf, w: np.ndarray) -> NoReturn:
         """Raise TrainingDiverged for stalks w (B, N) or weights that are no longer numbers."""
         bad = ~np.isfinite(w).all(axis=0)
         self.diverged(
@@ -198,7 +202,7 @@ class JointStepper:
             ),
         )
 
-    def diverged(self, energy: float, where: str) -> None:
+    def diverged(self, energy: float, where: str) -> NoReturn:
         """Raise TrainingDiverged: what ran away, where, and what to lower."""
         raise TrainingDiverged(
             f"the joint flow diverged at step {self.step}: energy {energy:.3g} (limit"

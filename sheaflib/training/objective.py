@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from sheaflib.networks.graph import Network
 from sheaflib.networks.output import Output
@@ -13,7 +14,9 @@ from sheaflib.support.checks import batch, even
 CLAMP = 1e-12  # the authors' floor of a probability under the logarithm
 
 
-def check_labels(output: Output, y, n_out: int, n_batch: int | None = None) -> np.ndarray:
+def check_labels(
+    output: Output, y: ArrayLike | None, n_out: int, n_batch: int | None = None
+) -> np.ndarray:
     """`y` as float64 labels (B, n_out).
 
     Raises ValueError for another shape, another number of rows than n_batch, labels of a sigmoid
@@ -49,7 +52,7 @@ def check_labels(output: Output, y, n_out: int, n_batch: int | None = None) -> n
     return y
 
 
-def loss(network: Network, x, y) -> float:
+def loss(network: Network, x: ArrayLike, y: ArrayLike) -> float:
     """The ordinary loss of the forward pass: mean squared error over all entries, or cross-entropy,
     mean over the batch.
 

@@ -106,6 +106,7 @@ def test_the_sdist_holds_all_that_git_keeps(unpacked):
         ".ci/run",
         "tools/__main__.py",
         "notebooks/index.toml",
+        "sheaflib/py.typed",
         "figures/ledger.json",
     }
     assert named <= tracked and any(name.startswith("tests/") for name in tracked)
@@ -126,6 +127,7 @@ def test_the_wheel_holds_the_library_and_nothing_else(wheel):
     }
     assert library == wanted
     assert {
+        "sheaflib/py.typed",
         "sheaflib/plots/sheaflib.mplstyle",
         "sheaflib/companion/data/paper_inputs.npz",
     } <= library

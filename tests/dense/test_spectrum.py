@@ -344,14 +344,14 @@ def test_restarts_do_not_count_for_the_lower_bound():
     """P(θ < (1 − ε)λ) ≤ 1.648 √n e^{−√ε(2k−1)} is a theorem on k steps without a restart: beyond
     the first cycle k does not grow.
     """
-    one = np.ones(1)
-    long = spectrum.Extremes(one, one, one, one, one, one, (500, 3), 1000, 500)
+    one, exact = np.ones(1), np.zeros(1)
+    long = spectrum.Extremes(one, one, one, one, one, one, (500, 3), 1000, 500, exact, exact)
     k = 24
     assert 1.648 * np.sqrt(1000) * np.exp(
         -np.sqrt(1 - long.lower(1e-9)[0]) * (2 * k - 1)
     ) == pytest.approx(1e-9, rel=1e-9)
     # the sample that took fewest counts
-    short = spectrum.Extremes(one, one, one, one, one, one, (500, 3), 1000, 20)
+    short = spectrum.Extremes(one, one, one, one, one, one, (500, 3), 1000, 20, exact, exact)
     assert 1.648 * np.sqrt(1000) * np.exp(-np.sqrt(1 - short.lower(1e-6)[0]) * 39) == pytest.approx(
         1e-6, rel=1e-9
     )

@@ -135,6 +135,14 @@ def test_a_slide_for_ever():
     )
 
 
+def test_a_flow_of_which_all_is_clamped_stays():
+    values = [0.5, -1.0, 2.0]
+    pins = [hard(stalk, value) for stalk, value in zip(("z1", "a1", "z2"), values)]
+    flow = exact_flow(net(0.5), [[0.0]], [[7.0, 7.0, 7.0]], pins=pins)
+    assert flow.settled and flow.events == []
+    np.testing.assert_array_equal(flow.at([0.0, 1.0, np.inf]), [values] * 3)
+
+
 @pytest.mark.parametrize(
     "z, b, a, kinds, times",
     [

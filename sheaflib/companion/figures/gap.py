@@ -72,10 +72,9 @@ def ratios(
     ax = plt.gca() if ax is None else ax
     rows = list(next(iter(found.values()))) if null is None else list(null)
     label = "backpropagation over itself"
-    for place, row in enumerate(rows if null else ()):
-        _, low, high = null[row]
+    for place, (middle, low, high) in enumerate(null.values() if null else ()):
         ax.fill_between([low, high], place - 0.4, place + 0.4, color=NULL, linewidth=0, label=label)
-        ax.plot([null[row][0]] * 2, [place - 0.4, place + 0.4], color="0.55", linewidth=1)
+        ax.plot([middle] * 2, [place - 0.4, place + 0.4], color="0.55", linewidth=1)
         label = "_"
     for series, (name, by_row) in enumerate(found.items()):
         shift, label = _shift(series, len(found)), name

@@ -263,4 +263,4 @@ def proportional(x, values, line, ax=None):
 
 
 def _steps(unit: float) -> str:
-    return {1: "step", 1000: "thousand steps"}.get(unit, f"steps / {unit:g}")
+    return {1.0: "step", 1000.0: "thousand steps"}.get(unit, f"steps / {unit:g}")

@@ -193,7 +193,7 @@ def energy_curves(step, energies: Mapping[str, Sequence[float]], ax=None, unit: 
 
 
 def _steps(unit: float) -> str:
-    return {1: "step", 1000: "thousand steps"}.get(unit, f"steps / {unit:g}")
+    return {1.0: "step", 1000.0: "thousand steps"}.get(unit, f"steps / {unit:g}")
 
 
 def surface(x, y, values, levels, ax=None, title: str = ""):

@@ -6,6 +6,7 @@ import math
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 KEYS = {
     "notebook",
@@ -46,7 +47,7 @@ class Claim:
     source: str
     where: str
     kind: str
-    expected: object
+    expected: Any
     tolerance: float
     relative: bool
     full: bool

@@ -166,7 +166,7 @@ def spread(kept, length, n):
     if length <= n:
         return list(range(length))
     room = n - len(kept)
-    others = np.linspace(0, length - 1, room + 2).round().astype(int)[1:-1] if room > 0 else []
+    others = np.linspace(0, length - 1, max(room, 0) + 2).round().astype(int)[1:-1]
     return sorted({*kept, *map(int, others)})
 
 
