@@ -78,8 +78,8 @@ def running_products(low, high, curves, ax=None):
 
 
 def spectra(
-    smallest: Mapping[str, Sequence[float]],
-    largest: Mapping[str, Sequence[float]],
+    smallest: Mapping[str, Sequence[float] | np.ndarray],
+    largest: Mapping[str, Sequence[float] | np.ndarray],
     bounds: Mapping[str, float],
     forward: Mapping[str, tuple[float, float]] | None = None,
     ax=None,
@@ -164,7 +164,9 @@ def sizes(width, depth, merged: Sequence[bool], ax=None):
 
 
 def extremes_by_weights(
-    smallest: Mapping[str, Sequence[float]], largest: Mapping[str, Sequence[float]], ax=None
+    smallest: Mapping[str, Sequence[float] | np.ndarray],
+    largest: Mapping[str, Sequence[float] | np.ndarray],
+    ax=None,
 ):
     """log₁₀ λ₁ and log₁₀ λ_max of random networks, one row a kind of weights."""
     ax = plt.gca() if ax is None else ax
@@ -221,7 +223,7 @@ def face(s, values, labels: tuple[str, str], ax=None):
     return ax
 
 
-def by_place(values: Mapping[str, Sequence[float]], ax=None, xlabel: str = SMALLEST):
+def by_place(values: Mapping[str, Sequence[float] | np.ndarray], ax=None, xlabel: str = SMALLEST):
     """A distribution a row: λ₁ at vertices, on edges, inside the cube."""
     ax = plt.gca() if ax is None else ax
     sns.violinplot(
@@ -240,7 +242,9 @@ def by_place(values: Mapping[str, Sequence[float]], ax=None, xlabel: str = SMALL
 
 
 def looseness(
-    chains: Mapping[str, Sequence[float]], merges: Mapping[str, Sequence[float]], ax=None
+    chains: Mapping[str, Sequence[float] | np.ndarray],
+    merges: Mapping[str, Sequence[float] | np.ndarray],
+    ax=None,
 ):
     """bound / λ_max of many networks, one row a kind of weights, chains above networks with merges;
     nothing lies left of 1.

@@ -106,12 +106,12 @@ def graph_and_entries(sheaf: NeuralSheaf, pattern: np.ndarray, rng: np.random.Ge
     entries = sheaf.coboundary(pattern).tocoo()
     below = (entries.data != 0) & (entries.coords[0] != entries.coords[1])
     row, column = entries.coords[0][below], entries.coords[1][below]
-    some = []
+    chosen = []
     for edge in sheaf.edges:
         if edge.tail != "x":
             places = np.flatnonzero((edge.rows.start <= row) & (row < edge.rows.stop))
-            some.append(rng.choice(places, ENTRIES, replace=False))
-    some = np.concatenate(some)
+            chosen.append(rng.choice(places, ENTRIES, replace=False))
+    some = np.concatenate(chosen)
     fig, (top, bottom) = plt.subplots(2, 1, figsize=(9.6, 6.8), height_ratios=(1, 3.4))
     schematic(sheaf, top, stalks=False)
     nonzeros(row[some], column[some], sheaf.layout, bottom)

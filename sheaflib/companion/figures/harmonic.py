@@ -243,6 +243,7 @@ def smallest_by_depth(layers, rates, dense) -> Figure:
     03-lambda-1.
     """
     fig, ax = plt.subplots()
-    spectra.smallest_by_depth(layers, rates, *zip(*dense), ax)
+    depths, solved = zip(*dense)
+    spectra.smallest_by_depth(layers, rates, depths, solved, ax)
     fig.numbers = {"layers": layers[:, 0], "by substitution": rates, "dense": dense}
     return fig

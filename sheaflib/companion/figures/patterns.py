@@ -60,17 +60,16 @@ def spectra(values: Mapping[str, np.ndarray], bounds: Mapping, forward: Mapping)
     return fig
 
 
-def extremes_by_weights(kinds: Sequence[str], low: np.ndarray, high: np.ndarray) -> Figure:
+def extremes_by_weights(weights: Sequence[str], low: np.ndarray, high: np.ndarray) -> Figure:
     """λ₁ and λ_max (P,) of random networks, by the kind of their weights (P,). Figure
     02-random-networks.
     """
-    kinds = np.array(kinds)
-    by_kind = [
-        {kind: np.log10(values[kinds == kind]) for kind in WEIGHTS} for values in (low, high)
-    ]
+    kinds = np.array(weights)
+    low_by_kind = {kind: np.log10(low[kinds == kind]) for kind in WEIGHTS}
+    high_by_kind = {kind: np.log10(high[kinds == kind]) for kind in WEIGHTS}
     fig, ax = plt.subplots(figsize=(6.2, 3.8))
-    plots.extremes_by_weights(*by_kind, ax)
-    fig.numbers = {"log10 low": by_kind[0], "log10 high": by_kind[1]}
+    plots.extremes_by_weights(low_by_kind, high_by_kind, ax)
+    fig.numbers = {"log10 low": low_by_kind, "log10 high": high_by_kind}
     return fig
 
 
