@@ -1,5 +1,6 @@
 """The figures of notebook 04: heat on the graph, switches, rates, sliding, paths to the forward
-pass. Each function makes a whole figure and leaves the plotted numbers in `fig.numbers`.
+pass. Each function makes a whole figure and leaves the plotted numbers in `fig.numbers`. A `run` is
+a Solution of `relax`, a `history` its HeatHistory.
 """
 
 from __future__ import annotations
@@ -15,8 +16,6 @@ from matplotlib.ticker import MaxNLocator
 
 from sheaflib.companion.flows import Path, Plane
 from sheaflib.companion.record import gallery
-from sheaflib.flow.heat import HeatHistory
-from sheaflib.linear.solution import Solution
 from sheaflib.plots.flow import discord_curves, mark_switches
 from sheaflib.plots.palette import EDGE_COLOURS, SERIES
 from sheaflib.plots.schematic import BOX, schematic
@@ -91,11 +90,11 @@ def _short(value: float) -> str:
     return rf"${digits}\cdot 10^{{{int(power)}}}$"
 
 
-def two_switches(run: Solution, z: np.ndarray) -> Figure:
+def two_switches(run, z: np.ndarray) -> Figure:
     """The paper's Fig. 6: hidden neurons z (R, n) crossing 0, and discord edge by edge; R is the
     number of the run's records.
     """
-    history: HeatHistory = run.history
+    history = run.history
     switches = history.switches
     fig, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6))
     shown = slice(0, round(2 / history.dt) + 1)
@@ -137,13 +136,13 @@ def switch(sheaf: NeuralSheaf, x, path: Path) -> Figure:
     )
 
 
-def recorded_runs(runs: Mapping[str, tuple[HeatHistory, float]]) -> Figure:
+def recorded_runs(runs: Mapping[str, tuple]) -> Figure:
     """Total discord of some runs, and beside each a line of the predicted slope of its logarithm a
     step: widths -> (history, slope).
     """
-    fig, axes = plt.subplots(1, len(runs), figsize=(9, 3.6))
+    fig, axes = plt.subplots(1, len(runs), figsize=(9, 3.6), squeeze=False)
     numbers = {}
-    for ax, (name, (history, slope)) in zip(axes, runs.items()):
+    for ax, (name, (history, slope)) in zip(axes.flat, runs.items()):
         falling(history, slope, ax)
         ax.set_title(f"[{name.replace('x', ',')}]")
         numbers |= {
@@ -154,7 +153,7 @@ def recorded_runs(runs: Mapping[str, tuple[HeatHistory, float]]) -> Figure:
     return holding(fig, numbers)
 
 
-def falling(history: HeatHistory, slope: float, ax):
+def falling(history, slope: float, ax):
     """Total discord as a broad grey line, the predicted slope as a dashed one on it, switches as
     ticks below.
     """
@@ -190,12 +189,12 @@ def below_the_bound(path: Path, V, bound) -> Figure:
     return holding(fig, {"time": time, "V": V, "bound": bound})
 
 
-def sliding(run: Solution, coarse: Path, fine: Path) -> Figure:
+def sliding(run, coarse: Path, fine: Path) -> Figure:
     """Every switch of a run up to t = 7, neuron by neuron, and the one that switches most, close to
     its kink at two step sizes.
     """
     sheaf = run.sheaf
-    history: HeatHistory = run.history
+    history = run.history
     # in a chain the n-th unit of all stands at the n-th coordinate of all z but the last
     z = [i for name in sheaf.layout.names[:-1:2] for i in range(sheaf.N)[sheaf.layout[name]]]
     unit = np.bincount(history.switches[:, 2]).argmax()
@@ -220,12 +219,12 @@ def sliding(run: Solution, coarse: Path, fine: Path) -> Figure:
     return holding(fig, {"switches": early.T, "z": ends[0], "fine-time": time, "fine-z": shown})
 
 
-def sigmoid_output(run: Solution, slope: float, path: Path) -> Figure:
+def sigmoid_output(run, slope: float, path: Path) -> Figure:
     """The paper's Fig. E.1: discord of a run with a sigmoid output in total, by kind of edge and by
     layer, and its two output values along a path with the run's records.
     """
     sheaf = run.sheaf
-    history: HeatHistory = run.history
+    history = run.history
     curves = {edge: values[:, 0] for edge, values in history.discord.items()}
     logit, probability = path.cochain[:, 0, sheaf.N - 1], path.cochain[:, 0, sheaf.N]
     phi = sheaf.network.output.value(logit[:, None])[:, 0]
@@ -242,7 +241,7 @@ def sigmoid_output(run: Solution, slope: float, path: Path) -> Figure:
     step, phi, probability = history.step[:shown], phi[:shown], probability[:shown]
     output.axhline(sheaf.network(run.x)[0, 0], color=GREY, lw=0.8, label="forward pass")
     output.plot(step, phi, color=INK, label="$φ(z^4)$")
-    output.plot(step, probability, "--", color=EDGE_COLOURS["output"], label="$a_{out}$")
+    output.plot(step, probability, "--", color=EDGE_COLOURS["output"], label=r"$a_{\mathrm{out}}$")
     titles = ("total discord", "by kind of edge", "by layer", "the two ends of the output edge")
     for ax, title in zip((total, kinds, layers, output), titles):
         ax.set(title=title, xlabel="step", ylabel="value" if ax is output else "discord")
@@ -284,7 +283,7 @@ def _switches(ax, points, marker: str, label: str, **colours) -> None:
     )
 
 
-def any_start(rates, history: HeatHistory, tol: float) -> Figure:
+def any_start(rates, history, tol: float) -> Figure:
     """The time at which each of many starts came to rest, against 1/λ₁ of its own forward pass."""
     rates, times = np.asarray(rates), history.steps * history.dt
     ends = np.array([rates.max(), rates.min()])
