@@ -53,6 +53,26 @@ def states(name, n):
     return [state for state, _ in zip(heat(*heat_run(name), dt=0.01), range(n))]
 
 
+@cache
+def dense_euler(name, n):
+    """The first n + 1 states of a recorded [2,4,1] run, their patterns and discords by edge: dense
+    matrices of each state's own pattern and plain Euler steps of 0.01.
+    """
+    run, w, path, own = heat_run(name), heat_run(name).start[0], [], []
+    edges = {"affine_1": slice(4), "activation_1": slice(4, 8), "affine_2": slice(8, 9)}
+    found = {edge: [] for edge in edges}
+    for _ in range(n + 1):
+        s = (w[:4] >= 0).astype(int)
+        delta, c = dense_system(run.sheaf.network, s, run.x[0])
+        e = delta @ w - c
+        path.append(w)
+        own.append(s)
+        for edge, part in edges.items():
+            found[edge].append((e[part] ** 2).sum())
+        w = w - 0.01 * delta.T @ e
+    return np.array(path), np.array(own), {edge: np.array(v) for edge, v in found.items()}
+
+
 def index():
     with open(ROOT / "notebooks" / "index.toml", "rb") as file:
         return [name for notebook in tomllib.load(file)["notebook"] for name in notebook["figures"]]
@@ -289,6 +309,27 @@ def _(n):
 
 # 04
 # --------------------------------------------------------------------------------------------------
+
+
+@oracle("04-graph-in-time")
+def _(n):
+    close(n["time"], [0, 1, 5, 20])
+    _, own, found = dense_euler("2x4x1", 2000)
+    steps = [0, 100, 500, 2000]
+    assert n["pattern"] == own[steps].tolist()
+    assert set(n["discord"]) == set(found)
+    for edge, values in n["discord"].items():
+        close(values, found[edge][steps], rtol=1e-7)
+
+
+@oracle("04-switch")
+def _(n):
+    path, own, found = dense_euler("fig6", 60)
+    assert n["step"] == [49, 50] and (own[:50] == own[0]).all()  # the first switch of all
+    assert n["pattern"] == own[[49, 50]].tolist()
+    assert np.flatnonzero(own[49] != own[50]).tolist() == [n["unit"]]
+    close(n["z"], path[[49, 50], n["unit"]], rtol=1e-7)
+    close(n["discord"], np.sum(list(found.values()), axis=0)[[49, 50]], rtol=1e-7)
 
 
 @oracle("04-recorded-runs")
