@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Mapping, Sequence
+from typing import Any, Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -15,8 +15,13 @@ from sheaflib.plots.palette import METHOD_COLOURS, SERIES
 MARKERS = ("o", "s", "^", "D", "v", "P")
 SHEAF = METHOD_COLOURS["sheaf"]
 START_COLOURS = {"random": SHEAF, "zero": SERIES[1], "forward": SERIES[2]}
-START_MARKERS = {"random": "o", "zero": "s", "forward": "^"}
-START_LINES = {"random": "-", "zero": "--", "forward": "-"}  # the first two lie on each other
+# random and zero stalks lie on each other: the latter have large open squares and a dashed line
+START_MARKS: dict[str, dict[str, Any]] = {
+    "random": {"marker": "o", "markersize": 4},
+    "zero": {"marker": "s", "markersize": 7, "fillstyle": "none"},
+    "forward": {"marker": "^", "markersize": 4},
+}
+START_LINES = {"random": "-", "zero": "--", "forward": "-"}
 
 
 # whole figures
@@ -48,8 +53,8 @@ def collapse(unit, law, forward) -> Figure:
         colour = START_COLOURS[start]
         style = {"color": colour, "linestyle": START_LINES[start]}
         left.loglog(unit.beta_n[shown], unit.formula[start][shown][:, 0], **style)
-        style = {"color": colour, "marker": START_MARKERS[start], "linestyle": "none"}
-        left.loglog(unit.beta_n[shown], unit.kept[start][shown], markersize=4, **style)
+        style = {"color": colour, "linestyle": "none", **START_MARKS[start]}
+        left.loglog(unit.beta_n[shown], unit.kept[start][shown], **style)
     left.set(xlabel="βn", ylabel="‖W¹‖ after one unit of time, over its start", ylim=(0.015, 1.6))
     left.set_title("fast weights forget")
     left.legend(handles=start_handles(unit.kept), loc="lower left")
@@ -87,10 +92,9 @@ def start_handles(starts) -> list[Line2D]:
             [],
             [],
             color=START_COLOURS[start],
-            marker=START_MARKERS[start],
             linestyle=START_LINES[start],
-            markersize=4,
             label=names[start],
+            **START_MARKS[start],
         )
         for start in starts
     ]
@@ -158,7 +162,6 @@ def fig_e4(result) -> Figure:
     as_run = {0.5: 1.0, 25.0: 20.0}
     times = list(result.times)
     asked = [place for place, t in enumerate(times) if t not in as_run.values()]
-    label = "what the authors' script gives"
     for series, (widths, losses) in enumerate(result.paper.items()):
         style = {"color": SERIES[series], "marker": MARKERS[series]}
         left.loglog(
@@ -176,17 +179,21 @@ def fig_e4(result) -> Figure:
                 markersize=9,
                 fillstyle="none",
                 linestyle="none",
-                label=label,
                 **style,
             )
-            label = ""
     left.set(xlabel="time T", ylabel="test MSE", title="the paper's seeds 42/42")
     curves = {bracketed(widths): losses for widths, losses in result.fresh.items()}
     spread_curves(times, curves, right)
     count = np.shape(next(iter(result.fresh.values())))[1]
     right.set(xlabel="time T", title=f"{count} fresh seeds: median, smallest to largest")
+    script = Line2D(
+        [], [], color="0.3", marker="s", markersize=9, fillstyle="none", linestyle="none"
+    )
+    script.set_label("as the authors' script runs it")
+    handles, _ = left.get_legend_handles_labels()
+    left.legend(handles=[*handles, script])
+    right.legend()
     for ax in (left, right):
-        ax.legend()
         plain_ticks(ax.xaxis)
     plain_ticks(left.yaxis)
     return numbered(
@@ -272,7 +279,7 @@ def beta_law(beta_n, losses, ax=None, label: str = "", start: str = "random"):
     """
     ax = plt.gca() if ax is None else ax
     losses = np.asarray(losses, dtype=float)
-    colour, marker = START_COLOURS[start], START_MARKERS[start]
+    colour, marker = START_COLOURS[start], START_MARKS[start]["marker"]
     trained = ~np.isnan(losses).any(axis=1)
     beta_n = np.asarray(beta_n, dtype=float)
     ax.loglog(
