@@ -36,6 +36,7 @@ ENTRIES = {
     ),
     "said": "expected = 1.5\ntolerance = 0.01\nsays = 'the rate is {:.3f}'",
     "said-list": "below = 9\nsays = 'from {:.1f} to {:.2f}'",
+    "said-place": "also = ['1', 'dt=0.5']\nsays = '{0:.1f}, then {1[0]}'",
     "said-table": "also = ['a-b', 'c']\nsays = '{a-b} of {c[most]:.1f}'",
     "other": "expected = 1",
 }
@@ -176,6 +177,7 @@ def test_claims_of_full_size_are_left_out_of_other_profiles_only(claims, tmp_pat
     [
         ("said", 1.50049, "✓ said: the rate is 1.500; expected 1.5 within 0.01"),
         ("said-list", np.array([1.25, 3]), "✓ said-list: from 1.2 to 3.00; expected below 9"),
+        ("said-place", {"1": 3, "dt=0.5": [4]}, "○ said-place: 3.0, then 4"),
         ("said-table", {"a-b": 3, "c": {"most": 2}}, "○ said-table: 3 of 2.0"),
         ("above", 0.95, "✓ above: 0.95; expected above 0.9"),
         ("relative", 1.5, "✓ relative: 1.5; expected 1.5 within 0.01 of it"),

@@ -161,12 +161,13 @@ class Claim:
         the rounded value.
 
         The parts of a list stand in {0}, {1} or {} in turn, those of a dict in their names, and
-        those of a dict or list inside in brackets: {range[low]:.2f}.
+        those of a dict or list inside in brackets: {range[low]:.2f}. Names that braces cannot hold,
+        numbers and those with a dot, are replaced by their places in the dict: {0}.
         """
         if not self.says:
             return str(self.rounded(value))
         if isinstance(value, dict):
-            return self.says.format(**value)
+            return self.says.format(*value.values(), **value)
         return self.says.format(*value) if isinstance(value, list) else self.says.format(value)
 
     def told(self):
