@@ -6,7 +6,7 @@ parameters for a sweep, and the experiments of notebook 08 over networks, sample
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Mapping, NamedTuple, Sequence
+from typing import Any, Mapping, NamedTuple, Sequence
 
 import numpy as np
 
@@ -225,7 +225,8 @@ def climb_all(
         for name, method in METHODS.items()
     }
     deep, shown_as = climb_deep(deep_layers, deep_samples), f"{deep_layers} hidden layers of 50"
-    passes = {EULER: {size: float(c.passes[c.reached].mean()) for size, c in plain.items()}}
+    arrives = {size: c for size, c in plain.items() if c.reached.any()}
+    passes = {EULER: {size: float(c.passes[c.reached].mean()) for size, c in arrives.items()}}
     for name, by_size in runs.items():
         passes[name] = {size: float(c.passes[:few].mean()) for size, c in by_size.items()}
     for name, found in deep.items():
@@ -326,7 +327,8 @@ def sign_changes(run: tasks.HeatRun, stepper: str, dt: float, until: float = 100
     steps = round(until / dt)
     # a tolerance that is never met: the run takes all its steps
     found = relax(*run, dt=dt, stepper=stepper, max_steps=steps, every=steps, tol=1e-300)
-    return len(found.history.switches)
+    history: Any = found.history
+    return len(history.switches)
 
 
 def state_changes(flow: ExactFlow, until: float = 100.0) -> int:

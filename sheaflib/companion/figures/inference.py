@@ -40,16 +40,19 @@ def two_labels(
     for ax, V, minima, (u, y) in zip(axes, curves, resting, cases):
         parabolas(z, V, u, y, ax)
         ax.plot(minima, np.interp(minima, z, V), "*", color="black", ms=13, label="state at rest")
-        where = "the kink itself" if list(minima) == [0.0] else f"{len(minima)} of them"
-        ax.set_title(f"label {y:g}, input sends {u:g}: states at rest, {where}")
-    axes[0].legend(loc="upper center")
-    fig.numbers = {
-        "z": z,
-        "energy": list(curves),
-        "minima": {f"label {y:g}": list(minima) for minima, (_, y) in zip(resting, cases)},
-        "cases": [list(case) for case in cases],
-    }
-    return fig
+        count = "one state" if len(minima) == 1 else f"{len(minima)} states"
+        told = "at rest on the kink" if list(minima) == [0.0] else f"{count} at rest"
+        ax.set_title(f"u = {u:g}, label y = {y:g}: {told}".replace("-", "−"))
+    fig.legend(*axes[0].get_legend_handles_labels(), ncols=3, loc="outside upper center")
+    return noted(
+        fig,
+        {
+            "z": z,
+            "energy": list(curves),
+            "minima": {f"label {y:g}": list(minima) for minima, (_, y) in zip(resting, cases)},
+            "cases": [list(case) for case in cases],
+        },
+    )
 
 
 def costs(passes: Mapping[str, Mapping], clock: Mapping[str, Mapping]) -> Figure:
@@ -58,8 +61,7 @@ def costs(passes: Mapping[str, Mapping], clock: Mapping[str, Mapping]) -> Figure
     ladder(passes, left, "passes over the weights")
     ladder(clock, right, "microseconds a sample, one core")
     fig.legend(*left.get_legend_handles_labels(), ncols=4, loc="outside upper center")
-    fig.numbers = {"passes": passes, "microseconds": clock}
-    return fig
+    return noted(fig, {"passes": passes, "microseconds": clock})
 
 
 def slide(
@@ -76,9 +78,8 @@ def slide(
         ax.plot(dt * np.arange(len(path)), path, color=colour, label=f"{label}, dt = {dt:g}")
     ax.plot(times, exact, "--", color=EXACT, linewidth=1.2, label="exact flow")
     ax.set(xlim=(times[0], times[-1]), ylim=(-0.009, 0.009), xlabel="time t", ylabel="$z^3_0$")
-    ax.legend(loc="upper left")
-    fig.numbers = {"time": times, "exact": exact, "slide": list(held)} | dict(stepped)
-    return fig
+    ax.legend(loc="upper center")
+    return noted(fig, {"time": times, "exact": exact, "slide": list(held)} | dict(stepped))
 
 
 def events_and_counts(
@@ -96,14 +97,17 @@ def events_and_counts(
     right.axhline(true, color=EXACT, linewidth=1, linestyle="--", label="exact flow")
     right.set(xlabel="dt", ylabel="sign changes up to t = 100", title="what steps count")
     right.legend()
-    fig.numbers = {
-        "time": [event.time for event in flow.events],
-        "unit": [event.unit for event in flow.events],
-        "kind": [event.kind for event in flow.events],
-        "dt": list(steps),
-        "flow": true,
-    } | dict(changes)
-    return fig
+    return noted(
+        fig,
+        {
+            "time": [event.time for event in flow.events],
+            "unit": [event.unit for event in flow.events],
+            "kind": [event.kind for event in flow.events],
+            "dt": list(steps),
+            "flow": true,
+        }
+        | dict(changes),
+    )
 
 
 def multiplicity(minima: Mapping[str, Sequence], found: Mapping[str, Sequence], starts) -> Figure:
@@ -115,10 +119,11 @@ def multiplicity(minima: Mapping[str, Sequence], found: Mapping[str, Sequence], 
     shares(found, right, f"different equilibria that {starts} starts found")
     left.set(title="small random networks", ylabel="share of the networks")
     right.set(title="the paper's networks", ylabel="share of the samples")
-    fig.numbers = {f"enumerated-{name}": counts for name, counts in minima.items()} | {
-        f"sampled-{name}": counts for name, counts in found.items()
-    }
-    return fig
+    return noted(
+        fig,
+        {f"enumerated-{name}": counts for name, counts in minima.items()}
+        | {f"sampled-{name}": counts for name, counts in found.items()},
+    )
 
 
 def by_start(
@@ -129,7 +134,12 @@ def by_start(
     told = {f"{name}: V = {energy[name]:.3f}": row for name, row in by_edge.items()}
     grouped(told, ax, f"mean discord over {samples} samples")
     ax.set_title("the same labels, three answers")
-    fig.numbers = {"discord": by_edge, "energy": energy}
+    return noted(fig, {"discord": by_edge, "energy": energy})
+
+
+def noted(fig: Figure, numbers: Mapping) -> Figure:
+    """The figure with the numbers that it draws, which `gallery.save` writes beside it."""
+    fig.numbers = numbers  # type: ignore[attr-defined]  # a note of ours, of no meaning to others
     return fig
 
 
