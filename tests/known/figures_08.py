@@ -9,6 +9,7 @@ import numpy as np
 from figure_oracles import close, oracle
 from oracles import dense_laplacian, dense_system
 from scipy.integrate import solve_ivp
+from scipy.optimize import minimize_scalar
 
 from sheaflib import Network, hard
 from sheaflib.companion import ladder
@@ -167,6 +168,36 @@ def _(figure):
     # it begins anew as pieces change
     assert 0.7 < paid["Chebyshev"] / np.mean(np.sqrt(kappa) * np.log(2 / SMALL)) < 3
     assert paid["Newton"] < paid["Chebyshev"] / 10 < paid[BEST] / 100
+
+
+# the smallest pinned network
+# --------------------------------------------------------------------------------------------------
+
+
+def pinned_energy(z, u, y):
+    """V of x → z → a → output at z, u sent by the input, the output pinned to y: the lowest over a,
+    found by a general minimiser.
+    """
+
+    def energy(a):
+        return 0.5 * (z - u) ** 2 + 0.5 * (max(z, 0) - a) ** 2 + 0.5 * (y - a) ** 2
+
+    return minimize_scalar(energy, bracket=(-5, 5), tol=1e-12).fun
+
+
+@oracle("08-two-labels")
+def _(figure):
+    z, cases = np.array(figure["z"]), figure["cases"]
+    assert cases == [[-0.5, 2.0], [0.5, -2.0]]
+    for (u, y), curve, minima in zip(cases, figure["energy"], figure["minima"].values()):
+        V = np.array([pinned_energy(at, u, y) for at in z])
+        close(curve, V)
+        inside = np.flatnonzero((V[1:-1] < V[:-2]) & (V[1:-1] < V[2:])) + 1
+        close(minima, z[inside], rtol=0, atol=z[1] - z[0])
+        for at in minima:
+            here = pinned_energy(at, u, y)
+            assert all(pinned_energy(at + step, u, y) > here for step in (-1e-4, 1e-4))
+    assert [len(minima) for minima in figure["minima"].values()] == [2, 1]
 
 
 # the recorded run that slides

@@ -1,5 +1,7 @@
-"""Pictures of exact inference: the speed ladder, a kink's two faces, events of a flow, how many
-equilibria there are.
+"""Pictures of exact inference: the parabolas of one neuron, what each method costs, a slide, the
+events of a flow, how many equilibria there are.
+
+The first part draws whole figures and leaves their numbers in `fig.numbers`; the second one panels.
 """
 
 from __future__ import annotations
@@ -8,6 +10,7 @@ from typing import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.figure import Figure
 
 from sheaflib.plots.palette import SERIES
 
@@ -19,6 +22,129 @@ KINDS = {
     "leaves up": ("^", SERIES[1]),
     "leaves down": ("v", SERIES[1]),
 }
+STEPS = {"euler": ("Euler", SERIES[1]), "prox-euler": ("prox-Euler", SERIES[0])}
+EXACT = "0.1"
+
+
+# whole figures
+# --------------------------------------------------------------------------------------------------
+
+
+def two_labels(
+    z, curves: Sequence, resting: Sequence[Sequence[float]], cases: Sequence[tuple[float, float]]
+) -> Figure:
+    """The energy of the pinned 1-1-1 network over z, one panel for each case (u, y), with its two
+    parabolas continued and its minima marked.
+    """
+    fig, axes = plt.subplots(1, len(cases), figsize=(4.8 * len(cases), 3.3))
+    for ax, V, minima, (u, y) in zip(axes, curves, resting, cases):
+        parabolas(z, V, u, y, ax)
+        ax.plot(minima, np.interp(minima, z, V), "*", color="black", ms=13, label="state at rest")
+        count = "one state" if len(minima) == 1 else f"{len(minima)} states"
+        told = "at rest on the kink" if list(minima) == [0.0] else f"{count} at rest"
+        ax.set_title(f"u = {u:g}, label y = {y:g}: {told}".replace("-", "−"))
+    fig.legend(*axes[0].get_legend_handles_labels(), ncols=3, loc="outside upper center")
+    return noted(
+        fig,
+        {
+            "z": z,
+            "energy": list(curves),
+            "minima": {f"label {y:g}": list(minima) for minima, (_, y) in zip(resting, cases)},
+            "cases": [list(case) for case in cases],
+        },
+    )
+
+
+def costs(passes: Mapping[str, Mapping], clock: Mapping[str, Mapping]) -> Figure:
+    """What every method costs on every network: passes over the weights, and microseconds."""
+    fig, (left, right) = plt.subplots(1, 2, figsize=(10.5, 3.7), sharey=True)
+    ladder(passes, left, "passes over the weights")
+    ladder(clock, right, "microseconds a sample, one core")
+    fig.legend(*left.get_legend_handles_labels(), ncols=4, loc="outside upper center")
+    return noted(fig, {"passes": passes, "microseconds": clock})
+
+
+def slide(
+    times, exact, stepped: Mapping[str, Sequence], held: tuple[float, float], dt: float
+) -> Figure:
+    """One neuron that slides: its exact z over time, and steps of dt from time 0 by "euler" and by
+    "prox-euler"; `held`: when it begins to slide and when it leaves.
+    """
+    fig, ax = plt.subplots(figsize=(8, 3.6))
+    ax.axvspan(*held, color="0.92")
+    ax.text(sum(held) / 2, -0.0075, "held at z = 0", ha="center", color="0.3")
+    for name, (label, colour) in STEPS.items():
+        path = np.asarray(stepped[name])
+        ax.plot(dt * np.arange(len(path)), path, color=colour, label=f"{label}, dt = {dt:g}")
+    ax.plot(times, exact, "--", color=EXACT, linewidth=1.2, label="exact flow")
+    ax.set(xlim=(times[0], times[-1]), ylim=(-0.009, 0.009), xlabel="time t", ylabel="$z^3_0$")
+    ax.legend(loc="upper center")
+    return noted(fig, {"time": times, "exact": exact, "slide": list(held)} | dict(stepped))
+
+
+def events_and_counts(
+    flow, steps: Sequence[float], changes: Mapping[str, Sequence[int]], true: int
+) -> Figure:
+    """The events of an exact flow, beside the sign changes that steps of "euler" and "prox-euler"
+    count, against dt, and the flow's own number of them.
+    """
+    fig, (left, right) = plt.subplots(1, 2, figsize=(10.5, 3.6), width_ratios=(1.6, 1))
+    events(flow, left)
+    left.legend(ncols=2, fontsize="small", loc="lower right")
+    left.set_title(f"the flow has {len(flow.events)} events")
+    for (name, (label, colour)), marker in zip(STEPS.items(), "os"):
+        right.loglog(steps, changes[name], marker + "-", color=colour, label=label)
+    right.axhline(true, color=EXACT, linewidth=1, linestyle="--", label="exact flow")
+    right.set(xlabel="dt", ylabel="sign changes up to t = 100", title="what steps count")
+    right.legend()
+    return noted(
+        fig,
+        {
+            "time": [event.time for event in flow.events],
+            "unit": [event.unit for event in flow.events],
+            "kind": [event.kind for event in flow.events],
+            "dt": list(steps),
+            "flow": true,
+        }
+        | dict(changes),
+    )
+
+
+def multiplicity(minima: Mapping[str, Sequence], found: Mapping[str, Sequence], starts) -> Figure:
+    """How many minima small networks have, all of them listed, and how many equilibria `starts`
+    starts found on the paper's.
+    """
+    fig, (left, right) = plt.subplots(1, 2, figsize=(10.5, 3.4))
+    shares(minima, left, "minima, all of them listed")
+    shares(found, right, f"different equilibria that {starts} starts found")
+    left.set(title="small random networks", ylabel="share of the networks")
+    right.set(title="the paper's networks", ylabel="share of the samples")
+    return noted(
+        fig,
+        {f"enumerated-{name}": counts for name, counts in minima.items()}
+        | {f"sampled-{name}": counts for name, counts in found.items()},
+    )
+
+
+def by_start(
+    by_edge: Mapping[str, Mapping[str, float]], energy: Mapping[str, float], samples: int
+) -> Figure:
+    """Mean discord by edge of several answers to the same pinned samples, with their energies."""
+    fig, ax = plt.subplots(figsize=(7, 3.8))
+    told = {f"{name}: V = {energy[name]:.3f}": row for name, row in by_edge.items()}
+    grouped(told, ax, f"mean discord over {samples} samples")
+    ax.set_title("the same labels, three answers")
+    return noted(fig, {"discord": by_edge, "energy": energy})
+
+
+def noted(fig: Figure, numbers: Mapping) -> Figure:
+    """The figure with the numbers that it draws, which `gallery.save` writes beside it."""
+    fig.numbers = numbers  # type: ignore[attr-defined]  # a note of ours, of no meaning to others
+    return fig
+
+
+# panels
+# --------------------------------------------------------------------------------------------------
 
 
 def ladder(rungs: Mapping[str, Mapping[str, float]], ax=None, label: str = ""):
@@ -51,21 +177,22 @@ def ladder(rungs: Mapping[str, Mapping[str, float]], ax=None, label: str = ""):
     return ax
 
 
-def faces(u: float, a: float, ax=None, reach: float = 1.6):
-    """V of one unit over z with everything else fixed, ½(z − u)² + ½(ReLU(z) − a)²: its two
-    parabolas, and each one's own minimum.
+def parabolas(z, V, u: float, y: float, ax=None):
+    """V of the pinned 1-1-1 network over z, solid and coloured by side, with both parabolas
+    continued beyond the kink, dotted.
     """
     ax = plt.gca() if ax is None else ax
-    z = np.linspace(-reach, reach, 401)
-    minus, plus = 0.5 * (z - u) ** 2 + 0.5 * a**2, 0.5 * (z - u) ** 2 + 0.5 * (z - a) ** 2
-    for side, V, name, colour in (
-        (z <= 0, minus, "inactive", SERIES[0]),
-        (z >= 0, plus, "active", SERIES[1]),
+    z, V = np.asarray(z), np.asarray(V)
+    inactive, active = (z - u) ** 2 / 2 + y**2 / 4, (z - u) ** 2 / 2 + (y - z) ** 2 / 4
+    for side, continued, name, colour in (
+        (z <= 0, inactive, "neuron off, z < 0", SERIES[0]),
+        (z >= 0, active, "neuron on, z ≥ 0", SERIES[1]),
     ):
         ax.plot(z[side], V[side], color=colour, linewidth=2, label=name)
-        ax.plot(z[~side], V[~side], color=colour, linewidth=1, linestyle=":")
+        ax.plot(z[~side], continued[~side], color=colour, linewidth=1, linestyle=":")
     ax.axvline(0, color="0.3", linewidth=1, linestyle=":")
-    ax.set(xlabel="z", ylabel="V", title=f"u = {u:g}, a = {a:g}")
+    low, high = V.min(), V.max()
+    ax.set(xlabel="z", ylabel="energy V", ylim=(low - 0.1 * (high - low), high))
     return ax
 
 
