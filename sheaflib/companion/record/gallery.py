@@ -5,7 +5,6 @@ bytes.
 import hashlib
 import json
 import math
-import os
 import re
 import sys
 
@@ -13,6 +12,7 @@ import numpy as np
 
 from sheaflib.companion import repository
 from sheaflib.support.extras import needs
+from sheaflib.support.files import replacing
 
 with needs("sheaflib.companion.record.gallery", "plots"):
     import matplotlib
@@ -80,7 +80,9 @@ def save(fig, name, numbers, *, caption, parameters=None, seed=None, rtol=1e-6, 
             " scatter"
         )
     for file, data in files.items():
-        replace(path(file), data)
+        path(file).parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path(file)) as stream:
+            stream.write(data)
 
 
 def path(file):
@@ -193,11 +195,3 @@ def written(head, kept):
     ]
     rows = ",\n  ".join(f"{json.dumps(key)}: {canonical(value)}" for key, value in kept.items())
     return "{\n " + ",\n ".join([*fields, '"numbers": {\n  ' + rows + "\n }"]) + "\n}\n"
-
-
-def replace(target, data):
-    """Write bytes so that a reader sees the old file or the new one, never a part."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}.tmp")
-    temporary.write_bytes(data)
-    os.replace(temporary, target)
