@@ -17,8 +17,8 @@ def replacing(path: str | Path) -> Iterator[BinaryIO]:
 
     The bytes are written to another file beside it first. So a reader sees the old file or the new
     one, never a part, however many write at once, and after an error the old file is left as it
-    was. Missing folders are not made. A link is followed, the permissions of an old file are kept,
-    and a device is written directly.
+    was. Missing folders are not made. A link is followed, and the permissions of an old file are
+    kept. What is no file, like a pipe, is written directly.
 
     >>> from tempfile import TemporaryDirectory
     >>> with TemporaryDirectory() as folder:
@@ -32,6 +32,7 @@ def replacing(path: str | Path) -> Iterator[BinaryIO]:
         with path.open("wb") as stream:
             yield stream
         return
+    path.parent.stat()  # the error for a missing folder names it, and no temporary file
     temporary = path.with_name(f".{uuid4().hex}.tmp")
     try:
         with temporary.open("xb") as stream:

@@ -50,13 +50,19 @@ def test_a_link_stays_a_link_and_permissions_stay(tmp_path):
     assert stat.S_IMODE(file.stat().st_mode) == mode
 
 
-def test_a_device_is_written_into_and_a_folder_refused(tmp_path):
-    with replacing(os.devnull) as stream:
-        stream.write(b"anything")
-    with open(os.devnull, "rb") as null:
-        assert null.read() == b""
-    for path in (tmp_path, tmp_path / "no folder" / "file"):
-        with pytest.raises(OSError):
+def test_a_pipe_is_written_into(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with open(os.open(pipe, os.O_RDONLY | os.O_NONBLOCK), "rb") as reader:
+        with replacing(pipe) as stream:
+            stream.write(b"new")
+        assert reader.read() == b"new"
+    assert list(tmp_path.iterdir()) == [pipe] and pipe.is_fifo()
+
+
+def test_a_folder_and_a_file_in_no_folder_are_refused(tmp_path):
+    for path, said in ((tmp_path, tmp_path.name), (tmp_path / "none" / "file", "none'$")):
+        with pytest.raises(OSError, match=said):
             with replacing(path):
                 raise AssertionError("it was opened")
     assert list(tmp_path.iterdir()) == []
