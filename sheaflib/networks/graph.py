@@ -139,14 +139,24 @@ class Network:
         return self.output.value(values[self.output_name])
 
     def save(self, file) -> None:
-        """Write the network to a .npz file (plain arrays and one JSON string, no pickle); TypeError
-        when matrix-free.
+        """Write the network to a file of just this name, or to an open binary stream.
+
+        The file has the format .npz, whatever its name: plain arrays and a header in JSON, no
+        pickle. A file that was there stays as it is until the new one is whole. Raises TypeError
+        for a matrix-free node, whose functions no file can hold.
+
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     Network.mlp([[[2.0]], [[1.0]]]).save(f"{folder}/plain")
+        ...     Network.load(f"{folder}/plain")
+        Network(x(1) -> z1(1) -> a1(1) -> z2(1), identity)
         """
         storage.save(self, file)
 
     @classmethod
     def load(cls, file) -> Network:
-        """Read a network written by `save`, from a path or an open binary file.
+        """Read a network that `save` wrote, in this version of sheaflib or in 0.1, from a path or
+        an open binary stream.
 
         The file need not be trusted: nothing in it is unpickled or run, and every number is checked
         before it is used. Raises ValueError, naming the file and the part of it, for one that is
