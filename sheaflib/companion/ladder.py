@@ -32,7 +32,7 @@ DEEP = "x".join(["2", *["50"] * 10, "1"])
 SPACING = 1.02  # steps at which a flow is looked at grow by this factor
 EULER = "Euler, best step, where it arrives"
 PAPER_STEP, BEST_STEP = "prox-Euler, the authors' dt", "prox-Euler, best step"
-METHODS = {  # those that always arrive, as parameters of `climb`
+METHODS: dict[str, dict] = {  # those that always arrive, as parameters of `climb`
     PAPER_STEP: {"method": "prox-euler", "dt": 0.01},
     BEST_STEP: {"method": "prox-euler"},
     "Chebyshev": {"method": "chebyshev"},
@@ -432,7 +432,7 @@ def table(title: str, columns: Sequence[str], rows: Mapping[str, Sequence[str]])
     passes  small  large
     Newton     17    244
     """
-    lines = {title: columns} | rows
+    lines = {title: columns, **rows}
     first = max(map(len, lines))
     widths = [max(map(len, column)) for column in zip(*lines.values())]
     return "\n".join(

@@ -217,10 +217,10 @@ def first_layer(start: str, seeds, beta_n: float, dt: float) -> tuple[float, flo
     flow = joint_flow(sheaf, x, y, start=given, beta=beta_n / N, dt=dt, every=round(1 / dt))
     try:
         _, after = islice(flow, 2)
-        kept = np.linalg.norm(after.network.nodes[0].operation.weight) / size
+        kept = float(np.linalg.norm(after.network.nodes[0].operation.weight) / size)
     except TrainingDiverged:
         kept = np.nan
-    return float(kept), float(np.linalg.norm(rest[:, :2]) / size)
+    return kept, float(np.linalg.norm(rest[:, :2]) / size)
 
 
 # Euler's limit

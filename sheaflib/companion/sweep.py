@@ -15,10 +15,10 @@ from contextlib import closing, contextmanager, redirect_stderr, redirect_stdout
 from importlib.metadata import PackageNotFoundError, version
 from io import StringIO
 from pathlib import Path
-from uuid import uuid4
 
 from sheaflib.companion.repository import sweeps
 from sheaflib.support.extras import needs
+from sheaflib.support.files import replacing
 from sheaflib.support.progress import bar
 
 with needs("sheaflib.companion.sweep", "notebooks"):
@@ -296,9 +296,5 @@ def write(file, value):
     """
     data = pickle.dumps(value, protocol=pickle.HIGHEST_PROTOCOL)
     file.parent.mkdir(parents=True, exist_ok=True)
-    temporary = file.with_name(f".{uuid4().hex}.tmp")
-    try:
-        temporary.write_bytes(digest(data).encode() + data)
-        os.replace(temporary, file)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(file) as stream:
+        stream.write(digest(data).encode() + data)

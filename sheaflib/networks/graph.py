@@ -4,23 +4,19 @@ merges are derived).
 
 from __future__ import annotations
 
-import json
-from contextlib import nullcontext
 from dataclasses import dataclass
-from numbers import Real
 from os import PathLike
-from typing import IO, Any, Callable, Sequence
+from typing import IO, Sequence
 
 import numpy as np
-import scipy as sp
-from numpy.lib.npyio import NpzFile
 from numpy.typing import ArrayLike
 
+from sheaflib.networks import storage
 from sheaflib.networks.affine import Affine
 from sheaflib.networks.operations import Operation, Stack
 from sheaflib.networks.output import Output
-from sheaflib.networks.selection import MaxPool, ReLU
-from sheaflib.support.checks import batch, compressed, items, whole
+from sheaflib.networks.selection import ReLU
+from sheaflib.support.checks import batch, items, whole
 
 INPUT = "x"
 A_OUT = "a_out"
@@ -147,33 +143,30 @@ class Network:
         return self.output.value(values[self.output_name])
 
     def save(self, file: str | PathLike[str] | IO[bytes]) -> None:
-        """Write the network to a .npz file (plain arrays and one JSON string, no pickle); TypeError
-        when matrix-free.
+        """Write the network to a file of just this name, or to an open binary stream.
+
+        The file has the format .npz, whatever its name: plain arrays and a header in JSON, no
+        pickle. A file that was there stays as it is until the new one is whole. Raises TypeError
+        for a matrix-free node, whose functions no file can hold.
+
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     Network.mlp([[[2.0]], [[1.0]]]).save(f"{folder}/plain")
+        ...     Network.load(f"{folder}/plain")
+        Network(x(1) -> z1(1) -> a1(1) -> z2(1), identity)
         """
-        arrays: dict[str, Any] = {}
-        described = []
-        for node in self.nodes:
-            kind, numbers = _describe(node, arrays)
-            described.append({"name": node.name, "inputs": node.inputs, "kind": kind, **numbers})
-        header = {"n_in": self.n_in, "output": self.output.name, "nodes": described}
-        np.savez(file, network=np.array(json.dumps(header)), **arrays)
+        storage.save(self, file)
 
     @classmethod
     def load(cls, file: str | PathLike[str] | IO[bytes]) -> Network:
-        """Read a network written by `save`, from a path or an open binary file.
+        """Read a network that `save` wrote, in this version of sheaflib or in 0.1, from a path or
+        an open binary stream.
 
         The file need not be trusted: nothing in it is unpickled or run, and every number is checked
         before it is used. Raises ValueError, naming the file and the part of it, for one that is
         damaged or was not written by `save`, OSError for one that cannot be opened.
         """
-        with nullcontext(file) if hasattr(file, "read") else open(file, "rb") as stream:
-            try:
-                return _read(stream)  # type: ignore[arg-type]  # what can be read is an open file
-            except (ValueError, TypeError, OverflowError, MemoryError) as error:
-                name = getattr(file, "name", file) if stream is file else file
-                raise ValueError(
-                    f"{name} is no network that Network.save wrote: {error}"
-                ) from error
+        return storage.load(file, cls)
 
     def __repr__(self) -> str:
         chain = " -> ".join(f"{node.name}({node.operation.n_out})" for node in self.nodes[:8])
@@ -247,10 +240,7 @@ def _check_node(node: Node, dims: dict[str, int]) -> None:
 
 
 def _layer(
-    layer: int,
-    weight: Affine | ArrayLike | sp.sparse.sparray,
-    bias: ArrayLike | None,
-    n_in: int | None,
+    layer: int, weight: Affine | ArrayLike, bias: ArrayLike | None, n_in: int | None
 ) -> Affine:
     """One affine layer of a chain, with errors that name it and notice a transposed weight."""
     if isinstance(weight, Affine) and bias is not None:
@@ -269,129 +259,3 @@ def _layer(
             f"layer {layer - 1} is {n_in} wide{hint}"
         )
     return affine
-
-
-def _describe(node: Node, arrays: dict) -> tuple[str, dict]:
-    """An operation's kind and numbers for the JSON header; its arrays go into `arrays`."""
-    operation, name = node.operation, node.name
-    if isinstance(operation, ReLU):
-        return "relu", {"n": operation.n, "slope": operation.slope}
-    if isinstance(operation, Stack):
-        return "stack", {"dims": operation.dims}
-    if isinstance(operation, MaxPool):
-        arrays[f"{name}.windows"] = operation.windows
-        return "maxpool", {"n": operation.n_in}
-    if isinstance(operation.weight, sp.sparse.linalg.LinearOperator):
-        raise TypeError(
-            f"node {name!r} is matrix-free: functions cannot be saved, give it a dense or sparse"
-            " weight"
-        )
-    arrays[f"{name}.bias"] = operation.bias
-    if isinstance(operation.weight, np.ndarray):
-        arrays[f"{name}.weight"] = operation.weight
-        return "affine", {}
-    for part in ("data", "indices", "indptr"):
-        arrays[f"{name}.{part}"] = getattr(operation.weight, part)
-    return "sparse", {"shape": operation.weight.shape}
-
-
-def _read(stream: IO[bytes]) -> Network:
-    """The network in an open .npz file; the error names the part that is wrong."""
-    begin, place = stream.read(4), stream.tell()
-    stream.seek(place - len(begin))
-    if begin not in (b"PK\x03\x04", b"PK\x05\x06"):  # NumPy would take it for a pickle, and say so
-        raise ValueError(f"it begins with {begin!r}, expected an .npz file")
-    try:
-        archive = np.load(stream, allow_pickle=False)
-    except Exception as error:  # zipfile, zlib and NumPy raise many kinds
-        raise ValueError(f"it cannot be read as an .npz file ({error})") from error
-    with archive:
-        text = _part(archive, "network")
-        if text.shape != () or text.dtype.kind != "U":
-            raise ValueError(
-                f"its part 'network' has shape {text.shape} and dtype {text.dtype}, expected text"
-            )
-        try:
-            header = json.loads(str(text))
-        except (ValueError, RecursionError) as error:
-            raise ValueError(f"its part 'network' is no JSON ({error})") from error
-        described = _field("its part 'network'", header, "nodes", list)
-        nodes = [
-            _restore(f"node {place} of its part 'network'", node, archive)
-            for place, node in enumerate(described)
-        ]
-        n_in, output = (
-            _field("its part 'network'", header, key, kind)
-            for key, kind in (("n_in", int), ("output", str))
-        )
-    return Network(n_in, nodes, output)
-
-
-def _part(archive: NpzFile, name: str) -> np.ndarray:
-    """One array of an .npz file; ValueError when it is missing or cannot be read."""
-    if name not in archive.files:
-        held = ", ".join(archive.files) or "nothing"
-        raise ValueError(
-            f"its part {name!r} is missing: it holds {held}, expected a file written by"
-            " Network.save"
-        )
-    try:
-        array = archive[name]
-    except Exception as error:  # zipfile, zlib and NumPy raise many kinds
-        raise ValueError(f"its part {name!r} cannot be read ({error})") from error
-    if not isinstance(array, np.ndarray):
-        raise ValueError(f"its part {name!r} is no array")
-    return array
-
-
-def _field(where: str, described: object, key: str, kind: type) -> Any:
-    """An entry of a JSON object, which must be of one kind; ValueError says where it stands."""
-    if not isinstance(described, dict) or key not in described:
-        raise ValueError(f"{where} lacks {key!r}")
-    value = described[key]
-    if not isinstance(value, kind):
-        names = {list: "a list", str: "text", int: "a whole number", Real: "a number"}
-        raise ValueError(f"{where} has {key}={value!r}, expected {names[kind]}")
-    return value
-
-
-def _restore(where: str, node: object, archive: NpzFile) -> tuple[str, Operation, list]:
-    """(name, operation, inputs) from what `_describe` made of a node."""
-    name, kind, inputs = (
-        _field(where, node, key, type_)
-        for key, type_ in (("name", str), ("kind", str), ("inputs", list))
-    )
-    if not all(isinstance(read, str) for read in inputs):
-        raise ValueError(f"{where} has inputs={inputs!r}, expected names as text")
-    if kind not in _RESTORE:
-        raise ValueError(f"{where} has kind={kind!r}, expected one of {', '.join(_RESTORE)}")
-    parts, restore = _RESTORE[kind]
-    arrays = [_part(archive, f"{name}.{part}") for part in parts]
-    try:
-        return name, restore(lambda key, type_: _field(where, node, key, type_), *arrays), inputs
-    except (ValueError, TypeError, OverflowError, MemoryError) as error:
-        raise ValueError(f"node {name!r}: {error}") from error
-
-
-def _restore_sparse(
-    field: Callable[[str, type], Any],
-    data: np.ndarray,
-    columns: np.ndarray,
-    indptr: np.ndarray,
-    bias: np.ndarray,
-) -> Affine:
-    shape = field("shape", list)
-    if len(shape) != 2:
-        raise ValueError(f"shape={shape!r}, expected (n_out, n_in)")
-    shape = tuple(whole("shape", n) for n in shape)
-    return Affine(compressed("weight", "csr", data, columns, indptr, shape), bias)
-
-
-# kind -> the arrays that hold an operation, and what makes it of JSON fields and these arrays
-_RESTORE: dict[str, tuple[tuple[str, ...], Callable[..., Operation]]] = {
-    "relu": ((), lambda field: ReLU(field("n", int), field("slope", Real))),
-    "stack": ((), lambda field: Stack(*field("dims", list))),
-    "maxpool": (("windows",), lambda field, windows: MaxPool(windows, field("n", int))),
-    "affine": (("weight", "bias"), lambda field, weight, bias: Affine(weight, bias)),
-    "sparse": (("data", "indices", "indptr", "bias"), _restore_sparse),
-}

@@ -1,4 +1,5 @@
-"""What every package leans on: checks of arguments, optional packages, progress bars.
+"""What every package leans on: checks of arguments, files written whole, optional packages,
+progress bars.
 
 May import: nothing of sheaflib.
 In the paper: nowhere.

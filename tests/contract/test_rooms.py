@@ -106,6 +106,7 @@ def test_a_package_says_what_it_holds_what_it_may_import_and_where_the_paper_is(
         ("sheaves/neural.py", ("sheaves.pins", "sheaves.forces", "sheaves.discord")),
         ("sheaves/pins.py", ("sheaves.forces", "sheaves.discord")),
         ("networks/affine.py", ("networks.graph", "networks.selection", "networks.output")),
+        ("networks/storage.py", ("networks.graph",)),
         ("linear/spectrum.py", ("linear.harmonic", "linear.rest")),
         ("linear/harmonic.py", ("linear.spectrum",)),
         ("flow/euler.py", ("flow.kernels", "flow.heat")),

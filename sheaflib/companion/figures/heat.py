@@ -141,7 +141,7 @@ def recorded_runs(runs: Mapping[str, tuple]) -> Figure:
     step: widths -> (history, slope).
     """
     fig, axes = plt.subplots(1, len(runs), figsize=(9, 3.6), squeeze=False)
-    numbers = {}
+    numbers: dict = {}
     for ax, (name, (history, slope)) in zip(axes.flat, runs.items()):
         falling(history, slope, ax)
         ax.set_title(f"[{name.replace('x', ',')}]")

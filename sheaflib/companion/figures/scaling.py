@@ -21,7 +21,7 @@ START_MARKS: dict[str, dict[str, Any]] = {
     "zero": {"marker": "s", "markersize": 7, "fillstyle": "none"},
     "forward": {"marker": "^", "markersize": 4},
 }
-START_LINES = {"random": "-", "zero": "--", "forward": "-"}
+START_LINES: dict[str, Any] = {"random": "-", "zero": "--", "forward": "-"}
 
 
 # whole figures

@@ -5,7 +5,6 @@ bytes.
 import hashlib
 import json
 import math
-import os
 import re
 import sys
 
@@ -14,6 +13,7 @@ import numpy as np
 from sheaflib.companion import repository
 from sheaflib.companion.record import index
 from sheaflib.support.extras import needs
+from sheaflib.support.files import replacing
 
 with needs("sheaflib.companion.record.gallery", "plots"):
     import matplotlib
@@ -91,7 +91,9 @@ def save(
             " scatter"
         )
     for file, data in files.items():
-        replace(path(file), data)
+        path(file).parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path(file)) as stream:
+            stream.write(data)
 
 
 def path(file):
@@ -220,11 +222,3 @@ def written(head, kept):
     ]
     rows = ",\n  ".join(f"{json.dumps(key)}: {canonical(value)}" for key, value in kept.items())
     return "{\n " + ",\n ".join([*fields, '"numbers": {\n  ' + rows + "\n }"]) + "\n}\n"
-
-
-def replace(target, data):
-    """Write bytes so that a reader sees the old file or the new one, never a part."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}.tmp")
-    temporary.write_bytes(data)
-    os.replace(temporary, target)

@@ -12,6 +12,7 @@ import numpy as np
 from sheaflib.companion import repository
 from sheaflib.companion.record import index
 from sheaflib.companion.record.claims import Claim, read_claims
+from sheaflib.support.files import replacing
 
 MARKS = {"holds": "✓", "refuted": "≠", "measured": "○", "fails": "✗", "left out": "·"}
 
@@ -129,11 +130,8 @@ class Ledger:
         """Write this notebook's records, sorted by id, to its file in the ledger's folder."""
         rows = [self.records[name].written() for name in sorted(self.records)]
         self.folder.mkdir(parents=True, exist_ok=True)
-        temporary = self.folder / f".{self.notebook}.json.tmp"
-        temporary.write_text(
-            json.dumps(rows, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
-        )
-        os.replace(temporary, self.folder / f"{self.notebook}.json")
+        with replacing(self.folder / f"{self.notebook}.json") as stream:
+            stream.write((json.dumps(rows, indent=1, ensure_ascii=False) + "\n").encode())
 
 
 def complaint(claim, measured):

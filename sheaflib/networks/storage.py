@@ -1,0 +1,283 @@
+"""The file of a network: an .npz file that holds arrays and a header, one JSON object, which says
+what they are.
+
+The header is the part "network". A network with one node is described like this, and its weight and
+bias are the parts "0" and "1":
+
+    {"version": 2, "n_in": 3, "output": "identity", "nodes": [
+        {"name": "z1", "inputs": ["x"], "kind": "affine", "arrays": {"weight": 0, "bias": 1}}]}
+
+The names of nodes stand in the header alone, so that they can be any text. In version 1, which
+sheaflib 0.1 wrote, the header says no version and no numbers of arrays, and the same parts are
+called "z1.weight" and "z1.bias".
+
+A file need not be trusted. Only arrays of numbers and the text of the header are read: an array of
+objects, which would be a pickle, is refused by its dtype. `save` does not compress, and a
+compressed part is refused, so that nothing read is larger than the file itself.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import os
+import reprlib
+import zipfile
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
+from numbers import Real
+from typing import IO, TYPE_CHECKING, Any, Callable
+
+import numpy as np
+import scipy as sp
+
+from sheaflib.networks.affine import Affine
+from sheaflib.networks.operations import Operation, Stack
+from sheaflib.networks.selection import MaxPool, ReLU
+from sheaflib.support.checks import compressed, whole
+from sheaflib.support.files import replacing
+
+if TYPE_CHECKING:
+    from sheaflib.networks.graph import Network, Node
+
+File = str | os.PathLike[str] | IO[bytes]
+VERSIONS = (1, 2)
+_HEADER = "its part 'network'"
+_OTHER_FORMATS = {
+    b"\x80": "is a pickle, which is never opened",
+    b"\x93NUMPY": "is one array in the .npy format",
+}
+
+
+def save(network: Network, file: File) -> None:
+    """What `Network.save` does."""
+    arrays: list[np.ndarray] = []
+    nodes = []
+    for node in network.nodes:
+        kind, numbers, parts = _describe(node)
+        places = {part: len(arrays) + place for place, part in enumerate(parts)}
+        arrays += parts.values()
+        nodes.append(
+            {"name": node.name, "inputs": node.inputs, "kind": kind, **numbers, "arrays": places}
+        )
+    header = {
+        "version": VERSIONS[-1],
+        "n_in": network.n_in,
+        "output": network.output.name,
+        "nodes": nodes,
+    }
+    parts_of_file: dict[str, Any] = {"network": np.array(json.dumps(header))}
+    parts_of_file |= {str(place): array for place, array in enumerate(arrays)}
+    with _opened(file, "write", replacing) as stream:
+        np.savez(stream, **parts_of_file)
+
+
+def load(file: File, make: type[Network]) -> Network:
+    """What `Network.load` does; `make` is the class, called with (n_in, nodes, output)."""
+    with _opened(file, "read", partial(open, mode="rb")) as stream:
+        try:
+            return _read(stream, make)
+        except (ValueError, TypeError, OverflowError) as error:
+            raise ValueError(
+                f"{getattr(stream, 'name', file)} holds no network that Network.load can read:"
+                f" {error}"
+            ) from error
+
+
+def _opened(file: File, method: str, opener: Callable) -> AbstractContextManager[IO[bytes]]:
+    """The context of a stream: what `opener` makes of a path, or `file` itself, which is left
+    open.
+    """
+    if isinstance(file, (str, os.PathLike)):
+        return opener(file)
+    if not hasattr(file, method) or isinstance(file, io.TextIOBase):
+        raise TypeError(f"file={file!r}, expected a path or an open binary file")
+    return nullcontext(file)
+
+
+def _describe(node: Node) -> tuple[str, dict, dict[str, np.ndarray]]:
+    """An operation's kind, its numbers for the header, and its arrays by name."""
+    operation = node.operation
+    if isinstance(operation, ReLU):
+        return "relu", {"n": operation.n, "slope": operation.slope}, {}
+    if isinstance(operation, Stack):
+        return "stack", {"dims": operation.dims}, {}
+    if isinstance(operation, MaxPool):
+        return "maxpool", {"n": operation.n_in}, {"windows": operation.windows}
+    weight, bias = operation.weight, operation.bias
+    if isinstance(weight, sp.sparse.linalg.LinearOperator):
+        raise TypeError(
+            f"node {node.name!r} is matrix-free: functions cannot be saved, give it a dense or"
+            " sparse weight"
+        )
+    if isinstance(weight, np.ndarray):
+        return "affine", {}, {"weight": weight, "bias": bias}
+    parts = {part: getattr(weight, part) for part in ("data", "indices", "indptr")}
+    return "sparse", {"shape": weight.shape}, {**parts, "bias": bias}
+
+
+def _read(stream: IO[bytes], make: type[Network]) -> Network:
+    """The network in an open .npz file; the error names the part that is wrong."""
+    archive = _Archive(stream)
+    text = archive.take("network", _HEADER, "U")
+    if text.shape != ():
+        raise ValueError(f"{_HEADER} has shape {text.shape}, expected one text")
+    try:  # NumPy's own way from numbers to letters raises SystemError for what is no letter
+        little_endian = text.astype(text.dtype.newbyteorder("<")).tobytes()
+        header = json.loads(little_endian.decode("utf-32-le"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{_HEADER} is no JSON ({error})") from error
+    if not isinstance(header, dict):
+        raise ValueError(f"{_HEADER} is {reprlib.repr(header)}, expected a JSON object")
+    version = _field(_HEADER, {"version": 1, **header}, "version", int)
+    if version not in VERSIONS:
+        raise ValueError(
+            f"{_HEADER} has version={version}, expected one of"
+            f" {', '.join(map(str, VERSIONS))}: another version of sheaflib wrote it"
+        )
+    nodes = [
+        _restore(f"node {place} of {_HEADER}", node, version, archive)
+        for place, node in enumerate(_field(_HEADER, header, "nodes", list))
+    ]
+    network = make(
+        _field(_HEADER, header, "n_in", int), nodes, _field(_HEADER, header, "output", str)
+    )
+    more = archive.parts.keys() - archive.taken
+    if more:
+        raise ValueError(f"it holds {min(more)!r} too, which belongs to no node")
+    return network
+
+
+class _Archive:
+    """The parts of an .npz file, each of which is taken once; `parts` has them by file name."""
+
+    def __init__(self, stream: IO[bytes]):
+        place = stream.tell()
+        begin = stream.read(6)
+        # how many bytes the parts that are not taken yet can have together
+        self.left = stream.seek(0, os.SEEK_END) - place
+        if not begin:
+            raise ValueError("it is empty, expected an .npz file")
+        if not begin.startswith(b"PK"):
+            known = (said for start, said in _OTHER_FORMATS.items() if begin.startswith(start))
+            said = next(known, f"begins with {begin!r}")
+            raise ValueError(f"it {said}, expected an .npz file")
+        try:
+            self.zip = zipfile.ZipFile(stream)
+        except Exception as error:  # zipfile raises many kinds
+            raise ValueError(
+                f"it begins as an .npz file, but the list of its parts, which stands at its end,"
+                f" is cut off or damaged ({error})"
+            ) from error
+        self.parts = {info.filename: info for info in self.zip.infolist()}
+        if len(self.parts) < len(self.zip.infolist()):
+            raise ValueError("it holds several parts of one name")
+        self.taken: set[str] = set()
+
+    def take(self, name: str, where: str, kinds: str = "iuf") -> np.ndarray:
+        """The array in one part, whose dtype is of these kinds; an error begins with `where`."""
+        file = f"{name}.npy"
+        if file not in self.parts:
+            raise ValueError(
+                f"{where} is missing: it holds {reprlib.repr([*self.parts])}, expected a file"
+                " written by Network.save"
+            )
+        if file in self.taken:
+            raise ValueError(f"{where} belongs to something else already")
+        self.taken.add(file)
+        info = self.parts[file]
+        if info.compress_type != zipfile.ZIP_STORED or info.compress_size != info.file_size:
+            raise ValueError(f"{where} is compressed, expected it as Network.save writes it")
+        self.left -= info.file_size
+        if self.left < 0:
+            raise ValueError(f"{where} claims {info.file_size} bytes, more than the file has left")
+        try:
+            content = self.zip.read(info)
+        except Exception as error:  # zipfile raises many kinds
+            raise ValueError(f"{where} cannot be read ({error})") from error
+        return _array(where, content, kinds)
+
+
+def _array(where: str, content: bytes, kinds: str) -> np.ndarray:
+    """The array in the bytes of an .npy file, whose size is checked before it is made."""
+    stream = io.BytesIO(content)
+    try:
+        if np.lib.format.read_magic(stream) != (1, 0):
+            raise ValueError("Network.save writes version 1.0 of the format")
+        shape, by_column, dtype = np.lib.format.read_array_header_1_0(stream, max_header_size=1000)
+    except Exception:  # NumPy raises many kinds, and may advise to allow pickles
+        raise ValueError(f"{where} does not begin as an array in the .npy format") from None
+    if dtype.kind not in kinds:
+        expected = "text" if kinds == "U" else "real numbers"
+        raise ValueError(f"{where} has dtype {dtype}, expected {expected}")
+    place = stream.tell()
+    size = len(content) - place
+    # NumPy makes no array of a longer side, even where another side is 0
+    possible = dtype.itemsize > 0 and all(0 <= n <= len(content) for n in shape)
+    if not possible or math.prod(shape) * dtype.itemsize != size:
+        raise ValueError(f"{where} claims shape {shape} and dtype {dtype}, but {size} bytes follow")
+    array = np.frombuffer(content, dtype, offset=place)
+    return array.reshape(shape, order="F" if by_column else "C")
+
+
+def _field(where: str, described: Any, key: str, kind: type) -> Any:
+    """An entry of a JSON object, which must be of one kind; ValueError says where it stands."""
+    if not isinstance(described, dict) or key not in described:
+        raise ValueError(f"{where} lacks {key!r}")
+    value = described[key]
+    if not isinstance(value, kind) or isinstance(value, bool):
+        names = {
+            dict: "an object",
+            list: "a list",
+            str: "text",
+            int: "a whole number",
+            Real: "a number",
+        }
+        raise ValueError(f"{where} has {key}={reprlib.repr(value)}, expected {names[kind]}")
+    return value
+
+
+def _restore(where: str, node: Any, version: int, archive: _Archive) -> tuple[str, Operation, list]:
+    """(name, operation, inputs) from the header's entry of a node and the node's arrays."""
+    field = partial(_field, where, node)
+    name, kind, inputs = field("name", str), field("kind", str), field("inputs", list)
+    if not all(isinstance(read, str) for read in inputs):
+        raise ValueError(f"{where} has inputs={reprlib.repr(inputs)}, expected names as text")
+    if kind not in _RESTORE:
+        raise ValueError(
+            f"{where} has kind={reprlib.repr(kind)}, expected one of {', '.join(_RESTORE)}"
+        )
+    parts, restore = _RESTORE[kind]
+    places = {part: f"{name}.{part}" for part in parts}
+    if version > 1:
+        numbers = field("arrays", dict)
+        places = {part: str(_field(f"arrays of {where}", numbers, part, int)) for part in parts}
+    arrays = [
+        archive.take(place, f"its part {place!r} ({part} of node {name!r})")
+        for part, place in places.items()
+    ]
+    try:
+        return name, restore(field, *arrays), inputs
+    except (ValueError, TypeError, OverflowError) as error:
+        raise ValueError(f"node {name!r}: {error}") from error
+
+
+def _restore_sparse(
+    field: Callable, data: np.ndarray, columns: np.ndarray, indptr: np.ndarray, bias: np.ndarray
+) -> Affine:
+    shape = field("shape", list)
+    if len(shape) != 2:
+        raise ValueError(f"shape={reprlib.repr(shape)}, expected (n_out, n_in)")
+    shape = tuple(whole("shape", n) for n in shape)
+    return Affine(compressed("weight", "csr", data, columns, indptr, shape), bias)
+
+
+# kind -> the arrays that hold an operation, and what makes it of JSON fields and these arrays
+_RESTORE: dict[str, tuple[tuple[str, ...], Callable]] = {
+    "relu": ((), lambda field: ReLU(field("n", int), field("slope", Real))),
+    "stack": ((), lambda field: Stack(*field("dims", list))),
+    "maxpool": (("windows",), lambda field, windows: MaxPool(windows, field("n", int))),
+    "affine": (("weight", "bias"), lambda field, weight, bias: Affine(weight, bias)),
+    "sparse": (("data", "indices", "indptr", "bias"), _restore_sparse),
+}
