@@ -370,26 +370,12 @@ def by_depth(depth, values, ax=None, censored=None, colour: str = SHEAF, ylabel:
     ax = plt.gca() if ax is None else ax
     values = np.asarray(values, dtype=float)
     shift = np.linspace(-0.2, 0.2, values.shape[1])
+    mark = {"color": colour, "linestyle": "none"}
     for place, row in zip(depth, values):
         there = np.isfinite(row)
-        ax.semilogy(
-            (place + shift)[there],
-            row[there],
-            "o",
-            color=colour,
-            markersize=4,
-            alpha=0.7,
-            linestyle="none",
-        )
-        ax.semilogy(
-            (place + shift)[~there],
-            np.full((~there).sum(), censored or np.nan),
-            "^",
-            color=colour,
-            markersize=5,
-            fillstyle="none",
-            linestyle="none",
-        )
+        ax.semilogy((place + shift)[there], row[there], "o", markersize=4, alpha=0.7, **mark)
+        last = np.full((~there).sum(), censored or np.nan)
+        ax.semilogy((place + shift)[~there], last, "^", markersize=5, fillstyle="none", **mark)
     medians = np.median(np.where(np.isfinite(values), values, np.inf), axis=1)
     medians[~np.isfinite(medians)] = np.nan
     ax.semilogy(depth, medians, color=colour)
