@@ -35,6 +35,7 @@ COPIED = (
     "plots/files.py",
     "plots/sheaflib.mplstyle",
     "support/extras.py",
+    "support/files.py",
 )
 SKETCH = """\
 import json, os
