@@ -137,8 +137,8 @@ def two_basins(found: Basins) -> Figure:
     flow.landscape(found.z, found.a, found.energy, ax, levels=[lowest + more for more in ABOVE])
     for name, (z, a, energy) in found.ends.items():
         marker = {"inactive": "o", "active": "s"}[name]
-        style = {"color": METHOD_COLOURS["equilibrium"], "markersize": 9, "linestyle": "none"}
-        ax.plot(z, a, marker, label=f"{name}: V = {energy:.4f}", **style)
+        style: dict[str, Any] = {"color": METHOD_COLOURS["equilibrium"], "markersize": 9}
+        ax.plot(z, a, marker, label=f"{name}: V = {energy:.4f}", linestyle="none", **style)
     count = {1: "one equilibrium", 2: "two equilibria"}[len(found.ends)]
     ax.set(xlabel="$z^1$", ylabel="$a^1$", title=f"output pinned to {found.label:g}: {count}")
     ax.legend(loc="lower left", frameon=True)
@@ -203,7 +203,7 @@ def _clamp(ax, sheaf: NeuralSheaf, pin: Pin, x: float) -> None:
     ax.plot([x, x], [-BOX[1] / 2, -BELOW], color=INK, linewidth=0.8, linestyle=":", zorder=1)
     for i in range(n):
         held = i in clamped
-        style = (
+        style: dict[str, Any] = (
             {"fc": BOUNDARY, "ec": SPRING, "lw": 1.8, "zorder": 4}
             if held
             else {"fc": FREE, "ec": INK, "lw": 0.7, "zorder": 3}
