@@ -189,7 +189,8 @@ def pinned_energy(z, u, y):
 def _(figure):
     z, cases = np.array(figure["z"]), figure["cases"]
     assert cases == [[-0.5, 2.0], [0.5, -2.0]]
-    for (u, y), curve, minima in zip(cases, figure["energy"], figure["minima"].values()):
+    for (u, y), curve in zip(cases, figure["energy"]):
+        minima = figure["minima"][f"label {y:g}"]
         V = np.array([pinned_energy(at, u, y) for at in z])
         close(curve, V)
         inside = np.flatnonzero((V[1:-1] < V[:-2]) & (V[1:-1] < V[2:])) + 1
@@ -197,7 +198,10 @@ def _(figure):
         for at in minima:
             here = pinned_energy(at, u, y)
             assert all(pinned_energy(at + step, u, y) > here for step in (-1e-4, 1e-4))
-    assert [len(minima) for minima in figure["minima"].values()] == [2, 1]
+    assert {name: len(minima) for name, minima in figure["minima"].items()} == {
+        "label 2": 2,
+        "label -2": 1,
+    }
 
 
 # the recorded run that slides
