@@ -716,6 +716,7 @@ def test_the_ledger_counts_what_stands_without_an_expectation_apart(tmp_path):
         "tolerance": 0,
         "text": "one",
         "evidence": "e",
+        "written": "before",
     }
     verdicts = ["measured", "holds", "refuted", "holds"]
     written = [{**row, "id": f"c{k}", "verdict": v} for k, v in enumerate(verdicts)]
@@ -728,7 +729,11 @@ def test_the_ledger_counts_what_stands_without_an_expectation_apart(tmp_path):
     table = ledgers.table(rows, {"00": "00.ipynb"})
     before, after = table.split("## The paper says")
     assert "`c2`" in before and "`c0`" not in before
-    assert "`c0` | — | one | — | ○ measured | [00](00.ipynb) |" in after
+    assert "`c0` | — | one | [00](00.ipynb) |" in after
+    assert "Of 3 expectations 3 were written before" in " ".join(before.split())
+    rows[1]["written"] = "after"
+    first_screen = " ".join(ledgers.table(rows, {"00": "00.ipynb"}).split())
+    assert "Of 3 expectations 2 were written before" in first_screen
 
 
 def test_cleaning_removes_what_runs_leave_and_is_idempotent():

@@ -90,8 +90,16 @@ def test_what_lacks_a_hint_is_found():
 
 
 def test_no_kind_of_fault_is_left_out():
+    """But one in the pictures of the notebooks: a figure carries its numbers, of which matplotlib
+    does not know.
+    """
     overrides = CONFIGURATION["overrides"]
-    assert not any("disable_error_code" in part for part in (CONFIGURATION, *overrides))
+    left_out = {
+        tuple(part.get("module", ())): part["disable_error_code"]
+        for part in (CONFIGURATION, *overrides)
+        if "disable_error_code" in part
+    }
+    assert left_out == {("sheaflib.companion.figures.*",): ["attr-defined"]}
     assert not any(part.get("ignore_errors") for part in (CONFIGURATION, *overrides))
 
 
