@@ -133,36 +133,6 @@ def spectra(
     return ax
 
 
-def sizes(width, depth, merged: Sequence[bool], ax=None):
-    """Depth against widest layer of many networks, chains and networks with merges apart."""
-    ax = plt.gca() if ax is None else ax
-    for flag, colour, marker, label in (
-        (False, BLUE, "o", "chain"),
-        (True, EDGE_COLOURS["projection"], "^", "with merges"),
-    ):
-        own = [i for i, m in enumerate(merged) if m == flag]
-        ax.plot(
-            np.take(width, own),
-            np.take(depth, own) + jitter(len(own)),
-            marker,
-            ms=3.5,
-            alpha=0.6,
-            mew=0,
-            color=colour,
-            label=label,
-            rasterized=True,
-        )
-    ax.set(
-        xscale="log",
-        xlabel="widest layer",
-        ylabel="layers on the longest path",
-        yticks=(1, 5, 10, 15, 20),
-    )
-    ax.xaxis.set_major_formatter("{x:g}")
-    ax.legend(ncols=2, loc="lower center", bbox_to_anchor=(0.5, 1.0))
-    return ax
-
-
 def extremes_by_weights(
     smallest: Mapping[str, Sequence[float] | np.ndarray],
     largest: Mapping[str, Sequence[float] | np.ndarray],
@@ -238,39 +208,6 @@ def by_place(values: Mapping[str, Sequence[float] | np.ndarray], ax=None, xlabel
         ax=ax,
     )
     ax.set(xlabel=xlabel, ylabel="", xlim=(0, None))
-    return ax
-
-
-def looseness(
-    chains: Mapping[str, Sequence[float] | np.ndarray],
-    merges: Mapping[str, Sequence[float] | np.ndarray],
-    ax=None,
-):
-    """bound / λ_max of many networks, one row a kind of weights, chains above networks with merges;
-    nothing lies left of 1.
-    """
-    ax = plt.gca() if ax is None else ax
-    for ratios, colour, marker, shift, label in (
-        (chains, BLUE, "o", -0.2, "chain"),
-        (merges, EDGE_COLOURS["projection"], "^", 0.2, "with merges"),
-    ):
-        for row, name in enumerate(ratios):
-            ax.plot(
-                ratios[name],
-                row + shift + 0.55 * jitter(len(ratios[name])),
-                marker,
-                ms=4.5,
-                mew=0,
-                alpha=0.7,
-                color=colour,
-                label=label if row == 0 else None,
-                rasterized=True,
-            )
-    ax.axvline(1, color="black", linewidth=0.8, linestyle="--")
-    ax.set_yticks(range(len(chains)), list(chains))
-    ax.invert_yaxis()
-    ax.set(xlabel=f"bound / {LARGEST}")
-    ax.legend(ncols=2, loc="lower center", bbox_to_anchor=(0.5, 1.0))
     return ax
 
 

@@ -23,7 +23,7 @@ from sheaflib.companion.figures import (
 )
 from sheaflib.companion.record import gallery
 from sheaflib.diagnosis import picture as report
-from sheaflib.plots import flow, matrices, spectra
+from sheaflib.plots import matrices, spectra
 from sheaflib.sheaves.layout import Layout
 
 PLAIN = np.array([0.127, 0.31, 0.84, 0.27, 0.52, 0.73, 0.19, 0.66, 0.45, 0.9, 0.11, 0.58])
@@ -80,9 +80,6 @@ PICTURES = {
     "strips": lambda ax, v: diagnostics.strips({"z1": v, "a2": v**3}, ax),
     "spreads": lambda ax, v: diagnostics.spreads(
         {name: {"affine_1": v[:2], "output": v[2:4]} for name in diagnostics.NETWORKS}, ax
-    ),
-    "phase plane": lambda ax, v: flow.phase_plane(
-        [np.c_[v, v[::-1]]], (v[0], v[1]), ax, np.c_[v[:3], v[3:6]]
     ),
     "ratios": lambda ax, v: gap.ratios({"one": {"a": v[:3], "b": v[3:6]}}, {"a": v[6:9]}, ax),
     "dial": lambda ax, v: gap.dial(PLACES[:4], {"a": v.reshape(4, 3)}, v[:3], ax),

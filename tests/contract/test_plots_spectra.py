@@ -45,11 +45,9 @@ PICTURES = {
         {"first": (0.3, 5.5)},
         ax,
     ),
-    "sizes": lambda ax: spectra.sizes([3, 10, 200], [2, 5, 20], [False, True, True], ax),
     "extremes": lambda ax: spectra.extremes_by_weights(ROWS, ROWS, ax),
     "face": lambda ax: spectra.face([0, 0.5, 1], rng.random((3, 3)), ("one", "other"), ax),
     "places": lambda ax: spectra.by_place(ROWS, ax),
-    "looseness": lambda ax: spectra.looseness(ROWS, ROWS, ax),
     "depth": lambda ax: spectra.smallest_by_depth(
         [[1, 1], [2, 2]], [[1, 1], [0.2, 0.1]], [2], [0.2], ax
     ),

@@ -1,4 +1,6 @@
-"""The pictures of single notebooks: each function takes data and axes, draws and returns the axes.
+"""The pictures of single notebooks. A function that makes a whole figure takes results, and leaves
+the numbers that it shows in `fig.numbers`; one that draws a part of it takes data and axes, and
+returns the axes.
 
 May import: support, networks, sheaves, linear, plots, companion.
 In the paper: Figures 6 to 12 and those of Appendix E.
