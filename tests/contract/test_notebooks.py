@@ -72,6 +72,13 @@ def test_a_notebook_was_run_from_top_to_bottom(notebook):
 
 
 @each_notebook
+def test_no_cell_hides_its_value_behind_a_semicolon(notebook):
+    """IPython may still print such a value, which then differs from what is committed."""
+    hidden = [cell["id"] for cell in code_cells(notebook) if cell.source.rstrip().endswith(";")]
+    assert not hidden, f"{notebook.file}: assign the last value to a name in cells {hidden}"
+
+
+@each_notebook
 def test_a_notebook_is_committed_clean_and_small(notebook):
     text = notebook.path.read_text(encoding="utf-8")
     assert notebooks.clean(notebooks.read(notebook.path)) == text
