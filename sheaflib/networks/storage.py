@@ -188,7 +188,7 @@ class _Archive:
         self.taken.add(file)
         info = self.parts[file]
         if info.compress_type != zipfile.ZIP_STORED or info.compress_size != info.file_size:
-            raise ValueError(f"{where} is compressed, expected it as Network.save writes it")
+            raise ValueError(f"{where} is compressed, expected all its bytes as they are")
         self.left -= info.file_size
         if self.left < 0:
             raise ValueError(f"{where} claims {info.file_size} bytes, more than the file has left")
@@ -205,7 +205,7 @@ def _array(where: str, content: bytes, kinds: str) -> np.ndarray:
     try:
         if np.lib.format.read_magic(stream) != (1, 0):
             raise ValueError("Network.save writes version 1.0 of the format")
-        shape, by_column, dtype = np.lib.format.read_array_header_1_0(stream, max_header_size=1000)
+        shape, by_column, dtype = np.lib.format.read_array_header_1_0(stream)
     except Exception:  # NumPy raises many kinds, and may advise to allow pickles
         raise ValueError(f"{where} does not begin as an array in the .npy format") from None
     if dtype.kind not in kinds:

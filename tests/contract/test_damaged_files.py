@@ -100,17 +100,28 @@ def of_size(shape):
     return with_member("0.npy", file.getvalue())
 
 
-def with_npy_header(text):
-    """A file whose first array has these first lines."""
+def with_npy_header(text, name="0.npy", size=96):
+    """A file with a part that has these first lines before so many bytes."""
     start = b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text))
-    return with_member("0.npy", start + text + bytes(96))
+    return with_member(name, start + text + bytes(size))
 
 
-def of_claimed_size(size):
-    """A file whose list of parts says that the first array is of this size."""
-    entry = BYTES.index(b"PK\x01\x02", BYTES.index(b"PK\x01\x02") + 1)
-    sizes = struct.pack("<II", size, size)
-    return BYTES[: entry + 20] + sizes + BYTES[entry + 28 :]
+def of_claimed_size(packed, size, content=BYTES):
+    """A file whose list of parts says that the first array has these sizes, packed and not."""
+    entry = content.index(b"PK\x01\x02", content.index(b"PK\x01\x02") + 1)
+    return content[: entry + 20] + struct.pack("<II", packed, size) + content[entry + 28 :]
+
+
+def packed_tightly(size):
+    """A file whose first array is so many zeros in few bytes, and said to be these bytes alone."""
+    members = [("network.npy", members_of(BYTES)["network.npy"]), ("0.npy", bytes(size))]
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, content in members:
+            kind = zipfile.ZIP_DEFLATED if name == "0.npy" else zipfile.ZIP_STORED
+            archive.writestr(name, content, kind, 9)
+        packed = archive.getinfo("0.npy").compress_size
+    return of_claimed_size(packed, packed, file.getvalue())
 
 
 def one_part_in_another():
@@ -142,6 +153,9 @@ def a_letter_that_is_none():
     """A file whose header holds a number that stands for no character."""
     content = members_of(BYTES)["network.npy"]
     return with_member("network.npy", content[:-4] + struct.pack("<I", 0x7FFFFFFF))
+
+
+NPY_HEADER = b"{'descr': '<f8', 'fortran_order': False, 'shape': (4, 3)}"
 
 
 def called(name):
@@ -201,18 +215,26 @@ DAMAGED = {
     "an array twice": (two_parts_of_one_name, r"it holds several parts of one name"),
     "compressed": (
         lambda: zip_of(members_of(BYTES).items(), compression=zipfile.ZIP_DEFLATED),
-        r"part 'network' is compressed, expected it as Network\.save writes it",
+        r"part 'network' is compressed, expected all its bytes as they are",
     ),
     "a part in another": (
         one_part_in_another,
         rf"{called('z1.bias')} claims 8128 bytes, more than the file has left",
     ),
     "a part larger than the file": (
-        lambda: of_claimed_size(10**9),
+        lambda: of_claimed_size(10**9, 10**9),
         rf"{called('z1.weight')} claims 1000000000 bytes, more than the file has left",
     ),
+    "a part that is larger packed": (
+        lambda: of_claimed_size(10**9, 224),
+        rf"{called('z1.weight')} is compressed, expected all its bytes as they are",
+    ),
+    "a part that is packed tightly": (
+        lambda: packed_tightly(10**6),
+        rf"{called('z1.weight')} is compressed, expected all its bytes as they are",
+    ),
     "a part longer than it is": (
-        lambda: of_claimed_size(300),
+        lambda: of_claimed_size(300, 300),
         rf"{called('z1.weight')} cannot be read",
     ),
     # the version
@@ -246,8 +268,10 @@ DAMAGED = {
     ),
     "a header that is no text": (a_letter_that_is_none, r"part 'network' is no JSON"),
     "a header of no length": (
-        lambda: file_of(np.array("").astype("U0"), ARRAYS),
-        r"part 'network' is no JSON",
+        lambda: with_npy_header(
+            b"{'descr': '<U0', 'fortran_order': False, 'shape': ()}\n", "network.npy", 0
+        ),
+        r"part 'network' claims shape \(\) and dtype <U0, but 0 bytes follow",
     ),
     "no JSON": (lambda: file_of(np.array("{n_in: 3}"), ARRAYS), r"part 'network' is no JSON"),
     "deep JSON": (lambda: file_of(np.array("[" * 10**5), ARRAYS), r"part 'network' is no JSON"),
@@ -416,11 +440,12 @@ DAMAGED = {
             ("words", b"hello"),
             ("a list", b"[1, 2]"),
             ("great depth", b"(" * 900),
-            ("many signs", b"-" * 60000 + b"1"),
-            ("great length", b"{'descr': '<f8', 'shape': (4, 3), " + b" " * 5000 + b"}"),
+            ("many signs", b"-" * 9000 + b"1"),
+            ("too many signs", b"-" * 60000 + b"1"),
+            ("great length", NPY_HEADER + b" " * 20000 + b"\n"),
             ("half a description", b"{'descr': '<f8', 'shape': (4, 3)}\n"),
-            ("no dtype", b"{'descr': 'f9', 'fortran_order': False, 'shape': (4, 3)}\n"),
-            ("halves", b"{'descr': '<f8', 'fortran_order': False, 'shape': (4, 1.5)}\n"),
+            ("no dtype", NPY_HEADER.replace(b"<f8", b"f9")),
+            ("halves", NPY_HEADER.replace(b"3", b"1.5")),
         )
     },
     **{
@@ -541,6 +566,10 @@ def test_a_damaged_file_is_named_with_the_part_that_is_wrong(make, message, tmp_
     assert not MARKER.exists()
 
 
+def test_the_first_lines_that_are_damaged_above_are_sound():
+    assert Network.load(io.BytesIO(with_npy_header(NPY_HEADER + b"\n"))).n_in == 3
+
+
 def test_a_file_that_is_not_there_is_no_damaged_one(tmp_path):
     with pytest.raises(FileNotFoundError):
         Network.load(tmp_path / "none.npz")
@@ -550,11 +579,17 @@ def test_a_file_that_is_not_there_is_no_damaged_one(tmp_path):
 
 def test_no_memory_is_taken_for_what_a_file_only_claims(tmp_path):
     file = tmp_path / "net.npz"
-    for content in (of_size((10**8,)), of_size((2, 10**8)), of_claimed_size(10**9)):
+    for content in (
+        of_size((10**8,)),
+        of_size((2, 10**8)),
+        of_claimed_size(10**9, 10**9),
+        of_claimed_size(10**9, 224),
+        packed_tightly(10**7),
+    ):
         file.write_bytes(content)
         tracemalloc.start()
         try:
-            with pytest.raises(ValueError, match="claims"):
+            with pytest.raises(ValueError, match="its part '0'"):
                 Network.load(file)
             assert tracemalloc.get_traced_memory()[1] < 10**6
         finally:
