@@ -81,7 +81,8 @@ class ReLU(Selection):
     def check_pattern(self, name, s):
         if not ((s >= 0) & (s <= 1)).all():
             raise ValueError(
-                f"pattern of {name!r} must lie in [0, 1], got {s.min():g} … {s.max():g}"
+                f"pattern of {name!r} must lie in [0, 1], got {s.min():g} … {s.max():g}:"
+                " sheaf.forward_pattern(x) makes the patterns of inputs x"
             )
 
 
