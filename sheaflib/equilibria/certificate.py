@@ -30,6 +30,7 @@ from sheaflib.linear.solution import shown
 from sheaflib.networks.affine import Affine
 from sheaflib.networks.graph import INPUT
 from sheaflib.sheaves.pins import ResolvedPins
+from sheaflib.support.checks import batch, instance, positive
 
 MINIMUM, NO_MINIMUM, UNDECIDED = "minimum", "no minimum", "undecided by rounding"
 
@@ -66,7 +67,7 @@ class Certificate:
     def verdict(self) -> np.ndarray:
         """ "minimum", a strict local one; "no minimum"; or "undecided by rounding", for each
         sample: (B,) of text."""
-        return self.judge(ROUNDING)
+        return self._judge(ROUNDING)
 
     def minimum(self, tol: float = 0.0) -> np.ndarray:
         """Whether w is a strict local minimum, (B,) of bool; False where it is none or rounding
@@ -74,9 +75,9 @@ class Certificate:
 
         tol: where it is above ROUNDING, |∂V/∂w_i| counts as zero up to tol times its own terms.
         """
-        return self.judge(max(tol, ROUNDING)) == MINIMUM
+        return self._judge(max(positive("tol", tol, zero=True), ROUNDING)) == MINIMUM
 
-    def judge(self, tol: float) -> np.ndarray:
+    def _judge(self, tol: float) -> np.ndarray:
         """The verdict where a gradient counts as zero up to tol times its own terms: (B,) of
         text."""
         floor = np.where(self.problem.clamped, 0.0, tol * self.terms)
@@ -299,6 +300,7 @@ class Basin:
     def holds(self, w) -> np.ndarray:
         """Whether the starts w (B, N) lie in it, one a sample: (B,) of bool."""
         at, problem = self.certificate.at, self.certificate.problem
+        w = check_rows("w", w, problem)
         energy = problem.energy(w, w - problem.sheaf.discrepancy(w, problem.x))
         inside = energy < at.energy + self.radius
         for kink in problem.kinks.values():
@@ -320,6 +322,8 @@ def certify(problem: Pinned, w: np.ndarray) -> Certificate:
     """The certificate of a cochain (B, N) with its pins imposed; a kink lies at its corner where
     z_j = 0 exactly.
     """
+    instance("problem", problem, Pinned, "Pinned(sheaf, x, pins)")
+    w = check_rows("w", w, problem)
     sheaf, held = problem.sheaf, np.broadcast_to(problem.clamped, w.shape).copy()
     for kink in problem.kinks.values():
         held[:, kink.here] |= w[:, kink.here] == 0
@@ -343,6 +347,14 @@ def certify(problem: Pinned, w: np.ndarray) -> Certificate:
         slack_minus,
         slack_plus,
     )
+
+
+def check_rows(name: str, w, problem: Pinned) -> np.ndarray:
+    """`w` checked: a cochain (B, N), one row a sample of a problem."""
+    w = batch(name, w, problem.sheaf.N)
+    if len(w) != len(problem.x):
+        raise ValueError(f"{name} has {len(w)} rows, expected {len(problem.x)}: one a sample")
+    return w
 
 
 def kink_forces(problem: Pinned, kink, at: Pieces) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -42,10 +42,6 @@ class Frozen:
     ):
         self.sheaf, self.pattern = check_sheaf(sheaf), sheaf.check_pattern(pattern)
         check_output_force(output_force)
-        if not len(self.pattern):
-            raise ValueError(
-                f"pattern is an empty batch: got (0, {sheaf.M}), expected (B, {sheaf.M}) with B ≥ 1"
-            )
         pins = resolved(sheaf, pins, len(self.pattern), z is not None)
         self.J = None if z is None else output_maps(sheaf, z, len(self.pattern), output_force)
         if z is not None:
@@ -352,11 +348,7 @@ def check_output_pins(sheaf: NeuralSheaf, pins: ResolvedPins | None, output_forc
     """The "identity" force of a softmax is similar to a symmetric one only if a_out is free,
     clamped whole, or held by equal springs.
     """
-    if (
-        not pins
-        or check_output_force(output_force) == "jacobian"
-        or sheaf.network.output.name != "softmax"
-    ):
+    if not pins or output_force == "jacobian" or sheaf.network.output.name != "softmax":
         return
     n, hard = sheaf.network.n_out, int((pins.hard_index >= sheaf.N).sum())
     gamma = pins.gamma[pins.soft_index >= sheaf.N]

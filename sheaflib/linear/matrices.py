@@ -6,6 +6,7 @@ import numpy as np
 import scipy as sp
 
 from sheaflib.linear.fixed_pattern import check_output_pins, output_maps, resolved
+from sheaflib.sheaves.forces import check_output_force
 from sheaflib.sheaves.neural import NeuralSheaf, check_sheaf
 from sheaflib.sheaves.pins import ResolvedPins
 
@@ -25,6 +26,7 @@ def laplacian(
     what is returned for it; ValueError for a softmax whose a_out is pinned unevenly, where that
     does not hold.
     """
+    check_output_force(output_force)
     root = _root(check_sheaf(sheaf), pattern, pins, z, output_force)
     return sp.sparse.csr_array(root.T @ root)
 
@@ -35,7 +37,7 @@ def augmented_coboundary(
     """δ with the row and column of a_out, [[δ_Ω, 0], [−J at z^{k+1}, I]], linearised at the logits
     z (n_out,) (Thm 4.2, as reported).
     """
-    J = output_maps(sheaf, z, 1, output_force)[0]
+    J = output_maps(check_sheaf(sheaf), z, 1, output_force)[0]
     last = sheaf.layout[sheaf.network.output_name]
     row = sp.sparse.lil_array((len(J), sheaf.N))
     row[:, last] = -J

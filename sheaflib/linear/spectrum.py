@@ -21,11 +21,11 @@ from typing import Callable, NamedTuple
 import numpy as np
 
 from sheaflib.linear.fixed_pattern import AT_ONCE, Frozen, check_output_pins, resolved
-from sheaflib.linear.lanczos import BASIS, largest
+from sheaflib.linear.lanczos import BASIS, MOST, largest
 from sheaflib.sheaves.forces import check_output_force
 from sheaflib.sheaves.neural import NeuralSheaf, check_sheaf
 from sheaflib.sheaves.pins import ResolvedPins
-from sheaflib.support.checks import positive, whole
+from sheaflib.support.checks import flag, positive, whole
 
 DENSE = 400  # up to this many free coordinates a dense symmetric eigensolver is used
 UNIT = 8 * np.finfo(float).eps  # what rounding does in a few passes, relative to each entry
@@ -54,7 +54,8 @@ def bound(
     >>> round(bound(NeuralSheaf(Network.mlp([[[1.0]], [[1.0]]]))), 12)
     4.0
     """
-    pins = resolved(check_sheaf(sheaf), pins, 1, augmented)
+    pins = resolved(check_sheaf(sheaf), pins, 1, flag("augmented", augmented))
+    check_output_force(output_force)
     if augmented:
         check_output_pins(sheaf, pins, output_force)
     norms = dict.fromkeys(sheaf.layout.names, 0.0)  # hypot: squares could leave float64
@@ -64,7 +65,7 @@ def bound(
                 norms[name] = math.hypot(norms[name], node.operation.norm)
     if augmented and not sheaf.network.output.is_identity:
         norm, last = sheaf.network.output.norm, sheaf.network.output_name
-        norm = norm if check_output_force(output_force) == "jacobian" else math.sqrt(norm)
+        norm = norm if output_force == "jacobian" else math.sqrt(norm)
         norms[last] = math.hypot(norms[last], norm)
     weight = max(w for e, w in sheaf.edge_weights.items() if augmented or e != "output")
     stiffness = pins.gamma.max() if pins is not None and len(pins.gamma) else 0.0
@@ -210,7 +211,7 @@ def extremes(
     (1.0, 1.0)
     """
     frozen, tol = Frozen(sheaf, pattern, pins, z, output_force), positive("tol", tol)
-    dense, least = whole("dense", dense, least=0), whole("least", least, least=0)
+    dense, least = whole("dense", dense, least=0), whole("least", least, least=0, most=MOST)
     if not frozen.n:
         nothing, zero = np.zeros((len(frozen), frozen.width)), np.zeros(len(frozen))
         infinite = np.full(len(frozen), np.inf)
@@ -266,7 +267,7 @@ def extreme(
 ) -> tuple[float, float]:
     """(λ₁, λ_max) for one pattern; with every coordinate clamped nothing is left: (∞, 0). As
     `extremes`, but ArithmeticError where λ₁ is below rounding."""
-    found = extremes(sheaf, sheaf.one_pattern(pattern), pins, z, output_force)
+    found = extremes(sheaf, check_sheaf(sheaf).one_pattern(pattern), pins, z, output_force)
     return float(_known(found.smallest, found.error_low)[0]), float(found.largest[0])
 
 

@@ -17,11 +17,19 @@ from typing import Mapping
 import numpy as np
 import scipy as sp
 
-from sheaflib.networks.graph import A_OUT, INPUT, Network, Node, check_overflow, gather
+from sheaflib.networks.graph import (
+    A_OUT,
+    INPUT,
+    Network,
+    Node,
+    check_network,
+    check_overflow,
+    gather,
+)
 from sheaflib.networks.selection import Selection
 from sheaflib.sheaves.extended import ExtendedStalks
 from sheaflib.sheaves.layout import Layout
-from sheaflib.support.checks import batch, positive, real_array
+from sheaflib.support.checks import batch, brief, flag, positive, real_array, whole
 
 
 @dataclass(frozen=True)
@@ -64,12 +72,7 @@ class NeuralSheaf:
     """
 
     def __init__(self, network: Network, edge_weights: float | Mapping[str, float] = 1.0):
-        if not isinstance(network, Network):
-            raise TypeError(
-                f"network is a {type(network).__name__}, expected a Network (Network.mlp,"
-                " Network.he or Network(n_in, nodes))"
-            )
-        self.network = network
+        self.network = check_network(network)
         self.layout = Layout(
             tuple(n.name for n in network.nodes), tuple(n.operation.n_out for n in network.nodes)
         )
@@ -132,6 +135,7 @@ class NeuralSheaf:
         1e-14 at most. Raises OverflowError when it leaves float64.
         """
         x = batch(INPUT, x, self.network.n_in)
+        augmented = flag("augmented", augmented)
         w = np.empty((len(x), self.augmented_layout.size if augmented else self.N))
         values = {INPUT: x}
         with np.errstate(over="ignore", invalid="ignore"):
@@ -172,10 +176,17 @@ class NeuralSheaf:
         s = s[None] if s.ndim == 1 else s
         if s.ndim != 2 or s.shape[1] != self.M:
             raise ValueError(
-                f"pattern has shape {np.shape(pattern)}, expected ({self.M},) or (B, {self.M})"
+                f"pattern has shape {np.shape(pattern)}, expected ({self.M},) or (B, {self.M}):"
+                " sheaf.forward_pattern(x) makes the patterns of inputs x"
             )
-        if n_batch is not None and len(s) not in (1, n_batch):
-            raise ValueError(f"pattern has {len(s)} rows, expected 1 or {n_batch}: one a sample")
+        if not len(s):
+            raise ValueError(
+                f"pattern is an empty batch: got (0, {self.M}), expected (B, {self.M}) with B ≥ 1"
+            )
+        if n_batch is not None and len(s) not in (1, whole("n_batch", n_batch)):
+            raise ValueError(
+                f"pattern has {len(s)} rows, expected 1 or {brief(n_batch)}: one a sample"
+            )
         for node in self.network.nodes:
             if node.name in self.pattern_layout and s.size:
                 node.operation.check_pattern(node.name, s[:, self.pattern_layout[node.name]])
@@ -436,5 +447,7 @@ def _edge_weights(given, edges: tuple[Edge, ...]) -> dict[str, float]:
         return dict.fromkeys(names, positive("edge_weights", given))
     unknown = [name for name in given if name not in names]
     if unknown:
-        raise ValueError(f"edge_weights names {unknown[0]!r}, expected one of {', '.join(names)}")
+        raise ValueError(
+            f"edge_weights names {brief(unknown[0])}, expected one of {', '.join(names)}"
+        )
     return {name: positive(f"edge_weights[{name!r}]", given.get(name, 1.0)) for name in names}

@@ -14,7 +14,7 @@ from typing import Iterator, NamedTuple, Sequence
 
 import numpy as np
 
-from sheaflib.networks.graph import INPUT, Network
+from sheaflib.networks.graph import INPUT, Network, check_network
 from sheaflib.sheaves import discord
 from sheaflib.sheaves.neural import NeuralSheaf, check_sheaf
 from sheaflib.sheaves.pins import Pin, resolve
@@ -183,8 +183,7 @@ def gradient_descent(
     The gradient is one backward substitution in δ_Ωᵀ (backpropagation). Labels, `start` and errors
     as in `joint_flow`; the stalks of a state are its forward pass.
     """
-    if not isinstance(network, Network):
-        raise TypeError(f"network is a {type(network).__name__}, expected a Network")
+    check_network(network)
     if not isinstance(start, (TrainingState, type(None))):
         raise TypeError(
             f"start is a {type(start).__name__}, expected a TrainingState or None: gradient descent"

@@ -15,8 +15,9 @@ import numpy as np
 from sheaflib.linear import spectrum
 from sheaflib.networks.graph import INPUT, Network, gather
 from sheaflib.sheaves.forces import force
-from sheaflib.sheaves.neural import NeuralSheaf
+from sheaflib.sheaves.neural import NeuralSheaf, check_sheaf
 from sheaflib.sheaves.pins import ResolvedPins
+from sheaflib.support.checks import batch
 from sheaflib.training.objective import error, output_energy
 
 RUNAWAY = 1e6  # times the energy of the start, or of zero stalks
@@ -98,6 +99,7 @@ def weight_gradient(sheaf: NeuralSheaf, x, w) -> dict[str, tuple]:
     """∂E/∂θ at any stalks w (B, N): affine node -> (dW, db) = (Σ_i w_e r_i a_iᵀ, Σ_i w_e r_i) with
     r = Wa + b − z.
     """
+    x, w = batch(INPUT, x, check_sheaf(sheaf).network.n_in), batch("w", w, sheaf.N)
     stress = sheaf.row_weights[: sheaf.N] * sheaf.discrepancy(w, x)
     values = {INPUT: x, **sheaf.layout.split(w)}
     return {
