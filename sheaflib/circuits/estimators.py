@@ -10,15 +10,26 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import log_softmax
 
-from sheaflib.circuits.mlp import SheafMLP  # first: it says what is missing without scikit-learn
-from sheaflib.support.checks import unmasked
+# first: it says what is missing without scikit-learn
+from sheaflib.circuits.mlp import SheafMLP, validate_data
+from sheaflib.support.checks import brief, even, real_array, unmasked
 
 from sklearn.base import ClassifierMixin, MultiOutputMixin, RegressorMixin  # isort: skip
 from sklearn.metrics import r2_score  # isort: skip
 from sklearn.utils.multiclass import check_classification_targets, unique_labels  # isort: skip
-from sklearn.utils.validation import validate_data  # isort: skip
 
 __all__ = ["SheafClassifier", "SheafRegressor"]
+
+
+def readable(**given) -> None:
+    """Raise ValueError or TypeError for an argument that is masked or that NumPy cannot read, where
+    scikit-learn would drop the mask or fail without naming it.
+    """
+    for name, value in given.items():
+        unmasked(name, value)
+        array = even(name, value)
+        if value is not None and array.ndim == 0 and array.dtype == object:
+            raise TypeError(f"{name} is a {type(value).__name__}, expected a list or an array")
 
 
 class SheafRegressor(MultiOutputMixin, RegressorMixin, SheafMLP):
@@ -76,16 +87,16 @@ class SheafRegressor(MultiOutputMixin, RegressorMixin, SheafMLP):
 
     def score(self, X, y, sample_weight=None) -> float:
         """The coefficient of determination R² of predict(X), as scikit-learn computes it."""
-        unmasked("y", y)
+        readable(y=y, sample_weight=sample_weight)
         return super().score(X, y, sample_weight)
 
     def _read(self, X, y, first: bool):
+        readable(y=y)
         unmasked("X", X)
-        unmasked("y", y)
         X, y = validate_data(
             self, X, y, reset=first, dtype=np.float64, multi_output=True, y_numeric=True
         )
-        rows = np.asarray(y, dtype=np.float64).reshape(len(X), -1)
+        rows = real_array("y", y).reshape(len(X), -1)
         if not first and rows.shape[1] != self.n_outputs_:
             raise ValueError(f"y has {rows.shape[1]} columns, expected {self.n_outputs_} as before")
         self._flat = y.ndim == 1
@@ -187,12 +198,14 @@ class SheafClassifier(ClassifierMixin, SheafMLP):
 
     def score(self, X, y, sample_weight=None) -> float:
         """The accuracy of predict(X), as scikit-learn computes it."""
-        unmasked("y", y)
+        readable(y=y, sample_weight=sample_weight)
         return super().score(X, y, sample_weight)
 
     def _read(self, X, y, first: bool, classes=None, whole_fit: bool = True):
-        for name, value in (("X", X), ("y", y), ("classes", classes)):
-            unmasked(name, value)
+        readable(y=y, classes=classes)
+        if classes is not None and np.ndim(classes) != 1:
+            raise ValueError(f"classes has shape {np.shape(classes)}, expected (n_classes,)")
+        unmasked("X", X)
         X, y = validate_data(self, X, y, reset=first, dtype=np.float64)
         check_classification_targets(y)
         if first and classes is None and not whole_fit:
@@ -203,10 +216,11 @@ class SheafClassifier(ClassifierMixin, SheafMLP):
         if first:
             self.classes_ = unique_labels(y if classes is None else classes)
             if len(self.classes_) == 1:
-                raise ValueError(f"y holds one class, {self.classes_[0]}, expected two or more")
+                given = "y holds" if classes is None else "classes hold"
+                raise ValueError(f"{given} one class, {self.classes_[0]}, expected two or more")
         elif classes is not None and not np.array_equal(unique_labels(classes), self.classes_):
             raise ValueError(
-                f"classes={classes!r}, expected those of the first call, {self.classes_}"
+                f"classes={brief(classes)}, expected those of the first call, {self.classes_}"
             )
         strange, many = ~np.isin(y, self.classes_), len(self.classes_)
         if strange.any():

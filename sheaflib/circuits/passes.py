@@ -7,7 +7,6 @@ from __future__ import annotations
 import numpy as np
 
 from sheaflib.circuits.minibatch import MiniBatches
-from sheaflib.support.checks import positive
 from sheaflib.training.joint import TrainingDiverged
 from sheaflib.training.objective import loss
 
@@ -23,7 +22,7 @@ def split(X, rows, rng: np.random.Generator, share: float, classes) -> list[np.n
     """
     from sklearn.model_selection import train_test_split
 
-    share, n = positive("validation_fraction", share), len(X)
+    n = len(X)
     held = int(np.ceil(share * n)) if share < 1 else n
     if not 2 <= held < n:
         raise ValueError(

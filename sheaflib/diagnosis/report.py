@@ -8,7 +8,6 @@ The label shows in the amount, the weights in the shares.
 
 from __future__ import annotations
 
-import reprlib
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -19,7 +18,7 @@ from sheaflib.diagnosis.measures import EdgeRow, Neuron
 from sheaflib.equilibria.kinks import kinks
 from sheaflib.networks.graph import Network
 from sheaflib.sheaves.neural import NeuralSheaf
-from sheaflib.support.checks import batch, read_only, real_array, whole
+from sheaflib.support.checks import batch, brief, flag, read_only, real_array, room, whole
 from sheaflib.support.progress import bar as progress_bar
 from sheaflib.training.objective import check_labels
 
@@ -114,16 +113,16 @@ def report(
     >>> [(round(edge.share, 3), round(edge.resistance, 3)) for edge in found.edges]
     [(0.333, 0.333), (0.333, 0.333), (0.333, 0.333)]
     """
-    sheaf = check_network(network)
+    sheaf = pinnable(network)
     X = batch("X", X, network.n_in)
     y, rng = (
         read_only(label_rows(network, y, len(X))),
         np.random.default_rng(whole("seed", seed, least=0)),
     )
-    if not isinstance(progress, (bool, type(None))):
-        raise TypeError(f"progress={reprlib.repr(progress)}, expected True, False or None")
+    progress = None if progress is None else flag("progress", progress)
     everyone, m = np.arange(len(X)), min(whole("samples", samples), len(X))
     listed, permutations = how_many(worst, len(X)), whole("permutations", permutations, least=0)
+    room("permutations", permutations, permutations * m)
     subset = np.sort(rng.choice(len(X), m, replace=False))
     permutations *= bool((y[subset] != y[subset[0]]).any())
     output, loss = measures.forward(sheaf, X, y)
@@ -165,14 +164,10 @@ def report(
     )
 
 
-def check_network(network) -> NeuralSheaf:
-    """The sheaf of a network that `equilibrium` covers; TypeError or ValueError says what else
-    came, and what to do.
+def pinnable(network) -> NeuralSheaf:
+    """The sheaf of a network that `equilibrium` covers; ValueError says why it does not cover
+    another, and what to do.
     """
-    if not isinstance(network, Network):
-        makes = ", as Network.mlp(weights, biases, output) makes one"
-        hint = ": pass sheaf.network" if isinstance(network, NeuralSheaf) else makes
-        raise TypeError(f"network is a {type(network).__name__}, expected a Network{hint}")
     sheaf = NeuralSheaf(network)
     try:
         kinks(sheaf, np.zeros(sheaf.N))
@@ -188,7 +183,9 @@ def how_many(worst, n_batch: int) -> int:
     """The length of the list of worst samples; ValueError beyond the batch."""
     listed = min(n_batch, max(5, round(n_batch / 20))) if worst is None else whole("worst", worst)
     if listed > n_batch:
-        raise ValueError(f"worst={listed}, expected at most {n_batch}: X has no more samples")
+        raise ValueError(
+            f"worst={brief(listed)}, expected at most {n_batch}: X has no more samples"
+        )
     return listed
 
 
