@@ -256,8 +256,9 @@ def _begin(
     if dt is not None and not chosen.steps_in_time:
         raise ValueError(f"dt={brief(dt)}: {chosen.name} has no step, leave dt out")
     if dt is None:
-        bound = rate_bound(sheaf, pinned, augmented, output_force)
-        dt = chosen.default_dt or stable_step(1.0, alpha, bound)
+        dt = chosen.default_dt or stable_step(
+            1.0, alpha, rate_bound(sheaf, pinned, augmented, output_force)
+        )
     dt = positive("dt", dt)
     if not np.isfinite(alpha * dt):
         raise ValueError(f"alpha={alpha:g} times dt={dt:g} is too large for float64")
