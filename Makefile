@@ -9,7 +9,7 @@ force := $(if $(findstring B,$(firstword -$(MAKEFLAGS))), --force)
 quoted = '$(subst ','\'',$(1))'
 
 .DEFAULT_GOAL := help
-.PHONY: help env figures quick batch check test verify lab bench mutants torch clean
+.PHONY: help env figures quick batch check test verify fuzz lab bench mutants torch clean
 
 help:
 	@$(PYTHON) -m tools help
@@ -31,6 +31,10 @@ check:
 
 test:
 	@$(PYTHON) -m tools test $(ARGS)
+
+fuzz: export HYPOTHESIS_PROFILE = explore
+fuzz:
+	@$(PYTHON) -m tools test tests/contract/test_fuzz.py $(ARGS)
 
 verify:
 	@$(PYTHON) -m tools verify

@@ -30,7 +30,7 @@ COMMANDS = {  # name: (the module that holds it, what it does)
         "commands",
         (
             "unit tests and every notebook again, in one pytest call "
-            "(ARGS=tests for the unit tests alone)"
+            "(ARGS=tests for the unit tests alone; `make fuzz`: every bad value for every argument)"
         ),
     ),
     "verify": ("runs", "run everything from empty caches and compare with what is committed"),

@@ -9,7 +9,6 @@ edge. Back-propagation is the short circuit ρ = 0, where z = ŷ: all other edge
 
 from __future__ import annotations
 
-import reprlib
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -22,7 +21,7 @@ from sheaflib.linear.substitution import inject
 from sheaflib.networks.graph import INPUT, gather
 from sheaflib.networks.output import Output
 from sheaflib.sheaves.neural import NeuralSheaf, check_sheaf
-from sheaflib.support.checks import batch, even, finite, real_array
+from sheaflib.support.checks import batch, brief, even, finite, real_array
 from sheaflib.training.joint import output_weight
 from sheaflib.training.objective import check_labels, error
 
@@ -105,24 +104,28 @@ def edge_update(
     affine = [node.name for node in sheaf.network.affine_nodes]
     if not isinstance(name, str) or name not in affine:
         raise ValueError(
-            f"name={reprlib.repr(name)}, expected a stalk at the end of an affine edge: "
+            f"name={brief(name)}, expected a stalk at the end of an affine edge: "
             f"{', '.join(affine)}"
         )
     node = next(node for node in sheaf.network.nodes if node.name == name)
     weight = next(sheaf.edge_weights[edge.name] for edge in sheaf.edges if edge.head == name)
 
-    def end(what: str, w: ArrayLike, stalk: str) -> np.ndarray:
-        """One stalk of a cochain, whose other stalks may hold anything."""
-        w = even(what, w)
+    given = {}
+    for what, value in (("forward", forward), ("relaxed", relaxed)):
+        given[what] = w = value if isinstance(value, np.ma.MaskedArray) else even(what, value)
         if w.shape != (len(x), sheaf.N):
             raise ValueError(f"{what} has shape {w.shape}, expected ({len(x)}, {sheaf.N})")
-        return real_array(f"{what} at {stalk}", w[:, sheaf.layout[stalk]])
+        real_array(what, w[:0])  # of numbers; which of them are read, `end` says
+
+    def end(what: str, stalk: str) -> np.ndarray:
+        """One stalk of a cochain, whose other stalks may hold anything."""
+        return real_array(f"{what} at {stalk}", given[what][:, sheaf.layout[stalk]])
 
     before, after = (
-        np.concatenate([x if a == INPUT else end(what, w, a) for a in node.inputs], axis=1)
-        for what, w in (("forward", forward), ("relaxed", relaxed))
+        np.concatenate([x if a == INPUT else end(what, a) for a in node.inputs], axis=1)
+        for what in given
     )
-    current = weight * (end("relaxed", relaxed, name) - node.operation.value(after))
+    current = weight * (end("relaxed", name) - node.operation.value(after))
     return node.operation.gradient(before + kappa * (after - before), -current)
 
 

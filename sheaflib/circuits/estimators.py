@@ -13,8 +13,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import log_softmax
 
-from sheaflib.circuits.mlp import SheafMLP  # first: it says what is missing without scikit-learn
-from sheaflib.support.checks import unmasked
+# first: it says what is missing without scikit-learn
+from sheaflib.circuits.mlp import SheafMLP
+from sheaflib.circuits.passes import naming, readable
+from sheaflib.support.checks import brief, real_array, unmasked
 
 from sklearn.base import ClassifierMixin, MultiOutputMixin, RegressorMixin  # isort: skip
 from sklearn.metrics import r2_score  # isort: skip
@@ -79,16 +81,17 @@ class SheafRegressor(MultiOutputMixin, RegressorMixin, SheafMLP):
 
     def score(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
         """The coefficient of determination R² of predict(X), as scikit-learn computes it."""
-        unmasked("y", y)
+        readable(y=y, sample_weight=sample_weight)
         return super().score(X, y, sample_weight)
 
     def _read(self, X: ArrayLike, y: ArrayLike, first: bool) -> tuple[np.ndarray, np.ndarray]:
+        readable(y=y)
         unmasked("X", X)
-        unmasked("y", y)
-        data, labels = validate_data(
-            self, X, y, reset=first, dtype=np.float64, multi_output=True, y_numeric=True
-        )
-        rows = np.asarray(labels, dtype=np.float64).reshape(len(data), -1)
+        with naming(X, y):
+            data, labels = validate_data(
+                self, X, y, reset=first, dtype=np.float64, multi_output=True, y_numeric=True
+            )
+        rows = real_array("y", labels).reshape(len(data), -1)
         if not first and rows.shape[1] != self.n_outputs_:
             raise ValueError(f"y has {rows.shape[1]} columns, expected {self.n_outputs_} as before")
         self._flat = labels.ndim == 1
@@ -190,7 +193,7 @@ class SheafClassifier(ClassifierMixin, SheafMLP):
 
     def score(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
         """The accuracy of predict(X), as scikit-learn computes it."""
-        unmasked("y", y)
+        readable(y=y, sample_weight=sample_weight)
         return super().score(X, y, sample_weight)
 
     def _read(
@@ -201,9 +204,12 @@ class SheafClassifier(ClassifierMixin, SheafMLP):
         classes: ArrayLike | None = None,
         whole_fit: bool = True,
     ) -> tuple[np.ndarray, np.ndarray]:
-        for name, value in (("X", X), ("y", y), ("classes", classes)):
-            unmasked(name, value)
-        data, labels = validate_data(self, X, y, reset=first, dtype=np.float64)
+        readable(y=y, classes=classes)
+        if classes is not None and np.ndim(classes) != 1:
+            raise ValueError(f"classes has shape {np.shape(classes)}, expected (n_classes,)")
+        unmasked("X", X)
+        with naming(X, y):
+            data, labels = validate_data(self, X, y, reset=first, dtype=np.float64)
         check_classification_targets(labels)
         if first and classes is None and not whole_fit:
             raise ValueError(
@@ -213,10 +219,11 @@ class SheafClassifier(ClassifierMixin, SheafMLP):
         if first:
             self.classes_ = unique_labels(labels if classes is None else classes)
             if len(self.classes_) == 1:
-                raise ValueError(f"y holds one class, {self.classes_[0]}, expected two or more")
+                given = "y holds" if classes is None else "classes hold"
+                raise ValueError(f"{given} one class, {self.classes_[0]}, expected two or more")
         elif classes is not None and not np.array_equal(unique_labels(classes), self.classes_):
             raise ValueError(
-                f"classes={classes!r}, expected those of the first call, {self.classes_}"
+                f"classes={brief(classes)}, expected those of the first call, {self.classes_}"
             )
         strange, many = ~np.isin(labels, self.classes_), len(self.classes_)
         if strange.any():

@@ -27,6 +27,7 @@ from sheaflib.circuits.currents import ohm
 from sheaflib.circuits.vertices import Link, begin, links
 from sheaflib.networks.graph import INPUT
 from sheaflib.sheaves.neural import NeuralSheaf, check_sheaf
+from sheaflib.support.checks import flag
 
 
 def send_up(link: Link, mean: np.ndarray, P: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
@@ -65,7 +66,7 @@ def exact_after(sheaf: NeuralSheaf, vectors: bool = False) -> int:
     1: 4k + 1, with vectors 6k.
     """
     K = len(_chain(sheaf))
-    return max(3 * K - 3, 1) if vectors else 2 * K - 1
+    return max(3 * K - 3, 1) if flag("vectors", vectors) else 2 * K - 1
 
 
 def messages(

@@ -15,14 +15,22 @@ label drives:
 
 from __future__ import annotations
 
-import reprlib
-
 import numpy as np
 from numpy.typing import ArrayLike
 
 from sheaflib.circuits.kernels import ADAM, BACKPROP, EXACT, PROX, RAYLEIGH, REGRESSION, SGD, steps
-from sheaflib.networks.graph import INPUT, Network
-from sheaflib.support.checks import batch, choice, even, positive, real_array, unmasked, whole
+from sheaflib.networks.graph import INPUT, Network, check_network
+from sheaflib.support.checks import (
+    MOST,
+    batch,
+    choice,
+    even,
+    flag,
+    positive,
+    real_array,
+    unmasked,
+    whole,
+)
 from sheaflib.training.chains import Chain, can_fuse
 from sheaflib.training.objective import check_labels
 
@@ -65,9 +73,7 @@ class MiniBatches:
         damping: float = 0.1,
         decay: float = 0.0,
     ):
-        if not isinstance(network, Network):
-            raise TypeError(f"network is a {type(network).__name__}, expected a Network")
-        if not can_fuse(network):
+        if not can_fuse(check_network(network)):
             raise ValueError(
                 f"network is {network!r}, expected a chain of dense affine maps and ReLUs with at"
                 " most 50 000 weights, and numba"
@@ -76,9 +82,10 @@ class MiniBatches:
         choice("optimiser", optimiser, OPTIMISERS)
         if any(node.operation.slope for node in network.nodes[1::2]):
             raise ValueError("network has leaky ReLUs, expected slope 0")
-        if rule in ("backprop", "prox") and kappa:
+        self.kappa = float(real_array("kappa", kappa, ()))
+        if rule in ("backprop", "prox") and self.kappa:
             raise ValueError(
-                f"kappa={kappa:g} with rule={rule!r}, expected 0: no activity is relaxed"
+                f"kappa={self.kappa:g} with rule={rule!r}, expected 0: no activity is relaxed"
             )
         if rule == "prox" and optimiser != "sgd":
             raise ValueError(
@@ -98,7 +105,6 @@ class MiniBatches:
         edge = self.chain.dims[:-1].max() + 1 if optimiser == "least-squares" else 0
         self.second = np.zeros((len(self.chain.dims), edge, edge))
         self.rule, self.optimiser = RULES[rule], OPTIMISERS[optimiser]
-        self.kappa = float(real_array("kappa", kappa, ()))
         self.stiffness = positive("stiffness", stiffness)
         self.damping, self.decay = positive("damping", damping), positive("decay", decay, zero=True)
         self.betas = float(beta1), float(beta2)
@@ -155,8 +161,10 @@ class MiniBatches:
 
 def rates(lr: float, updates: int, constant: bool) -> np.ndarray:
     """The learning rate of every update: constant, or linear to 0 after `HOLD` of them."""
-    lr, updates = positive("lr", lr, zero=True), whole("updates", updates, least=0)
-    if not isinstance(constant, (bool, np.bool_)):
-        raise TypeError(f"constant={reprlib.repr(constant)}, expected True or False")
+    lr, updates = positive("lr", lr, zero=True), whole("updates", updates, least=0, most=MOST)
     left = 1 - np.arange(updates) / updates
-    return np.full(updates, lr) if constant else lr * np.minimum(1, left / (1 - HOLD))
+    return (
+        np.full(updates, lr)
+        if flag("constant", constant)
+        else lr * np.minimum(1, left / (1 - HOLD))
+    )

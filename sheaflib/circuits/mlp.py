@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from sheaflib.circuits.minibatch import MiniBatches, rates
-from sheaflib.circuits.passes import mean_loss, one_pass, split
+from sheaflib.circuits.passes import mean_loss, naming, one_pass, split
 from sheaflib.circuits.standardisation import folded, in_units, spread
 from sheaflib.networks.graph import Network
-from sheaflib.support.checks import positive, unmasked, whole
+from sheaflib.support.checks import brief, choice, flag, items, positive, room, unmasked, whole
 from sheaflib.support.progress import Unseen, watched
 from sheaflib.support.progress import bar as progress_bar
 from sheaflib.training.chains import MAX_WEIGHTS
@@ -137,16 +137,19 @@ class SheafMLP(BaseEstimator):
     def _fit(self, X: ArrayLike, y: ArrayLike) -> None:
         """As `fit`, on an estimator of its own."""
         X, rows = self._read(X, y, first=True)
+        self._check_choices()
         network, rng = self._fresh(X, rows)
         passes = whole("max_iter", self.max_iter)
         patience = whole("n_iter_no_change", self.n_iter_no_change)
+        share = positive("validation_fraction", self.validation_fraction)
         tol, constant = positive("tol", self.tol, zero=True), self.learning_rate == "constant"
         if self.early_stopping:
             classes = self.classes_ if is_classifier(self) else None
-            parts = split(X, rows, rng, self.validation_fraction, classes)
+            parts = split(X, rows, rng, share, classes)
             X, held_X, rows, held = parts
         state = State(network, self._scales(X, rows))
         engine, batches = self._engine(state, X, rows)
+        room("max_iter", passes, passes * batches)
         losses = self._losses(engine, 0.0)
         if self.early_stopping:
             mean, deviation, shift, stretch = state.scales
@@ -184,6 +187,7 @@ class SheafMLP(BaseEstimator):
 
     def _partial_fit(self, X: ArrayLike, y: ArrayLike, **options: object) -> Self:
         """One pass over the samples at a constant rate; a call that fails changes nothing."""
+        self._check_choices()
         if self.early_stopping:
             raise ValueError(
                 "early_stopping=True with partial_fit, expected False: one pass leaves nothing to"
@@ -204,6 +208,16 @@ class SheafMLP(BaseEstimator):
         new._keep(new._state(state, engine, losses.scale), rng, [*curve, now], scores)
         self.__dict__ = new.__dict__  # at once, and only now
         return self
+
+    def _check_choices(self) -> None:
+        """Raise TypeError or ValueError for a parameter that chooses what is done, and is wrong."""
+        flag("standardise", self.standardise)
+        flag("early_stopping", self.early_stopping)
+        choice("learning_rate", self.learning_rate, ("linear", "constant"))
+        if self.verbose is not None and not isinstance(self.verbose, (int, np.integer, np.bool_)):
+            raise TypeError(f"verbose={brief(self.verbose)}, expected True, False or None")
+        if isinstance(self.batch_size, str) and self.batch_size != "auto":
+            raise ValueError(f"batch_size={self.batch_size!r}, expected 'auto' or a whole number")
 
     def _losses(self, engine: MiniBatches, scale: float) -> Losses:
         """The loss before an update, and the largest so far; ValueError where it leaves float64."""
@@ -255,17 +269,23 @@ class SheafMLP(BaseEstimator):
         if isinstance(self.random_state, (int, np.integer)):
             rng = np.random.default_rng(whole("random_state", self.random_state, least=0))
         else:
-            rng = np.random.default_rng(check_random_state(self.random_state).randint(2**31 - 1))
-        hidden = [
-            whole("hidden_layer_sizes", n)
-            for n in np.atleast_1d(np.asarray(self.hidden_layer_sizes, dtype=object))
-        ]
+            try:
+                seed = check_random_state(self.random_state).randint(2**31 - 1)
+            except Exception:
+                raise ValueError(
+                    f"random_state={brief(self.random_state)}, expected a whole number, a"
+                    " RandomState or None"
+                ) from None
+            rng = np.random.default_rng(seed)
+        sizes = self.hidden_layer_sizes
+        sizes = items("hidden_layer_sizes", sizes) if hasattr(sizes, "__iter__") else [sizes]
+        hidden = [whole("hidden_layer_sizes", n) for n in sizes]
         dims = [X.shape[1], *hidden, rows.shape[1]]
         size = sum(n * m for n, m in zip(dims, dims[1:]))
         if size > MAX_WEIGHTS:
             raise ValueError(
-                f"hidden_layer_sizes={self.hidden_layer_sizes!r} makes {size} weights with"
-                f" {dims[0]} features and {dims[-1]} outputs, expected at most {MAX_WEIGHTS}"
+                f"hidden_layer_sizes={brief(self.hidden_layer_sizes)} makes {brief(size)} weights"
+                f" with {dims[0]} features and {dims[-1]} outputs, expected at most {MAX_WEIGHTS}"
             )
         kind = "identity" if not is_classifier(self) else "sigmoid" if dims[-1] == 1 else "softmax"
         return Network.he(dims, rng, kind), rng
@@ -280,24 +300,13 @@ class SheafMLP(BaseEstimator):
         """Training from a state on, which it leaves alone, and the batches of a pass; another
         optimiser remembers nothing.
         """
-        if (
-            self.learning_rate not in ("linear", "constant")
-            or isinstance(self.batch_size, str)
-            and self.batch_size != "auto"
-        ):
-            raise ValueError(
-                f"learning_rate={self.learning_rate!r} and batch_size={self.batch_size!r}, expected"
-                " 'linear' or 'constant', and 'auto' or a whole number"
-            )
         positive("learning_rate_init", self.learning_rate_init)
-        size = BATCH if self.batch_size == "auto" else whole("batch_size", self.batch_size)
-        kappa = (
-            self.kappa
-            if self.kappa != "auto"
-            else -1.0
-            if self.rule in ("circuit", "rayleigh")
-            else 0.0
-        )
+        auto = isinstance(self.batch_size, str)
+        size = BATCH if auto else whole("batch_size", self.batch_size)
+        kappa = self.kappa
+        if isinstance(kappa, str) and kappa == "auto":
+            relaxing = isinstance(self.rule, str) and self.rule in ("circuit", "rayleigh")
+            kappa = -1.0 if relaxing else 0.0
         mean, deviation, shift, stretch = state.scales
         engine = MiniBatches(
             state.network,
@@ -342,7 +351,9 @@ class SheafMLP(BaseEstimator):
         """network_(X), or with another output map; X is checked."""
         check_is_fitted(self, "network_")
         unmasked("X", X)
-        X, network = validate_data(self, X, reset=False, dtype=np.float64), self.network_
+        with naming(X):
+            X = validate_data(self, X, reset=False, dtype=np.float64)
+        network = self.network_
         return Network(network.n_in, network.nodes, output or network.output)(X)
 
 

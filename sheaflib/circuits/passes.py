@@ -1,17 +1,47 @@
-"""What the estimators do with their samples: hold some back to validate on, pass over the others in
-mini-batches, and take the loss over all.
+"""What the estimators do with their samples: read them, hold some back to validate on, pass over
+the others in mini-batches, and take the loss over all.
 """
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+from typing import Iterator
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 from sheaflib.circuits.minibatch import MiniBatches
-from sheaflib.support.checks import positive
+from sheaflib.support.checks import even, unmasked
 from sheaflib.training.joint import TrainingDiverged
 from sheaflib.training.objective import loss
 
 CHUNK = 10_000  # samples whose loss is taken at once
+
+
+def readable(**given: object) -> None:
+    """Raise ValueError or TypeError for an argument that is masked or that NumPy cannot read, where
+    scikit-learn would drop the mask or fail without naming it.
+    """
+    for name, value in given.items():
+        unmasked(name, value)
+        array = even(name, value)
+        if value is not None and array.ndim == 0 and array.dtype == object:
+            raise TypeError(f"{name} is a {type(value).__name__}, expected a list or an array")
+
+
+@contextmanager
+def naming(X: ArrayLike, *y: ArrayLike) -> Iterator[None]:
+    """A block in which scikit-learn reads X and y: errors in which it does not say what came are
+    replaced by ours.
+    """
+    try:
+        yield
+    except OverflowError as error:
+        raise ValueError(f"X or y holds a number that is too large for float64: {error}") from None
+    except RuntimeError as error:
+        for name, value in zip(("X", "y"), (X, *y)):
+            even(name, value)  # TypeError for a tensor that wants gradients
+        raise TypeError(f"X or y cannot be read as numbers: {error}") from None
 
 
 def split(
@@ -29,7 +59,7 @@ def split(
     """
     from sklearn.model_selection import train_test_split
 
-    share, n = positive("validation_fraction", share), len(X)
+    n = len(X)
     held = int(np.ceil(share * n)) if share < 1 else n
     if not 2 <= held < n:
         raise ValueError(

@@ -22,8 +22,9 @@ from numpy.typing import ArrayLike
 from sheaflib.circuits.currents import Currents
 from sheaflib.circuits.vertices import Vertex, begin, vertices
 from sheaflib.sheaves.neural import NeuralSheaf, check_sheaf
-from sheaflib.support.checks import batch, real_array, whole
+from sheaflib.support.checks import MOST, batch, brief, instance, items, real_array, whole
 from sheaflib.training.joint import output_weight
+from sheaflib.training.objective import check_labels
 
 FLAT = 1e-300  # half the width of a spectrum that is one point
 
@@ -67,12 +68,17 @@ def parallel_rounds(
     [[1.0, 1.0, 1.0], [1.0, 1.0, 3.0], [1.0, 2.0, 3.0]]
     """
     x, y, w, pattern = begin(sheaf, x, y, start, pattern)
-    groups = [tuple(group) for group in groups]
-    if not groups:
-        raise ValueError("groups is empty, expected at least one group of stalks")
+    groups = [tuple(items("a group of groups", group)) for group in items("groups", groups)]
+    unknown = [name for group in groups for name in group if name not in sheaf.layout]
+    if unknown:
+        raise ValueError(
+            f"groups: stalk {brief(unknown[0])} is unknown, expected one of"
+            f" {', '.join(sheaf.layout.names)}"
+        )
+    if not groups or not all(groups):
+        empty = "holds an empty group" if groups else "is empty"
+        raise ValueError(f"groups {empty}, expected one or more groups of stalks")
     for group in groups:
-        for name in group:
-            sheaf.layout[name]  # ValueError for one that is unknown
         inside = [e.name for e in sheaf.edges if e.tail in group and e.head in group]
         if inside:
             raise ValueError(
@@ -117,11 +123,9 @@ def gauss_seidel(
     array([[1.5, 2. , 3. ]])
     """
     names = check_sheaf(sheaf).layout.names
-    order = names[::-1] if order is None else tuple(order)
-    if sorted(order) != sorted(names):
-        raise ValueError(
-            f"order is {', '.join(order)}, expected every stalk once: {', '.join(names)}"
-        )
+    order = names[::-1] if order is None else items("order", order)
+    if not all(isinstance(name, str) for name in order) or sorted(order) != sorted(names):
+        raise ValueError(f"order is {brief(order)}, expected every stalk once: {', '.join(names)}")
     return parallel_rounds(
         sheaf, x, y, [(name,) for name in order], start, pattern, every=len(order)
     )
@@ -260,6 +264,8 @@ def _jacobi(found: list[Vertex], w: np.ndarray) -> np.ndarray:
 def edge_currents(sheaf: NeuralSheaf, x: ArrayLike, w: ArrayLike, pattern: ArrayLike) -> np.ndarray:
     """w_e r_e of every edge but the label's at stalks w (B, N) and a frozen pattern: (B, N)."""
     w = batch("w", w, check_sheaf(sheaf).N)
+    if pattern is None:
+        raise TypeError(f"pattern is None, expected ({sheaf.M},) or (B, {sheaf.M}): a frozen one")
     return sheaf.row_weights[: sheaf.N] * sheaf.discrepancy(w, x, pattern)
 
 
@@ -269,6 +275,7 @@ def relative_error(exact: Currents, w: ArrayLike) -> float:
 
     ValueError where no current flows: the forward pass meets every label.
     """
+    instance("exact", exact, Currents, "what currents(…) gives")
     size = np.linalg.norm(exact.edges)
     if size == 0:
         raise ValueError("exact holds no current, expected labels that the forward pass misses")
@@ -295,11 +302,19 @@ def reach(
            [0, 1, 1]])
     """
     edges = [e.rows for e in check_sheaf(sheaf).edges if e.head in sheaf.layout]
-    pattern = sheaf.forward_pattern(x)
-    runs = [
-        islice(scheme(sheaf, x, labels), whole("rounds", rounds, least=0) + 1)
-        for labels in (y, other)
-    ]
+    pattern, network = sheaf.forward_pattern(x), sheaf.network
+    y, other = (
+        check_labels(network.output, labels, network.n_out, len(pattern), name)
+        for name, labels in (("y", y), ("other", other))
+    )
+    if not callable(scheme):
+        raise TypeError(f"scheme={brief(scheme)}, expected a function of sheaf, x and labels")
+    rounds, runs = whole("rounds", rounds, least=0, most=MOST), []
+    for labels in (y, other):
+        states = scheme(sheaf, x, labels)
+        if not hasattr(states, "__iter__"):
+            raise TypeError(f"scheme gave {brief(states)}, expected a generator of stalks (B, N)")
+        runs.append(islice(states, rounds + 1))
     changed = [
         edge_currents(sheaf, x, a, pattern) != edge_currents(sheaf, x, b, pattern)
         for a, b in zip(*runs)

@@ -8,7 +8,6 @@ The label shows in the amount, the weights in the shares.
 
 from __future__ import annotations
 
-import reprlib
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Callable, Iterator
@@ -21,7 +20,7 @@ from sheaflib.diagnosis.measures import EdgeRow, Neuron
 from sheaflib.equilibria.kinks import kinks
 from sheaflib.networks.graph import INPUT, Network
 from sheaflib.sheaves.neural import NeuralSheaf, check_sheaf
-from sheaflib.support.checks import batch, read_only, real_array, whole
+from sheaflib.support.checks import batch, brief, flag, read_only, real_array, room, whole
 from sheaflib.support.progress import bar as progress_bar
 from sheaflib.training.objective import check_labels
 
@@ -124,10 +123,10 @@ def report(
     x = batch(INPUT, x, network.n_in)
     y = read_only(label_rows(network, y, len(x)))
     rng = np.random.default_rng(whole("seed", seed, least=0))
-    if not isinstance(progress, (bool, type(None))):
-        raise TypeError(f"progress={reprlib.repr(progress)}, expected True, False or None")
+    progress = None if progress is None else flag("progress", progress)
     everyone, m = np.arange(len(x)), min(whole("samples", samples), len(x))
     listed, permutations = how_many(worst, len(x)), whole("permutations", permutations, least=0)
+    room("permutations", permutations, permutations * m)
     subset = np.sort(rng.choice(len(x), m, replace=False))
     permutations *= bool((y[subset] != y[subset[0]]).any())
     output, loss = measures.forward(sheaf, x, y)
@@ -188,7 +187,9 @@ def how_many(worst: int | None, n_batch: int) -> int:
     """The length of the list of worst samples; ValueError beyond the batch."""
     listed = min(n_batch, max(5, round(n_batch / 20))) if worst is None else whole("worst", worst)
     if listed > n_batch:
-        raise ValueError(f"worst={listed}, expected at most {n_batch}: x has no more samples")
+        raise ValueError(
+            f"worst={brief(listed)}, expected at most {n_batch}: x has no more samples"
+        )
     return listed
 
 

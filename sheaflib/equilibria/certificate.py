@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from sheaflib.equilibria.energy import Pieces, PinnedEnergy
 from sheaflib.equilibria.kinks import Kink
@@ -29,6 +30,7 @@ from sheaflib.linear.solution import shown
 from sheaflib.networks.affine import Affine
 from sheaflib.networks.graph import INPUT
 from sheaflib.sheaves.pins import Pins
+from sheaflib.support.checks import batch, instance, positive
 
 MINIMUM, NO_MINIMUM, UNDECIDED = "minimum", "no minimum", "undecided by rounding"
 
@@ -64,7 +66,7 @@ class Certificate:
     def verdict(self) -> np.ndarray:
         """ "minimum", a strict local one; "no minimum"; or "undecided by rounding", for each
         sample: (B,) of text."""
-        return self.judge(ROUNDING)
+        return self._judge(ROUNDING)
 
     def minimum(self, tol: float = 0.0) -> np.ndarray:
         """Whether w is a strict local minimum, (B,) of bool; False where it is none or rounding
@@ -72,9 +74,9 @@ class Certificate:
 
         tol: where it is above ROUNDING, |∂V/∂w_i| counts as zero up to tol times its own terms.
         """
-        return self.judge(max(tol, ROUNDING)) == MINIMUM
+        return self._judge(max(positive("tol", tol, zero=True), ROUNDING)) == MINIMUM
 
-    def judge(self, tol: float) -> np.ndarray:
+    def _judge(self, tol: float) -> np.ndarray:
         """The verdict where a gradient counts as zero up to tol times its own terms: (B,) of
         text."""
         floor = np.where(self.problem.clamped, 0.0, tol * self.terms)
@@ -293,9 +295,10 @@ class Basin:
             f" {self.radius.max():.1e} over {len(self.radius)} samples)"
         )
 
-    def holds(self, w: np.ndarray) -> np.ndarray:
+    def holds(self, w: ArrayLike) -> np.ndarray:
         """Whether the starts w (B, N) lie in it, one a sample: (B,) of bool."""
         at, problem = self.certificate.at, self.certificate.problem
+        w = check_rows("w", w, problem)
         energy = problem.energy(w, w - problem.sheaf.discrepancy(w, problem.x))
         inside = energy < at.energy + self.radius
         for kink in problem.kinks.values():
@@ -313,10 +316,12 @@ class Basin:
 
 # V beyond float64 leaves the verdict undecided
 @np.errstate(over="ignore", invalid="ignore")
-def certify(problem: PinnedEnergy, w: np.ndarray) -> Certificate:
+def certify(problem: PinnedEnergy, w: ArrayLike) -> Certificate:
     """The certificate of a cochain (B, N) with its pins imposed; a kink lies at its corner where
     z_j = 0 exactly.
     """
+    instance("problem", problem, PinnedEnergy, "PinnedEnergy(sheaf, x, pins)")
+    w = check_rows("w", w, problem)
     sheaf, held = problem.sheaf, np.broadcast_to(problem.clamped, w.shape).copy()
     for kink in problem.kinks.values():
         held[:, kink.here] |= w[:, kink.here] == 0
@@ -340,6 +345,14 @@ def certify(problem: PinnedEnergy, w: np.ndarray) -> Certificate:
         slack_minus,
         slack_plus,
     )
+
+
+def check_rows(name: str, w: ArrayLike, problem: PinnedEnergy) -> np.ndarray:
+    """`w` checked: a cochain (B, N), one row a sample of a problem."""
+    w = batch(name, w, problem.sheaf.N)
+    if len(w) != len(problem.x):
+        raise ValueError(f"{name} has {len(w)} rows, expected {len(problem.x)}: one a sample")
+    return w
 
 
 def kink_forces(

@@ -289,7 +289,7 @@ class PinnedEnergy:
 
 def names_a_out(sheaf: NeuralSheaf, pins: Pin | Sequence[Pin]) -> bool:
     """Whether one of the pins is on a_out and the output has one."""
-    named = [pins] if isinstance(pins, Pin) else pins
+    named = pins if isinstance(pins, (list, tuple)) else [pins]
     return not sheaf.network.output.is_identity and any(
         isinstance(pin, Pin) and pin.stalk == A_OUT for pin in named
     )

@@ -27,7 +27,7 @@ from sheaflib.linear.solution import Solution, shown
 from sheaflib.networks.graph import INPUT
 from sheaflib.sheaves.neural import NeuralSheaf, check_sheaf
 from sheaflib.sheaves.pins import Pin
-from sheaflib.support.checks import batch, choice, positive, whole
+from sheaflib.support.checks import batch, brief, choice, positive, whole
 
 ARMIJO = 1e-4  # the fraction of the predicted descent that a full step must reach
 # where the slope along a step has fallen to this part of its start, the line search ends
@@ -143,14 +143,19 @@ class Equilibrium(Solution):
         """What `starts` other starts find, each coordinate drawn from N(0, scale²): a lower bound
         of how many equilibria there are.
         """
-        rng, sheaf, n_batch = np.random.default_rng(seed), self.sheaf, len(self.x)
+        starts, scale = whole("starts", starts), positive("scale", scale, zero=True)
+        rng = np.random.default_rng(whole("seed", seed, least=0))
+        sheaf, n_batch = self.sheaf, len(self.x)
         kept = [
             [(self.energy[i], w)] if self.converged[i] else []
             for i, w in enumerate(self.cochain[:, : sheaf.N])
         ]
-        for _ in range(whole("starts", starts)):
-            w = self.problem.impose(scale * rng.standard_normal((n_batch, sheaf.N)))
-            found = newton(self.problem, w, self.tol, self.mode, MOST)
+        for _ in range(starts):
+            w = scale * rng.standard_normal((n_batch, sheaf.N))
+            if not np.isfinite(w).all():
+                raise ValueError(f"scale={scale:g} draws starts that are too large for float64")
+            with np.errstate(over="ignore", invalid="ignore"):  # no answer that converged has it
+                found = newton(self.problem, self.problem.impose(w), self.tol, self.mode, MOST)
             for i in np.flatnonzero(found.converged).tolist():
                 here = found.cochain[i, : sheaf.N]
                 if all(self._apart(i, here, other) for _, other in kept[i]):
@@ -295,7 +300,7 @@ def newton(
             "where V or its gradient leaves float64": lost,
             "where rounding decides on which side of a kink they rest": doubtful,
             "where rounding keeps a coordinate from rest": stalls >= STALLS,
-            f"after {max_iterations} iterations": ~converged,
+            f"after {brief(max_iterations)} iterations": ~converged,
         },
     )
     return Equilibrium(

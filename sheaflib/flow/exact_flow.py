@@ -22,7 +22,7 @@ from sheaflib.linear.solution import Solution
 from sheaflib.networks.graph import INPUT
 from sheaflib.sheaves.neural import NeuralSheaf, check_sheaf
 from sheaflib.sheaves.pins import Pin
-from sheaflib.support.checks import batch, positive, real_array, whole
+from sheaflib.support.checks import batch, even, positive, real_array, unmasked, whole
 
 TOGETHER = 1e-14  # events nearer than this part of their time are due together
 LOST = 1e-3  # a rate that may be wrong by this part of itself is lost to rounding
@@ -358,14 +358,14 @@ class ExactFlow:
 
         ValueError for a time before 0 or beyond `end`.
         """
-        times = np.atleast_1d(times)
-        if self._limit is not None and np.isinf(times).any():
-            return np.where(
-                np.isinf(times)[:, None],
-                self._limit,
-                self.at(np.where(np.isinf(times), 0.0, times)),
-            )
-        times = real_array("times", times, (None,))
+        unmasked("times", times)
+        given = np.atleast_1d(even("times", times))
+        endless = np.zeros(given.shape, dtype=bool)
+        if self._limit is not None and given.dtype.kind == "f":
+            endless = given == np.inf
+        times = real_array(
+            "times", np.where(endless, 0.0, given) if endless.any() else given, (None,)
+        )
         if ((times < 0) | (times > self.end)).any():
             wrong = times[(times < 0) | (times > self.end)][0]
             raise ValueError(
@@ -378,6 +378,8 @@ class ExactFlow:
         for k in np.unique(which):
             piece, here = self.pieces[k], which == k
             w[here] = self.quadratics.decompose(piece).at(times[here] - piece.time)
+        if endless.any():
+            w[endless] = self._limit
         return w
 
     def __repr__(self) -> str:

@@ -30,7 +30,7 @@ from sheaflib.sheaves import discord
 from sheaflib.sheaves.forces import check_output_force
 from sheaflib.sheaves.neural import NeuralSheaf, check_sheaf
 from sheaflib.sheaves.pins import Pin, Pins, resolve
-from sheaflib.support.checks import batch, positive, subclass, whole
+from sheaflib.support.checks import batch, brief, positive, subclass, whole
 
 NO_SWITCHES = np.zeros((0, 3), dtype=np.int64)
 STEPPERS = {
@@ -254,12 +254,14 @@ def _begin(
     check_output_force(output_force)
     chosen = choose_stepper(stepper, sheaf, pinned)
     if dt is not None and not chosen.steps_in_time:
-        raise ValueError(f"dt={dt!r}: {chosen.name} has no step, leave dt out")
+        raise ValueError(f"dt={brief(dt)}: {chosen.name} has no step, leave dt out")
     if dt is None:
-        dt = chosen.default_dt or default_step(
-            sheaf, pins=pinned, augmented=augmented, alpha=alpha, output_force=output_force
+        dt = chosen.default_dt or stable_step(
+            1.0, alpha, rate_bound(sheaf, pinned, augmented, output_force)
         )
     dt = positive("dt", dt)
+    if not np.isfinite(alpha * dt):
+        raise ValueError(f"alpha={alpha:g} times dt={dt:g} is too large for float64")
     if not chosen.any_step:
         check_step(sheaf, x, w, dt, alpha, pinned, output_force)
     return chosen(sheaf, x, w, dt, alpha, pinned, output_force, tol, rest)
@@ -275,8 +277,8 @@ def choose_stepper(
     name = ("prox-euler" if pins else "euler") if stepper is None else stepper
     if not isinstance(name, str) or name not in STEPPERS:
         raise ValueError(
-            f"stepper={stepper!r} is unknown, expected one of {', '.join(STEPPERS)}, or a Stepper"
-            " class"
+            f"stepper={brief(stepper)} is unknown, expected one of {', '.join(STEPPERS)}, or a"
+            " Stepper class"
         )
     from sheaflib.flow import kernels  # here, for importing numba takes as long as all the rest
 
@@ -297,7 +299,8 @@ def default_step(
 
     OverflowError where the weights are so large or so small that it is no number.
     """
-    return stable_step(1.0, alpha, rate_bound(sheaf, pins, augmented, output_force))
+    bound = rate_bound(sheaf, pins, augmented, output_force)
+    return stable_step(1.0, positive("alpha", alpha), bound)
 
 
 def rate_bound(

@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike
 from sheaflib.linear.substitution import held_backward, held_forward, inject, send_back
 from sheaflib.sheaves.forces import check_output_force
 from sheaflib.sheaves.neural import NeuralSheaf, check_sheaf
-from sheaflib.sheaves.pins import Pin, Pins, Rows, resolve
+from sheaflib.sheaves.pins import Pin, Pins, Rows, resolve_places
 from sheaflib.support.checks import real_array
 
 AT_ONCE = 2**24  # entries of a dense array that are made in one go
@@ -46,11 +46,7 @@ class Frozen:
     ):
         self.sheaf, self.pattern = check_sheaf(sheaf), sheaf.check_pattern(pattern)
         check_output_force(output_force)
-        if not len(self.pattern):
-            raise ValueError(
-                f"pattern is an empty batch: got (0, {sheaf.M}), expected (B, {sheaf.M}) with B ≥ 1"
-            )
-        pins = resolve(sheaf, pins, len(self.pattern), z is not None)
+        pins = resolve_places(sheaf, pins, len(self.pattern), z is not None)
         self.J = None if z is None else output_maps(sheaf, z, len(self.pattern), output_force)
         if z is not None:
             check_output_pins(sheaf, pins, output_force)
@@ -326,7 +322,7 @@ def output_maps(sheaf: NeuralSheaf, z: ArrayLike, n_batch: int, output_force: st
     J = output.jacobian_product(np.repeat(z, n, axis=0), np.tile(np.eye(n), (n_batch, 1))).reshape(
         n_batch, n, n
     )
-    if check_output_force(output_force) == "jacobian":
+    if output_force == "jacobian":
         return J
     if output.name == "sigmoid":
         return np.sqrt(J)  # J is diagonal
@@ -340,11 +336,7 @@ def check_output_pins(sheaf: NeuralSheaf, pins: Pins, output_force: str) -> None
     """The "identity" force of a softmax is similar to a symmetric one only if a_out is free,
     clamped whole, or held by equal springs.
     """
-    if (
-        not pins
-        or check_output_force(output_force) == "jacobian"
-        or sheaf.network.output.name != "softmax"
-    ):
+    if not pins or output_force == "jacobian" or sheaf.network.output.name != "softmax":
         return
     n, hard = sheaf.network.n_out, int((pins.hard_index >= sheaf.N).sum())
     gamma = pins.gamma[pins.soft_index >= sheaf.N]

@@ -9,8 +9,9 @@ import scipy as sp
 from numpy.typing import ArrayLike
 
 from sheaflib.linear.fixed_pattern import check_output_pins, output_maps
+from sheaflib.sheaves.forces import check_output_force
 from sheaflib.sheaves.neural import NeuralSheaf, check_sheaf
-from sheaflib.sheaves.pins import Pin, Pins, resolve
+from sheaflib.sheaves.pins import Pin, Pins, resolve_places
 
 
 def laplacian(
@@ -29,7 +30,8 @@ def laplacian(
     what is returned for it; ValueError for a softmax whose a_out is pinned unevenly, where that
     does not hold.
     """
-    root = _root(check_sheaf(sheaf), pattern, pins, z, output_force)
+    check_output_force(output_force)
+    root = _root(sheaf, pattern, pins, z, output_force)
     return sp.sparse.csr_array(root.T @ root)
 
 
@@ -39,7 +41,8 @@ def augmented_coboundary(
     """δ with the row and column of a_out, [[δ_Ω, 0], [−J at z^{k+1}, I]], linearised at the logits
     z (n_out,) (Thm 4.2, as reported).
     """
-    J = output_maps(sheaf, z, 1, output_force)[0]
+    check_output_force(output_force)
+    J = output_maps(check_sheaf(sheaf), z, 1, output_force)[0]
     last = sheaf.layout[sheaf.network.output_name]
     row = sp.sparse.lil_array((len(J), sheaf.N))
     row[:, last] = -J
@@ -57,7 +60,7 @@ def _root(
     """A with L = AᵀA: the rows √w_e of δ and √γ of the penalty edges, the columns of the free
     coordinates.
     """
-    pins = resolve(sheaf, pins, 1, z is not None)
+    pins = resolve_places(sheaf, pins, 1, z is not None)
     if z is not None:
         check_output_pins(sheaf, pins, output_force)
     delta = (

@@ -6,12 +6,14 @@ from __future__ import annotations
 
 from fractions import Fraction
 from math import lcm
+from numbers import Rational
+from typing import Iterable
 
 import numpy as np
 import scipy as sp
 from numpy.typing import ArrayLike
 
-from sheaflib.support.checks import real_array
+from sheaflib.support.checks import brief, items, real_array
 
 Matrix = list[list[Fraction]]
 
@@ -26,9 +28,32 @@ def rational(matrix: ArrayLike | sp.sparse.sparray) -> Matrix:
     return [[Fraction(float(entry)) for entry in row] for row in dense]
 
 
+def _exact(name: str, value: Iterable, square: bool = False) -> Matrix:
+    """`value` checked: rows of exact numbers, equally long, and when `square` as many as they have
+    entries.
+    """
+    rows = [items(f"a row of {name}", row) for row in items(name, value)]
+    width = len(rows) if square else len(rows[0]) if rows else 0
+    for row in rows:
+        if len(row) != width:
+            raise ValueError(f"{name} has a row of {len(row)} entries, expected {width} in each")
+    return [[_number(name, entry) for entry in row] for row in rows]
+
+
+def _number(name: str, entry: object) -> Fraction:
+    if isinstance(entry, Fraction):
+        return entry
+    if isinstance(entry, (bool, np.bool_)) or not isinstance(entry, Rational):
+        raise TypeError(
+            f"{name} holds {brief(entry)}, expected whole numbers and fractions: rational(…) makes"
+            " them of floats"
+        )
+    return Fraction(int(entry.numerator), int(entry.denominator))  # NumPy's would overflow
+
+
 def gram(delta: Matrix) -> Matrix:
     """δᵀδ, exactly."""
-    columns = list(zip(*delta))
+    columns = list(zip(*_exact("delta", delta)))
     return [
         [sum((p * q for p, q in zip(a, b) if p and q), Fraction(0)) for b in columns]
         for a in columns
@@ -44,11 +69,13 @@ def pivots(matrix: Matrix) -> list[Fraction]:
     >>> pivots(rational(np.array([[2.0, 1.0], [1.0, 2.0]])))
     [Fraction(2, 1), Fraction(3, 2)]
     """
-    rows, found = [list(row) for row in matrix], []
+    rows, found = _exact("matrix", matrix, square=True), []
     for k, pivot_row in enumerate(rows):
         found.append(pivot_row[k])
         for row in rows[k + 1 :]:
             if row[k]:
+                if not pivot_row[k]:
+                    raise ZeroDivisionError(f"the matrix has a zero pivot in row {k}")
                 factor = row[k] / pivot_row[k]
                 for j in range(k, len(row)):
                     if pivot_row[j]:
@@ -76,7 +103,11 @@ def solve(matrix: Matrix, right: list[Fraction]) -> list[Fraction]:
     >>> solve(rational([[0, 2], [1, 1]]), [Fraction(1), Fraction(1)])
     [Fraction(1, 2), Fraction(1, 2)]
     """
+    matrix = _exact("matrix", matrix, square=True)
+    right = [_number("right", entry) for entry in items("right", right)]
     n, rows, before = len(matrix), [], 1
+    if len(right) != n:
+        raise ValueError(f"right has {len(right)} entries, expected {n}: one a row of matrix")
     for left, value in zip(matrix, right):
         common = lcm(value.denominator, *(entry.denominator for entry in left))
         rows.append([entry.numerator * (common // entry.denominator) for entry in (*left, value)])

@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from sheaflib.linear.fixed_pattern import Frozen
-from sheaflib.sheaves.neural import Edge, NeuralSheaf, check_sheaf
+from sheaflib.sheaves.edges import Edge
+from sheaflib.sheaves.neural import NeuralSheaf, check_sheaf
 from sheaflib.support.checks import batch, choice, positive
 
 
@@ -67,7 +68,8 @@ class Resistance:
         error = batch("error", error, m)
         if len(error) != n_batch:
             raise ValueError(f"error has {len(error)} rows, expected {n_batch}: one a sample")
-        spring = np.inf if np.ndim(spring) == 0 and spring == np.inf else positive("spring", spring)
+        if not (isinstance(spring, float) and spring == np.inf):
+            spring = positive("spring", spring)
         give = np.broadcast_to(np.eye(m) / np.sqrt(spring), (n_batch, m, m))
         rows = np.concatenate([self._root, give], axis=2)
         size = np.linalg.norm(rows, axis=2, keepdims=True)  # the gains may differ much

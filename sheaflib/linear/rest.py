@@ -18,7 +18,7 @@ from sheaflib.networks.selection import ReLU
 from sheaflib.sheaves.forces import force
 from sheaflib.sheaves.neural import NeuralSheaf
 from sheaflib.sheaves.pins import Pins, Rows
-from sheaflib.support.checks import positive
+from sheaflib.support.checks import choice, positive
 
 RULES = ("velocity", "step")
 ROUNDING = 256 * np.finfo(float).eps
@@ -31,8 +31,7 @@ def check_rule(rest: str, tol: float, zero: bool) -> float:
     Raises ValueError for an unknown rule, a tol that is not positive, and one of 1 or more for the
     relative rule.
     """
-    if not isinstance(rest, str) or rest not in RULES:
-        raise ValueError(f"rest={rest!r} is unknown, expected one of {', '.join(RULES)}")
+    choice("rest", rest, RULES)
     tol = positive("tol", tol, zero=zero)
     if rest == "velocity" and tol >= 1:
         raise ValueError(

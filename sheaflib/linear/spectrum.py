@@ -22,10 +22,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from sheaflib.linear.fixed_pattern import AT_ONCE, Frozen, check_output_pins
-from sheaflib.linear.lanczos import BASIS, largest
+from sheaflib.linear.lanczos import BASIS, MOST, largest
 from sheaflib.sheaves.forces import check_output_force
 from sheaflib.sheaves.neural import NeuralSheaf, check_sheaf
-from sheaflib.sheaves.pins import Pin, Pins, resolve
+from sheaflib.sheaves.pins import Pin, Pins, resolve_places
 from sheaflib.support.checks import positive, whole
 
 DENSE = 400  # up to this many free coordinates a dense symmetric eigensolver is used
@@ -56,7 +56,8 @@ def bound(
     >>> round(bound(NeuralSheaf(Network.mlp([[[1.0]], [[1.0]]]))), 12)
     4.0
     """
-    pins = resolve(check_sheaf(sheaf), pins, 1, augmented)
+    pins = resolve_places(sheaf, pins, 1, augmented)
+    check_output_force(output_force)
     if augmented:
         check_output_pins(sheaf, pins, output_force)
     norms = dict.fromkeys(sheaf.layout.names, 0.0)  # hypot: squares could leave float64
@@ -66,7 +67,7 @@ def bound(
                 norms[name] = math.hypot(norms[name], node.operation.norm)
     if augmented and not sheaf.network.output.is_identity:
         norm, last = sheaf.network.output.norm, sheaf.network.output_name
-        norm = norm if check_output_force(output_force) == "jacobian" else math.sqrt(norm)
+        norm = norm if output_force == "jacobian" else math.sqrt(norm)
         norms[last] = math.hypot(norms[last], norm)
     weight = max(w for e, w in sheaf.edge_weights.items() if augmented or e != "output")
     stiffness = pins.gamma.max(initial=0.0)
@@ -214,11 +215,9 @@ def extremes(
     >>> float(found.smallest[0]), float(found.largest[0])
     (1.0, 1.0)
     """
-    frozen, tol = (
-        Frozen(sheaf, pattern, pins=pins, z=z, output_force=output_force),
-        positive("tol", tol),
-    )
-    dense, least = whole("dense", dense, least=0), whole("least", least, least=0)
+    frozen = Frozen(sheaf, pattern, pins=pins, z=z, output_force=output_force)
+    tol, dense = positive("tol", tol), whole("dense", dense, least=0)
+    least = whole("least", least, least=0, most=MOST)
     if not frozen.n:
         nothing, zero = np.zeros((len(frozen), frozen.width)), np.zeros(len(frozen))
         infinite = np.full(len(frozen), np.inf)
@@ -278,7 +277,8 @@ def extreme(
 ) -> tuple[float, float]:
     """(λ₁, λ_max) for one pattern; with every coordinate clamped nothing is left: (∞, 0). As
     `extremes`, but ArithmeticError where λ₁ is below rounding."""
-    found = extremes(sheaf, sheaf.one_pattern(pattern), pins=pins, z=z, output_force=output_force)
+    pattern = check_sheaf(sheaf).one_pattern(pattern)
+    found = extremes(sheaf, pattern, pins=pins, z=z, output_force=output_force)
     return float(_known(found.smallest, found.error_low)[0]), float(found.largest[0])
 
 

@@ -13,7 +13,7 @@ import scipy as sp
 from numpy.typing import ArrayLike
 
 from sheaflib.networks.operations import NO_PATTERN, Operation
-from sheaflib.support.checks import read_only, real_array, sparse_matrix, whole
+from sheaflib.support.checks import brief, read_only, real_array, room, sparse_matrix, whole
 
 # of a matrix-free map: up to so many are asked for where their absolute values are needed
 ENTRIES = 2**22
@@ -62,8 +62,12 @@ class Affine(Operation):
         wrong shape.
         """
         if not isinstance(shape, (tuple, list)) or len(shape) != 2:
-            raise ValueError(f"shape={shape!r}, expected (n_out, n_in)")
+            raise ValueError(f"shape={brief(shape)}, expected (n_out, n_in)")
         n_out, n_in = (whole("shape", n) for n in shape)
+        room("shape", shape, 2 * max(n_out, n_in))  # of the pair that is tried
+        for name, function in (("apply", apply), ("adjoint", adjoint)):
+            if not callable(function):
+                raise TypeError(f"{name}={brief(function)}, expected a function on batches")
         _check_adjoint(apply, adjoint, n_in, n_out)
         return cls(
             sp.sparse.linalg.LinearOperator(

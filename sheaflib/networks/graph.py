@@ -13,10 +13,11 @@ from numpy.typing import ArrayLike
 
 from sheaflib.networks import storage
 from sheaflib.networks.affine import Affine
+from sheaflib.networks.foreign import way_from
 from sheaflib.networks.operations import Operation, Stack
 from sheaflib.networks.output import Output
 from sheaflib.networks.selection import ReLU
-from sheaflib.support.checks import batch, items, whole
+from sheaflib.support.checks import batch, brief, items, whole
 
 INPUT = "x"
 A_OUT = "a_out"
@@ -32,10 +33,12 @@ class Node:
 
     def __init__(self, name: str, operation: Operation, inputs: str | Sequence[str]):
         reads = (inputs,) if isinstance(inputs, str) else inputs
-        if not isinstance(name, str) or not isinstance(reads, (list, tuple)):
+        if not isinstance(name, str):
+            raise TypeError(f"the name of a node is {brief(name)}, expected text")
+        texts = isinstance(reads, (list, tuple)) and all(isinstance(read, str) for read in reads)
+        if not texts or not reads:
             raise TypeError(
-                f"node {name!r} reads {inputs!r}, expected names as text, and one name or"
-                " several to read"
+                f"node {name!r} has inputs={brief(inputs)}, expected names as text, one or several"
             )
         object.__setattr__(self, "name", name)
         object.__setattr__(self, "operation", operation)
@@ -63,7 +66,9 @@ class Network:
     nodes: tuple[Node, ...]
     output: Output
 
-    def __init__(self, n_in: int, nodes: Sequence, output: str | Output = "identity"):
+    def __init__(self, n_in: int, nodes: Sequence = (), output: str | Output = "identity"):
+        if hint := way_from(n_in):
+            raise TypeError(f"n_in is a {type(n_in).__name__}, expected a whole number{hint}")
         object.__setattr__(self, "n_in", whole("n_in", n_in))
         object.__setattr__(self, "nodes", _nodes(self.n_in, nodes))
         object.__setattr__(self, "output", output if isinstance(output, Output) else Output(output))
@@ -75,6 +80,8 @@ class Network:
         """The chain z^ℓ = W^ℓ a^{ℓ-1} + b^ℓ, a^ℓ = ReLU(z^ℓ), φ(z^{k+1}); weights[ℓ-1] is (n_ℓ,
         n_{ℓ-1}), biases default to 0.
         """
+        if hint := way_from(weights):
+            raise TypeError(f"weights is a {type(weights).__name__}, expected a list{hint}")
         weights = items("weights", weights)
         biases = [None] * len(weights) if biases is None else items("biases", biases)
         if not weights or len(biases) != len(weights):
@@ -97,7 +104,7 @@ class Network:
         """
         if not isinstance(rng, np.random.Generator):
             raise TypeError(
-                f"rng={rng!r} must be a numpy.random.Generator: use np.random.default_rng(42)"
+                f"rng={brief(rng)} must be a numpy.random.Generator: use np.random.default_rng(42)"
             )
         dims = [whole("dims", n) for n in items("dims", dims)]
         if len(dims) < 2:
@@ -176,6 +183,16 @@ class Network:
         )
 
 
+def check_network(network: object) -> Network:
+    """Raise TypeError unless `network` is a Network, and say what to make of what came."""
+    if not isinstance(network, Network):
+        makes = ", as Network.mlp(weights, biases, output) makes one"
+        raise TypeError(
+            f"network is a {type(network).__name__}, expected a Network{way_from(network) or makes}"
+        )
+    return network
+
+
 def gather(values: dict[str, np.ndarray], node: Node) -> np.ndarray:
     """What a node reads: its one input, or its inputs side by side."""
     parts = [values[name] for name in node.inputs]
@@ -196,7 +213,7 @@ def _nodes(n_in: int, nodes: Sequence) -> tuple[Node, ...]:
     """Normalise and check the nodes of a network."""
     if not isinstance(nodes, (list, tuple)) or not nodes:
         raise ValueError(
-            f"nodes is {nodes!r}, expected a list of at least one (name, operation[, inputs])"
+            f"nodes is {brief(nodes)}, expected a list of at least one (name, operation[, inputs])"
         )
     dims, checked = {INPUT: n_in}, []
     for entry in nodes:
@@ -209,9 +226,9 @@ def _nodes(n_in: int, nodes: Sequence) -> tuple[Node, ...]:
 
 def _as_node(entry: Sequence, previous: str) -> Node:
     """A Node from (name, operation) or (name, operation, inputs)."""
-    if len(entry) not in (2, 3):
+    if not isinstance(entry, (list, tuple)) or len(entry) not in (2, 3):
         raise ValueError(
-            f"nodes holds {entry!r}, expected (name, operation) or (name, operation, inputs)"
+            f"nodes holds {brief(entry)}, expected (name, operation) or (name, operation, inputs)"
         )
     return Node(entry[0], entry[1], entry[2] if len(entry) == 3 else previous)
 
@@ -220,7 +237,7 @@ def _check_node(node: Node, dims: dict[str, int]) -> None:
     if not isinstance(node.operation, Operation):
         raise TypeError(
             f"node {node.name!r} holds {type(node.operation).__name__}, expected Affine, ReLU,"
-            " MaxPool or Stack"
+            " MaxPool or Stack as its operation"
         )
     if node.name in dims or node.name == A_OUT:
         raise ValueError(f"node name {node.name!r} is taken, expected a new name")
@@ -235,7 +252,8 @@ def _check_node(node: Node, dims: dict[str, int]) -> None:
     if widths != expected:
         raise ValueError(
             f"node {node.name!r} is {node.operation!r} and reads widths {expected}, "
-            f"but {', '.join(node.inputs)} has {widths}"
+            f"but {', '.join(node.inputs)} has {brief(widths)}"
+            f"{' (x is n_in wide)' if INPUT in node.inputs else ''}"
         )
 
 

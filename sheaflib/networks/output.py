@@ -10,6 +10,8 @@ from typing import Callable
 import numpy as np
 import scipy as sp
 
+from sheaflib.support.checks import brief
+
 
 @dataclass(frozen=True)
 class Output:
@@ -25,7 +27,7 @@ class Output:
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or self.name not in _OUTPUTS:
             raise ValueError(
-                f"output={self.name!r} is unknown, expected one of {', '.join(_OUTPUTS)}"
+                f"output={brief(self.name)} is unknown, expected one of {', '.join(_OUTPUTS)}"
             )
 
     @property

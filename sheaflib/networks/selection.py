@@ -82,7 +82,8 @@ class ReLU(Selection):
     def check_pattern(self, name: str, s: np.ndarray) -> None:
         if not ((s >= 0) & (s <= 1)).all():
             raise ValueError(
-                f"pattern of {name!r} must lie in [0, 1], got {s.min():g} … {s.max():g}"
+                f"pattern of {name!r} must lie in [0, 1], got {s.min():g} … {s.max():g}:"
+                " sheaf.forward_pattern(x) makes the patterns of inputs x"
             )
 
 

@@ -22,7 +22,6 @@ import io
 import json
 import math
 import os
-import reprlib
 import zipfile
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
@@ -35,7 +34,7 @@ import scipy as sp
 from sheaflib.networks.affine import Affine
 from sheaflib.networks.operations import Operation, Stack
 from sheaflib.networks.selection import MaxPool, ReLU
-from sheaflib.support.checks import compressed, whole
+from sheaflib.support.checks import brief, compressed, whole
 from sheaflib.support.files import replacing
 
 if TYPE_CHECKING:
@@ -92,7 +91,7 @@ def _opened(file: File, method: str, opener: Callable) -> AbstractContextManager
     if isinstance(file, (str, os.PathLike)):
         return opener(file)
     if not hasattr(file, method) or isinstance(file, io.TextIOBase):
-        raise TypeError(f"file={file!r}, expected a path or an open binary file")
+        raise TypeError(f"file={brief(file)}, expected a path or an open binary file")
     return nullcontext(file)
 
 
@@ -129,7 +128,7 @@ def _read(stream: IO[bytes], make: type[Network]) -> Network:
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{_HEADER} is no JSON ({error})") from error
     if not isinstance(header, dict):
-        raise ValueError(f"{_HEADER} is {reprlib.repr(header)}, expected a JSON object")
+        raise ValueError(f"{_HEADER} is {brief(header)}, expected a JSON object")
     version = _field(_HEADER, {"version": 1, **header}, "version", int)
     if version not in VERSIONS:
         raise ValueError(
@@ -180,7 +179,7 @@ class _Archive:
         file = f"{name}.npy"
         if file not in self.parts:
             raise ValueError(
-                f"{where} is missing: it holds {reprlib.repr([*self.parts])}, expected a file"
+                f"{where} is missing: it holds {brief([*self.parts])}, expected a file"
                 " written by Network.save"
             )
         if file in self.taken:
@@ -234,7 +233,7 @@ def _field(where: str, described: Any, key: str, kind: type) -> Any:
             int: "a whole number",
             Real: "a number",
         }
-        raise ValueError(f"{where} has {key}={reprlib.repr(value)}, expected {names[kind]}")
+        raise ValueError(f"{where} has {key}={brief(value)}, expected {names[kind]}")
     return value
 
 
@@ -243,11 +242,9 @@ def _restore(where: str, node: Any, version: int, archive: _Archive) -> tuple[st
     field = partial(_field, where, node)
     name, kind, inputs = field("name", str), field("kind", str), field("inputs", list)
     if not all(isinstance(read, str) for read in inputs):
-        raise ValueError(f"{where} has inputs={reprlib.repr(inputs)}, expected names as text")
+        raise ValueError(f"{where} has inputs={brief(inputs)}, expected names as text")
     if kind not in _RESTORE:
-        raise ValueError(
-            f"{where} has kind={reprlib.repr(kind)}, expected one of {', '.join(_RESTORE)}"
-        )
+        raise ValueError(f"{where} has kind={brief(kind)}, expected one of {', '.join(_RESTORE)}")
     parts, restore = _RESTORE[kind]
     places = {part: f"{name}.{part}" for part in parts}
     if version > 1:
@@ -268,7 +265,7 @@ def _restore_sparse(
 ) -> Affine:
     shape = field("shape", list)
     if len(shape) != 2:
-        raise ValueError(f"shape={reprlib.repr(shape)}, expected (n_out, n_in)")
+        raise ValueError(f"shape={brief(shape)}, expected (n_out, n_in)")
     shape = tuple(whole("shape", n) for n in shape)
     return Affine(compressed("weight", "csr", data, columns, indptr, shape), bias)
 

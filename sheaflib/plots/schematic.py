@@ -14,7 +14,8 @@ from matplotlib.patches import FancyBboxPatch, Patch, Rectangle
 
 from sheaflib.networks.selection import MaxPool
 from sheaflib.plots.palette import EDGE_COLOURS
-from sheaflib.sheaves.neural import Edge, NeuralSheaf
+from sheaflib.sheaves.edges import Edge
+from sheaflib.sheaves.neural import NeuralSheaf
 
 CELL = 0.17  # height of a coordinate in inches
 MOST = 6  # a longer stalk is drawn with dots

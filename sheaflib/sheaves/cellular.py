@@ -4,16 +4,25 @@ an instance (the paper's construction).
 
 from __future__ import annotations
 
-import reprlib
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Hashable, Mapping, Sequence
+from typing import Mapping, Sequence
 
 import numpy as np
 import scipy as sp
+from numpy.typing import ArrayLike
 
 from sheaflib.sheaves.layout import Layout
-from sheaflib.support.checks import items, positive, real_array, sparse_matrix, whole
+from sheaflib.support.checks import (
+    brief,
+    instance,
+    items,
+    positive,
+    real_array,
+    room,
+    sparse_matrix,
+    whole,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,13 +54,12 @@ class CellularSheaf:
     """
 
     def __init__(self, vertices: Mapping[str, int], edges: Sequence):
-        if not isinstance(vertices, Mapping):
-            raise TypeError(
-                f"vertices is a {type(vertices).__name__}, expected {{name: dimension}}"
-            )
+        instance("vertices", vertices, Mapping, "{name: dimension}")
         self.layout = Layout(
-            tuple(vertices), tuple(whole(f"vertices[{v!r}]", n, 0) for v, n in vertices.items())
+            tuple(vertices),
+            tuple(whole(f"vertices[{brief(v)}]", n, 0) for v, n in vertices.items()),
         )
+        room("vertices", vertices, self.layout.size)
         self.edges = tuple(self._edge(edge) for edge in items("edges", edges))
         self.edge_layout = Layout(
             tuple(e.name for e in self.edges), tuple(e.from_tail.shape[0] for e in self.edges)
@@ -63,51 +71,61 @@ class CellularSheaf:
 
     def _edge(self, edge: SheafEdge | Sequence) -> SheafEdge:
         if not isinstance(edge, SheafEdge):
-            entries = items(f"an entry of edges, {reprlib.repr(edge)},", edge)
+            entries = items(f"an entry of edges, {brief(edge)},", edge)
             if len(entries) not in (4, 5):
                 raise ValueError(
-                    f"edges holds {len(entries)} entries in {reprlib.repr(edge)}, "
+                    f"edges holds {len(entries)} entries in {brief(edge)}, "
                     "expected (tail, head, from_tail, from_head[, weight])"
                 )
-            tail, head, from_tail, from_head, *weight = edge
-            for vertex in (tail, head):
-                if not isinstance(vertex, Hashable) or vertex not in self.layout:
-                    raise ValueError(
-                        f"an entry of edges names the vertex {reprlib.repr(vertex)}, "
-                        f"expected one of vertices: {', '.join(self.layout.names)}"
-                    )
-            name = f"restriction map of {tail}-{head}"
-            maps = (
-                sp.sparse.csr_array(np.atleast_2d(real_array(name, m)))
-                for m in (from_tail, from_head)
-            )
-            edge = SheafEdge(f"{tail}-{head}", tail, head, *maps, *weight)
-        for restriction in (edge.from_tail, edge.from_head):
-            if not sp.sparse.issparse(restriction):
-                raise TypeError(
-                    f"a restriction map of edge {edge.name!r} is a {type(restriction).__name__},"
-                    " expected a sparse matrix"
-                )
-        checked = {
-            end: sparse_matrix(f"{end} of edge {edge.name!r}", getattr(edge, end))
-            for end in ("from_tail", "from_head")
-        }
-        edge = replace(edge, **checked)
-        positive(f"weight of edge {edge.name!r}", edge.weight)
-        for vertex, restriction in ((edge.tail, edge.from_tail), (edge.head, edge.from_head)):
-            if vertex not in self.layout:
-                raise ValueError(
-                    f"edge {edge.name!r} joins the vertex {vertex!r}, expected one of "
-                    f"vertices: {', '.join(self.layout.names)}"
-                )
-            s = self.layout[vertex]
+            tail, head, from_tail, from_head, *weight = entries
+            name = f"{self._vertex('edges', tail)}-{self._vertex('edges', head)}"
+            maps = (self._matrix(name, given) for given in (from_tail, from_head))
+            edge = SheafEdge(name, tail, head, *maps, *weight)
+        if not isinstance(edge.name, str):
+            raise TypeError(f"edges holds one with name={brief(edge.name)}, expected text")
+        edge = replace(
+            edge,
+            from_tail=self._restriction(edge, "from_tail"),
+            from_head=self._restriction(edge, "from_head"),
+            weight=positive(f"weight of edge {edge.name!r}", edge.weight),
+        )
+        for end in ("tail", "head"):
+            vertex, restriction = getattr(edge, end), getattr(edge, f"from_{end}")
+            s = self.layout[self._vertex(f"edge {edge.name!r}: {end}", vertex)]
             if restriction.shape != (edge.from_tail.shape[0], s.stop - s.start):
                 raise ValueError(
-                    f"the restriction map from {vertex!r} to edge {edge.name!r} has shape"
-                    f" {restriction.shape}, expected ({edge.from_tail.shape[0]},"
+                    f"from_{end}, the restriction map from {vertex!r} to edge {edge.name!r} has"
+                    f" shape {restriction.shape}, expected ({edge.from_tail.shape[0]},"
                     f" {s.stop - s.start})"
                 )
         return edge
+
+    def _vertex(self, what: str, vertex: str) -> str:
+        """`vertex`, one of the sheaf's; ValueError for any other."""
+        if vertex not in self.layout:
+            raise ValueError(
+                f"{what} names the vertex {brief(vertex)}, expected one of vertices:"
+                f" {', '.join(map(str, self.layout.names))}"
+            )
+        return vertex
+
+    @staticmethod
+    def _matrix(edge: str, given: ArrayLike) -> sp.sparse.csr_array:
+        name = f"edges: restriction map of {edge}"
+        matrix = np.atleast_2d(real_array(name, given))
+        if matrix.ndim != 2:
+            raise ValueError(f"{name} has shape {matrix.shape}, expected two dimensions")
+        return sp.sparse.csr_array(matrix)
+
+    @staticmethod
+    def _restriction(edge: SheafEdge, end: str) -> sp.sparse.csr_array:
+        given = getattr(edge, end)
+        if not sp.sparse.issparse(given):
+            raise TypeError(
+                f"{end}, a restriction map of edge {edge.name!r}, is a {type(given).__name__},"
+                " expected a sparse matrix"
+            )
+        return sparse_matrix(f"{end} of edge {edge.name!r}", given)
 
     @cached_property
     def coboundary(self) -> sp.sparse.csr_array:
@@ -157,11 +175,11 @@ class CellularSheaf:
 
     def relative_dims(self, boundary: np.ndarray) -> tuple[int, int]:
         """(dim H⁰(G, U; F), dim H¹(G, U; F)) for the boundary U given as indices into C⁰."""
-        boundary = np.array([whole("boundary", i, least=0) for i in boundary], dtype=int)
-        if boundary.size and boundary.max() >= self.layout.size:
-            raise ValueError(
-                f"boundary holds {boundary.max()}, expected indices 0 … {self.layout.size - 1}"
-            )
+        most = self.layout.size - 1
+        index = [whole("boundary", i, least=0, most=most) for i in items("boundary", boundary)]
+        return self._relative_dims(np.array(index, dtype=int))
+
+    def _relative_dims(self, boundary: np.ndarray) -> tuple[int, int]:
         free = self._free(boundary)
         rank = self._rank(self.coboundary[:, free])
         return len(free) - rank, self.edge_layout.size - rank
@@ -174,10 +192,11 @@ class CellularSheaf:
         """
         index, value = self._boundary(boundary)
         free = self._free(index)
-        if self.relative_dims(index)[0]:
+        missing = self._relative_dims(index)[0]
+        if missing:
             raise ValueError(
                 "the harmonic extension is not unique: dim H⁰(G, U; F) ="
-                f" {self.relative_dims(index)[0]} for the boundary {', '.join(boundary)}"
+                f" {missing} for the boundary {', '.join(map(str, boundary))}"
             )
         w = np.zeros(self.layout.size)
         w[index] = value
@@ -189,21 +208,22 @@ class CellularSheaf:
 
     def _boundary(self, boundary: Mapping[str, object]) -> tuple[np.ndarray, np.ndarray]:
         index, value = [], []
+        instance("boundary", boundary, Mapping, "a mapping vertex -> values")
         for vertex, given in boundary.items():
-            s = self.layout[vertex]
-            places, numbers = (
-                given if isinstance(given, tuple) else (range(s.stop - s.start), given)
-            )
-            outside = [i for i in places if not 0 <= i < s.stop - s.start]
-            if outside:
-                raise ValueError(
-                    f"boundary[{vertex!r}] names coordinate {outside[0]}, expected 0 …"
-                    f" {s.stop - s.start - 1}"
-                )
+            name, s = f"boundary[{vertex!r}]", self.layout[self._vertex("boundary", vertex)]
+            places, numbers = list(range(s.stop - s.start)), given
+            if isinstance(given, tuple):
+                if len(given) != 2:
+                    raise ValueError(
+                        f"{name} holds {len(given)} entries, expected (coordinates, values)"
+                    )
+                places, numbers = items(f"the coordinates of {name}", given[0]), given[1]
+                most = s.stop - s.start - 1
+                places = [whole(f"{name} names a coordinate", i, 0, most) for i in places]
             if len(set(places)) < len(places):
-                raise ValueError(f"boundary[{vertex!r}] names a coordinate twice: {list(places)}")
+                raise ValueError(f"{name} names a coordinate twice: {places}")
             index += [s.start + i for i in places]
-            value.append(real_array(f"boundary[{vertex!r}]", numbers, (len(places),)))
+            value.append(real_array(name, numbers, (len(places),)))
         return np.array(index, dtype=int), np.concatenate(value) if value else np.zeros(0)
 
     def _free(self, boundary: np.ndarray) -> np.ndarray:

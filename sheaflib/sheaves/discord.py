@@ -53,6 +53,8 @@ def forward_deviation(sheaf: NeuralSheaf, w: ArrayLike, x: ArrayLike) -> dict[st
     """How far each stalk is from the forward pass, "tension": stalk name -> (B, n)."""
     w = check_sheaf(sheaf).cochain("w", w)
     exact = sheaf.forward(x, augmented=w.shape[1] > sheaf.N)
+    if len(w) != len(exact):
+        raise ValueError(f"w has {len(w)} rows, expected {len(exact)}: one a row of x")
     return {
         name: w[:, s] - exact[:, s]
         for name, s in sheaf.augmented_layout.slices.items()

@@ -7,9 +7,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from sheaflib.sheaves.neural import NeuralSheaf
+from sheaflib.sheaves.neural import NeuralSheaf, check_sheaf
 from sheaflib.sheaves.pins import Pins
-from sheaflib.support.checks import choice
+from sheaflib.support.checks import choice, instance
 
 OUTPUT_FORCES = ("jacobian", "identity")
 
@@ -36,7 +36,8 @@ def force(
     The pattern follows w unless given (Filippov's fast selection). The output edge pulls z^{k+1}
     back by J_φᵀ(φ(z) − a_out) ("jacobian") or φ(z) − a_out ("identity").
     """
-    w = sheaf.cochain("w", w)
+    w = check_sheaf(sheaf).cochain("w", w)
+    check_output_force(output_force)
     s = sheaf.pattern(w, x) if pattern is None else pattern
     stress = sheaf.row_weights[: w.shape[1]] * sheaf.discrepancy(w, x, s)
     f = -stress
@@ -44,7 +45,15 @@ def force(
     if w.shape[1] > sheaf.N:
         last = sheaf.layout[sheaf.network.output_name]
         back = stress[:, sheaf.N :]
-        if check_output_force(output_force) == "jacobian":
+        if output_force == "jacobian":
             back = sheaf.network.output.jacobian_product(w[:, last], back)
         f[:, last] += back
-    return f if pins is None else pins.apply(w, f)
+    if pins is None:
+        return f
+    instance("pins", pins, Pins, "what resolve(sheaf, pins, n_batch) gives")
+    if (pins.width, len(pins.hard_value)) != w.shape[::-1]:
+        raise ValueError(
+            f"pins are for cochains of shape ({len(pins.hard_value)}, {pins.width}), expected"
+            f" {w.shape}"
+        )
+    return pins.apply(w, f)

@@ -9,7 +9,7 @@ from typing import Mapping
 import numpy as np
 from numpy.typing import ArrayLike
 
-from sheaflib.support.checks import real_array
+from sheaflib.support.checks import brief, instance, real_array, whole
 
 
 @dataclass(frozen=True)
@@ -34,21 +34,26 @@ class Layout:
         return sum(self.dims)
 
     def __getitem__(self, name: str) -> slice:
-        if name not in self.slices:
-            raise ValueError(f"stalk {name!r} is unknown, expected one of {', '.join(self.names)}")
+        if name not in self:
+            names = ", ".join(map(str, self.names))
+            raise ValueError(f"stalk {brief(name)} is unknown, expected one of {names}")
         return self.slices[name]
 
     def __contains__(self, name: object) -> bool:
-        return name in self.slices
+        try:
+            return name in self.slices
+        except TypeError:  # it has no hash
+            return False
 
     def split(self, w: np.ndarray) -> dict[str, np.ndarray]:
-        """Views of w (…, size) by name."""
+        """Views of w (…, size or more) by name, nothing checked."""
         return {name: w[..., s] for name, s in self.slices.items()}
 
     def join(self, parts: Mapping[str, ArrayLike]) -> np.ndarray:
-        """The flat array (B, size) of a mapping name -> (B, n); ValueError when a name is missing
-        or a shape is off.
+        """The flat array (B, size) of a mapping name -> (B, n), of whose other names nothing is
+        read; ValueError when a name is missing or a shape is off.
         """
+        instance("parts", parts, Mapping, "a mapping name -> (B, n)")
         missing = [name for name in self.names if name not in parts]
         if missing:
             raise ValueError(f"parts lacks {', '.join(missing)}; expected {', '.join(self.names)}")
@@ -62,10 +67,8 @@ class Layout:
 
     def locate(self, index: int) -> tuple[str, int]:
         """The block and the place in it of one flat index."""
-        for name, s in self.slices.items():
-            if s.start <= index < s.stop:
-                return name, index - s.start
-        raise ValueError(f"index={index} is out of range 0 … {self.size - 1}")
+        index = whole("index", index, least=0, most=self.size - 1)
+        return next((name, index - s.start) for name, s in self.slices.items() if index < s.stop)
 
     def label(self, index: int) -> str:
         """The block and place of one flat index as text, "a1[1]"."""

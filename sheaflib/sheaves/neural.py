@@ -9,7 +9,6 @@ cochains of that augmented width are accepted where it says so.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType
 from typing import Mapping
@@ -18,32 +17,29 @@ import numpy as np
 import scipy as sp
 from numpy.typing import ArrayLike
 
-from sheaflib.networks.graph import A_OUT, INPUT, Network, Node, check_overflow, gather
+from sheaflib.networks.foreign import way_from
+from sheaflib.networks.graph import (
+    A_OUT,
+    INPUT,
+    Network,
+    Node,
+    check_network,
+    check_overflow,
+    gather,
+)
 from sheaflib.networks.selection import Selection
+from sheaflib.sheaves.edges import edge_weights_of, edges_of
 from sheaflib.sheaves.extended import ExtendedStalks
 from sheaflib.sheaves.layout import Layout
-from sheaflib.support.checks import batch, positive, real_array
-
-
-@dataclass(frozen=True)
-class Edge:
-    """One edge tail → head; `rows` are its coordinates in C¹, which are those of its head in Ω."""
-
-    name: str
-    kind: str
-    tail: str
-    head: str
-    rows: slice
-
-    @property
-    def dim(self) -> int:
-        return self.rows.stop - self.rows.start
+from sheaflib.support.checks import batch, brief, flag, real_array, whole
 
 
 def check_sheaf(sheaf: object) -> NeuralSheaf:
-    """Raise TypeError unless `sheaf` is a NeuralSheaf."""
+    """Raise TypeError unless `sheaf` is a NeuralSheaf, and say what to make of what came."""
     if not isinstance(sheaf, NeuralSheaf):
-        raise TypeError(f"sheaf is a {type(sheaf).__name__}, expected NeuralSheaf(network)")
+        raise TypeError(
+            f"sheaf is a {type(sheaf).__name__}, expected NeuralSheaf(network){way_from(sheaf)}"
+        )
     return sheaf
 
 
@@ -65,12 +61,7 @@ class NeuralSheaf:
     """
 
     def __init__(self, network: Network, edge_weights: float | Mapping[str, float] = 1.0):
-        if not isinstance(network, Network):
-            raise TypeError(
-                f"network is a {type(network).__name__}, expected a Network (Network.mlp,"
-                " Network.he or Network(n_in, nodes))"
-            )
-        self.network = network
+        self.network = check_network(network)
         self.layout = Layout(
             tuple(n.name for n in network.nodes), tuple(n.operation.n_out for n in network.nodes)
         )
@@ -78,8 +69,8 @@ class NeuralSheaf:
         self.pattern_layout = Layout(
             tuple(n.name for n in selections), tuple(n.operation.n_pattern for n in selections)
         )
-        self.edges = _edges(network, self.augmented_layout)
-        self.edge_weights = MappingProxyType(_edge_weights(edge_weights, self.edges))
+        self.edges = edges_of(network, self.augmented_layout)
+        self.edge_weights = MappingProxyType(edge_weights_of(edge_weights, self.edges))
 
     def __reduce__(self) -> tuple[type[NeuralSheaf], tuple[Network, dict[str, float]]]:
         return NeuralSheaf, (self.network, dict(self.edge_weights))
@@ -133,6 +124,7 @@ class NeuralSheaf:
         1e-14 at most. Raises OverflowError when it leaves float64.
         """
         x = batch(INPUT, x, self.network.n_in)
+        augmented = flag("augmented", augmented)
         w = np.empty((len(x), self.augmented_layout.size if augmented else self.N))
         values = {INPUT: x}
         with np.errstate(over="ignore", invalid="ignore"):
@@ -174,10 +166,17 @@ class NeuralSheaf:
         s = s[None] if s.ndim == 1 else s
         if s.ndim != 2 or s.shape[1] != self.M:
             raise ValueError(
-                f"pattern has shape {np.shape(pattern)}, expected ({self.M},) or (B, {self.M})"
+                f"pattern has shape {np.shape(pattern)}, expected ({self.M},) or (B, {self.M}):"
+                " sheaf.forward_pattern(x) makes the patterns of inputs x"
             )
-        if n_batch is not None and len(s) not in (1, n_batch):
-            raise ValueError(f"pattern has {len(s)} rows, expected 1 or {n_batch}: one a sample")
+        if not len(s):
+            raise ValueError(
+                f"pattern is an empty batch: got (0, {self.M}), expected (B, {self.M}) with B ≥ 1"
+            )
+        if n_batch is not None and len(s) not in (1, whole("n_batch", n_batch)):
+            raise ValueError(
+                f"pattern has {len(s)} rows, expected 1 or {brief(n_batch)}: one a sample"
+            )
         for node in self.network.nodes:
             if node.name in self.pattern_layout and s.size:
                 node.operation.check_pattern(node.name, s[:, self.pattern_layout[node.name]])
@@ -407,38 +406,3 @@ class NeuralSheaf:
             f"NeuralSheaf({len(self.edges)} edges, N = {self.N}, M = {self.M}, output"
             f" {self.network.output.name})"
         )
-
-
-def _edges(network: Network, layout: Layout) -> tuple[Edge, ...]:
-    """The edges in the order of C¹; each kind is numbered as in the paper."""
-    edges: list[Edge] = []
-    count: dict[str, int] = {}
-
-    def add(kind: str, tail: str, head: str, rows: slice) -> None:
-        count[kind] = count.get(kind, 0) + 1
-        edges.append(
-            Edge(kind if kind == "output" else f"{kind}_{count[kind]}", kind, tail, head, rows)
-        )
-
-    widths = {INPUT: network.n_in, **dict(zip(layout.names, layout.dims))}
-    for node in network.nodes:
-        start = layout[node.name].start
-        for tail in node.inputs:
-            stop = start + (
-                widths[tail] if node.operation.kind == "projection" else widths[node.name]
-            )
-            add(node.operation.kind, tail, node.name, slice(start, stop))
-            start = stop
-    if A_OUT in layout:
-        add("output", network.output_name, A_OUT, layout[A_OUT])
-    return tuple(edges)
-
-
-def _edge_weights(given: float | Mapping[str, float], edges: tuple[Edge, ...]) -> dict[str, float]:
-    names = [e.name for e in edges]
-    if not isinstance(given, Mapping):
-        return dict.fromkeys(names, positive("edge_weights", given))
-    unknown = [name for name in given if name not in names]
-    if unknown:
-        raise ValueError(f"edge_weights names {unknown[0]!r}, expected one of {', '.join(names)}")
-    return {name: positive(f"edge_weights[{name!r}]", given.get(name, 1.0)) for name in names}

@@ -13,10 +13,10 @@ from typing import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from sheaflib.networks.graph import INPUT
+from sheaflib.networks.graph import A_OUT, INPUT
 from sheaflib.sheaves.layout import Layout
-from sheaflib.sheaves.neural import NeuralSheaf
-from sheaflib.support.checks import even, positive, read_only, real_array, whole
+from sheaflib.sheaves.neural import NeuralSheaf, check_sheaf
+from sheaflib.support.checks import brief, flag, items, positive, read_only, real_array, room, whole
 
 Rows = slice | list[int] | np.ndarray  # some samples of a batch
 
@@ -59,11 +59,11 @@ def soft(stalk: str, value: ArrayLike, gamma: float, at: int | Sequence[int] | N
 
 
 def _pin(stalk: str, value: ArrayLike, at: int | Sequence[int] | None, gamma: float) -> Pin:
+    if not isinstance(stalk, str):
+        raise TypeError(f"stalk={brief(stalk)}, expected the name of a stalk")
     if at is not None:
-        at = tuple(
-            whole("at", i, least=-(2**31))
-            for i in ([at] if isinstance(at, int) or even("at", at).ndim == 0 else at)
-        )
+        places = items("at", at) if hasattr(at, "__iter__") else [at]
+        at = tuple(whole("at", i, least=-(2**31), most=2**31) for i in places)
     return Pin(stalk, read_only(real_array("value", value)), at, gamma)
 
 
@@ -150,26 +150,40 @@ def resolve(
 
     Soft pins on one coordinate act like parallel springs. Pins that are turned already come back as
     they are. Raises ValueError for an unknown stalk, a coordinate outside it, a value of the wrong
-    shape, two hard pins that contradict, and pins turned for cochains of another width.
+    shape, two hard pins that contradict, and pins turned for cochains of another width or for
+    another number of samples.
     """
-    layout = sheaf.augmented_layout if augmented else sheaf.layout
+    check_sheaf(sheaf)
+    layout = sheaf.augmented_layout if flag("augmented", augmented) else sheaf.layout
+    n_batch = whole("n_batch", n_batch)
+    room("n_batch", n_batch, n_batch)
     if isinstance(pins, Pins):
         if pins.width != layout.size:
             raise ValueError(
                 f"pins are for cochains of width {pins.width}, expected {layout.size}:"
                 f" {'with' if augmented else 'without'} a_out"
             )
+        if len(pins.offset) != n_batch:
+            raise ValueError(
+                f"pins are for {len(pins.offset)} samples, expected {n_batch}: one a row of x"
+            )
         return pins
     if not isinstance(pins, (Pin, list, tuple)):
         raise TypeError(
-            f"pins is {pins!r}, expected a pin or a sequence of pins made by hard(…) or soft(…)"
+            f"pins is {brief(pins)}, expected a pin or a sequence of pins made by hard(…) or"
+            " soft(…)"
         )
     pins = [pins] if isinstance(pins, Pin) else pins
     hard_at: dict[int, np.ndarray] = {}
     soft_at: dict[int, list[tuple[float, np.ndarray]]] = {}
     for pin in pins:
         if not isinstance(pin, Pin):
-            raise TypeError(f"pins holds {pin!r}, expected pins made by hard(…) or soft(…)")
+            raise TypeError(f"pins holds {brief(pin)}, expected pins made by hard(…) or soft(…)")
+        if pin.stalk == A_OUT and A_OUT in sheaf.augmented_layout and not augmented:
+            raise ValueError(
+                f"stalk {A_OUT!r} is unknown, expected one of {', '.join(layout.names)}: pins on it"
+                " need a start that holds it, or logits z"
+            )
         for index, value in _coordinates(pin, layout, n_batch):
             if np.isinf(pin.gamma):
                 if index in hard_at and not np.array_equal(hard_at[index], value):
@@ -192,6 +206,16 @@ def resolve(
         np.array([gamma for gamma, _, _ in springs]),
         sum((offset for _, _, offset in springs), np.zeros(n_batch)),
     )
+
+
+def resolve_places(
+    sheaf: NeuralSheaf, pins: Pin | Sequence[Pin] | Pins, n_batch: int, augmented: bool = False
+) -> Pins:
+    """As `resolve`, for whoever reads where the pins are and how stiff, but not their values: pins
+    that are turned already may be for any number of samples.
+    """
+    n_batch = len(pins.offset) if isinstance(pins, Pins) else n_batch
+    return resolve(sheaf, pins, n_batch, augmented)
 
 
 def _parallel(springs: list[tuple[float, np.ndarray]]) -> tuple[float, np.ndarray, np.ndarray]:
@@ -220,9 +244,11 @@ def _coordinates(pin: Pin, layout: Layout, n_batch: int) -> list[tuple[int, np.n
             f"pin at={outside[0]} is out of range: {pin.stalk!r} has coordinates 0 … {width - 1}"
         )
     if pin.value.shape not in ((), (len(at),), (n_batch, len(at))):
+        classes = pin.value.shape in ((n_batch,), (n_batch, 1)) and (pin.value % 1 == 0).all()
+        hint = f": classes are pinned as one-hot rows, np.eye({len(at)})[y] for integers y"
         raise ValueError(
             f"pin value on {pin.stalk!r} has shape {pin.value.shape}, "
-            f"expected a number, ({len(at)},) or ({n_batch}, {len(at)})"
+            f"expected a number, ({len(at)},) or ({n_batch}, {len(at)}){hint if classes else ''}"
         )
     value = np.broadcast_to(pin.value, (n_batch, len(at)))
     return [(s.start + i % width, value[:, k]) for k, i in enumerate(at)]

@@ -12,6 +12,18 @@ import numpy as np
 import scipy as sp
 
 T = TypeVar("T")
+DEEPEST = 64  # lists within lists: as many dimensions as an array can have
+MOST = 2**31 - 1  # numbers in an array that an argument asks for
+
+
+def brief(value: object) -> str:
+    """`value` as a short text for a message, also where it cannot be printed."""
+    try:
+        return reprlib.repr(value)
+    except Exception:
+        if isinstance(value, int):  # Python prints no number of more than 4300 digits
+            return f"about {'-' if value < 0 else ''}2**{value.bit_length() - 1}"
+        return f"<{type(value).__name__}>"
 
 
 def real_array(name: str, value: object, shape: tuple | None = None) -> np.ndarray:
@@ -20,8 +32,9 @@ def real_array(name: str, value: object, shape: tuple | None = None) -> np.ndarr
     Numbers of other types become the nearest float64, so that whole numbers beyond 2⁵³ are rounded
     as float(n) rounds them. A masked array of which no entry is masked counts as its data.
 
-    Raises TypeError for complex, object, structured and string arrays, ValueError for masked
-    entries, NaN, infinity, numbers beyond float64, ragged nesting and a shape that does not fit.
+    Raises TypeError for complex, object, structured and string arrays and for a tensor that wants
+    gradients, ValueError for masked entries, NaN, infinity, numbers beyond float64, ragged nesting
+    and a shape that does not fit.
     """
     unmasked(name, value)
     array = even(name, value)
@@ -58,16 +71,20 @@ def unmasked(name: str, value: object) -> None:
         )
 
 
-def _first_masked(value: object) -> tuple[int, ...] | None:
-    """The index of the first masked entry of an array, or of arrays in lists and tuples."""
+def _first_masked(value: object, above: tuple[int, ...] = ()) -> tuple[int, ...] | None:
+    """The index of the first masked entry of an array, or of arrays in lists and tuples.
+
+    above: the lists around it. One that holds itself, or more of them than NumPy has dimensions,
+    make no array at all, which `even` says.
+    """
     if isinstance(value, np.ma.MaskedArray):
         if value.dtype.names or not np.ma.is_masked(value):
             return None
         return tuple(int(i) for i in np.argwhere(np.ma.getmaskarray(value))[0])
-    if isinstance(value, (list, tuple)):
+    if isinstance(value, (list, tuple)) and id(value) not in above and len(above) < DEEPEST:
         for i, part in enumerate(value):
             if isinstance(part, (list, tuple, np.ma.MaskedArray)):
-                inner = _first_masked(part)
+                inner = _first_masked(part, (*above, id(value)))
                 if inner is not None:
                     return (i, *inner)
     return None
@@ -204,7 +221,11 @@ def batch(name: str, value: object, width: int) -> np.ndarray:
             f"{name} has the wrong shape: got ({width},), expected (B, {width}): use {name}[None]"
         )
     if array.ndim != 2 or array.shape[1] != width:
-        raise ValueError(f"{name} has the wrong shape: got {array.shape}, expected (B, {width})")
+        hint = f": flatten to (n_samples, n_features), {name}.reshape(len({name}), -1)"
+        raise ValueError(
+            f"{name} has the wrong shape: got {array.shape}, expected (B, {width})"
+            f"{hint if array.ndim > 2 else ''}"
+        )
     if array.shape[0] == 0:
         raise ValueError(
             f"{name} is an empty batch: got (0, {width}), expected (B, {width}) with B ≥ 1"
@@ -229,20 +250,45 @@ def finite(what: str, values: np.ndarray) -> np.ndarray:
     return values
 
 
-def whole(name: str, value: object, least: int = 1) -> int:
-    """Return `value` as an int ≥ `least`; TypeError when it is not a whole number."""
+def whole(name: str, value: object, least: int = 1, most: int | None = None) -> int:
+    """Return `value` as an int in least … most; TypeError when it is not a whole number."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
-        raise TypeError(f"{name}={value!r} must be a whole number")
+        raise TypeError(f"{name}={brief(value)} must be a whole number")
     if value < least:
-        raise ValueError(f"{name}={value} must be ≥ {least}")
+        raise ValueError(f"{name}={brief(value)} must be ≥ {least}")
+    if most is not None and value > most:
+        raise ValueError(f"{name}={brief(value)} must be ≤ {most}")
     return int(value)
+
+
+def room(name: str, value: object, count: int) -> None:
+    """Raise ValueError when an argument asks for an array of so many numbers that no index of 32
+    bits reaches them all.
+    """
+    if count > MOST:
+        raise ValueError(
+            f"{name}={brief(value)} asks for {brief(count)} numbers, expected at most {MOST}"
+        )
+
+
+def flag(name: str, value: object) -> bool:
+    """Return `value` as a bool; TypeError for anything but True and False."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name}={brief(value)}, expected True or False")
+    return bool(value)
+
+
+def instance(name: str, value: object, kind: type, made_by: str) -> None:
+    """Raise TypeError unless `value` is an object of one class, and say by what one is made."""
+    if not isinstance(value, kind):
+        raise TypeError(f"{name} is a {type(value).__name__}, expected {made_by}")
 
 
 def choice(name: str, value: object, options: Collection[str]) -> str:
     """Return `value`, one of the texts `options`; ValueError for anything else."""
     if not isinstance(value, str) or value not in options:
         expected = f"expected one of {', '.join(options)}"
-        raise ValueError(f"{name}={reprlib.repr(value)} is unknown, {expected}")
+        raise ValueError(f"{name}={brief(value)} is unknown, {expected}")
     return value
 
 
@@ -252,22 +298,43 @@ def items(name: str, value: Iterable[T]) -> list[T]:
         raise TypeError(f"{name} is a {type(value).__name__}, expected a list")
     if isinstance(value, np.ndarray) and value.ndim == 0:
         raise TypeError(f"{name} is one number, expected a list")
-    return list(value)
+    try:
+        return list(value)
+    except Exception as error:
+        raise TypeError(
+            f"{name} is a {type(value).__name__} that cannot be read: {error}"
+        ) from None
 
 
 def subclass(name: str, value: object, base: type[T]) -> type[T]:
     """Return `value`, a class that derives from `base`; TypeError for anything else."""
     if not isinstance(value, type) or not issubclass(value, base):
-        raise TypeError(f"{name}={reprlib.repr(value)}, expected a class like {base.__name__}")
+        raise TypeError(f"{name}={brief(value)}, expected a class like {base.__name__}")
     return value
 
 
 def even(name: str, value: object) -> np.ndarray:
-    """Return `value` as an array of whatever kind; ValueError for ragged nesting."""
+    """Return `value` as an array of whatever kind.
+
+    Raises ValueError for ragged nesting, TypeError for what NumPy cannot read: a tensor of PyTorch
+    that wants gradients, or a list of them.
+    """
     try:
         return np.asarray(value)
     except ValueError as ragged:
         raise ValueError(f"{name} is ragged: {ragged}") from None
+    except Exception as error:
+        parts = value if isinstance(value, (list, tuple)) else [value]
+        tensors = [part for part in parts if hasattr(part, "detach")]
+        if tensors:
+            raise TypeError(
+                f"{name} is or holds a {type(tensors[0]).__name__} that NumPy may not read,"
+                " expected numbers: pass .detach().numpy() of it, or .detach().cpu().numpy() where"
+                " it is on a GPU"
+            ) from None
+        raise TypeError(
+            f"{name} is a {type(value).__name__} that cannot be read: {error}"
+        ) from None
 
 
 def read_only(value: T) -> T:

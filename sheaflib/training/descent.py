@@ -8,16 +8,22 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from sheaflib.linear.harmonic import backpropagate
-from sheaflib.networks.graph import Network
+from sheaflib.networks.graph import INPUT, Network, check_network
 from sheaflib.sheaves.neural import NeuralSheaf
+from sheaflib.support.checks import batch
 from sheaflib.training.joint import TrainingDiverged, descend, runaway_limit
-from sheaflib.training.objective import loss_gradient, output_energy
+from sheaflib.training.objective import check_labels, loss_gradient, output_energy
 
 
-def gradient(network: Network, x: ArrayLike, y: np.ndarray) -> dict[str, tuple]:
+def gradient(network: Network, x: ArrayLike, y: ArrayLike) -> dict[str, tuple]:
     """The gradient of `loss` with respect to every affine node's (W, b), by one backward
     substitution in δ_Ωᵀ.
     """
+    x = batch(INPUT, x, check_network(network).n_in)
+    return _gradient(network, x, check_labels(network.output, y, network.n_out, len(x)))
+
+
+def _gradient(network: Network, x: np.ndarray, y: np.ndarray) -> dict[str, tuple]:
     sheaf = NeuralSheaf(network)
     z = sheaf.forward(x)[:, sheaf.layout[network.output_name]]
     return backpropagate(sheaf, x, loss_gradient(network.output, z, y))
@@ -63,7 +69,8 @@ class DescentStepper:
             self.check(self.energy(self.network))
             try:
                 with np.errstate(over="ignore", invalid="ignore"):
-                    network = descend(self.network, gradient(self.network, self.x, self.y), self.lr)
+                    slope = _gradient(self.network, self.x, self.y)
+                    network = descend(self.network, slope, self.lr)
             except ValueError:  # a sensitivity beyond float64
                 network = None
             if network is None:

@@ -18,8 +18,9 @@ from sheaflib.linear import spectrum
 from sheaflib.networks.affine import Affine
 from sheaflib.networks.graph import INPUT, Network, gather
 from sheaflib.sheaves.forces import force
-from sheaflib.sheaves.neural import NeuralSheaf
+from sheaflib.sheaves.neural import NeuralSheaf, check_sheaf
 from sheaflib.sheaves.pins import Pins
+from sheaflib.support.checks import batch
 from sheaflib.training.objective import error, output_energy
 
 RUNAWAY = 1e6  # times the energy of the start, or of zero stalks
@@ -90,10 +91,15 @@ def edge_energies(
     }
 
 
-def weight_gradient(sheaf: NeuralSheaf, x: np.ndarray, w: np.ndarray) -> dict[str, tuple]:
+def weight_gradient(sheaf: NeuralSheaf, x: ArrayLike, w: ArrayLike) -> dict[str, tuple]:
     """∂E/∂θ at any stalks w (B, N): affine node -> (dW, db) = (Σ_i w_e r_i a_iᵀ, Σ_i w_e r_i) with
     r = Wa + b − z.
     """
+    x, w = batch(INPUT, x, check_sheaf(sheaf).network.n_in), batch("w", w, sheaf.N)
+    return _weight_gradient(sheaf, x, w)
+
+
+def _weight_gradient(sheaf: NeuralSheaf, x: np.ndarray, w: np.ndarray) -> dict[str, tuple]:
     stress = sheaf.row_weights[: sheaf.N] * sheaf.discrepancy(w, x)
     values = {INPUT: x, **sheaf.layout.split(w)}
     return {
@@ -177,7 +183,7 @@ class JointStepper:
         f = force(sheaf, w, self.x, pins=self.pins)
         off = error(sheaf.network.output, w[:, last], self.y)
         f[:, last] -= output_weight(sheaf) * self.pins.free[last] * off
-        network = descend(sheaf.network, weight_gradient(sheaf, self.x, w), self.dt * self.beta)
+        network = descend(sheaf.network, _weight_gradient(sheaf, self.x, w), self.dt * self.beta)
         w = w + self.dt * self.alpha * f
         if network is None or not np.isfinite(w).all():
             self.overflowed(sheaf, w)

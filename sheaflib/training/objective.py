@@ -7,7 +7,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from sheaflib.networks.graph import Network
+from sheaflib.networks.graph import Network, check_network
 from sheaflib.networks.output import Output
 from sheaflib.support.checks import batch, even
 
@@ -15,39 +15,39 @@ CLAMP = 1e-12  # the authors' floor of a probability under the logarithm
 
 
 def check_labels(
-    output: Output, y: ArrayLike | None, n_out: int, n_batch: int | None = None
+    output: Output, y: ArrayLike | None, n_out: int, n_batch: int | None = None, name: str = "y"
 ) -> np.ndarray:
-    """`y` as float64 labels (B, n_out).
+    """`y` as float64 labels (B, n_out); `name` is what the caller names them.
 
     Raises ValueError for another shape, another number of rows than n_batch, labels of a sigmoid
     outside {0, 1} and labels of a softmax that are not one-hot.
     """
     if y is None:
-        raise TypeError(f"y is None, expected labels of shape (B, {n_out})")
-    if even("y", y).ndim == 1:
+        raise TypeError(f"{name} is None, expected labels of shape (B, {n_out})")
+    if even(name, y).ndim == 1:
         hint = (
-            f"np.eye({n_out})[y] makes integer classes one-hot"
+            f"np.eye({n_out})[{name}] makes integer classes one-hot"
             if output.name == "softmax"
-            else "use y[:, None]"
+            else f"use {name}[:, None]"
         )
-        raise ValueError(f"y has shape {np.shape(y)}, expected (B, {n_out}): {hint}")
-    y = batch("y", y, n_out)
+        raise ValueError(f"{name} has shape {np.shape(y)}, expected (B, {n_out}): {hint}")
+    y = batch(name, y, n_out)
     if n_batch is not None and len(y) != n_batch:
-        raise ValueError(f"y has {len(y)} rows, expected {n_batch}: one a row of x")
+        raise ValueError(f"{name} has {len(y)} rows, expected {n_batch}: one a row of x")
     if output.is_identity:
         return y
     wrong = ~np.isin(y, (0, 1))
     if wrong.any():
         i, j = (int(k) for k in np.argwhere(wrong)[0])
         raise ValueError(
-            f"y holds {y[i, j]:g} at index ({i}, {j}), expected 0 or 1: the output is a"
+            f"{name} holds {y[i, j]:g} at index ({i}, {j}), expected 0 or 1: the output is a"
             f" {output.name}"
         )
     if output.name == "softmax" and (y.sum(axis=1) != 1).any():
         i = int(np.argmax(y.sum(axis=1) != 1))
         raise ValueError(
-            f"y is not one-hot: row {i} sums to {y[i].sum():g}, expected one 1 a row: the output is"
-            " a softmax"
+            f"{name} is not one-hot: row {i} sums to {y[i].sum():g}, expected one 1 a row: the"
+            " output is a softmax"
         )
     return y
 
@@ -59,7 +59,7 @@ def loss(network: Network, x: ArrayLike, y: ArrayLike) -> float:
     >>> loss(Network.mlp([[[2.0]]]), [[1.0], [2.0]], [[2.0], [3.0]])
     0.5
     """
-    p = network(x)
+    p = check_network(network)(x)
     y = check_labels(network.output, y, network.n_out, len(p))
     if network.output.is_identity:
         return float(((p - y) ** 2).mean())

@@ -19,10 +19,13 @@ from sheaflib import (
     Stack,
     backpropagate,
     backward_substitution,
+    equilibrium,
+    exact_flows,
     forward_substitution,
     hard,
     harmonic_extension,
     heat,
+    joint_flow,
     relax,
     soft,
 )
@@ -30,6 +33,7 @@ from sheaflib.companion.tasks import heat_run, paper_network, task
 from sheaflib.layers import add, average_pool, batch_norm, convolution, max_pool
 from sheaflib.linear import spectrum
 from sheaflib.sheaves import discord
+from sheaflib.sheaves.pins import resolve
 
 NET = Network.mlp([[[1, 2], [3, 4], [5, 6]], [[1, -1, 1]]])
 SHEAF = NeuralSheaf(NET)
@@ -746,6 +750,37 @@ def test_one_pin_or_a_sequence():
         harmonic_extension(SHEAF, X, pins=hard("z1", 1)).cochain,
         harmonic_extension(SHEAF, X, pins=[hard("z1", [1, 1, 1])]).cochain,
     )
+
+
+@pytest.mark.parametrize(
+    "verb",
+    [
+        lambda x, w, pins: harmonic_extension(SHEAF, x, pins=pins),
+        lambda x, w, pins: relax(SHEAF, x, w, pins=pins, max_steps=1),
+        lambda x, w, pins: equilibrium(SHEAF, x, pins=pins),
+        lambda x, w, pins: exact_flows(SHEAF, x, w, pins=pins, until=0.1),
+        lambda x, w, pins: next(joint_flow(SHEAF, x, x[:, :1], pins=pins)),
+    ],
+    ids=["harmonic_extension", "relax", "equilibrium", "exact_flows", "joint_flow"],
+)
+def test_pins_that_are_turned_hold_for_their_own_number_of_samples(verb):
+    x, w = np.vstack([X, X]), np.vstack([W, W])
+    for pin in (soft("z1", [[1.0, 2.0, 3.0]] * 2, 1.0), hard("z1", [[1.0, 2.0, 3.0]] * 2)):
+        verb(x, w, resolve(SHEAF, pin, 2))
+    for n_batch in (1, 3):
+        turned = resolve(SHEAF, hard("z1", 1.0), n_batch)
+        with pytest.raises(ValueError, match=f"pins are for {n_batch} samples, expected 2"):
+            verb(x, w, turned)
+
+
+def test_places_and_stiffness_of_pins_are_read_for_any_number_of_samples():
+    pins = soft("z2", 0.0, 2.0)
+    for n_batch in (1, 3):
+        turned = resolve(SHEAF, pins, n_batch)
+        assert spectrum.bound(SHEAF, pins=turned) == spectrum.bound(SHEAF, pins=pins)
+        assert spectrum.extreme(SHEAF, [1, 0, 1], pins=turned) == spectrum.extreme(
+            SHEAF, [1, 0, 1], pins=pins
+        )
 
 
 def test_output_by_name_or_object():

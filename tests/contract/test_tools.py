@@ -869,3 +869,5 @@ def test_make_types_one_python_line_each():
         said = recipe(target)
         assert said.startswith(f"python3 -m tools {target}") and "\n" not in said
     assert recipe() == recipe("help") == "python3 -m tools help"
+    fuzz = "python3 -m tools test tests/contract/test_fuzz.py"
+    assert recipe("fuzz") == fuzz and recipe("fuzz", "ARGS=-x") == f"{fuzz} -x"

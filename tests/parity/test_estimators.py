@@ -789,7 +789,7 @@ def test_a_bar_is_shown_when_asked_for(capsys, verbose):
         (
             {"learning_rate": "adaptive"},
             ValueError,
-            "learning_rate='adaptive' and batch_size='auto', expected 'linear' or 'constant'",
+            "learning_rate='adaptive' is unknown, expected one of linear, constant",
         ),
         ({"learning_rate_init": 0}, ValueError, "learning_rate_init=0 must be > 0"),
         ({"batch_size": "all"}, ValueError, "batch_size='all', expected"),
