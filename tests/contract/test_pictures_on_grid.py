@@ -14,6 +14,7 @@ from matplotlib.patches import Circle, FancyBboxPatch
 
 from sheaflib.companion.figures import (
     diagnostics,
+    faults,
     gap,
     harmonic,
     pinned,
@@ -21,6 +22,7 @@ from sheaflib.companion.figures import (
     scaling,
     training,
 )
+from sheaflib.companion.figures import spectra as figures_of_spectra
 from sheaflib.companion.record import gallery
 from sheaflib.diagnosis import picture as report
 from sheaflib.plots import matrices, spectra
@@ -76,10 +78,10 @@ PIXELS = {
 }
 
 PICTURES = {
-    "bands": lambda ax, v: diagnostics.bands(PLACES, {"sheaf": [v, 2 * v, 3 * v]}, ax),
+    "bands": lambda ax, v: figures_of_spectra.bands(PLACES, {"sheaf": [v, 2 * v, 3 * v]}, ax),
     "strips": lambda ax, v: diagnostics.strips({"z1": v, "a2": v**3}, ax),
     "spreads": lambda ax, v: diagnostics.spreads(
-        {name: {"affine_1": v[:2], "output": v[2:4]} for name in diagnostics.NETWORKS}, ax
+        {name: {"affine_1": v[:2], "output": v[2:4]} for name in faults.NETWORKS}, ax
     ),
     "ratios": lambda ax, v: gap.ratios({"one": {"a": v[:3], "b": v[3:6]}}, {"a": v[6:9]}, ax),
     "dial": lambda ax, v: gap.dial(PLACES[:4], {"a": v.reshape(4, 3)}, v[:3], ax),

@@ -1,10 +1,10 @@
-"""The pictures of notebook 09 draw what they are given, on the axes they are given."""
+"""The pictures of notebooks 09 and 12 draw what they are given, on the axes they are given."""
 
 import matplotlib.pyplot as plt
 import pytest
 from pictures import labels
 
-from sheaflib.companion.figures import diagnostics
+from sheaflib.companion.figures import diagnostics, faults, spectra
 from sheaflib.plots.palette import EDGE_COLOURS
 
 EDGES = ("affine_1", "activation_1", "affine_2")
@@ -25,7 +25,7 @@ def points(ax):
 
 def test_bands_are_the_quartiles(ax):
     assert (
-        diagnostics.bands([0, 1000], {m: [[1, 2], [3, 4], [5, 6]] for m in METHODS}, ax, 1000, "κ")
+        spectra.bands([0, 1000], {m: [[1, 2], [3, 4], [5, 6]] for m in METHODS}, ax, 1000, "κ")
         is ax
     )
     assert points(ax) == {m: [(0, 3), (1, 4)] for m in METHODS}
@@ -38,7 +38,7 @@ def test_bands_are_the_quartiles(ax):
 
 
 def test_histograms_are_the_counts(ax):
-    diagnostics.histograms([0, 1, 2], {"sheaf": [3, 4], "gradient descent": [0, 5]}, ax, "λ")
+    spectra.histograms([0, 1, 2], {"sheaf": [3, 4], "gradient descent": [0, 5]}, ax, "λ")
     assert [list(patch.get_data().values) for patch in ax.patches] == [
         [3, 4],
         [3, 4],
@@ -48,7 +48,7 @@ def test_histograms_are_the_counts(ax):
 
 
 def test_block_energies_are_bars(ax):
-    diagnostics.block_energies(
+    spectra.block_energies(
         {"early": {"z1": 0.25, "a1": 0.75}, "late": {"a1": 0.5, "z1": 0.5}}, ax, "title"
     )
     assert [[bar.get_height() for bar in group] for group in ax.containers] == [
@@ -136,15 +136,13 @@ def test_curves(ax):
         "$a^1$": [(0, 3), (10, 4)],
         "$z^2$": [(0, 5), (10, 6)],
     }
-    assert (
-        len({line.get_color() for line in ax.lines})
-        == len({line.get_linestyle() for line in ax.lines})
-        == 3
-    )
+    kinds = ("affine", "activation", "affine")
+    assert [line.get_color() for line in ax.lines] == [EDGE_COLOURS[kind] for kind in kinds]
+    assert len({line.get_linestyle() for line in ax.lines}) == 3
 
 
 def test_auroc_marks_means_and_keeps_its_rows(ax):
-    diagnostics.auroc(FOUND, {"1H, GD": {"loss": (0.45, 0.5, 0.55)}}, ax, "fault")
+    faults.auroc(FOUND, {"1H, GD": {"loss": (0.45, 0.5, 0.55)}}, ax, "fault")
     # one order in all panels
     assert labels(ax.get_yticklabels()) == ["pinned discord", "loss", "gradient"]
     assert {name: sorted(x for x, _ in found) for name, found in points(ax).items()} == {
@@ -159,7 +157,7 @@ def test_auroc_marks_means_and_keeps_its_rows(ax):
 
 
 def test_by_layer(ax):
-    diagnostics.by_layer({"one": [0.5, 1.0], "two": [0.0, 0.25]}, ax)
+    faults.by_layer({"one": [0.5, 1.0], "two": [0.0, 0.25]}, ax)
     assert points(ax) == {"one": [(1, 0.5), (2, 1)], "two": [(1, 0), (2, 0.25)]}
 
 
@@ -167,9 +165,9 @@ def test_by_layer(ax):
     "draw",
     [
         lambda: diagnostics.strips({"affine_1": [1.0]}),
-        lambda: diagnostics.auroc(FOUND, {}),
+        lambda: faults.auroc(FOUND, {}),
         lambda: diagnostics.unit_discord({"sheaf": [1.0]}),
-        lambda: diagnostics.by_layer({"one": [1.0]}),
+        lambda: faults.by_layer({"one": [1.0]}),
     ],
 )
 def test_without_axes_the_current_ones_are_taken(draw):

@@ -10,9 +10,10 @@ import figures_06  # noqa: F401  (its oracles register themselves)
 import figures_07  # noqa: F401
 import figures_08  # noqa: F401
 import figures_09  # noqa: F401
-import figures_09_report  # noqa: F401
 import figures_10  # noqa: F401
 import figures_11  # noqa: F401
+import figures_12  # noqa: F401
+import figures_13  # noqa: F401
 import numpy as np
 import pytest
 from figure_oracles import FIGURES, ORACLES, ROOT, close, numbers, oracle

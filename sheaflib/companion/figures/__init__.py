@@ -2,7 +2,7 @@
 the numbers that it shows in `fig.numbers`; one that draws a part of it takes data and axes, and
 returns the axes.
 
-May import: support, networks, sheaves, linear, plots, companion.
+May import: support, networks, sheaves, linear, plots, diagnosis, companion.
 In the paper: Figures 6 to 12 and those of Appendix E.
 """
 

@@ -1,74 +1,132 @@
-"""Diagnostics in pictures: spectra along training, where eigenvectors live, discord by edge, unit
-and sample, nulls, faults.
+"""Diagnostics in pictures: discord by edge, unit and sample, tension, nulls.
+
+The first part draws whole figures and leaves their numbers in `fig.numbers`; the second one panels.
 """
 
 from __future__ import annotations
 
-from typing import Mapping, Sequence
+from typing import TYPE_CHECKING, Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+from matplotlib.figure import Figure
+from matplotlib.patheffects import Normal, Stroke
+from matplotlib.ticker import NullLocator
 
-from sheaflib.plots.palette import EDGE_COLOURS, SERIES
+from sheaflib.companion.figures.inference import grouped, noted
+from sheaflib.plots.palette import EDGE_COLOURS, METHOD_COLOURS, SERIES
 
+if TYPE_CHECKING:
+    from sheaflib.companion.pinned_labels import Null, TableE2
+    from sheaflib.companion.tension import Tension
+
+Numbers = Sequence[float] | np.ndarray
 GOLDEN = 0.6180339887498949  # its multiples fill an interval evenly: jitter without chance
 MARKERS = ("o", "s", "^", "D", "v", "P")
 SHADES = ("#9ecae1", "#4292c6", "#08306b")  # early to late: one hue, told apart by lightness
-METHODS = {"sheaf": SERIES[0], "gradient descent": SERIES[1]}
 STYLES = ("-", "--", ":", "-.")
-NETWORKS = ("1H, sheaf", "1H, GD", "3H, sheaf", "3H, GD")
-DETECTORS = ("pinned discord", "frozen pattern", "pinned, jump", "kept stalks", "loss", "gradient")
-NULL = "0.55"
+OUTLINED = [Stroke(linewidth=4, foreground="black"), Normal()]  # seen on light and dark
+CHANCE = np.array([1.96, 0.0627])  # |N(0, 1)| exceeds these with 5 and 95 %
 
 
-def bands(step, quartiles: Mapping[str, Sequence], ax=None, unit: float = 1.0, label: str = ""):
-    """Median (line) and quartiles (band) on a log axis along training: name of a method -> (3, R),
-    lowest first.
+# whole figures
+# --------------------------------------------------------------------------------------------------
+
+
+def training_state(state: Mapping[str, Mapping[str, Numbers]]) -> Figure:
+    """Discord of every edge and sample as training leaves it: state[size][edge] (B,)."""
+    fig, axes = plt.subplots(1, 2, figsize=(10, 3.6), width_ratios=(1, 1.2))
+    for ax, (size, values) in zip(axes, state.items()):
+        strips(values, ax, "discord of a sample", f"{size}, training state")
+    return noted(fig, state)
+
+
+def pinned_labels(found: Mapping[str, Mapping], where: str) -> Figure:
+    """Pinned discord along training, by edge and by unit, of the runs that `where` names: as
+    `companion.pinned_labels.along_training` finds it.
     """
-    ax = plt.gca() if ax is None else ax
-    place = np.asarray(step) / unit
-    for series, (name, (low, median, high)) in enumerate(quartiles.items()):
-        ax.fill_between(place, low, high, color=METHODS[name], alpha=0.25, linewidth=0)
-        ax.semilogy(place, median, STYLES[series], color=METHODS[name], label=name)
-    ax.yaxis.set(
-        major_locator=LogLocator(subs=(1, 2, 5)),
-        minor_locator=NullLocator(),
-        major_formatter=FuncFormatter(lambda value, _: f"{value:g}"),
+    fig, axes = plt.subplots(2, 2, figsize=(10, 6.4))
+    for ax, (method, values) in zip(axes[0], found["residuals"].items()):
+        label = r"residual $\|(\delta\omega)_e\|$ of a test input"
+        boxes(values, ax, label, f"{where}, {method}")
+        ax.set_xlim(1e-5, 3)
+    axes[0, 0].legend(loc="upper left", fontsize="small")
+    label, last = "pinned discord: mean, and mean + std", list(values)[-1]
+    spreads(found["discord"], axes[1, 0], label, f"{where}, after {last}")
+    unit_discord(found["neurons"], axes[1, 1], "mean pinned discord", "affine edge by unit")
+    axes[1, 1].legend()
+    return noted(fig, found)
+
+
+def table_e2(table: TableE2, seeds: Mapping[str, str]) -> Figure:
+    """Pinned discord by edge where the heat flow ends (filled), and from random stalks (hollow)."""
+    names = {"flow": "forward", "random": "random"}
+    rows_of = {
+        size: {
+            f"{method}, {name}": found.means[start]
+            for (other, method), found in table.items()
+            if other == size
+            for start, name in names.items()
+        }
+        for size in seeds
+    }
+    fig, axes = plt.subplots(1, 2, figsize=(10, 5.2))
+    for ax, (size, of_size) in zip(axes, rows_of.items()):
+        label = "pinned discord: mean, and mean + std"
+        spreads(of_size, ax, label, f"{size} at {seeds[size]}")
+    fig.legend(*axes[0].get_legend_handles_labels(), ncols=4, loc="outside upper center")
+    return noted(fig, rows_of)
+
+
+def tension(found: Tension, steps: Sequence[int], history: Mapping[str, Sequence]) -> Figure:
+    """Tension's spread over its mean, by coordinate at the end and by stalk along training, and how
+    much a correction by its mean gains.
+    """
+    chance = np.sqrt(len(next(iter(found.deviation.values())))) / CHANCE
+    percent = {
+        part: {name: 100 * both[i] for name, both in found.gains.items()}
+        for i, part in enumerate(("train", "test"))
+    }
+    fig, axes = plt.subplot_mosaic([["end", "along"], ["gain", "gain"]], figsize=(10, 6.4))
+    strips(found.coordinates, axes["end"], "std / |mean| of a coordinate", "at the end")
+    axes["end"].axvspan(*chance, color="0.9", zorder=0)
+    curves(steps, history, axes["along"], 1000, "std / |mean| of a stalk", "along training")
+    axes["along"].legend(loc="upper left")
+    grouped(percent, axes["gain"], "loss falls by … %")
+    axes["gain"].axvline(0.1, color="black", linestyle=":", linewidth=1)
+    axes["gain"].set_title("corrected forward pass")
+    shown = {"coordinates": found.coordinates, "step": steps, "stalks": history}
+    return noted(fig, shown | {"gain": percent, "chance": chance})
+
+
+def permuted_labels(nulls: Mapping[str, Null]) -> Figure:
+    """Mean pinned discord beside that with permuted labels, and the ratio of the two."""
+    observed = {method: null.observed for method, null in nulls.items()}
+    bands = {method: null.bands for method, null in nulls.items()}
+    ratio = {method: null.ratio for method, null in nulls.items()}
+    losses = {method: null.loss_ratio for method, null in nulls.items()}
+    fig, (left, right) = plt.subplots(1, 2, figsize=(10, 3.8), width_ratios=(1.4, 1), sharey=True)
+    null_bands(observed, bands, left, "mean pinned discord", "observed, and labels permuted")
+    ratios(ratio, losses, right, "observed / null's median", "nearly one ratio for all edges")
+    fig.legend(*left.get_legend_handles_labels(), ncols=4, loc="outside upper center")
+    right.legend(fontsize="small", loc="center")
+    return noted(
+        fig,
+        {
+            "observed": observed,
+            "null": bands,
+            "ratio": ratio,
+            "loss": losses,
+            "permuted": {method: null.permuted for method, null in nulls.items()},
+        },
     )
-    ax.set(xlabel="thousand steps" if unit == 1000 else "step", ylabel=label)
-    return ax
 
 
-def histograms(
-    edges, counts: Mapping[str, Sequence[int]], ax=None, label: str = "", title: str = ""
-):
-    """Counts between common bin edges, one outline a method."""
-    ax = plt.gca() if ax is None else ax
-    for series, (name, values) in enumerate(counts.items()):
-        ax.stairs(values, edges, fill=True, color=METHODS[name], alpha=0.3)
-        ax.stairs(
-            values, edges, color=METHODS[name], linewidth=1.5, linestyle=STYLES[series], label=name
-        )
-    ax.set(xlabel=label, ylabel="inputs", title=title)
-    return ax
+# panels
+# --------------------------------------------------------------------------------------------------
 
 
-def block_energies(energies: Mapping[str, Mapping[str, float]], ax=None, title: str = ""):
-    """One group of bars a block of the cochain, one colour a series: energies[series][block], which
-    add up to 1 in a series.
-    """
-    ax = plt.gca() if ax is None else ax
-    blocks, width = list(next(iter(energies.values()))), 0.8 / len(energies)
-    for series, (name, row) in enumerate(energies.items()):
-        place = np.arange(len(blocks)) + (series - (len(energies) - 1) / 2) * width
-        ax.bar(place, [row[b] for b in blocks], width, color=SHADES[series], label=name)
-    ax.set_xticks(range(len(blocks)), [f"${b[0]}^{b[1:]}$" for b in blocks])
-    ax.set(ylim=(0, 1), title=title)
-    return ax
-
-
-def strips(values: Mapping[str, Sequence[float]], ax=None, label: str = "", title: str = ""):
+def strips(values: Mapping[str, Numbers], ax=None, label: str = "", title: str = ""):
     """One jittered row of points an edge or stalk on a log axis, a bar at the median; zeros are
     left out and counted.
     """
@@ -129,10 +187,7 @@ def rows(ax, names: Sequence[str], label: str, title: str):
 
 
 def boxes(
-    quantiles: Mapping[str, Mapping[str, Sequence[float]]],
-    ax=None,
-    label: str = "",
-    title: str = "",
+    quantiles: Mapping[str, Mapping[str, Numbers]], ax=None, label: str = "", title: str = ""
 ):
     """One group of boxes an edge on a log axis: quantiles[series][edge] = (5 %, 25 %, 50 %, 75 %,
     95 %).
@@ -153,7 +208,7 @@ def boxes(
             showfliers=False,
             manage_ticks=False,
             boxprops={"facecolor": SHADES[series], "linewidth": 0.8},
-            medianprops={"color": "#E69F00", "linewidth": 2},
+            medianprops={"color": "white", "linewidth": 2, "path_effects": OUTLINED},
             whiskerprops={"linewidth": 0.8},
             capprops={"linewidth": 0.8},
         )
@@ -163,7 +218,7 @@ def boxes(
 
 
 def spreads(
-    rows_of: Mapping[str, Mapping[str, Sequence[float]]], ax=None, label: str = "", title: str = ""
+    rows_of: Mapping[str, Mapping[str, Numbers]], ax=None, label: str = "", title: str = ""
 ):
     """Mean (marker) and mean + one standard deviation (tick) on a log axis: rows_of[series][row] =
     (mean, std).
@@ -173,7 +228,7 @@ def spreads(
     for series, (name, row) in enumerate(rows_of.items()):
         place = np.arange(len(names)) + (series - (len(rows_of) - 1) / 2) * height
         mean, std = np.array([row[n] for n in names]).T
-        colour = METHODS.get(name.split(",")[0], SERIES[series])
+        colour = METHOD_COLOURS.get(name.split(",")[0], SERIES[series])
         ax.errorbar(
             mean,
             place,
@@ -190,7 +245,7 @@ def spreads(
     return rows(ax, names, label, title)
 
 
-def unit_discord(values: Mapping[str, Sequence[float]], ax=None, label: str = "", title: str = ""):
+def unit_discord(values: Mapping[str, Numbers], ax=None, label: str = "", title: str = ""):
     """A number for every unit on a log axis, units in falling order, one series a method."""
     ax = plt.gca() if ax is None else ax
     for series, (name, numbers) in enumerate(values.items()):
@@ -198,9 +253,9 @@ def unit_discord(values: Mapping[str, Sequence[float]], ax=None, label: str = ""
             np.arange(1, len(numbers) + 1),
             np.sort(numbers)[::-1],
             MARKERS[series],
-            color=METHODS[name],
+            color=METHOD_COLOURS[name],
             markersize=4.5,
-            markerfacecolor="white" if series else METHODS[name],
+            markerfacecolor="white" if series else METHOD_COLOURS[name],
             label=name,
         )
     ax.yaxis.set_minor_locator(NullLocator())
@@ -210,7 +265,7 @@ def unit_discord(values: Mapping[str, Sequence[float]], ax=None, label: str = ""
 
 def null_bands(
     observed: Mapping[str, Mapping[str, float]],
-    null: Mapping[str, Mapping[str, Sequence[float]]],
+    null: Mapping[str, Mapping[str, Numbers]],
     ax=None,
     label: str = "",
     title: str = "",
@@ -228,7 +283,7 @@ def null_bands(
             high - low,
             0.7 * height,
             left=low,
-            color=METHODS[name],
+            color=METHOD_COLOURS[name],
             alpha=0.35,
             label=f"{name}, null",
         )
@@ -237,7 +292,7 @@ def null_bands(
             [observed[name][e] for e in names],
             place,
             MARKERS[series],
-            color=METHODS[name],
+            color=METHOD_COLOURS[name],
             markersize=7,
             label=f"{name}, observed",
         )
@@ -260,7 +315,7 @@ def ratios(
     for series, (name, row) in enumerate(values.items()):
         ax.axvline(
             lines[name],
-            color=METHODS[name],
+            color=METHOD_COLOURS[name],
             linestyle=STYLES[series + 1],
             linewidth=1.2,
             label=f"{name}, its loss",
@@ -269,7 +324,7 @@ def ratios(
             [row[e] for e in names],
             range(len(names)),
             MARKERS[series],
-            color=METHODS[name],
+            color=METHOD_COLOURS[name],
             markersize=7,
             label=f"{name}, its edges",
         )
@@ -279,7 +334,7 @@ def ratios(
 
 def curves(
     step,
-    values: Mapping[str, Sequence[float]],
+    values: Mapping[str, Numbers],
     ax=None,
     unit: float = 1.0,
     label: str = "",
@@ -292,70 +347,10 @@ def curves(
             np.asarray(step) / unit,
             numbers,
             MARKERS[series] + STYLES[series],
-            color=SERIES[series],
+            color=kind_colour(name),
             markersize=4,
             linewidth=1.2,
             label=f"${name[0]}^{name[1:]}$",
         )
     ax.set(xlabel="thousand steps" if unit == 1000 else "step", ylabel=label, title=title)
-    return ax
-
-
-def auroc(
-    found: Mapping[str, Mapping[str, Sequence[float]]],
-    null: Mapping[str, Mapping[str, Sequence[float]]],
-    ax=None,
-    title: str = "",
-):
-    """One row a detector, one mark a network at the mean AUROC, a line over 10–90 % of the trials,
-    the null's in grey below each.
-
-    found[network][detector] and null[network][detector] are (10 %, mean, 90 %); a missing detector
-    is left out.
-    """
-    ax = plt.gca() if ax is None else ax
-    detectors = [d for d in DETECTORS if any(d in row for row in found.values())]
-    height = 0.72 / len(found)
-    ax.axvline(0.5, color="0.3", linewidth=1, linestyle=":")
-    for series, (name, row) in enumerate(found.items()):
-        which = NETWORKS.index(name)
-        for shift, values, colour, size in (
-            (0.16, null.get(name, {}), NULL, 3),
-            (-0.16, row, SERIES[which], 4.5),
-        ):
-            place = [
-                detectors.index(d) + (series - (len(found) - 1) / 2 + shift) * height
-                for d in values
-            ]
-            low, mean, high = np.array(list(values.values())).reshape(-1, 3).T
-            ax.hlines(place, low, high, color=colour, linewidth=1.4)
-            ax.plot(
-                mean,
-                place,
-                MARKERS[which],
-                color=colour,
-                markersize=size,
-                linestyle="none",
-                label=name if colour != NULL else None,
-            )
-    ax.set_xlim(-0.04, 1.04)
-    return rows(ax, detectors, "AUROC", title)
-
-
-def by_layer(found: Mapping[str, Sequence[float]], ax=None, title: str = ""):
-    """Mean AUROC against the number of the faulty layer, one line a detector; found[detector] is
-    (layers,).
-    """
-    ax = plt.gca() if ax is None else ax
-    ax.axhline(0.5, color="0.3", linewidth=1, linestyle=":")
-    for series, (name, values) in enumerate(found.items()):
-        ax.plot(
-            range(1, len(values) + 1),
-            values,
-            MARKERS[series] + STYLES[series],
-            color=SERIES[series],
-            label=name,
-        )
-    ax.set_xticks(range(1, len(values) + 1))
-    ax.set(xlabel="faulty layer", ylabel="AUROC", ylim=(-0.04, 1.04), title=title)
     return ax

@@ -1,4 +1,4 @@
-"""The oracle of notebook 09's report on the digits: the network trained again, gradients by the
+"""The oracle of notebook 13's report on the digits: the network trained again, gradients by the
 chain rule, stationarity by hand.
 """
 
@@ -98,7 +98,7 @@ def largest_discords(x, y, weights, biases, cost, count):
     return found
 
 
-@oracle("09-report")
+@oracle("13-report")
 def _(n):
     lengths = np.arange(5, 201, 5)
     close(n["lengths"], lengths)
