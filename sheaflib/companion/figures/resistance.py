@@ -56,20 +56,18 @@ def spectrum_along_training(spectra) -> Figure:
     """Both ends of the spectrum along two runs, from `Spectra`."""
     fig, (left, right) = plt.subplots(1, 2, figsize=(9, 3.5))
     numbers: dict[str, Any] = {"step": spectra.step}
-    for ax, end, key, text in (
-        (left, 0, "low", r"$\lambda_1$"),
-        (right, 1, "high", r"$\lambda_{\max}$"),
-    ):
+    for ax, end, text in ((left, 0, r"$\lambda_1$"), (right, 1, r"$\lambda_{\max}$")):
         law = {NAMES[m]: values[:, end] for m, values in spectra.predicted.items()}
         found = {NAMES[m]: values[:, end] for m, values in spectra.found.items()}
         along(spectra.step, law, found, ax, unit=1000)
         ax.set_ylabel(text)
-        for m in spectra.found:
-            numbers[f"{m}-{key}-predicted"] = spectra.predicted[m][:, end]
-            numbers[f"{m}-{key}"] = spectra.found[m][:, end]
     left.set(yscale="log")
     plain_ticks(left.yaxis)
     left.legend()
+    for m in spectra.found:
+        for end, key in enumerate(("low", "high")):
+            numbers[f"{m}-{key}-predicted"] = spectra.predicted[m][:, end]
+            numbers[f"{m}-{key}"] = spectra.found[m][:, end]
     return numbered(fig, numbers)
 
 
