@@ -18,7 +18,7 @@ def by_label(ax):
 
 
 def test_a_circuit_has_a_resistor_an_edge_as_long_as_its_resistance(ax):
-    assert resistance.circuit(EDGES, ["x", "z1", "a1", "y"], LINES, LINES, ax) is ax
+    assert resistance.resistors(EDGES, ["x", "z1", "a1", "y"], LINES, LINES, ax) is ax
     resistors = {line.get_gid(): line for line in ax.lines if line.get_gid()}
     assert {gid: tuple(line.get_xdata()[[0, -1]]) for gid, line in resistors.items()} == {
         "edge:affine_1": (0, 2),
@@ -41,7 +41,7 @@ def test_a_circuit_has_a_resistor_an_edge_as_long_as_its_resistance(ax):
 
 
 def test_a_potential_may_end_before_the_last_resistor(ax):
-    resistance.circuit(
+    resistance.resistors(
         EDGES,
         ["x", "z1", "a1", "y"],
         LINES,
@@ -118,18 +118,6 @@ def test_a_band_lies_between_its_bounds(ax):
     assert len(ax.collections) == 1 and ax.get_xlabel() == "step"
 
 
-def test_factors_have_their_median_and_every_measurement(ax):
-    resistance.factors(
-        [0, 100], [[1, 2], [2, 3], [4, 5]], {"one": [2.5, 3.5], "two": [2.0, 2.5]}, ax, unit=100
-    )
-    median, one, two = ax.lines
-    assert list(median.get_ydata()) == [2, 3] and list(one.get_ydata()) == [2.5, 3.5]
-    assert one.get_marker() != two.get_marker()
-    assert (ax.get_yscale(), ax.get_xlabel()) == ("log", "steps / 100") and list(
-        two.get_xdata()
-    ) == [0, 1]
-
-
 def test_bars_by_edge_run_from_the_input_on(ax):
     resistance.by_edge(EDGES, ax, "resistance")
     assert [bar.get_width() for bar in ax.patches] == [2, 1, 1] and ax.yaxis_inverted()
@@ -138,50 +126,15 @@ def test_bars_by_edge_run_from_the_input_on(ax):
     assert colours == [EDGE_COLOURS[kind] for kind in ("affine", "activation", "output")]
 
 
-def test_a_run_that_never_got_there_is_set_apart_or_left_out(ax):
-    values = {
-        "soft": [[1.0, np.inf, 3.0], [np.inf, np.inf, 5.0]],
-        "stiff": [[1.0, np.nan, 2.0], [4.0, 5.0, 6.0]],
-    }
-    resistance.runs([1, 6], {"soft": values["soft"]}, ax, beyond=10)
-    there, beyond, medians = ax.lines
-    assert sorted(there.get_ydata()) == [1, 3, 5] and list(medians.get_ydata()) == [3]
-    assert list(beyond.get_ydata()) == [10, 10, 10]
-    assert list(ax.get_xticks()) == [0, 1] and labels(ax.get_xticklabels()) == ["1", "6"]
-    ax.clear()
-    resistance.runs([1, 6], values, ax)
-    assert [len(line.get_xdata()) for line in ax.lines] == [3, 1, 5, 1]
-    assert abs(ax.lines[0].get_xdata()[0] - ax.lines[2].get_xdata()[0]) > 0.2  # side by side
-
-
-def test_speeds_are_against_one(ax):
-    resistance.speeds([1, 10], {"one": [0.5, 0.9], "two": [1.0, 1.1]}, ax)
-    one, two, law = ax.lines
-    assert list(two.get_ydata()) == [1, 1.1] and list(law.get_ydata()) == [1, 1]
-    assert ax.get_xscale() == "log" and ax.get_ylim()[0] == 0
-    assert (one.get_marker(), one.get_linestyle()) != (two.get_marker(), two.get_linestyle())
-
-
-def test_proportional_draws_the_line_it_is_given(ax):
-    resistance.proportional([0.1, 1.0], [0.09, 0.7], [0.1, 1.0], ax)
-    drawn = by_label(ax)
-    assert list(drawn["in proportion"].get_ydata()) == [0.1, 1.0]
-    assert list(drawn["measured"].get_ydata()) == [0.09, 0.7]
-
-
 @pytest.mark.parametrize(
     "draw",
     [
-        lambda: resistance.circuit(EDGES, ["x", "z1", "a1", "y"], LINES, LINES),
+        lambda: resistance.resistors(EDGES, ["x", "z1", "a1", "y"], LINES, LINES),
         lambda: resistance.against({"a": ([1.0], [1.0])}),
         lambda: resistance.intervals([0], [1], [2]),
         lambda: resistance.along([0], {"a": [1]}, {"a": [1]}),
         lambda: resistance.band([0], [0], [1], [2]),
-        lambda: resistance.factors([0], [[1], [2], [3]], {}),
         lambda: resistance.by_edge(EDGES),
-        lambda: resistance.runs([1], {"a": [[1.0]]}),
-        lambda: resistance.speeds([1], {"a": [1]}),
-        lambda: resistance.proportional([1], [1], [1]),
     ],
 )
 def test_without_axes_the_current_ones_are_taken(draw):

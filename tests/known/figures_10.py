@@ -7,9 +7,9 @@ from itertools import islice
 import numpy as np
 from figure_oracles import close, oracle
 from oracles import constrained_minimum, dense_laplacian, dense_system, row_weights
-from paraboloid_runs import DATA, TRAIN, run, stalks
+from paraboloid_runs import TRAIN, run, stalks
 
-from sheaflib import Affine, Network, NeuralSheaf, ReLU, Stack, equilibrium, hard, joint_flow
+from sheaflib import Affine, Network, NeuralSheaf, ReLU, Stack, joint_flow
 from sheaflib.companion.random_networks import random_network, random_patterns, random_widths
 from sheaflib.companion.tasks import paper_network
 from sheaflib.layers import add
@@ -74,41 +74,27 @@ def _(n):
         close(n["predicted"][name], potential, rtol=1e-7)
 
 
-@oracle("10-identity")
-def _(n):
-    rng, drawn, bounds = np.random.default_rng(0), [], []
-    for i in range(200):  # the notebook's draws
+def draws(count, rng=None):
+    """The notebook's random networks, drawn from seed 0, with a pattern each."""
+    rng = np.random.default_rng(0) if rng is None else rng
+    for i in range(count):
         widths = random_widths(rng, max_width=12, max_depth=8)
         widths[-1] = 1 if i % 2 else widths[-1]
         network = random_network(rng, widths, merge_rate=0.6 * (i // 2 % 2))
         weights = {e.name: float(np.exp(rng.uniform(-2, 2))) for e in NeuralSheaf(network).edges}
         sheaf = NeuralSheaf(network, weights if i % 3 else 1.0)
-        drawn.append((sheaf, random_patterns(rng, 1, sheaf.M)[0]))
-    assert len(n["law"]["pinned"]) == 200
-    for i, (sheaf, s) in enumerate(drawn):
-        m, weights = sheaf.network.n_out, row_weights(sheaf)
-        e = rng.standard_normal(m)
-        delta, c = dense_system(sheaf.network, s, np.zeros(sheaf.network.n_in))
-        place, last = np.arange(sheaf.N - m, sheaf.N), np.linalg.solve(delta, c)[-m:] + e
-        springs = [(j, 1.0, v) for j, v in zip(place, last)]
-        for name, pins in (
-            ("pinned", {"hard": list(zip(place, last))}),
-            ("unit edge", {"soft": springs}),
-        ):
-            w = constrained_minimum(delta, c, weights, **pins)
-            total = (weights * (delta @ w - c) ** 2).sum() + (
-                ((w[-m:] - last) ** 2).sum() if name == "unit edge" else 0
-            )
-            close([n["law"][name][i], n["dense"][name][i]], [total] * 2, rtol=1e-6)
-        if m == 1:
-            values, vectors = np.linalg.eigh(dense_laplacian(sheaf, s))
-            bounds.append(
-                (
-                    values[0] * (np.linalg.inv(delta)[-1] ** 2 / weights).sum(),
-                    vectors[-1, 0] ** 2,
-                    values[0] / values[1],
-                )
-            )
+        yield sheaf, random_patterns(rng, 1, sheaf.M)[0]
+
+
+@oracle("10-identity")
+def _(n):
+    bounds = []
+    for sheaf, pattern in draws(200):
+        if sheaf.network.n_out == 1:
+            delta, _ = dense_system(sheaf.network, pattern, np.zeros(sheaf.network.n_in))
+            values, vectors = np.linalg.eigh(dense_laplacian(sheaf, pattern))
+            rho = (np.linalg.inv(delta)[-1] ** 2 / row_weights(sheaf)).sum()
+            bounds.append((values[0] * rho, vectors[-1, 0] ** 2, values[0] / values[1]))
     upper, energy, ratio = np.array(sorted(bounds)).T
     close(n["upper"], upper, rtol=1e-6)
     apart, lower = ratio < 1 - 1e-6, np.array(n["lower"])
@@ -119,48 +105,8 @@ def _(n):
         rtol=1e-4,
         atol=1e-7,
     )
-    assert (lower <= np.array(n["energy"]) + 1e-9).all() and (
-        np.array(n["energy"]) <= upper + 1e-9
-    ).all()
-
-
-@oracle("10-table-e2")
-def _(n):
-    x, y = DATA.X_test[:50], DATA.Y_test[:50]
-    printed = {
-        "sheaf": [[0.0007, 0.0010], [0.0027, 0.0034], [0.0001, 0.0002]],
-        "gd": [[0, 0.0001], [0.0002, 0.0003], [0, 0]],
-    }
-    for method in ("sheaf", "gd"):
-        network = networks(method, 42)[0][-1]  # the appendix's seeds
-        p, q, out = one_layer(network, x)
-        current = (y[:, 0] - out) / (1 + 2 * p + q)
-        for edge, part in (("affine_1", p), ("activation_1", p + q), ("affine_2", 1)):
-            close(n[f"{method}-predicted"][edge], current**2 * part, rtol=1e-6, atol=1e-14)
-        sheaf, kept = NeuralSheaf(network), 0
-        for i, s in enumerate(forward_pattern(network, x)):
-            delta, c = dense_system(network, s, x[i])
-            w = constrained_minimum(delta, c, np.ones(61), hard=[(60, y[i, 0])])
-            if ((w[:30] >= 0) != s).any():  # then a unit rests at its kink
-                w = equilibrium(sheaf, x[i : i + 1], pins=hard("z2", y[i : i + 1])).cochain[0]
-                delta, c = dense_system(network, w[:30] >= 0, x[i])
-                force = delta.T @ (delta @ w - c)
-                force[np.r_[np.flatnonzero(w[:30] == 0), 60]] = 0
-                assert abs(force).max() < 1e-9
-            else:
-                kept += 1
-            squares = (delta @ w - c) ** 2
-            for edge, rows in (
-                ("affine_1", slice(0, 30)),
-                ("activation_1", slice(30, 60)),
-                ("affine_2", slice(60, 61)),
-            ):
-                close(n[f"{method}-solved"][edge][i], squares[rows].sum(), rtol=1e-5, atol=1e-13)
-        assert kept == (44 if method == "sheaf" else 50)
-        for part in ("predicted", "solved"):
-            values = [n[f"{method}-{part}"][e] for e in ("affine_1", "activation_1", "affine_2")]
-            rows = [[np.mean(d), np.std(d, ddof=1)] for d in values]
-            close(rows, printed[method], rtol=0, atol=5e-5)
+    assert (lower <= np.array(n["energy"]) + 1e-9).all()
+    assert (np.array(n["energy"]) <= upper + 1e-9).all()
 
 
 @oracle("10-spectrum-along-training")
@@ -270,6 +216,31 @@ def _(n):
 
 # what training does
 # --------------------------------------------------------------------------------------------------
+
+
+@oracle("10-currents")
+def _(n):
+    network, x, y = paper_network("2x6x4x1", 0), X[0], Y[0, 0]
+    s = forward_pattern(network, X[:1])[0]
+    delta, c = dense_system(network, s, x)
+    G = np.linalg.inv(delta)[-1]  # rows: 6 of z1, 6 of a1, 4 of z2, 4 of a2, 1 of z3
+    forward = np.linalg.solve(delta, c)
+    settled = constrained_minimum(delta, c, np.ones(21), soft=[(20, 1.0, y)])
+    current = G * (y - forward[-1]) / (1 + (G**2).sum())
+    close(delta @ settled - c, current, rtol=1e-8)
+    for name, rows, units in (
+        ("a1", slice(6, 12), slice(0, 6)),
+        ("a2", slice(16, 20), slice(6, 10)),
+    ):
+        close(n["current"][name], current[rows], rtol=1e-7)
+        for kappa in (1, 0, -1):
+            felt = forward[rows] + kappa * (settled[rows] - forward[rows])
+            close(n["activity"][name][f"kappa {kappa}"], felt, rtol=1e-7)
+        assert n["active"][name] == (s[units] == 1).tolist()
+    assert set(n["current"]) == set(n["activity"]) == set(n["active"]) == {"a1", "a2"}
+    # Ohm's law of the first layer: two resistors of 1 below an active unit, one below another
+    moved = np.subtract(n["activity"]["a1"]["kappa 1"], n["activity"]["a1"]["kappa 0"])
+    close(moved, np.array(n["current"]["a1"]) * (1 + s[:6]), rtol=1e-6)
 
 
 class Dense:

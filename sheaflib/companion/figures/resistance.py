@@ -1,24 +1,107 @@
-"""Pictures of effective resistance: a chain as a circuit, a law against what was solved, bounds,
-factors, speeds.
+"""Pictures of effective resistance: a chain as a circuit, bounds of the bottom eigenvector, spectra
+along training, a residual network.
+
+The first part draws whole figures and leaves their numbers in `fig.numbers`; the second one panels.
 """
 
 from __future__ import annotations
 
-from typing import Mapping, Sequence
+from typing import Any, Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.figure import Figure
 
-from sheaflib.plots.palette import EDGE_COLOURS, SERIES
+from sheaflib.companion.figures.scaling import numbered, plain_ticks
+from sheaflib.plots.palette import EDGE_COLOURS, METHOD_COLOURS, SERIES
 from sheaflib.plots.schematic import math_name
 
 MARKERS = ("o", "s", "^", "D", "v", "P")
 STYLES = ("-", "--", "-.", ":")
+NAMES = {"sheaf": "sheaf", "gd": "gradient descent"}
+SHEAF = METHOD_COLOURS["sheaf"]
+INK, SKY = "0.2", SERIES[5]  # colours that mean no edge and no method
 TEETH = np.array([0, 0, 1, -1, 1, -1, 1, -1, 0, 0])  # of a resistor: height
 PLACES = np.array([0, 0.14, 0.2, 0.32, 0.44, 0.56, 0.68, 0.8, 0.86, 1])
 
 
-def circuit(
+# whole figures
+# --------------------------------------------------------------------------------------------------
+
+
+def circuit(solved) -> Figure:
+    """A `companion.resistance.Circuit` of a network with one hidden layer."""
+    fig, ax = plt.subplots(figsize=(7.2, 3.8))
+    vertices = ["x", "z1", "a1", "z2", "y"]
+    resistors(solved.resistances, vertices, solved.predicted, solved.solved, ax)
+    return numbered(
+        fig,
+        {"resistances": solved.resistances, "predicted": solved.predicted, "solved": solved.solved},
+    )
+
+
+def bounded(bounds) -> Figure:
+    """The `Bounds` of random networks with one output, side by side."""
+    fig, ax = plt.subplots(figsize=(7.2, 3.5))
+    intervals(bounds.lower, bounds.energy, bounds.upper, ax)
+    ax.set(
+        xlabel="networks with one output, by rising upper bound",
+        ylabel="bottom eigenvector's energy\non the output",
+        ylim=(-0.02, 1.02),
+    )
+    return numbered(fig, {"lower": bounds.lower, "energy": bounds.energy, "upper": bounds.upper})
+
+
+def spectrum_along_training(spectra) -> Figure:
+    """Both ends of the spectrum along two runs, from `Spectra`."""
+    fig, (left, right) = plt.subplots(1, 2, figsize=(9, 3.5))
+    numbers: dict[str, Any] = {"step": spectra.step}
+    for ax, end, text in ((left, 0, r"$\lambda_1$"), (right, 1, r"$\lambda_{\max}$")):
+        law = {NAMES[m]: values[:, end] for m, values in spectra.predicted.items()}
+        found = {NAMES[m]: values[:, end] for m, values in spectra.found.items()}
+        along(spectra.step, law, found, ax, unit=1000)
+        ax.set_ylabel(text)
+    left.set(yscale="log")
+    plain_ticks(left.yaxis)
+    left.legend()
+    for m in spectra.found:
+        for end, key in enumerate(("low", "high")):
+            numbers[f"{m}-{key}-predicted"] = spectra.predicted[m][:, end]
+            numbers[f"{m}-{key}"] = spectra.found[m][:, end]
+    return numbered(fig, numbers)
+
+
+def bottom_eigenvector(step: Sequence[int], bounds) -> Figure:
+    """The medians of `Bounds` at some steps of a run."""
+    fig, ax = plt.subplots(figsize=(6, 3.3))
+    label = "energy on $z^2$, found"
+    band(step, bounds.lower, bounds.energy, bounds.upper, ax, unit=1000, label=label)
+    ax.set_xscale("symlog", linthresh=1)
+    ax.set(ylabel="median over 50 inputs", ylim=(0.25, 1), xlim=(-0.1, 1.2 * step[-1] / 1000))
+    ax.set_xticks([0, 1, 10, 100], ["0", "1", "10", "100"])
+    numbers = {"lower": bounds.lower, "energy": bounds.energy, "upper": bounds.upper}
+    return numbered(fig, {"step": list(step)} | numbers)
+
+
+def residual(edges: Mapping[str, float], rho, by_path, chain) -> Figure:
+    """The mean resistance of every edge of a residual network, and ρ of every sample (B,) against
+    the sum over paths and against the formula of a chain.
+    """
+    fig, (left, right) = plt.subplots(1, 2, figsize=(9, 3.7))
+    by_edge(edges, left, f"mean resistance over {len(rho)} samples")
+    formula = "the formula of one hidden layer"
+    pairs = {"path by path": (rho, by_path), formula: (rho, chain)}
+    against(pairs, right, "ρ by one backward pass", "ρ by another route")
+    for axis in (right.xaxis, right.yaxis):
+        plain_ticks(axis)
+    return numbered(fig, {"edges": dict(edges), "rho": rho, "by-path": by_path, "chain": chain})
+
+
+# parts of figures
+# --------------------------------------------------------------------------------------------------
+
+
+def resistors(
     resistances: Mapping[str, float],
     vertices: Sequence[str],
     potentials: Mapping[str, Sequence[float]],
@@ -54,6 +137,7 @@ def circuit(
         ax.plot(place, rail, "o", color="white", mec="black", ms=6, zorder=3)
         ax.text(place, rail + 0.12 * span, f"${math_name(name)}$", ha="center", va="bottom")
     for series, (name, row) in enumerate(potentials.items()):
+        colour = (INK, SHEAF)[series]
         open_mark = {
             "marker": MARKERS[series],
             "linestyle": "none",
@@ -61,13 +145,11 @@ def circuit(
             "ms": 8,
             "mew": 1.5,
         }
-        ax.plot(
-            ends[: len(row)], row, STYLES[series], color=SERIES[series], label=f"{name}, predicted"
-        )
+        ax.plot(ends[: len(row)], row, STYLES[series], color=colour, label=f"{name}, predicted")
         ax.plot(
             ends[: len(found[name])],
             found[name],
-            color=SERIES[series],
+            color=colour,
             label=f"{name}, solved",
             **open_mark,
         )
@@ -97,7 +179,7 @@ def against(pairs: Mapping[str, tuple], ax=None, xlabel: str = "predicted", ylab
             predicted,
             solved,
             MARKERS[series],
-            color=SERIES[series],
+            color=(INK, SKY)[series],
             ms=5,
             mfc="none",
             linestyle="none",
@@ -113,8 +195,8 @@ def intervals(low, value, high, ax=None):
     """Vertical bars low … high (n,) side by side, and what was found as dots."""
     ax = plt.gca() if ax is None else ax
     place = np.arange(len(value))
-    ax.vlines(place, low, high, color=SERIES[5], linewidth=1.2, label="between the bounds")
-    ax.plot(place, value, ".", color=SERIES[1], ms=4, linestyle="none", label="found")
+    ax.vlines(place, low, high, color=SKY, linewidth=1.2, label="between the bounds")
+    ax.plot(place, value, ".", color=INK, ms=4, linestyle="none", label="found")
     ax.legend(loc="upper left")
     return ax
 
@@ -132,12 +214,11 @@ def along(
     ax = plt.gca() if ax is None else ax
     place = np.asarray(step) / unit
     for series, name in enumerate(predicted):
-        ax.plot(
-            place, predicted[name], STYLES[series], color=SERIES[series], label=f"{name}, predicted"
-        )
+        colour = METHOD_COLOURS.get(name, SERIES[series])
+        ax.plot(place, predicted[name], STYLES[series], color=colour, label=f"{name}, predicted")
         mark = {"marker": MARKERS[series], "linestyle": "none", "mfc": "none", "ms": 5}
-        ax.plot(place, measured[name], color=SERIES[series], label=f"{name}, measured", **mark)
-    ax.set_xlabel(_steps(unit))
+        ax.plot(place, measured[name], color=colour, label=f"{name}, measured", **mark)
+    ax.set_xlabel(steps_label(unit))
     return ax
 
 
@@ -147,37 +228,12 @@ def band(step, low, value, high, ax=None, unit: float = 1.0, label: str = ""):
     """
     ax = plt.gca() if ax is None else ax
     place = np.asarray(step) / unit
-    ax.fill_between(place, low, high, color=SERIES[0], alpha=0.15, linewidth=0)
-    ax.plot(place, high, "--", color=SERIES[0], linewidth=1, label="upper bound")
-    ax.plot(place, value, "o", color=SERIES[1], ms=3.5, linestyle="none", label=label)
-    ax.plot(place, low, ":", color=SERIES[0], linewidth=1.2, label="lower bound")
-    ax.set_xlabel(_steps(unit))
+    ax.fill_between(place, low, high, color=SHEAF, alpha=0.15, linewidth=0)
+    ax.plot(place, high, "--", color=SHEAF, linewidth=1, label="upper bound")
+    ax.plot(place, value, "o", color=INK, ms=3.5, linestyle="none", label=label)
+    ax.plot(place, low, ":", color=SHEAF, linewidth=1.2, label="lower bound")
+    ax.set_xlabel(steps_label(unit))
     ax.legend(loc="lower right")
-    return ax
-
-
-def factors(step, quartiles, measured: Mapping[str, Sequence[float]], ax=None, unit: float = 1.0):
-    """A predicted factor along a run, quartiles (3, R) over samples as a band, and measured ones
-    (R,) as marks.
-    """
-    ax = plt.gca() if ax is None else ax
-    place = np.asarray(step) / unit
-    low, median, high = np.asarray(quartiles, dtype=float)
-    ax.fill_between(place, low, high, color=SERIES[0], alpha=0.2, linewidth=0)
-    ax.plot(place, median, color=SERIES[0], label="2(1 + ρ): median and quartiles over samples")
-    for series, (name, values) in enumerate(measured.items(), start=1):
-        ax.plot(
-            place,
-            values,
-            MARKERS[series],
-            color=SERIES[series],
-            mfc="none",
-            ms=6,
-            mew=1.3,
-            linestyle="none",
-            label=name,
-        )
-    ax.set(xlabel=_steps(unit), yscale="log")
     return ax
 
 
@@ -195,72 +251,6 @@ def by_edge(parts: Mapping[str, float], ax=None, label: str = ""):
     return ax
 
 
-def runs(place, values: Mapping[str, np.ndarray], ax=None, beyond: float | None = None):
-    """Values (places, runs) side by side at every place, one mark a name, and lines through their
-    medians.
-
-    Infinite ones, of runs that never got there, are triangles at the height `beyond`, or left out,
-    as infinite medians are.
-    """
-    ax = plt.gca() if ax is None else ax
-    at = np.arange(len(place))
-    for series, (name, rows) in enumerate(values.items()):
-        rows, middle = np.asarray(rows, dtype=float), at + 0.24 * (series - (len(values) - 1) / 2)
-        spot, there = middle[:, None] + np.linspace(-0.08, 0.08, rows.shape[1]), np.isfinite(rows)
-        ax.plot(
-            spot[there],
-            rows[there],
-            MARKERS[series],
-            color=SERIES[series],
-            ms=5,
-            mfc="none",
-            linestyle="none",
-            label=name,
-        )
-        if beyond is not None and not there.all():
-            ax.plot(
-                spot[~there],
-                np.full((~there).sum(), beyond),
-                "^",
-                color=SERIES[series],
-                ms=6,
-                linestyle="none",
-            )
-        medians = np.median(rows, axis=1)
-        known = np.isfinite(medians)
-        ax.plot(middle[known], medians[known], STYLES[series], color=SERIES[series], linewidth=1.2)
-    ax.set_xticks(at, place)
-    return ax
-
-
-def speeds(step, curves: Mapping[str, Sequence[float]], ax=None):
-    """Speeds over the predicted one against the step: one curve a name on a log axis, and the line
-    at 1.
-    """
-    ax = plt.gca() if ax is None else ax
-    for series, (name, values) in enumerate(curves.items()):
-        ax.semilogx(
-            step,
-            values,
-            MARKERS[series] + STYLES[series],
-            color=SERIES[series],
-            ms=4,
-            linewidth=1.2,
-            label=name,
-        )
-    ax.axhline(1, color="black", linewidth=0.8, linestyle="--")
-    ax.set(xlabel="step", ylim=(0, None))
-    return ax
-
-
-def proportional(x, values, line, ax=None):
-    """Marks on log axes and a dashed line `line` (n,), proportional to x, for comparison."""
-    ax = plt.gca() if ax is None else ax
-    ax.loglog(x, line, "--", color="0.5", linewidth=1, label="in proportion")
-    ax.loglog(x, values, "o", color=SERIES[0], ms=6, linestyle="none", label="measured")
-    ax.legend(loc="upper left")
-    return ax
-
-
-def _steps(unit: float) -> str:
+def steps_label(unit: float) -> str:
+    """What an axis of steps says whose unit is so many of them."""
     return {1.0: "step", 1000.0: "thousand steps"}.get(unit, f"steps / {unit:g}")
