@@ -637,8 +637,7 @@ def test_verify_finds_drift_and_what_is_not_made_and_reports_bytes_without_faili
         assert f"drift: {text}\n" in said.err
     assert (
         "11 of 13 committed files are byte-identical; "
-        "not: figures/01/01-line.json, figures/ledger.json"
-        in said.out
+        "not: figures/01/01-line.json, figures/ledger.json" in said.out
     )
     assert "2 notebooks run again, 6 drifts, 0 failures" in said.out
 
