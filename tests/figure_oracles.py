@@ -24,7 +24,7 @@ def oracle(name):
 
 
 def numbers(name):
-    return json.loads((FIGURES / f"{name}.json").read_text(encoding="utf-8"))["numbers"]
+    return json.loads((FIGURES / name[:2] / f"{name}.json").read_text(encoding="utf-8"))["numbers"]
 
 
 def close(found, expected, **tolerance):

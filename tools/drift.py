@@ -24,7 +24,7 @@ def between(made, committed):
 
 def values(folder):
     """Return the figures of a folder and the records of its ledger by name."""
-    files = [path for path in folder.glob("*.json") if path.name != "bench.json"]
+    files = [path for path in folder.rglob("*.json") if path.name != "bench.json"]
     found = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in files}
     rows = found.pop("ledger", [])
     return {**found, **{f"claim {row['id']}": row for row in rows}}

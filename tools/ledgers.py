@@ -101,9 +101,9 @@ def filled(name, project):
     every = notebooks.load(project)
     rows = json.loads((project.figures / "ledger.json").read_text(encoding="utf-8"))
     stored = {
-        figure: json.loads((project.figures / f"{figure}.json").read_text(encoding="utf-8"))
-        for notebook in every
-        for figure in notebook.figures
+        name: json.loads((project.figures / n.number / f"{name}.json").read_text(encoding="utf-8"))
+        for n in every
+        for name in n.figures
     }
     path, part = project.root / name, GENERATED[name]
     text = path.read_text(encoding="utf-8") if path.is_file() else ""

@@ -58,8 +58,14 @@ def to_run(project, notebook, folder, profile="full", given=None):
 
 def promote(project, job, print_):
     """Move a finished notebook's results where they belong; returns a problem or ""."""
-    listed = {f"figures/{name}{end}" for name in job.notebook.figures for end in ENDINGS}
-    made = {f"figures/{path.name}" for path in (job.folder / "figures").glob("*")}
+    listed = {
+        f"figures/{job.notebook.number}/{name}{end}"
+        for name in job.notebook.figures
+        for end in ENDINGS
+    }
+    made = {
+        path.relative_to(job.folder).as_posix() for path in (job.folder / "figures").rglob("*.*")
+    }
     if made != listed:
         return (
             f"the figures it makes: index.toml lists {sorted(listed - made) or 'no file'} that "
@@ -160,7 +166,9 @@ def verify(project, options):
     problems = runner.run(project, [to_run(project, n, made.root) for n in every])
     status = runner.summary(problems)
     ledgers.write(ledgers.merge(made.root / "ledger", every), made.figures, every, "../notebooks/")
-    names = [f"figures/{name}{end}" for n in every for name in n.figures for end in ENDINGS]
+    names = [
+        f"figures/{n.number}/{name}{end}" for n in every for name in n.figures for end in ENDINGS
+    ]
     names += [f"notebooks/{n.file}" for n in every] + ["figures/ledger.json", "figures/LEDGER.md"]
     found = [f"{name} is not made" for name in names if not (made.root / name).is_file()]
     found += drift.between(made.figures, project.figures)

@@ -55,7 +55,7 @@ def light(root, *sizes):
     project = toy.make(root)
     entries, claims = [], []
     for number, size in enumerate(sizes):
-        name, figure = f"0{number}-light", f"light-{number}"
+        name, figure = f"0{number}-light", f"0{number}-curve"
         toy.write(project, name, *toy.good(name[:2], figure, size))
         needs = [entries[-1]["file"][:2]] if entries else []
         entries.append({"file": f"{name}.ipynb", "figures": [figure], "needs": needs})
@@ -177,7 +177,7 @@ def test_a_checkout_that_cannot_be_written_is_answered_in_one_line(tmp_path, mon
 
 def test_a_run_needs_no_home_and_finds_no_settings_of_its_user(tmp_path):
     project, home = light(tmp_path / "toy", 3), tmp_path / "home"
-    toy.write(project, "00-light", *toy.good("00", "light-0"), "import matplotlib.pyplot")
+    toy.write(project, "00-light", *toy.good("00", "00-curve"), "import matplotlib.pyplot")
     for path in (".config/matplotlib/matplotlibrc", ".jupyter/jupyter_config.py"):
         (home / path).parent.mkdir(parents=True)
         (home / path).write_text("no such setting: 1\n")
@@ -222,7 +222,7 @@ def test_a_run_killed_at_any_moment_damages_nothing_and_the_next_goes_on(tmp_pat
     undisturbed = Project(shutil.copytree(fresh.root, tmp_path / "undisturbed"))
     whole = min(first, seconds(undisturbed))  # now and then a kernel takes seconds to end
     before, after = tree(fresh), tree(undisturbed)
-    assert {name for name in before if before[name] != after[name]} > {"light-0.png", "gallery.md"}
+    assert {name for name in before if before[name] != after[name]} > {"00-curve.png", "gallery.md"}
 
     draw, killed, ended = random.Random(0), 0, 0
     work = Project(shutil.copytree(fresh.root, tmp_path / "work-0"))

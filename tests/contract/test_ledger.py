@@ -244,7 +244,7 @@ def test_a_figure_takes_caption_seed_tolerance_and_parameters_from_the_index(
     fig.numbers = {"y": [1, 2]}
     gallery.save(fig, "04-curve")
     plt.close(fig)
-    stored = json.loads((tmp_path / "figures" / "04-curve.json").read_text(encoding="utf-8"))
+    stored = json.loads((tmp_path / "figures" / "04" / "04-curve.json").read_text(encoding="utf-8"))
     del stored["sha256"]
     assert stored == {
         "caption": "a curve",

@@ -152,7 +152,7 @@ def test_the_ledger_says_what_the_claims_say():
 
 @each_figure
 def test_a_figure_has_its_three_files_and_they_are_small(name):
-    files = [PROJECT.figures / (name + ending) for ending in runs.ENDINGS]
+    files = [PROJECT.figures / (index.place(name) + ending) for ending in runs.ENDINGS]
     assert (
         all(path.is_file() for path in files)
         and sum(path.stat().st_size for path in files) <= gallery.LIMIT
@@ -161,18 +161,22 @@ def test_a_figure_has_its_three_files_and_they_are_small(name):
 
 @each_figure
 def test_a_figures_numbers_have_the_hash_that_all_three_files_hold(name):
-    stored = json.loads((PROJECT.figures / f"{name}.json").read_text(encoding="utf-8"))
+    stored = json.loads((PROJECT.figures / f"{index.place(name)}.json").read_text(encoding="utf-8"))
     assert (
         stored["caption"] == index.figure(name)["caption"]
         and gallery.numbers_hash(stored["numbers"]) == stored["sha256"]
     )
     for ending in (".pdf", ".png"):
-        assert stored["sha256"].encode() in (PROJECT.figures / (name + ending)).read_bytes()
+        assert (
+            stored["sha256"].encode()
+            in (PROJECT.figures / (index.place(name) + ending)).read_bytes()
+        )
 
 
 def test_no_figure_is_left_over():
     expected = {name + ending for name in FIGURES for ending in runs.ENDINGS}
-    assert {path.name for path in PROJECT.figures.iterdir()} - runs.NOT_FIGURES == expected
+    files = [path for path in PROJECT.figures.rglob("*") if path.is_file()]
+    assert {path.name for path in files} - runs.NOT_FIGURES == expected
 
 
 @pytest.mark.parametrize("name", ledgers.GENERATED)

@@ -153,7 +153,9 @@ def test_every_page_is_one_link_from_the_readme():
 
 def test_what_the_readme_says_of_the_race_is_what_its_figure_shows():
     """The numbers, and how many rows differ from backpropagation and from its null on one side."""
-    shown = json.loads((ROOT / "figures" / "11-competitive.json").read_text(encoding="utf-8"))
+    shown = json.loads(
+        (ROOT / "figures" / "11" / "11-competitive.json").read_text(encoding="utf-8")
+    )
     ledger = json.loads((ROOT / "figures" / "ledger.json").read_text(encoding="utf-8"))
     ratios, over_null = shown["numbers"]["ratios"], shown["numbers"]["over null"]
     medians = {name: [row[0] for row in ratios[name].values()] for name in ("primary", "null")}

@@ -36,12 +36,12 @@ def installed(monkeypatch, tmp_path):
 def clone(tmp_path):
     """A repository with an index, claims, a bench and one figure's numbers."""
     root = tmp_path / "clone"
-    for folder in ("notebooks/deep", "figures"):
+    for folder in ("notebooks/deep", "figures/01"):
         (root / folder).mkdir(parents=True)
     (root / "notebooks" / "index.toml").touch()
     (root / "notebooks" / "claims.toml").write_text("")
     (root / "figures" / "bench.json").write_text(json.dumps([{"name": "step", "ratio": 2.0}]))
-    (root / "figures" / "01-one.json").write_text(json.dumps({"numbers": {"y": [1.0]}}))
+    (root / "figures" / "01" / "01-one.json").write_text(json.dumps({"numbers": {"y": [1.0]}}))
     return root
 
 
@@ -71,7 +71,7 @@ def test_an_installed_copy_finds_the_repository_from_the_working_directory(
     "ask, file",
     [
         (gallery.bench, "figures/bench.json"),
-        (lambda: gallery.committed("01-one"), "figures/01-one.json"),
+        (lambda: gallery.committed("01-one"), "figures/01/01-one.json"),
         (lambda: Ledger("01"), "notebooks/claims.toml"),
     ],
 )
@@ -85,7 +85,7 @@ def test_where_there_is_no_repository_an_error_says_so(installed, ask, file):
 
 def test_a_file_that_the_repository_lacks_is_named(installed, clone, monkeypatch):
     monkeypatch.chdir(clone)
-    with pytest.raises(FileNotFoundError, match="there is no figures/02-two.json in the repo"):
+    with pytest.raises(FileNotFoundError, match="there is no figures/02/02-two.json in the repo"):
         gallery.committed("02-two")
 
 

@@ -65,7 +65,7 @@ def every_kind_of_job(project, notebook, given=None):
 def tree(project):
     """Return the bytes of everything that is committed."""
     folders = (project.figures, project.notebooks, project.root / "docs")
-    files = [path for folder in folders for path in sorted(folder.iterdir())]
+    files = [path for folder in folders for path in sorted(folder.rglob("*.*"))]
     return {path.name: path.read_bytes() for path in [*files, project.root / "README.md"]}
 
 
@@ -77,15 +77,15 @@ def stale(project):
 
 
 def test_a_first_run_leaves_figures_ledger_and_the_files_that_quote_it(finished):
-    names = {f"{name}{end}" for name in ("first", "second") for end in runs.ENDINGS}
-    assert {p.name for p in finished.figures.iterdir()} == names | {"ledger.json", "LEDGER.md"}
+    names = {f"{name}{end}" for name in ("00-line", "01-line") for end in runs.ENDINGS}
+    assert {p.name for p in finished.figures.rglob("*.*")} == names | {"ledger.json", "LEDGER.md"}
     rows = json.loads((finished.figures / "ledger.json").read_text())
     verdicts = {row["id"]: row["verdict"] for row in rows}
     assert verdicts == {"toy.00": "holds", "toy.01": "holds"}
     texts = {name: (finished.root / name).read_text() for name in ledgers.GENERATED}
     assert "2 claims measured: 2 hold, 0 refuted." in texts["README.md"]
-    assert "[first](../figures/first.pdf) | `toy.00` |" in texts["docs/notebooks.md"]
-    pictures = "![a (line)](../figures/first.png)\n\n*a [line]*\n"
+    assert "[00-line](../figures/00/00-line.pdf) | `toy.00` |" in texts["docs/notebooks.md"]
+    pictures = "![a (line)](../figures/00/00-line.png)\n\n*a [line]*\n"
     assert pictures in texts["docs/gallery.md"]
     assert {name: ledgers.filled(name, finished) for name in texts} == texts
 
@@ -105,7 +105,7 @@ def test_a_rerun_of_one_notebook_changes_no_byte(project, capsys):
 
 
 def test_a_changed_source_makes_a_notebook_and_those_that_need_it_stale(project):
-    toy.write(project, "00-first", *toy.good("00", "first"), "1 + 1")
+    toy.write(project, "00-first", *toy.good("00", "00-line"), "1 + 1")
     assert stale(project) == {"00": "changed: notebook", "01": "changed: notebooks it needs"}
 
 
@@ -132,8 +132,8 @@ def test_a_changed_claim_makes_its_notebook_stale(project):
 @pytest.mark.parametrize(
     "file, change",
     [
-        ("figures/second.png", None),
-        ("figures/second.json", b"{}"),
+        ("figures/01/01-line.png", None),
+        ("figures/01/01-line.json", b"{}"),
         ("notebooks/01-second.ipynb", "output"),
     ],
 )
@@ -201,10 +201,14 @@ def test_failures_are_named_with_their_cell_and_stop_no_other(project, capsys, m
 
 def test_a_figure_that_the_index_does_not_list_is_a_problem(project, capsys):
     before = tree(project)
-    toy.write(project, "01-second", *toy.good("01", "other", 4)[:2])
+    toy.write(project, "01-second", *toy.good("01", "01-other", 4)[:2])
     assert run(project) == 1
     said = capsys.readouterr().err
-    assert "figures/other.png" in said and "figures/second.pdf" in said and "index.toml" in said
+    assert (
+        "figures/01/01-other.png" in said
+        and "figures/01/01-line.pdf" in said
+        and "index.toml" in said
+    )
     after = tree(project)
     assert {name for name in before if after[name] != before[name]} == {"01-second.ipynb"}
     assert set(after) == set(before)
@@ -250,7 +254,7 @@ def test_parameters_are_typed():
 
 
 def test_runs_with_parameters_quick_and_batch_touch_nothing_committed(project, capsys):
-    check = toy.good("01", "second")[2]
+    check = toy.good("01", "01-line")[2]
     toy.write(project, "01-second", "size: int = 3\ndims = [\n    2,\n    4]", check)
     toy.index(project, {"file": "01-second.ipynb", "quick": {"size": 4}})
     with open(project.notebooks / "index.toml", "a") as file:
@@ -273,9 +277,9 @@ def test_an_interrupted_run_keeps_what_is_finished(project):
     flag = project.root / "slow"
     flag.touch()
     waits = f"import os, time\nwhile os.path.exists({str(flag)!r}): time.sleep(0.1)"
-    toy.write(project, "01-second", "size = 4", waits, *toy.good("01", "second", 4)[1:])
-    toy.write(project, "00-first", *toy.good("00", "first"), "1 + 1")
-    before = {p.name: p.read_bytes() for p in project.figures.iterdir()}
+    toy.write(project, "01-second", "size = 4", waits, *toy.good("01", "01-line", 4)[1:])
+    toy.write(project, "00-first", *toy.good("00", "00-line"), "1 + 1")
+    before = {p.name: p.read_bytes() for p in project.figures.rglob("*.*")}
     command = [sys.executable, "-m", "tools", "--root", str(project.root), "figures"]
     process = subprocess.Popen(
         command,
@@ -290,9 +294,9 @@ def test_an_interrupted_run_keeps_what_is_finished(project):
     process.send_signal(signal.SIGTERM)  # an interrupt is ignored under nohup
     assert process.wait(30) == 130
     flag.unlink()
-    after = {p.name: p.read_bytes() for p in project.figures.iterdir()}
+    after = {p.name: p.read_bytes() for p in project.figures.rglob("*.*")}
     assert {name for name in before | after if before.get(name) != after.get(name)} == {
-        f"first{end}" for end in runs.ENDINGS
+        f"00-line{end}" for end in runs.ENDINGS
     }
     assert set(stale(project)) == {"01"} and run(project) == 0 and stale(project) == {}
 
@@ -305,7 +309,7 @@ pathlib.Path(os.environ["SHEAFLIB_OUT"], "seen").write_text(seen)"""
 
 def test_notebooks_share_the_cores_and_keep_their_sweeps(project, monkeypatch):
     monkeypatch.setattr(runner, "cores", lambda: 7)
-    toy.write(project, "00-first", *toy.good("00", "first"), SEEN)
+    toy.write(project, "00-first", *toy.good("00", "00-line"), SEEN)
     toy.index(
         project, {"file": "00-first.ipynb", "quick": {"size": 3}}, {"file": "01-second.ipynb"}
     )
@@ -366,8 +370,8 @@ def sweeping(project, tmp_path, monkeypatch):
     monkeypatch.setenv("COUNTED", str(count))
     for name in ("companion/sweep.py", "support/progress.py"):
         toy.bring(project, name)
-    toy.write(project, "00-first", *toy.good("00", "first"), SWEPT.format(folder=str(tmp_path)))
-    toy.index(project, {"file": "00-first.ipynb", "figures": ["first"]})
+    toy.write(project, "00-first", *toy.good("00", "00-line"), SWEPT.format(folder=str(tmp_path)))
+    toy.index(project, {"file": "00-first.ipynb", "figures": ["00-line"]})
     claim = toy.CLAIM.format(id="toy.00", nb="00", value=3)
     (project.notebooks / "claims.toml").write_text(claim)
     return project, count
@@ -429,7 +433,7 @@ def test_paths_take_the_place_of_all_tests_and_flags_add_to_them(monkeypatch, gi
     ]
     if more is None:  # the longest notebooks first
         assert standing[-1] == "tests"
-        assert standing[0].startswith("notebooks/06") and len(standing) == 13
+        assert standing[0].startswith("notebooks/06") and len(standing) == 15
     assert more is None or standing == more
     assert words[len(words) - len(given) :] == given
 
@@ -614,10 +618,10 @@ def test_a_job_that_becomes_ready_goes_before_shorter_ones_that_wait(monkeypatch
 def test_verify_finds_drift_and_what_is_not_made_and_reports_bytes_without_failing(project, capsys):
     toy.index(
         project,
-        {"file": "00-first.ipynb", "figures": ["first", "never"]},
-        {"file": "01-second.ipynb", "figures": ["second"]},
+        {"file": "00-first.ipynb", "figures": ["00-line", "00-never"]},
+        {"file": "01-second.ipynb", "figures": ["01-line"]},
     )
-    figure = project.figures / "second.json"
+    figure = project.figures / "01" / "01-line.json"
     figure.write_text(figure.read_text().replace("[0, 4", "[0, 4.1", 1))
     (project.figures / "gone.json").write_text("{}")
     ledger = project.figures / "ledger.json"
@@ -625,15 +629,15 @@ def test_verify_finds_drift_and_what_is_not_made_and_reports_bytes_without_faili
     assert perform("verify", project) == 1
     said = capsys.readouterr()
     for text in (
-        "figures/never.json is not made",
-        "second numbers.y[1]: 4, committed 4.1",
+        "figures/00/00-never.json is not made",
+        "01-line numbers.y[1]: 4, committed 4.1",
         "gone is committed and no longer made",
         "claim toy.01 measured: 4, committed 5",
     ):
         assert f"drift: {text}\n" in said.err
     assert (
-        "11 of 13 committed files are byte-identical; not: figures/second.json, figures/ledger.json"
-        in said.out
+        "11 of 13 committed files are byte-identical; "
+        "not: figures/01/01-line.json, figures/ledger.json" in said.out
     )
     assert "2 notebooks run again, 6 drifts, 0 failures" in said.out
 
@@ -802,7 +806,7 @@ def test_an_index_is_checked(project):
 
 
 def test_a_file_that_a_notebook_reads_is_there(project):
-    reads = ["figures/first.json", "figures/gone.json"]
+    reads = ["figures/00/00-line.json", "figures/gone.json"]
     toy.index(project, {"file": "00-first.ipynb", "reads": reads})
     said = "00-first.ipynb reads what is not in the repository: figures/gone.json"
     with pytest.raises(ValueError, match=said):
@@ -812,19 +816,19 @@ def test_a_file_that_a_notebook_reads_is_there(project):
 def test_a_changed_file_that_a_notebook_reads_makes_it_stale_unless_a_needed_one_made_it(project):
     bench = project.figures / "bench.json"
     bench.write_text('[{"name": "a", "ratio": 2.5}]')
-    toy.write(project, "00-first", *toy.good("00", "first"))
+    toy.write(project, "00-first", *toy.good("00", "00-line"))
     toy.index(
         project,
-        {"file": "00-first.ipynb", "figures": ["first"], "reads": ["figures/bench.json"]},
+        {"file": "00-first.ipynb", "figures": ["00-line"], "reads": ["figures/bench.json"]},
         {
             "file": "01-second.ipynb",
-            "figures": ["second"],
+            "figures": ["01-line"],
             "needs": ["00"],
-            "reads": ["figures/first.json"],
+            "reads": ["figures/00/00-line.json"],
         },
     )
-    before = (project.figures / "first.json").read_bytes()
-    assert run(project) == 0 and (project.figures / "first.json").read_bytes() != before
+    before = (project.figures / "00" / "00-line.json").read_bytes()
+    assert run(project) == 0 and (project.figures / "00" / "00-line.json").read_bytes() != before
     assert stale(project) == {}
     bench.write_text('[{"name": "a", "ratio": 2.6}]')
     assert stale(project) == {"00": "changed: files it reads", "01": "changed: notebooks it needs"}

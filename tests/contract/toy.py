@@ -40,7 +40,7 @@ COPIED = (
 SKETCH = """\
 import json, os
 from pathlib import Path
-folder = Path(os.environ["SHEAFLIB_OUT"], "figures")
+folder = Path(os.environ["SHEAFLIB_OUT"], "figures", "{name}"[:2])
 folder.mkdir(parents=True, exist_ok=True)
 numbers = {{"y": [0, size] * 500}}
 drawn = {{"caption": f"a line to {{size}}", "numbers": numbers, "rtol": 0, "atol": 0}}
@@ -116,11 +116,11 @@ def make(root):
         (project.root / file).write_text(f"<!-- begin: {part} -->\n<!-- end: {part} -->\n")
     claims = [CLAIM.format(id=f"toy.{nb}", nb=nb, value=v) for nb, v in (("00", 3), ("01", 4))]
     (project.notebooks / "claims.toml").write_text("".join(claims))
-    write(project, "00-first", *good("00", "first", figure=CURVE))
-    write(project, "01-second", *good("01", "second", 4))
+    write(project, "00-first", *good("00", "00-line", figure=CURVE))
+    write(project, "01-second", *good("01", "01-line", 4))
     index(
         project,
-        {"file": "00-first.ipynb", "figures": ["first"]},
-        {"file": "01-second.ipynb", "figures": ["second"], "needs": ["00"]},
+        {"file": "00-first.ipynb", "figures": ["00-line"]},
+        {"file": "01-second.ipynb", "figures": ["01-line"], "needs": ["00"]},
     )
     return project

@@ -46,7 +46,8 @@ def save(
     fig, name, numbers=None, *, caption=None, parameters=None, seed=None, rtol=None, atol=None
 ):
     """Write name.pdf, name.png and name.json to SHEAFLIB_OUT/figures, else build/lab/figures of the
-    repository, else sheaflib-results/figures in the working directory.
+    repository, else sheaflib-results/figures in the working directory; a notebook's figures, whose
+    names begin with its number, into the folder of that number there.
 
     `numbers` maps names to the plotted numbers, texts, lists or arrays; by default they are what
     the drawing function has left in `fig.numbers`. Curves longer than 1000 are stored thinned.
@@ -98,7 +99,7 @@ def save(
 
 def path(file):
     """Return where `save` puts a figure's file."""
-    return repository.results() / "figures" / file
+    return repository.results() / "figures" / index.place(file)
 
 
 def bench():
@@ -120,7 +121,7 @@ def committed(name):
     A notebook that does lists the file under `reads` in index.toml. SHEAFLIB_OUT has no say, as in
     `bench`.
     """
-    file = repository.needed(f"figures/{name}.json")
+    file = repository.needed(f"figures/{index.place(name)}.json")
     return json.loads(file.read_text(encoding="utf-8"))["numbers"]
 
 

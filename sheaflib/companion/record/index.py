@@ -26,6 +26,15 @@ def figure(name: str) -> dict:
     return figures.get(name, {}) if isinstance(figures, dict) else {}
 
 
+def place(name: str) -> str:
+    """Where a figure's files stand in figures/, which has one folder a notebook.
+
+    >>> place("04-fig-6"), place("scratch")
+    ('04/04-fig-6', 'scratch')
+    """
+    return f"{name[:2]}/{name}" if name[:2].isdecimal() and name[2:3] == "-" else name
+
+
 def parameters(number: str) -> dict:
     """The values that a notebook's parameters have in this session, defaults where they have
     none."""
