@@ -93,6 +93,20 @@ def test_figure(name):
 # --------------------------------------------------------------------------------------------------
 
 
+@oracle("00-map")
+def _(n):
+    index = tomllib.loads((ROOT / "notebooks" / "index.toml").read_text(encoding="utf-8"))
+    entries = {entry["number"]: entry for entry in index["notebook"]}
+    assert n["notebooks"] == {number: entry["title"] for number, entry in entries.items()}
+    assert set(n["builds on"]) == set(entries) - {"00"}
+    files = {number: entry["file"] for number, entry in entries.items()}
+    texts = {n: (ROOT / "notebooks" / f).read_text(encoding="utf-8") for n, f in files.items()}
+    for number, earlier in n["builds on"].items():
+        for one in earlier:
+            assert files[one] in texts[number] or files[number] in texts[one], (one, number)
+    assert all(set(route) <= set(entries) for route in n["routes"].values())
+
+
 @oracle("00-heat")
 def _(n):
     run = heat_run("2x4x1")

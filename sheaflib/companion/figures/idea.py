@@ -1,17 +1,104 @@
-"""The picture of notebook 00: nine quantities flow to the forward pass while discord falls."""
+"""The pictures of notebook 00: nine quantities flow to the forward pass while discord falls, and a
+map of the book.
+"""
 
 from __future__ import annotations
 
-from typing import Callable
+from textwrap import fill
+from typing import Callable, Mapping
 
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
 from sheaflib.plots.flow import discord_curves, rate_line
 from sheaflib.plots.palette import EDGE_COLOURS
 
 EARLY, EVERY_EARLY, EVERY_LATE = 2000, 5, 25  # steps that are drawn of the quantities, of discord
+
+PARTS = {
+    "the sheaf": ("01", "02", "03"),
+    "heat and pins": ("04", "05", "08"),
+    "training": ("06", "07", "11"),
+    "diagnosis": ("09", "10", "12", "13"),
+}
+BUILDS_ON = {  # a notebook -> those that it takes up
+    "01": ("00",),
+    "02": ("01",),
+    "03": ("02",),
+    "04": ("03",),
+    "05": ("04",),
+    "06": ("05",),
+    "07": ("06",),
+    "08": ("05",),
+    "09": ("08",),
+    "10": ("09",),
+    "11": ("06",),
+    "12": ("10",),
+    "13": ("09",),
+}
+ROUTES = {"from topology": ("00", "01", "02"), "from PyTorch": ("00", "03", "05", "06", "13")}
+ROUTE_MARKS = {"from topology": ("^", "0.15"), "from PyTorch": ("s", "0.55")}
+BOX = 2.5, 0.66  # width and height of a notebook on the map
+ACROSS, DOWN = 3.0, 1.15  # from one box to the next
+
+
+def map_of_the_book(titles: Mapping[str, str]) -> Figure:
+    """The notebooks in four columns, with arrows from each to those that take it up, and marks on
+    the routes of two kinds of readers.
+
+    Figure 00-map. titles: number -> title.
+    """
+    place = {
+        number: (ACROSS * column, -DOWN * (row + 1))
+        for column, numbers in enumerate(PARTS.values())
+        for row, number in enumerate(numbers)
+    }
+    place["00"] = (0.0, 0.0)
+    fig, ax = plt.subplots(figsize=(11.5, 5.6))
+    for column, part in enumerate(PARTS):
+        left = ACROSS * column - BOX[0] / 2
+        ax.text(left, -0.57 * DOWN, part, style="italic", color="0.35")
+    for number, (x, y) in place.items():
+        _notebook(number, titles[number], x, y, ax)
+        _arrows([place[earlier] for earlier in BUILDS_ON.get(number, ())], (x, y), ax)
+    for shift, (name, numbers) in enumerate(ROUTES.items()):
+        marker, colour = ROUTE_MARKS[name]
+        xs, ys = np.array([place[number] for number in numbers]).T
+        xs, ys = xs + BOX[0] / 2 - 0.16 - 0.22 * shift, ys + BOX[1] / 2 - 0.06
+        ax.plot(xs, ys, marker, color=colour, linestyle="none", label=f"read first, coming {name}")
+    ax.legend(loc="upper right", ncols=2)
+    ax.set(xlim=(-1.4, 3 * ACROSS + 1.4), ylim=(-4 * DOWN - 0.5, 0.6))
+    ax.set_axis_off()
+    fig.numbers = {"notebooks": dict(titles), "builds on": BUILDS_ON, "routes": ROUTES}
+    return fig
+
+
+def _notebook(number, title, x, y, ax):
+    """One notebook as a box with its number and its title."""
+    width, height = BOX
+    corner = x - width / 2, y - height / 2
+    box = FancyBboxPatch(corner, width, height, boxstyle="round,pad=0.06", fc="0.96", ec="0.4")
+    ax.add_patch(box)
+    ax.text(x - width / 2 + 0.02, y, number, ha="left", va="center", weight="bold")
+    ax.text(x + 0.18, y, fill(title, 25), ha="center", va="center", fontsize=8.5)
+
+
+def _arrows(sources, goal, ax):
+    """Arrows between boxes: down in a column, to the right between columns."""
+    width, height = BOX
+    for source in sources:
+        if source[0] == goal[0]:
+            ends = (
+                (source[0], source[1] - height / 2 - 0.06),
+                (goal[0], goal[1] + height / 2 + 0.06),
+            )
+        else:
+            ends = (source[0] + width / 2 + 0.06, source[1]), (goal[0] - width / 2 - 0.06, goal[1])
+        ax.add_patch(
+            FancyArrowPatch(*ends, arrowstyle="-|>", mutation_scale=11, color="0.4", zorder=0.5)
+        )
 
 
 def flow_to_rest(

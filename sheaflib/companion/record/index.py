@@ -10,13 +10,22 @@ import tomllib
 from sheaflib.companion import repository
 
 
+def entries() -> list[dict]:
+    """The entries of all notebooks in order; [] where there is no repository."""
+    if repository.found() is None:
+        return []
+    text = repository.needed("notebooks/index.toml").read_text(encoding="utf-8")
+    return tomllib.loads(text)["notebook"]
+
+
+def titles() -> dict[str, str]:
+    """The title of each notebook by its number."""
+    return {found["number"]: found["title"] for found in entries()}
+
+
 def entry(number: str) -> dict:
     """The entry of the notebook with this number; {} where there is no repository or no entry."""
-    if repository.found() is None:
-        return {}
-    text = repository.needed("notebooks/index.toml").read_text(encoding="utf-8")
-    entries = tomllib.loads(text)["notebook"]
-    return next((found for found in entries if found["number"] == number), {})
+    return next((found for found in entries() if found["number"] == number), {})
 
 
 def figure(name: str) -> dict:
