@@ -39,10 +39,15 @@ def merge(folder, every):
 
 
 def write(rows, folder, every, link):
-    """Write ledger.json and LEDGER.md into a folder; `link` leads from there to the notebooks."""
+    """Write ledger.json, LEDGER.md and a picture of all verdicts, scoreboard.svg, into a folder;
+    `link` leads from there to the notebooks.
+    """
     kept = [{field: row[field] for field in FIELDS} for row in rows]
-    text = json.dumps(kept, indent=1, ensure_ascii=False)
-    write_whole(folder / "ledger.json", text + "\n")
+    write_whole(folder / "ledger.json", json.dumps(kept, indent=1, ensure_ascii=False) + "\n")
+    write_whole(
+        folder / "scoreboard.svg",
+        fill("scoreboard.svg", every=every, rows=rows, counts=counts(rows)) + "\n",
+    )
     write_whole(folder / "LEDGER.md", table(rows, {n.number: link + n.file for n in every}))
 
 

@@ -16,7 +16,7 @@ from tools import drift, environment, ledgers, notebooks, runner
 from tools.project import Project, Refusal, digest, file_digest, write_whole
 from tools.surroundings import target, variables
 
-NOT_FIGURES = {"ledger.json", "LEDGER.md", "bench.json", "bench.md"}  # what else is in figures/
+NOT_FIGURES = {"ledger.json", "LEDGER.md", "scoreboard.svg", "bench.json", "bench.md"}
 ENDINGS = (".json", ".pdf", ".png")
 
 
@@ -169,7 +169,10 @@ def verify(project, options):
     names = [
         f"figures/{n.number}/{name}{end}" for n in every for name in n.figures for end in ENDINGS
     ]
-    names += [f"notebooks/{n.file}" for n in every] + ["figures/ledger.json", "figures/LEDGER.md"]
+    names += [
+        *(f"notebooks/{n.file}" for n in every),
+        *(f"figures/{name}" for name in ("ledger.json", "LEDGER.md", "scoreboard.svg")),
+    ]
     found = [f"{name} is not made" for name in names if not (made.root / name).is_file()]
     found += drift.between(made.figures, project.figures)
     for line in found:

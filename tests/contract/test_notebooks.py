@@ -10,6 +10,7 @@ import pytest
 
 from sheaflib.companion.record import gallery, index
 from sheaflib.companion.record.claims import read_claims
+from sheaflib.plots.palette import VERDICT_COLOURS
 from tools import ledgers, notebooks, runs
 from tools.project import Project
 
@@ -171,6 +172,14 @@ def test_a_figures_numbers_have_the_hash_that_all_three_files_hold(name):
             stored["sha256"].encode()
             in (PROJECT.figures / (index.place(name) + ending)).read_bytes()
         )
+
+
+def test_the_scoreboard_shows_every_claim_in_the_colour_of_its_verdict():
+    text = (PROJECT.figures / "scoreboard.svg").read_text(encoding="utf-8")
+    rows = json.loads((PROJECT.figures / "ledger.json").read_text(encoding="utf-8"))
+    shown = re.findall(r'<rect class="(\w+)" .*? fill="(.*?)"><title>(\S+): ', text)
+    wanted = [(r["verdict"], VERDICT_COLOURS[r["verdict"]], r["id"]) for r in rows]
+    assert sorted(shown) == sorted(wanted)
 
 
 def test_no_figure_is_left_over():

@@ -78,7 +78,11 @@ def stale(project):
 
 def test_a_first_run_leaves_figures_ledger_and_the_files_that_quote_it(finished):
     names = {f"{name}{end}" for name in ("00-line", "01-line") for end in runs.ENDINGS}
-    assert {p.name for p in finished.figures.rglob("*.*")} == names | {"ledger.json", "LEDGER.md"}
+    assert {p.name for p in finished.figures.rglob("*.*")} == names | {
+        "ledger.json",
+        "LEDGER.md",
+        "scoreboard.svg",
+    }
     rows = json.loads((finished.figures / "ledger.json").read_text())
     verdicts = {row["id"]: row["verdict"] for row in rows}
     assert verdicts == {"toy.00": "holds", "toy.01": "holds"}
@@ -636,7 +640,7 @@ def test_verify_finds_drift_and_what_is_not_made_and_reports_bytes_without_faili
     ):
         assert f"drift: {text}\n" in said.err
     assert (
-        "11 of 13 committed files are byte-identical; "
+        "12 of 14 committed files are byte-identical; "
         "not: figures/01/01-line.json, figures/ledger.json" in said.out
     )
     assert "2 notebooks run again, 6 drifts, 0 failures" in said.out
