@@ -182,6 +182,12 @@ def test_the_scoreboard_shows_every_claim_in_the_colour_of_its_verdict():
     assert sorted(shown) == sorted(wanted)
 
 
+@each_figure
+def test_a_figure_has_words_for_those_who_cannot_see_it(name):
+    said = index.figure(name)
+    assert len(said["alt"].split()) >= 12 and said["alt"] != said["caption"]
+
+
 def test_no_figure_is_left_over():
     expected = {name + ending for name in FIGURES for ending in runs.ENDINGS}
     files = [path for path in PROJECT.figures.rglob("*") if path.is_file()]
