@@ -40,6 +40,7 @@ FOREIGN = {
 EXEMPT = {
     "sheaflib.companion.sweep": {"joblib"},
     "sheaflib.support.progress": {"tqdm"},
+    "sheaflib.companion.digits": {"sklearn"},
     "sheaflib.companion.race": {"sklearn"},
     "sheaflib.circuits.estimators": {"sklearn"},
     "sheaflib.circuits.mlp": {"sklearn"},

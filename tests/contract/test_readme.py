@@ -10,6 +10,8 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from pages import anchors
+from pages import links as links_of
 
 from sheaflib import Network
 
@@ -38,23 +40,14 @@ def block(word):
     return found
 
 
+def read(page):
+    """The text of a page."""
+    return page.read_text(encoding="utf-8")
+
+
 def links(page):
-    """The local links and pictures of a page, as (file, anchor), each "" when there is none."""
-    text = re.sub(r"```.*?```|`[^`\n]*`", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
-    found = re.findall(r"\]\(([^)\s]+)\)", text)
-    return [
-        (file, anchor)
-        for file, _, anchor in (link.partition("#") for link in found)
-        if not re.match(r"https?:|mailto:", file)
-    ]
-
-
-def anchors(page):
-    """The anchors that GitHub gives the headings of a page."""
-    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
-    headings = re.findall(r"^#+ (.+)$", text, flags=re.MULTILINE)
-    said = [re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", heading).lower() for heading in headings]
-    return {re.sub(r"[^\w\- ]", "", heading).replace(" ", "-") for heading in said}
+    """The local links and pictures of a page, as (file, anchor)."""
+    return links_of(read(page))
 
 
 def relu_chain(weights, biases, x):
@@ -141,7 +134,9 @@ def test_every_local_link_leads_somewhere(page):
     assert found or page.name in ("CHANGELOG.md", "README.md")
     targets = [(page.parent / file if file else page, anchor) for file, anchor in found]
     assert [file for file, _ in targets if not file.exists()] == []
-    lost = [(file, anchor) for file, anchor in targets if anchor and anchor not in anchors(file)]
+    lost = [
+        (file, anchor) for file, anchor in targets if anchor and anchor not in anchors(read(file))
+    ]
     assert lost == []
 
 
