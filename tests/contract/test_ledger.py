@@ -3,13 +3,14 @@
 import hashlib
 import json
 import sys
+from types import SimpleNamespace
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
 from sheaflib.companion import repository
-from sheaflib.companion.record import gallery
+from sheaflib.companion.record import gallery, index
 from sheaflib.companion.record.claims import round_to
 from sheaflib.companion.record.ledger import Ledger
 
@@ -123,18 +124,18 @@ def test_verdicts(ledger, name, measured, verdict):
 
 
 def test_each_verdict_prints_one_line(ledger, claims, capsys):
-    record = ledger.check("equal", 1.5, "one and\n a half")
-    ledger.check("wrong", 2, "two")
-    ledger.check("count", 3, "three")
-    ledger.check("free", {"c": 1, "d": 2}, "one, two")
-    Ledger("04", profile="quick", claims=claims).check("big", 1, "small")
+    record = ledger.check("equal", 1.5)
+    ledger.check("wrong", 2)
+    ledger.check("count", 3)
+    ledger.check("free", {"c": 1, "d": 2})
+    Ledger("04", profile="quick", claims=claims).check("big", 1)
     lines = capsys.readouterr().out.splitlines()
     assert lines == [
-        "✓ equal: one and a half; expected 1.5 within 0.01",
-        "≠ wrong: two; expected 1.0 within 0.1 (refuted: it is two)",
-        "✗ count: three; expected 8592",
-        "○ free: one, two",
-        "· big: small; expected 7 at the default parameters",
+        "✓ equal: 1.5; expected 1.5 within 0.01",
+        "≠ wrong: 2; expected 1.0 within 0.1 (refuted: it is two)",
+        "✗ count: 3; expected 8592",
+        "○ free: {'c': 1, 'd': 2}",
+        "· big: 1; expected 7 at the default parameters",
     ]
     assert repr(record) == lines[0] and record._ipython_display_() is None
 
@@ -403,13 +404,15 @@ def drawn(tmp_path, monkeypatch):
     """Return a function that saves one curve and gives the three files' bytes."""
     monkeypatch.setenv("SHEAFLIB_OUT", str(tmp_path))
 
-    def save(y, **more):
+    monkeypatch.setattr(index, "figure", lambda name: {"caption": "a curve", "seed": 3})
+    monkeypatch.setattr(index, "parameters", lambda number: {"dt": 0.01})
+
+    def save(y):
         gallery.style()
         fig, ax = plt.subplots()
         ax.plot(y)
-        gallery.save(
-            fig, "curve", {"y": y}, caption="a curve", parameters={"dt": 0.01}, seed=3, **more
-        )
+        fig.numbers = {"y": y}
+        gallery.save(fig, "curve")
         plt.close(fig)
         return {
             e: (tmp_path / "figures" / f"curve.{e}").read_bytes() for e in ("pdf", "png", "json")
@@ -440,7 +443,7 @@ def test_the_same_numbers_give_the_same_bytes_with_their_hash_inside(drawn):
 )
 def test_numbers_that_json_cannot_hold_are_refused(y, said):
     with pytest.raises(ValueError, match=said):
-        gallery.save(None, "curve", {"y": y}, caption="")
+        gallery.save(SimpleNamespace(numbers={"y": y}), "curve")
 
 
 def test_too_big_and_badly_named_figures_are_refused(drawn):
@@ -450,7 +453,9 @@ def test_too_big_and_badly_named_figures_are_refused(drawn):
     ):
         drawn(np.random.default_rng(0).random((200, 100)))
     with pytest.raises(ValueError, match="lower-case"):
-        gallery.save(None, "A b", {}, caption="")
+        gallery.save(None, "A b")
+    with pytest.raises(ValueError, match="figure curve has no numbers: .* should set fig.numbers"):
+        gallery.save(plt.figure(), "curve")
 
 
 def test_thinning_keeps_ends_and_switches():

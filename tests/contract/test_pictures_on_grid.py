@@ -23,7 +23,7 @@ from sheaflib.companion.figures import (
     training,
 )
 from sheaflib.companion.figures import spectra as figures_of_spectra
-from sheaflib.companion.record import gallery
+from sheaflib.companion.record import gallery, index
 from sheaflib.diagnosis import picture as report
 from sheaflib.plots import matrices, spectra
 from sheaflib.sheaves.layout import Layout
@@ -161,7 +161,8 @@ def test_a_layout_serves_all_files_and_the_page(fig, layouts, tmp_path, monkeypa
     monkeypatch.setenv("SHEAFLIB_OUT", str(tmp_path))
     alone = gallery.shown(fig)
     fig.axes[0].set_xlabel("step")  # the same again, which matplotlib cannot know
-    gallery.save(fig, "line", {"y": PLAIN}, caption="a line")
+    fig.numbers = {"y": PLAIN}
+    gallery.save(fig, "line")
     assert gallery.shown(fig) == alone and len(layouts) == 2
     assert fig.get_layout_engine() is not None
 
@@ -180,10 +181,12 @@ def test_a_file_that_cannot_be_drawn_leaves_the_layout_to_the_next(fig):
 
 def test_numbers_are_no_finer_than_a_millionth_of_what_may_differ(fig, tmp_path, monkeypatch):
     monkeypatch.setenv("SHEAFLIB_OUT", str(tmp_path))
-    noise = {"near": [2.465e-17, -1e-30, 1 / 3], "far": 12345.678901234567}
-    gallery.save(fig, "line", noise, caption="a line", atol=1e-4)
+    fig.numbers = {"near": [2.465e-17, -1e-30, 1 / 3], "far": 12345.678901234567}
+    monkeypatch.setattr(index, "figure", lambda name: {"atol": 1e-4})
+    gallery.save(fig, "line")
     stored = json.loads((tmp_path / "figures" / "line.json").read_text())
     assert stored["numbers"] == {"near": [0, 0, 0.3333333333], "far": 12345.6789}
-    gallery.save(fig, "line", noise, caption="a line", atol=2e-12)
+    monkeypatch.setattr(index, "figure", lambda name: {"atol": 2e-12})
+    gallery.save(fig, "line")
     stored = json.loads((tmp_path / "figures" / "line.json").read_text())
     assert stored["numbers"] == {"near": [2.5e-17, 0, 0.3333333333], "far": 12345.6789}

@@ -92,7 +92,8 @@ def test_a_file_that_the_repository_lacks_is_named(installed, clone, monkeypatch
 def test_results_without_a_repository_stay_in_the_working_directory(installed):
     fig, ax = plt.subplots()
     ax.plot([1.0, 2.0])
-    gallery.save(fig, "curve", {"y": [1.0, 2.0]}, caption="a curve")
+    fig.numbers = {"y": [1.0, 2.0]}
+    gallery.save(fig, "curve")
     plt.close(fig)
     made = sorted(path.relative_to(Path.cwd()).as_posix() for path in Path.cwd().rglob("*.*"))
     assert made == [f"sheaflib-results/figures/curve.{e}" for e in ("json", "pdf", "png")]

@@ -622,7 +622,7 @@ def test_a_job_that_becomes_ready_goes_before_shorter_ones_that_wait(monkeypatch
 def test_verify_finds_drift_and_what_is_not_made_and_reports_bytes_without_failing(project, capsys):
     toy.index(
         project,
-        {"file": "00-first.ipynb", "figures": ["00-line", "00-never"]},
+        {"file": "00-first.ipynb", "figures": toy.LINE | {"00-never": {}}},
         {"file": "01-second.ipynb", "figures": ["01-line"]},
     )
     figure = project.figures / "01" / "01-line.json"

@@ -12,10 +12,12 @@ CLAIM = """\
 ["{id}"]
 notebook = "{nb}"
 statement = "a sum"
+says = "size is {{}}"
 source = "derived"
 where = "here"
 expected = {value}
 """
+LINE = {"00-line": {"caption": "a [line]", "seed": 0}}  # the index on the figure of CURVE
 PYPROJECT = """\
 [project]
 name = "toy"
@@ -52,7 +54,8 @@ from sheaflib.companion.record import gallery
 gallery.style()
 fig, ax = plt.subplots(figsize=(2, 2))
 ax.plot([0, size]);
-gallery.save(fig, "{name}", {{"y": [0, size]}}, caption="a [line]", seed=0)"""
+fig.numbers = {{"y": [0, size]}}
+gallery.save(fig, "{name}")"""
 
 
 def write(project, name, *codes):
@@ -74,9 +77,16 @@ def good(number, name, value=3, figure=SKETCH):
     """
     check = (
         "from sheaflib.companion.record.ledger import Ledger\n"
-        f'Ledger("{number}").check("toy.{number}", size, f"size is {{size}}")'
+        f'Ledger("{number}").check("toy.{number}", size)'
     )
     return f"size = {value}", figure.format(name=name), check
+
+
+def toml(value):
+    """Return a value as TOML in one line: a dict as an inline table, all else as JSON has it."""
+    if not isinstance(value, dict):
+        return json.dumps(value)
+    return "{ " + ", ".join(f"{json.dumps(k)} = {toml(v)}" for k, v in value.items()) + " }"
 
 
 def index(project, *entries):
@@ -85,7 +95,7 @@ def index(project, *entries):
     for entry in entries:
         entry = {"number": entry["file"][:2], "title": entry["file"], **entry}
         quick = ", ".join(f"{k} = {v}" for k, v in entry.pop("quick", {}).items())
-        lines += ["[[notebook]]", *(f"{key} = {json.dumps(v)}" for key, v in entry.items())]
+        lines += ["[[notebook]]", *(f"{key} = {toml(v)}" for key, v in entry.items())]
         lines += [f"quick = {{ {quick} }}"] if quick else []
     (project.notebooks / "index.toml").write_text("\n".join(lines) + "\n")
 
@@ -120,7 +130,7 @@ def make(root):
     write(project, "01-second", *good("01", "01-line", 4))
     index(
         project,
-        {"file": "00-first.ipynb", "figures": ["00-line"]},
+        {"file": "00-first.ipynb", "figures": LINE},
         {"file": "01-second.ipynb", "figures": ["01-line"], "needs": ["00"]},
     )
     return project

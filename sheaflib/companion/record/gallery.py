@@ -42,35 +42,35 @@ def style():
         shell.display_formatter.formatters["image/png"].for_type(Figure, shown)
 
 
-def save(
-    fig, name, numbers=None, *, caption=None, parameters=None, seed=None, rtol=None, atol=None
-):
+def save(fig, name):
     """Write name.pdf, name.png and name.json to SHEAFLIB_OUT/figures, else build/lab/figures of the
     repository, else sheaflib-results/figures in the working directory; a notebook's figures, whose
     names begin with its number, into the folder of that number there.
 
-    `numbers` maps names to the plotted numbers, texts, lists or arrays; by default they are what
-    the drawing function has left in `fig.numbers`. Curves longer than 1000 are stored thinned.
-    What is not given otherwise notebooks/index.toml says: the caption, the seed, and `rtol` and
-    `atol` (1e-6 and 1e-9 where it does not), how far another machine's numbers may be from these;
-    nothing finer than a millionth of `atol` is written. The parameters are those of the notebook.
-    The files carry parameters, seed and a hash of the numbers. ValueError: a bad name, NaN or
-    infinite numbers, or the three files over 300 kB together.
+    The plotted numbers are what the drawing function has left in `fig.numbers`, a dict of names
+    with numbers, texts, lists or arrays. Curves longer than 1000 are stored thinned.
+    notebooks/index.toml says the caption, the seed, and `rtol` and `atol` (1e-6 and 1e-9 where it
+    does not), how far another machine's numbers may be from these; nothing finer than a millionth
+    of `atol` is written. The parameters are those of the notebook. The files carry parameters, seed
+    and a hash of the numbers. ValueError: a bad name, a figure without numbers, NaN or infinite
+    numbers, or the three files over 300 kB together.
     """
     if not re.fullmatch(r"[a-z0-9][a-z0-9.-]*", name):
         raise ValueError(f"figure name {name!r}: lower-case letters, digits, dots and hyphens only")
+    if not hasattr(fig, "numbers"):
+        raise ValueError(
+            f"figure {name} has no numbers: the function that draws it should set fig.numbers, a"
+            " dict of what it plots"
+        )
     said = index.figure(name)
-    caption = said.get("caption", "") if caption is None else caption
-    seed = said.get("seed") if seed is None else seed
-    rtol = said.get("rtol", 1e-6) if rtol is None else rtol
-    atol = said.get("atol", 1e-9) if atol is None else atol
-    parameters = index.parameters(name[:2]) if parameters is None else parameters
-    numbers = fig.numbers if numbers is None else numbers
+    caption, rtol, atol = said.get("caption", ""), said.get("rtol", 1e-6), said.get("atol", 1e-9)
     places = decimals(atol)
-    kept = {key: storable(short(value), f"{name}: {key}", places) for key, value in numbers.items()}
+    kept = {
+        key: storable(short(value), f"{name}: {key}", places) for key, value in fig.numbers.items()
+    }
     noted = {
-        "parameters": storable(parameters, f"{name}: parameters"),
-        "seed": seed,
+        "parameters": storable(index.parameters(name[:2]), f"{name}: parameters"),
+        "seed": said.get("seed"),
         "sha256": numbers_hash(kept),
     }
     with laid_out(fig) as box:

@@ -80,7 +80,7 @@ class Ledger:
     def __repr__(self):
         return f"Ledger({self.notebook!r}, {len(self.records)} checked)"
 
-    def check(self, name, measured=None, text=""):
+    def check(self, name, measured=None):
         """Compare a measured value with claim `name`, print a line and return the Record.
 
         A dict {name: value} in place of a name checks several claims, and returns None. At other
@@ -102,10 +102,7 @@ class Ledger:
         if verdict == "fails" and elsewhere and not self.profile:
             verdict, left_out = "left out", True
         record = Record(
-            claim,
-            None if left_out else claim.rounded(value),
-            verdict,
-            " ".join(text.split()) or claim.said(value),
+            claim, None if left_out else claim.rounded(value), verdict, claim.said(value)
         )
         print(record)
         if not left_out:
