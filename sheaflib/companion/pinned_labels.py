@@ -146,16 +146,16 @@ class TableE2(dict[tuple[str, str], Starts]):
         columns, rows = ["affine_1", "activation_1", "affine_2", "total"], {}
         for method in METHODS:
             found = self["1H", method]
-            cells = [f"{mean:.3e} ± {std:.1e}" for mean, std in found.means["flow"].values()]
+            cells = [f"{mean:.2e} ± {std:.0e}" for mean, std in found.means["flow"].values()]
             rows[method] = [*cells, f"{found.total:.4f}"]
         first = table("1H at 42/42, mean ± std", columns, rows)
-        columns = ["loss", "discord", "Newton elsewhere", "random elsewhere", "random over flow"]
+        columns = ["loss", "discord", "Newton", "random", "over the flow's"]
         rows = {}
         for (size, method), found in self.items():
             counts = [f"{found.elsewhere[s]} of {found.solves[s]}" for s in ("Newton", "random")]
             told = [f"{found.loss:.4f}", f"{found.total:.2e}", *counts, f"{found.ratio:.4g}"]
             rows[f"{size} at {SEEDS[size]}, {method}"] = told
-        return first + "\n\n" + table("how much the start matters", columns, rows)
+        return first + "\n\n" + table("how many end elsewhere", columns, rows)
 
     def newton_differs(self) -> float:
         """By how much, relatively, a number of the table for 1H differs when Newton's method takes
