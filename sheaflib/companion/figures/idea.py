@@ -20,8 +20,8 @@ EARLY, EVERY_EARLY, EVERY_LATE = 2000, 5, 25  # steps that are drawn of the quan
 PARTS = {
     "the sheaf": ("01", "02", "03"),
     "heat and pins": ("04", "05", "08"),
-    "training": ("06", "07", "11"),
     "diagnosis": ("09", "10", "12", "13"),
+    "training": ("06", "07", "11"),
 }
 BUILDS_ON = {  # a notebook -> those that it takes up
     "01": ("00",),
@@ -29,16 +29,16 @@ BUILDS_ON = {  # a notebook -> those that it takes up
     "03": ("02",),
     "04": ("03",),
     "05": ("04",),
-    "06": ("05",),
+    "06": ("00",),
     "07": ("06",),
     "08": ("05",),
     "09": ("08",),
     "10": ("09",),
     "11": ("06",),
     "12": ("10",),
-    "13": ("09",),
+    "13": ("12",),
 }
-ROUTES = {"from topology": ("00", "01", "02"), "from PyTorch": ("00", "03", "05", "06", "13")}
+ROUTES = {"from topology": ("00", "01", "02"), "from PyTorch": ("00", "03", "05", "06", "09", "13")}
 ROUTE_MARKS = {"from topology": ("^", "0.15"), "from PyTorch": ("s", "0.55")}
 BOX = 2.5, 0.66  # width and height of a notebook on the map
 ACROSS, DOWN = 3.0, 1.15  # from one box to the next
@@ -66,9 +66,9 @@ def map_of_the_book(titles: Mapping[str, str]) -> Figure:
     for shift, (name, numbers) in enumerate(ROUTES.items()):
         marker, colour = ROUTE_MARKS[name]
         xs, ys = np.array([place[number] for number in numbers]).T
-        xs, ys = xs + BOX[0] / 2 - 0.16 - 0.22 * shift, ys + BOX[1] / 2 - 0.06
+        xs, ys = xs - BOX[0] / 2 + 0.08 + 0.2 * shift, ys - BOX[1] / 2 + 0.06
         ax.plot(xs, ys, marker, color=colour, linestyle="none", label=f"read first, coming {name}")
-    ax.legend(loc="upper right", ncols=2)
+    ax.legend(loc="lower left")
     ax.set(xlim=(-1.4, 3 * ACROSS + 1.4), ylim=(-4 * DOWN - 0.5, 0.6))
     ax.set_axis_off()
     fig.numbers = {"notebooks": dict(titles), "builds on": BUILDS_ON, "routes": ROUTES}
@@ -86,18 +86,28 @@ def _notebook(number, title, x, y, ax):
 
 
 def _arrows(sources, goal, ax):
-    """Arrows between boxes: down in a column, to the right between columns."""
-    width, height = BOX
+    """Arrows between boxes: down in a column, to the right between columns, and from the first row
+    to the top of another column.
+    """
+    width, height = BOX[0] + 0.12, BOX[1] + 0.12
     for source in sources:
+        bend = "arc3"
         if source[0] == goal[0]:
-            ends = (
-                (source[0], source[1] - height / 2 - 0.06),
-                (goal[0], goal[1] + height / 2 + 0.06),
-            )
+            ends = (source[0], source[1] - height / 2), (goal[0], goal[1] + height / 2)
+        elif source[1] == 0:
+            bend = "angle,angleA=0,angleB=90"
+            ends = (source[0] + width / 2, 0.0), (goal[0], goal[1] + height / 2)
         else:
-            ends = (source[0] + width / 2 + 0.06, source[1]), (goal[0] - width / 2 - 0.06, goal[1])
+            ends = (source[0] + width / 2, source[1]), (goal[0] - width / 2, goal[1])
         ax.add_patch(
-            FancyArrowPatch(*ends, arrowstyle="-|>", mutation_scale=11, color="0.4", zorder=0.5)
+            FancyArrowPatch(
+                *ends,
+                arrowstyle="-|>",
+                connectionstyle=bend,
+                mutation_scale=11,
+                color="0.4",
+                zorder=0.5,
+            )
         )
 
 
