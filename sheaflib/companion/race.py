@@ -380,3 +380,10 @@ def verdict(ours: Ratio, over_null: Ratio) -> str:
     if max(ours.high, over_null.high) < 1:
         return "better"
     return "worse" if min(ours.low, over_null.low) > 1 else "no difference"
+
+
+class Table(str):
+    """A text that shows itself as it is, in a notebook too."""
+
+    def __repr__(self):
+        return str(self)
