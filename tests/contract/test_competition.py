@@ -168,12 +168,15 @@ def test_the_first_screen_says_what_the_figure_and_the_bench_show():
             [row[0] for row in ratios["null"].values()],
         )
     ]
-    assert f"is {ranges[0]} times backpropagation's" in text and f"differ by {ranges[1]}" in text
+    assert (
+        f"on nine tasks is {ranges[0]} times backpropagation's" in text
+        and f"differ by {ranges[1]}" in text
+    )
     both = [(ratios["primary"][row], over_null[row]) for row in over_null]
     lower = sum(all(end < 1 for _, _, end in pair) for pair in both)
     higher = sum(all(begin > 1 for _, begin, _ in pair) for pair in both)
     assert (len(both), lower, higher) == (9, 2, 1)
-    assert "Of nine rows it is lower on two, higher on one and not to be told apart on six" in text
+    assert "On two tasks it is lower, on one higher and on six not to be told apart" in text
     rows = json.loads((ROOT / "figures/bench.json").read_text(encoding="utf-8"))
     bench = {row["name"]: 1 / row["ratio"] for row in rows}
     times = [

@@ -175,6 +175,7 @@ def regimes(found) -> Figure:
         ax.set_title(title)
         axes.append(ax)
     axes[1].set_xlabel("")
+    fig.set_layout_engine("constrained", hspace=0.06)  # a title keeps off the ticks above it
     legend(fig, axes, 2)
     return noted(fig, found.numbers())
 
