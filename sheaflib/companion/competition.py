@@ -5,21 +5,26 @@ paper's columns and scikit-learn, and the runs that explain how it ends.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
 from typing import Mapping, NamedTuple, Sequence
 
 import numpy as np
 
-from sheaflib.companion import experiments, race, tasks, tuning
+from sheaflib.companion import experiments, race, tuning
 from sheaflib.companion.ladder import table
-from sheaflib.companion.race import Ratio, Table, ratio, verdict
+from sheaflib.companion.race import Ratio, ratio, verdict
 from sheaflib.companion.record import gallery
 from sheaflib.companion.sweep import sweep
-from sheaflib.support.extras import needs
 
 DESCENT = 3  # passes of a step of gradient descent: forward, back, gradient
 KAPPAS = {"equilibrium": 1.0, "ohm": 0.0, "mirror": -1.0}
 REGRESSION = ("paraboloid-1h", "paraboloid-2h", "saddle-1h", "saddle-2h")
+
+
+class Table(str):
+    """A text that shows itself as it is, in a notebook too."""
+
+    def __repr__(self):
+        return str(self)
 
 
 @dataclass(frozen=True, repr=False)
@@ -96,7 +101,7 @@ class Competition:
         }
         if row.startswith("blobs"):
             found["cheap"] = self.median(row, "cheap")
-            found["quadratic_discriminant"] = quadratic_discriminant()
+            found["quadratic_discriminant"] = race.quadratic_discriminant()
         return found
 
     def on_digits(self) -> dict[str, float]:
@@ -220,18 +225,6 @@ def by_scikit_learn(
 def descent_passes(row: str) -> int:
     """The passes of gradient descent in a row of Table E.1, three a step."""
     return DESCENT * experiments.TABLE_E1[row]["steps"]
-
-
-@cache
-def quadratic_discriminant() -> float:
-    """The test loss on blobs of the classifier that knows that the classes are normally
-    distributed: quadratic discriminants."""
-    with needs("competition.quadratic_discriminant", "sklearn"):
-        from sklearn.discriminant_analysis import QuadraticDiscriminantAnalysis
-
-    blobs = tasks.task("blobs")
-    rule = QuadraticDiscriminantAnalysis().fit(blobs.X_train, blobs.Y_train.argmax(axis=1))
-    return float(-np.log(rule.predict_proba(blobs.X_test)[blobs.Y_test.astype(bool)]).mean())
 
 
 def costs(found: Competition, bench: Mapping[str, dict]) -> Costs:

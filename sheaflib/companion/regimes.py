@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from sheaflib.companion.competition import Table
 from sheaflib.companion.ladder import table
-from sheaflib.companion.race import Ratio, Table, drift, losses, ratio, verdict
+from sheaflib.companion.race import Ratio, drift, losses, ratio, verdict
 from sheaflib.companion.tuning import Choices, candidates, measured
 
 NULL = "null"
