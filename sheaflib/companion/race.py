@@ -343,6 +343,18 @@ def scikit_learn(
     return np.array(found).reshape((len(seeds), folds) if folds else len(seeds))
 
 
+@cache
+def quadratic_discriminant() -> float:
+    """The test loss on blobs of the classifier that knows that the classes are normally
+    distributed: quadratic discriminants."""
+    with needs("race.quadratic_discriminant", "sklearn"):
+        from sklearn.discriminant_analysis import QuadraticDiscriminantAnalysis
+
+    blobs = tasks.task("blobs")
+    rule = QuadraticDiscriminantAnalysis().fit(blobs.X_train, blobs.Y_train.argmax(axis=1))
+    return float(-np.log(rule.predict_proba(blobs.X_test)[blobs.Y_test.astype(bool)]).mean())
+
+
 class Ratio(NamedTuple):
     """The median of paired ratios and its 90 % bootstrap interval."""
 

@@ -1,16 +1,36 @@
-"""The regimes of notebook 11's protocol as cases: what each side tunes on, and what is measured of
-its choice.
+"""The regimes of notebook 11's protocol: what each side tunes on, what is measured of its choice,
+and what follows.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
-from sheaflib.companion.race import Ratio, drift, losses
+from sheaflib.companion.competition import Table
+from sheaflib.companion.ladder import table
+from sheaflib.companion.race import Ratio, drift, losses, ratio, verdict
 from sheaflib.companion.tuning import Choices, candidates, measured
 
 NULL = "null"
 LATER = 10  # what the null adds to a tuning seed
+TITLES = {  # what stands before a row of a regime
+    "online": "",
+    "continual": "drifting label ",
+    "initialisation": "",
+    "depth": "hidden layers: ",
+    "few": "40 samples, ",
+    "noise": "noise, ",
+}
+SIDES = {
+    "prox": "implicit steps",
+    "circuit": "currents",
+    "primary": "sheaf",
+    "equilibrium": "equilibrium's own gradient",
+    "backprop": "backpropagation",
+    "backprop-decay": "weight decay",
+}
 
 
 def online(protocol: dict) -> dict[tuple, list[dict]]:
@@ -199,48 +219,183 @@ def place_name(key: tuple) -> str:
     return label(key)
 
 
-def rows(results: dict, parts: list, sides: dict) -> tuple[dict, dict]:
-    """The ratios that a panel shows, side -> row -> ratio, and those of the null, row -> ratio.
+def capitals(name: str) -> str:
+    """The name of a row, optimisers as they are written.
 
-    parts: regimes with what stands before the names of their rows. sides: name -> the last parts
-    of its keys.
+    >>> capitals("saddle 1h sgd"), capitals("drifting label 2h adam")
+    ('saddle 1h SGD', 'drifting label 2h Adam')
     """
-    shown: dict[str, dict] = {name: {} for name in sides}
-    null: dict[str, Ratio] = {}
-    for regime, prefix in parts:
-        found, own = results[regime]
-        null |= {prefix + place_name(place): r for place, r in own.items()}
-        for name, wanted in sides.items():
-            shown[name] |= {
-                prefix + place_name(key[:-1]): r
-                for key, (r, _) in found.items()
-                if key[-1] in wanted
-            }
-    return shown, null
+    return name.replace(" sgd", " SGD").replace(" adam", " Adam")
 
 
-def told(found: dict) -> str:
-    """The ratios of some rows and their verdicts, name -> (ratio, verdict), as a sentence."""
-    return "; ".join(f"{name} {r}, {word}" for name, (r, word) in found.items())
+@dataclass(frozen=True, repr=False)
+class Contests:
+    """What every side reached in every regime.
 
-
-def numbers(results: dict, contests: dict) -> dict:
-    """What the figure of all regimes keeps: verdicts with their nulls, losses (None where a run
-    diverged), and the rates chosen; regime -> key -> value.
+    chosen: regime -> (*place, side) -> the case that tuning chose. losses: the same -> losses over
+    the test seeds. found: the same, but for backpropagation and its null -> the ratio to
+    backpropagation, and the verdict. null: regime -> place -> the null's ratio.
     """
-    kept: dict[str, dict] = {"verdicts": {}, "losses": {}, "chosen": {}}
-    for name, (found, null) in results.items():
-        kept["verdicts"][name] = {
-            label(key): {"ratio": r, "verdict": word, "null": null[key[:-1]]}
+
+    chosen: dict[str, dict]
+    losses: dict[str, dict]
+    found: dict[str, dict]
+    null: dict[str, dict]
+    floor: float
+
+    def lower(self) -> dict[str, int]:
+        """Online: on how many rows the sheaf's rule has the lower median, by optimiser."""
+        online = self.found["online"].items()
+        return {
+            o: sum(r.median < 1 for key, (r, _) in online if key[1] == o) for o in ("sgd", "adam")
+        }
+
+    def counted(self) -> dict[str, int]:
+        """Online: how many verdicts there are of each kind, by optimiser."""
+        online = self.found["online"].items()
+        return {
+            f"{o}-{word}": sum(w == word for key, (_, w) in online if key[1] == o)
+            for o in ("sgd", "adam")
+            for word in ("better", "worse")
+        }
+
+    def drifting(self) -> dict[str, float]:
+        """The median ratios where the label drifts."""
+        return {
+            f"{optimiser}-{label((widths,))}": r.median
+            for (widths, optimiser, _), (r, _) in self.found["continual"].items()
+        }
+
+    def deep(self) -> dict[str, float]:
+        """The median ratios by depth, and the equilibrium's where it is deepest."""
+        return {
+            str(hidden) if side == "primary" else f"{side}-{hidden}": r.median
+            for (hidden, side), (r, _) in self.found["depth"].items()
+            if (hidden, side) != (2, "equilibrium")
+        }
+
+    def scaled(self) -> dict[str, float]:
+        """The median ratios with initial weights scaled, to backpropagation, and to it with weight
+        decay."""
+        mine = [key for key in self.found["initialisation"] if key[-1] == "primary"]
+        over = {f"{row}-{scale:g}": (row, scale, "primary") for row, scale, _ in mine}
+        losses = self.losses["initialisation"]
+        decay = {
+            f"{name}-decay": ratio(losses[key], losses[*key[:2], "backprop-decay"], self.floor)
+            for name, key in over.items()
+        }
+        found = {name: self.found["initialisation"][key][0] for name, key in over.items()}
+        return {name: r.median for name, r in (found | decay).items()}
+
+    def small(self) -> dict[str, float]:
+        """The median ratios with few samples and with noise."""
+        return {
+            f"{name}-{row.removesuffix('-1h')}": r.median
+            for name in ("few", "noise")
+            for (row, side), (r, _) in self.found[name].items()
+            if side == "primary"
+        }
+
+    def decided(self) -> Table:
+        """A table of what is better or worse, and by how much."""
+        rows = {
+            f"{capitals(TITLES[name] + place_name(key[:-1]))}, {SIDES[key[-1]]}": [
+                f"{r}",
+                f"{self.null[name][key[:-1]]}",
+                word,
+            ]
+            for name, found in self.found.items()
             for key, (r, word) in found.items()
+            if word != "no difference"
         }
-    for name, (cases, measured_losses) in contests.items():
-        kept["losses"][name] = {
-            label(key): [v if np.isfinite(v) else None for v in values.tolist()]
-            for key, values in measured_losses.items()
+        return Table(table("over backpropagation", ["ratio", "the null's", "verdict"], rows))
+
+    def against_adam(self) -> Table:
+        """A table of implicit steps against backpropagation with Adam, and the rates chosen."""
+        rows = {}
+        for name in ("online", "continual"):
+            losses = self.losses[name]
+            for place in dict.fromkeys(key[0] for key in losses):
+                against = losses[place, "adam", "backprop"]
+                over = ratio(losses[place, "sgd", "prox"], against, self.floor)
+                rate = self.chosen[name][place, "sgd", "prox"]["lr"]
+                rows[f"{TITLES[name]}{label((place,))}"] = [f"{over}", f"{rate:g}"]
+        columns = ["over backpropagation with Adam", "their rate"]
+        return Table(table("implicit steps", columns, rows))
+
+    def untrained(self, above: float = 0.01) -> Table:
+        """A table of how many runs from scaled weights end above a loss."""
+        losses = self.losses["initialisation"]
+        sides = ["backprop", "backprop-decay", "primary"]
+        rows = {
+            place_name(place): [
+                f"{(losses[*place, side] > above).sum()} of {len(losses[*place, side])}"
+                for side in sides
+            ]
+            for place in dict.fromkeys(key[:2] for key in losses)
         }
-        kept["chosen"][name] = {
-            label(key): {k: case[k] for k in ("lr", "kappa") if k in case}
-            for key, case in cases.items()
-        }
-    return kept
+        title, columns = f"runs that end above {above:g}", [SIDES[side] for side in sides]
+        return Table(table(title, columns, rows))
+
+    def panel(self, parts: dict, sides: dict) -> tuple[dict, dict]:
+        """The ratios that a panel shows, side -> row -> ratio, and those of the null, row -> ratio.
+
+        parts: regime -> what stands before the names of its rows. sides: name -> the last parts of
+        its keys.
+        """
+        shown: dict[str, dict] = {name: {} for name in sides}
+        null: dict[str, Ratio] = {}
+        for regime, prefix in parts.items():
+            null |= {
+                capitals(prefix + place_name(place)): r for place, r in self.null[regime].items()
+            }
+            for name, wanted in sides.items():
+                shown[name] |= {
+                    capitals(prefix + place_name(key[:-1])): r
+                    for key, (r, _) in self.found[regime].items()
+                    if key[-1] in wanted
+                }
+        return shown, null
+
+    def numbers(self) -> dict:
+        """What the figure keeps: verdicts with their nulls, losses (None where a run diverged), and
+        what was chosen; regime -> key -> value."""
+        kept: dict[str, dict] = {"verdicts": {}, "losses": {}, "chosen": {}}
+        for name, found in self.found.items():
+            kept["verdicts"][name] = {
+                label(key): {"ratio": r, "verdict": word, "null": self.null[name][key[:-1]]}
+                for key, (r, word) in found.items()
+            }
+            kept["losses"][name] = {
+                label(key): [v if np.isfinite(v) else None for v in values.tolist()]
+                for key, values in self.losses[name].items()
+            }
+            kept["chosen"][name] = {
+                label(key): {k: case[k] for k in ("lr", "kappa") if k in case}
+                for key, case in self.chosen[name].items()
+            }
+        return kept
+
+
+def compete(protocol: dict, choices: Choices) -> Contests:
+    """Hold every regime: tune all sides or take what `choices` keeps, test them, and compare."""
+    floor = protocol["regimes"]["floor"]
+    contests = Contests({}, {}, {}, {}, floor)
+    for name in REGIMES:
+        contests.chosen[name], losses = contest(protocol, name, choices)
+        contests.losses[name] = losses
+        contests.found[name], contests.null[name] = compared(losses, floor)
+    return contests
+
+
+def compared(losses: dict, floor: float) -> tuple[dict, dict]:
+    """(*place, side) -> ratio to backpropagation and verdict, and place -> the null's ratio."""
+    over = {
+        key: ratio(values, losses[*key[:-1], "backprop"], floor) for key, values in losses.items()
+    }
+    null = {key[:-1]: r for key, r in over.items() if key[-1] == NULL}
+    found = {}
+    for key, r in over.items():
+        if key[-1] not in ("backprop", NULL):
+            found[key] = r, verdict(r, ratio(losses[key], losses[*key[:-1], NULL], floor))
+    return found, null

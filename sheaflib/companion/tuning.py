@@ -6,13 +6,30 @@ from __future__ import annotations
 
 import hashlib
 import json
+import tomllib
 from itertools import product
 from pathlib import Path
 
 import numpy as np
 
+from sheaflib.companion import repository
 from sheaflib.companion.race import losses, place
 from sheaflib.companion.sweep import sweep
+
+PROTOCOL, CHOSEN = "11-protocol.toml", "11-chosen.json"  # beside the claims
+
+
+def agreed(share: float, seeds: int, every: int, tune: bool) -> tuple[dict, Choices]:
+    """The protocol of the race, made lighter as `lighter` does, and the choices to race with.
+
+    The whole protocol takes the choices that are kept, unless `tune` says to try all candidates
+    again, and `Choices.settle` then compares. A lighter one always tries its own.
+    """
+    written = tomllib.loads(repository.claims().with_name(PROTOCOL).read_text(encoding="utf-8"))
+    protocol, kept = lighter(written, share, seeds, every), repository.claims().with_name(CHOSEN)
+    if protocol is not written:
+        return protocol, Choices()
+    return protocol, Choices(known=kept) if tune else Choices(kept)
 
 
 def candidates(method: dict, lr: list | None = None) -> list[dict]:
@@ -153,9 +170,12 @@ class Choices:
     candidates, folds, seeds and budget are those that were tuned on.
     """
 
-    def __init__(self, file: Path | None = None):
-        """Take the choices of a file that `save` wrote; None: there are none yet."""
-        self.file = file
+    def __init__(self, file: Path | None = None, known: Path | None = None):
+        """Take the choices of a file that `save` wrote; None: there are none yet.
+
+        known: a file of choices that those made here are to agree with.
+        """
+        self.file, self.known = file, known
         self.made: dict[str, dict] = {}
         self.kept = json.loads(file.read_text(encoding="utf-8")) if file else None
 
@@ -192,6 +212,17 @@ class Choices:
             for name, choice in made["chosen"].items()
         }
         return [name for name, choice in now.items() if before.get(name) != choice]
+
+    def settle(self):
+        """When all is chosen: save what was tuned here among the results of the run, and compare it
+        with what is known. AssertionError names the methods that chose otherwise.
+        """
+        if self.file is not None:
+            return
+        self.save(repository.results() / CHOSEN)
+        changed = self.changed(self.known) if self.known else []
+        if changed:
+            raise AssertionError(f"tuning chose otherwise than {CHOSEN} says: {changed}")
 
     def save(self, file: Path):
         """Write all choices made so far to a file."""

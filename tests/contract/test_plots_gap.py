@@ -5,7 +5,7 @@ import pytest
 from pictures import labels
 
 from sheaflib.companion.figures import gap
-from sheaflib.plots.palette import SERIES
+from sheaflib.plots.palette import METHOD_COLOURS, SERIES
 
 FOUND = {"ours": {"one-1h": [3.0, 1.0, 2.0], "two": [5.0]}, "recorded": {"one-1h": 4.0}}
 
@@ -52,12 +52,7 @@ def test_a_quartile_is_a_value_and_the_median_is_the_median():
 def test_ratios_lie_beside_a_line_at_one_and_their_null(ax):
     null = {"one": (1.0, 0.9, 1.2), "two": (0.8, 0.7, 0.9)}
     assert (
-        gap.ratios(
-            {"ours": {"one": (0.5, 0.4, 0.6)}, "other": {"two": (2.0, 1.0, 3.0)}},
-            null,
-            ax,
-            colours=(2, 4),
-        )
+        gap.ratios({"ours": {"one": (0.5, 0.4, 0.6)}, "other": {"two": (2.0, 1.0, 3.0)}}, null, ax)
         is ax
     )
     assert drawn(ax) == {"ours": [(0.5, -0.1)], "other": [(2.0, 1.1)]}
@@ -65,13 +60,37 @@ def test_ratios_lie_beside_a_line_at_one_and_their_null(ax):
         next(line for line in ax.lines if line.get_label() == name) for name in ("ours", "other")
     )
     assert (ours.get_color(), other.get_color()) == (
-        SERIES[2],
-        SERIES[4],
+        SERIES[0],
+        SERIES[1],
     ) and ours.get_marker() != other.get_marker()
     assert any(list(line.get_xdata()) == [1, 1] for line in ax.lines)
     bands = [band.get_paths()[0].get_extents() for band in ax.collections]
     assert [(box.x0, box.x1) for box in bands] == [(0.9, 1.2), (0.7, 0.9)]
     assert labels(ax.get_yticklabels()) == ["one", "two"]
+
+
+def test_a_side_looks_alike_in_every_panel_and_has_its_methods_colour(ax):
+    """The equilibrium's own gradient in all five kinds of panels, wherever it stands in them."""
+    name, line = "equilibrium", ([1.0, 2.0], [[0.5, 0.7], [0.6, 0.8]])
+    for draw in (
+        lambda: gap.losses({"ours": {"row": [1.0, 2.0]}, name: {"row": [3.0]}}, ax),
+        lambda: gap.ratios({"ours": {"row": (1, 1, 1)}, name: {"row": (1, 1, 1)}}, None, ax),
+        lambda: gap.dial([1.0], {name: [(1.0, 0.9, 1.1)]}, None, ax),
+        lambda: gap.learning({"ours": line, name: line}, ax),
+        lambda: gap.sweeps({"ours": line, name: line}, ax),
+    ):
+        ax.clear()
+        draw()
+        labelled = [line for line in ax.lines if line.get_label() == gap.LABELS[name]]
+        assert {line.get_color() for line in labelled} == {METHOD_COLOURS["equilibrium"]}
+
+
+def test_sides_of_one_method_share_its_colour_and_no_mark_or_line():
+    sheaf = [gap.LOOKS[name] for name in ("sheaf, by currents", "mirror", "paper: sheaf")]
+    assert {colour for colour, _, _ in sheaf} == {METHOD_COLOURS["sheaf"]}
+    assert len({mark for _, mark, _ in sheaf}) == len({line for _, _, line in sheaf}) == 3
+    assert gap.LOOKS["weight decay"][0] == gap.LOOKS["backpropagation"][0]
+    assert gap.LOOKS["weight decay"][1] != gap.LOOKS["backpropagation"][1]
 
 
 def test_ratios_without_a_null(ax):

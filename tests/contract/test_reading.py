@@ -12,7 +12,6 @@ from tools import notebooks
 from tools.project import Project
 
 EVERY = notebooks.load(Project())
-LATER = {"11"}  # not yet written again for readers
 WORDS, MEDIAN, LONGEST, PLUMBING, PICTURE = 8, 6, 18, 0.1, 30
 # statements that only save, tick, style or lay out
 TICKS = re.compile(r"(ledger\.check|gallery\.|plt\.|ax\.|axes)")
@@ -26,7 +25,7 @@ def lines(cell):
     return len(cell.source.splitlines())
 
 
-@pytest.fixture(params=[n for n in EVERY if n.number not in LATER], ids=lambda n: n.number)
+@pytest.fixture(params=EVERY, ids=lambda n: n.number)
 def notebook(request):
     return request.param
 
@@ -79,7 +78,3 @@ def test_no_hidden_input(notebook):
     hidden = {"hide-input", "remove-input", "hide-cell"}
     assert not [c.id for c in code_cells(notebook) if hidden & set(c.metadata.get("tags", []))]
     assert not [c.id for c in code_cells(notebook) if re.search(r"\bexec\(|%run", c.source)]
-
-
-def test_notebooks_later_are_those_of_the_index():
-    assert LATER < {notebook.number for notebook in EVERY}

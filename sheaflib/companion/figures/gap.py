@@ -1,5 +1,5 @@
 """Pictures of the race: losses and ratios row by row, the dial between two methods, learning
-curves, what local sweeps leave.
+curves, what local sweeps leave; what each side of the race looks like in all of them.
 """
 
 from __future__ import annotations
@@ -9,11 +9,40 @@ from typing import Mapping, Sequence
 import matplotlib.pyplot as plt
 import numpy as np
 
-from sheaflib.plots.palette import SERIES
+from sheaflib.plots.palette import METHOD_COLOURS, NULL, SERIES
 
 MARKERS = ("o", "s", "^", "D", "v", "P")
 STYLES = ("-", "--", "-.", ":")
-NULL = "0.8"
+SHEAF, EQUILIBRIUM = METHOD_COLOURS["sheaf"], METHOD_COLOURS["equilibrium"]
+BACKPROPAGATION = METHOD_COLOURS["backpropagation"]
+DESCENT = METHOD_COLOURS["gradient descent"]
+ITSELF = "backpropagation over itself"
+# what each side looks like, in every figure: colour, mark, line
+LOOKS = {
+    "sheaf, by currents": (SHEAF, "o", "-"),
+    "ohm": (SHEAF, "o", "-"),
+    "mirror": (SHEAF, "D", "--"),
+    "equilibrium": (EQUILIBRIUM, "P", "-."),
+    "backpropagation": (BACKPROPAGATION, "s", "-"),
+    "weight decay": (BACKPROPAGATION, "v", "--"),
+    "scikit-learn, L-BFGS": (METHOD_COLOURS["scikit-learn"], "^", "-"),
+    "paper: sheaf": (SHEAF, "*", ":"),
+    "paper: gradient descent": (DESCENT, "*", "--"),
+    "before training": ("0.6", "x", "-"),
+}
+LABELS = {
+    "ohm": "κ = 0, Ohm's law",
+    "mirror": "κ = −1, the mirror",
+    "equilibrium": "κ = 1, equilibrium's own gradient",
+    "weight decay": "backpropagation with weight decay",
+}
+
+
+def look(name: str, place: int) -> tuple[str, str, str, str]:
+    """The colour, mark, line and label of a side; of one that has none of its own by its place."""
+    if name in LOOKS:
+        return *LOOKS[name], LABELS.get(name, name)
+    return SERIES[place], MARKERS[place], STYLES[place % len(STYLES)], name
 
 
 def losses(
@@ -25,11 +54,12 @@ def losses(
     ax = plt.gca() if ax is None else ax
     rows = list(next(iter(found.values())))
     for series, (name, by_row) in enumerate(found.items()):
-        shift, label = _shift(series, len(found)), name
+        shift = _shift(series, len(found))
+        colour, marker, _, label = look(name, series)
         for place, row in enumerate(rows):
             if row not in by_row:
                 continue
-            values, colour = np.asarray(by_row[row], dtype=float), SERIES[series]
+            values = np.asarray(by_row[row], dtype=float)
             if values.ndim == 0:
                 ax.plot(
                     values,
@@ -45,14 +75,7 @@ def losses(
             else:
                 low, median, high = quartiles(values)
                 ax.plot([low, high], [place + shift] * 2, color=colour, linewidth=1.6)
-                ax.plot(
-                    median,
-                    place + shift,
-                    MARKERS[series % len(MARKERS)],
-                    color=colour,
-                    ms=5,
-                    label=label,
-                )
+                ax.plot(median, place + shift, marker, color=colour, ms=5, label=label)
             label = "_"
     return _rows(ax, rows, xlabel)
 
@@ -62,35 +85,26 @@ def ratios(
     null: Mapping[str, Sequence[float]] | None = None,
     ax=None,
     xlabel: str = "test loss over backpropagation's",
-    colours: Sequence[int] = range(len(SERIES)),
 ):
     """Series -> row -> (median, low, high) of ratios on a log axis, the line at 1; null: row -> the
     same, a grey band.
-
-    colours: which of the house's colours and marks each series has.
     """
     ax = plt.gca() if ax is None else ax
     rows = list(next(iter(found.values()))) if null is None else list(null)
-    label = "backpropagation over itself"
+    label = ITSELF
     for place, (middle, low, high) in enumerate(null.values() if null else ()):
         ax.fill_between([low, high], place - 0.4, place + 0.4, color=NULL, linewidth=0, label=label)
-        ax.plot([middle] * 2, [place - 0.4, place + 0.4], color="0.55", linewidth=1)
+        ax.plot([middle] * 2, [place - 0.4, place + 0.4], color="0.4", linewidth=1)
         label = "_"
     for series, (name, by_row) in enumerate(found.items()):
-        shift, label = _shift(series, len(found)), name
+        shift = _shift(series, len(found))
+        colour, marker, _, label = look(name, series)
         for place, row in enumerate(rows):
             if row not in by_row:
                 continue
             median, low, high = by_row[row]
-            ax.plot([low, high], [place + shift] * 2, color=SERIES[colours[series]], linewidth=1.6)
-            ax.plot(
-                median,
-                place + shift,
-                MARKERS[colours[series]],
-                color=SERIES[colours[series]],
-                ms=5,
-                label=label,
-            )
+            ax.plot([low, high], [place + shift] * 2, color=colour, linewidth=1.6)
+            ax.plot(median, place + shift, marker, color=colour, ms=5, label=label)
             label = "_"
     ax.axvline(1, color="black", linewidth=0.8, zorder=1)
     _rows(ax, rows, xlabel)
@@ -110,42 +124,30 @@ def dial(
     """
     ax = plt.gca() if ax is None else ax
     if null is not None:
-        ax.axhspan(null[1], null[2], color=NULL, linewidth=0, label="backpropagation over itself")
+        ax.axhspan(null[1], null[2], color=NULL, linewidth=0, label=ITSELF)
     for series, (name, rows) in enumerate(found.items()):
         median, low, high = np.array(rows).T
-        ax.fill_between(weights, low, high, color=SERIES[series], alpha=0.18, linewidth=0)
-        ax.plot(
-            weights,
-            median,
-            STYLES[series % len(STYLES)],
-            marker=MARKERS[series],
-            ms=4,
-            color=SERIES[series],
-            label=name,
-        )
+        colour, marker, line, label = look(name, series)
+        ax.fill_between(weights, low, high, color=colour, alpha=0.18, linewidth=0)
+        ax.plot(weights, median, line, marker=marker, ms=4, color=colour, label=label)
     ax.axhline(1, color="black", linewidth=0.8, zorder=1)
     ax.set(xscale="log", yscale="log", xlabel="weight of the edges", title=title)
     plain_ticks(ax, "y")
     return ax
 
 
-def learning(
-    curves: Mapping[str, tuple],
-    ax=None,
-    xlabel: str = "updates",
-    title: str = "",
-    colours: Sequence[int] = range(len(SERIES)),
-):
+def learning(curves: Mapping[str, tuple], ax=None, xlabel: str = "updates", title: str = ""):
     """Series -> (x (R,), losses (S, R)) on log axes: medians with quartiles, a plain line where
-    there is one run; colours as in `ratios`.
+    there is one run.
     """
     ax = plt.gca() if ax is None else ax
     for series, (name, (x, values)) in enumerate(curves.items()):
         values = np.atleast_2d(values)
         low, median, high = quartiles(values)
+        colour, _, line, label = look(name, series)
         if len(values) > 1:
-            ax.fill_between(x, low, high, color=SERIES[colours[series]], alpha=0.2, linewidth=0)
-        ax.plot(x, median, STYLES[series % len(STYLES)], color=SERIES[colours[series]], label=name)
+            ax.fill_between(x, low, high, color=colour, alpha=0.2, linewidth=0)
+        ax.plot(x, median, line, color=colour, label=label)
     ax.set(xscale="log", yscale="log", xlabel=xlabel, title=title)
     return ax
 
@@ -156,15 +158,9 @@ def sweeps(curves: Mapping[str, tuple], ax=None, title: str = ""):
     """
     ax = plt.gca() if ax is None else ax
     for series, (name, (x, error)) in enumerate(curves.items()):
-        ax.loglog(
-            x,
-            np.maximum(error, 1e-13),
-            STYLES[series % len(STYLES)],
-            marker=MARKERS[series],
-            ms=3.5,
-            color=SERIES[series],
-            label=name,
-        )
+        colour, marker, line, label = look(name, series)
+        error = np.maximum(error, 1e-13)
+        ax.loglog(x, error, line, marker=marker, ms=3.5, color=colour, label=label)
     ax.set(xlabel="sweeps or rounds", title=title)
     return ax
 
