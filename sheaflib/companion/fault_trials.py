@@ -175,21 +175,26 @@ def run_trials(runs: Runs, draws: int, seed: int) -> Trials:
     )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Missed:
-    """Of dead units: how many pinned discord does not put below all others, network -> number, and
-    the smallest AUROC with the forward pass's pattern frozen.
+    """Of `units` dead units: how many pinned discord does not put below all others, and how many
+    the law at the forward pass's pattern does not.
     """
 
-    units: dict[str, int]
-    frozen: float
+    units: int
+    pinned: int
+    frozen: int
+
+    def __repr__(self):
+        return (
+            f"of {self.units} units pinned discord misses {self.pinned},"
+            f" the law at the forward pass's pattern {self.frozen}"
+        )
 
 
 def missed_units(runs: Runs, network: str, margin: float) -> Missed:
     """Kill every unit of one network until its largest pre-activation is −margin."""
     found = trials(faults.dead_units, {network: plain(runs)[network]}, margin=margin)
-    rows = {name: row["fault"] for name, row in found.items()}
-    return Missed(
-        {name: int((row["pinned discord"] < 1).sum()) for name, row in rows.items()},
-        min(float(row["frozen pattern"].min()) for row in rows.values()),
-    )
+    row = found[network]["fault"]
+    pinned, frozen = (int((row[d] < 1).sum()) for d in ("pinned discord", "frozen pattern"))
+    return Missed(len(row["pinned discord"]), pinned, frozen)

@@ -13,6 +13,7 @@ from sheaflib.companion.experiments import Snapshot
 from sheaflib.companion.paraboloid import METHODS, Runs
 from sheaflib.companion.random_networks import random_network
 from sheaflib.linear import spectrum
+from sheaflib.linear.resistance import effective_resistance
 from sheaflib.networks.graph import Network
 from sheaflib.sheaves.neural import NeuralSheaf
 from sheaflib.sheaves.pins import hard, resolve, soft
@@ -123,6 +124,14 @@ def energies(network: Network, x) -> dict[str, dict[str, float]]:
         }
         for end in ("bottom", "top")
     }
+
+
+def bound_on_the_output(moment: Snapshot, x) -> float:
+    """Mean of λ₁ρ, the most energy that the bottom eigenvector can have on a single output."""
+    sheaf = NeuralSheaf(moment.network)
+    pattern = sheaf.forward_pattern(x)
+    resistance = effective_resistance(sheaf, pattern).norm
+    return float((spectrum.extremes(sheaf, pattern).smallest * resistance).mean())
 
 
 def on_the_output(moment: Snapshot, x) -> float:

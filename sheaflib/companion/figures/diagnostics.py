@@ -47,7 +47,7 @@ def pinned_labels(found: Mapping[str, Mapping], where: str) -> Figure:
     """
     fig, axes = plt.subplots(2, 2, figsize=(10, 6.4))
     for ax, (method, values) in zip(axes[0], found["residuals"].items()):
-        label = r"residual $\|(\delta\omega)_e\|$ of a test input"
+        label = r"residual $\|(\delta\omega - c)_e\|$ of a test input"
         boxes(values, ax, label, f"{where}, {method}")
         ax.set_xlim(1e-5, 3)
     axes[0, 0].legend(loc="upper left", fontsize="small")
