@@ -91,9 +91,11 @@ def phase_planes(
 
 def swing(sheaf: NeuralSheaf, x, start, *, dt: float, time: float, last: int = 1000, **which):
     """By how much each coordinate of the first sample still moves up and down in the last states
-    before a time: (N,); `which` is handed on to `heat`.
+    before a time, in the second half of the steps where `last` are more: (N,); `which` is handed on
+    to `heat`.
     """
     steps = whole("steps", int(time / dt))
+    last = min(last, steps // 2)
     begin = follow(sheaf, x, start, dt=dt, steps=steps - last, every=steps - last, **which)
     end = follow(sheaf, x, begin.cochain[-1], dt=dt, steps=last - 1, **which)
     return np.ptp(end.cochain[:, 0], axis=0)

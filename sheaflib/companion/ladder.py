@@ -224,7 +224,7 @@ def climb_all(
         name: over_sizes(climb, samples=samples if name == "Newton" else few, **method)
         for name, method in METHODS.items()
     }
-    deep, shown_as = climb_deep(deep_layers, deep_samples), f"{deep_layers} hidden layers of 50"
+    deep, shown_as = climb_deep(deep_layers, deep_samples), deep_name(deep_layers)
     arrives = {size: c for size, c in plain.items() if c.reached.any()}
     passes = {EULER: {size: float(c.passes[c.reached].mean()) for size, c in arrives.items()}}
     for name, by_size in runs.items():
@@ -238,6 +238,11 @@ def climb_all(
         sum(int((~c.reached).sum()) for c in climbs),
         float(deep[BEST_STEP].passes.mean() / deep["Newton"].passes.mean()),
     )
+
+
+def deep_name(layers: int) -> str:
+    """How tables and figures call the deep network."""
+    return f"{layers} hidden layer{'' if layers == 1 else 's'} of 50"
 
 
 def climb_deep(layers: int, samples: int) -> dict[str, Climb]:
@@ -258,7 +263,7 @@ def microseconds(rows: Mapping[str, dict], deep_layers: int) -> dict[str, dict[s
     for a method or network that was not timed.
     """
     networks = {size: (size, 300) for size in SIZES}
-    networks[f"2x{'50x' * deep_layers}1"] = (f"{deep_layers} hidden layers of 50", 1)
+    networks[f"2x{'50x' * deep_layers}1"] = (deep_name(deep_layers), 1)
     clock: dict[str, dict[str, float]] = {name: {} for name in (EULER, *METHODS)}
     for size, (shown_as, batch) in networks.items():
         for name, theirs in TIMED.items():

@@ -83,25 +83,25 @@ def laplacian_in_blocks(L, L_U, sheaf: NeuralSheaf, pattern: np.ndarray) -> Figu
     return fig
 
 
-def paths(even: np.ndarray, soft: np.ndarray) -> Figure:
-    """Values on a path whose ends are given, with edges all alike and with one soft edge, (7,)
-    each. Figure 01-path.
+def paths(even: np.ndarray, other: np.ndarray, weight: float) -> Figure:
+    """Values on a path whose ends are given, with edges all alike and with one edge of another
+    weight, (7,) each. Figure 01-path.
     """
     last = len(even) - 1
     fig, ax = plt.subplots(figsize=(6.4, 3.2))
     ax.plot(even, "o-", label="all edges alike: linear interpolation")
-    ax.plot(soft, "s--", label="edge $v_2v_3$ with weight ¼")
+    ax.plot(other, "s--", label=f"edge $v_2v_3$ with weight {weight:g}")
     ax.plot([0, last], [0, 1], "o", ms=11, mfc="none", color="black", label="boundary, given")
     names = [f"$v_{i}$" for i in range(last + 1)]
     ax.set(xticks=range(last + 1), xticklabels=names, ylabel="value in the stalk")
     ax.legend()
-    fig.numbers = {"constant": even, "soft edge": soft}
+    fig.numbers = {"constant": even, "soft edge": other}
     return fig
 
 
 def graph_and_entries(sheaf: NeuralSheaf, pattern: np.ndarray, rng: np.random.Generator) -> Figure:
     """The graph of a network, and where entries of its coboundary lie for one pattern, some drawn
-    of each edge. Figure 01-cnn.
+    of each edge or, where it has few, all. Figure 01-cnn.
     """
     entries = sheaf.coboundary(pattern).tocoo()
     below = (entries.data != 0) & (entries.coords[0] != entries.coords[1])
@@ -110,7 +110,7 @@ def graph_and_entries(sheaf: NeuralSheaf, pattern: np.ndarray, rng: np.random.Ge
     for edge in sheaf.edges:
         if edge.tail != "x":
             places = np.flatnonzero((edge.rows.start <= row) & (row < edge.rows.stop))
-            chosen.append(rng.choice(places, ENTRIES, replace=False))
+            chosen.append(rng.choice(places, min(ENTRIES, len(places)), replace=False))
     some = np.concatenate(chosen)
     fig, (top, bottom) = plt.subplots(2, 1, figsize=(9.6, 6.8), height_ratios=(1, 3.4))
     schematic(sheaf, top, stalks=False)

@@ -21,6 +21,7 @@ from sheaflib.sheaves.layout import Layout
 from sheaflib.sheaves.neural import NeuralSheaf
 
 BLUE, ORANGE = "#0072B2", "#D55E00"
+LISTED = 24  # patterns whose squares still have room
 
 
 def energy_plane(z, a, V, forward: tuple[float, float], labels: tuple[str, str], ax=None):
@@ -198,11 +199,16 @@ def three_cochains(sheaf: NeuralSheaf, x, cochains: Mapping[str, np.ndarray]) ->
     return fig
 
 
-def wrong_patterns(small: Solution, large: Solution) -> Figure:
-    """All masked networks of a small network by energy, and of a larger one by the number of units
-    at which the pattern is wrong. Figure 03-wrong-patterns.
+def wrong_patterns(answers: Mapping[str, Solution]) -> Figure:
+    """All masked networks of the network with the fewest patterns by energy, the LISTED lowest
+    where there are more, and of the one with the most by the number of units at which the pattern
+    is wrong. Figure 03-wrong-patterns.
     """
-    order = np.argsort(small.energy, kind="stable")
+    by_size = sorted(answers, key=lambda name: len(answers[name].pattern))
+    small, large = answers[by_size[0]], answers[by_size[-1]]
+    order = np.argsort(small.energy, kind="stable")[:LISTED]
+    every = len(small.pattern)
+    listed = f"all {every}" if len(order) == every else f"the lowest {len(order)} of {every}"
     own = (small.own_pattern == small.pattern).all(axis=1)[order]
     units = (large.own_pattern != large.pattern).sum(axis=1)
     shown = gallery.thin(np.arange(len(units)))[0]
@@ -211,7 +217,9 @@ def wrong_patterns(small: Solution, large: Solution) -> Figure:
     top = fig.add_subplot(grid[0, 0])
     panels = (top, fig.add_subplot(grid[1, 0], sharex=top))
     pattern_table(small.pattern[order], small.energy[order], own, panels)
-    energy_by_wrong(units[shown], large.energy[shown], fig.add_subplot(grid[:, 1]))
+    top.set_title(f"{by_size[0]}: {listed} patterns")
+    right = energy_by_wrong(units[shown], large.energy[shown], fig.add_subplot(grid[:, 1]))
+    right.set_title(f"{by_size[-1]}: {len(shown)} patterns of {len(units)}")
     fig.numbers = {
         "patterns": small.pattern[order],
         "energy": small.energy[order],
@@ -243,7 +251,7 @@ def smallest_by_depth(layers, rates, dense) -> Figure:
     03-lambda-1.
     """
     fig, ax = plt.subplots()
-    depths, solved = zip(*dense)
+    depths, solved = [depth for depth, _ in dense], [rate for _, rate in dense]
     spectra.smallest_by_depth(layers, rates, depths, solved, ax)
     fig.numbers = {"layers": layers[:, 0], "by substitution": rates, "dense": dense}
     return fig

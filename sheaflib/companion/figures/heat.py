@@ -213,7 +213,7 @@ def sliding(run, coarse: Path, fine: Path) -> Figure:
     right.axhline(0, color=GREY, lw=0.8)
     right.plot(coarse.time, ends[0], color=GREY, lw=2, label=f"dt = {history.dt:g}")
     right.plot(time, shown, color=INK, lw=1, label=f"dt = {history.dt / 10:g}")
-    right.set(xlim=(0.7, 1.8), ylim=(-0.008, 0.008), xlabel="time t")
+    right.set(xlim=(0.7, 1.8), ylim=(-0.8 * history.dt, 0.8 * history.dt), xlabel="time t")
     right.set(ylabel=sheaf.layout.label(z[unit]), title="one neuron slides along its kink")
     right.legend(loc="lower right")
     return holding(fig, {"switches": early.T, "z": ends[0], "fine-time": time, "fine-z": shown})

@@ -51,7 +51,7 @@ def losses_and_energies(curves: dict, path: list, stop: int) -> Figure:
         "D",
         color=METHOD_COLOURS["gradient descent"],
         mec="black",
-        label="gradient descent of the main text",
+        label=f"gradient descent, {step[stop]:,} steps",
     )
     left.set_title("loss of the forward pass")
     left.legend()

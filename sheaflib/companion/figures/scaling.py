@@ -65,7 +65,8 @@ def collapse(unit, law, forward) -> Figure:
     middle.set(yscale="linear", ylim=(0, 32), ylabel="hidden units")
     middle.set_title(f"units that bend inside the data, T = {law.T:g}")
     middle.legend(loc="lower left")
-    right.set(title=f"test loss at T = {law.T:g}", ylim=roomy(law.loss, 2))
+    both = np.concatenate([law.loss.ravel(), forward.loss.ravel()])
+    right.set(title=f"test loss at T = {law.T:g}", ylim=roomy(both, 2))
     right.legend()
     return numbered(
         fig,
@@ -134,10 +135,11 @@ def euler_limit(limits, law, beyond) -> Figure:
     )
     found = {name: (low, limits.diverges[name]) for name, low in limits.trains.items()}
     brackets(found, limits.predicted, right)
+    over = [v / limits.predicted[name] for name, ends in found.items() for v in ends]
     right.set(
         title="Euler's limit, bracketed",
-        xlim=(0.9, 1.1),
         xticks=[0.9, 0.95, 1, 1.05, 1.1],
+        xlim=(min(0.9, 0.98 * min(over)), max(1.1, 1.02 * max(over))),
         xlabel=r"$\beta n$ over the prediction $2/(dt\,\lambda_{\max}(C))$",
     )
     return numbered(
@@ -185,7 +187,8 @@ def fig_e4(result) -> Figure:
     curves = {bracketed(widths): losses for widths, losses in result.fresh.items()}
     spread_curves(times, curves, right)
     count = np.shape(next(iter(result.fresh.values())))[1]
-    right.set(xlabel="time T", title=f"{count} fresh seeds: median, smallest to largest")
+    seeds = f"{count} fresh seed{'s' if count > 1 else ''}"
+    right.set(xlabel="time T", title=f"{seeds}: median, smallest to largest")
     script = Line2D(
         [], [], color="0.3", marker="s", markersize=9, fillstyle="none", linestyle="none"
     )
@@ -225,9 +228,9 @@ def depth_law(result) -> Figure:
         ylabel="resistance ρ at initialisation",
         colour=SERIES[2],
     )
-    first.set_title("training takes longer")
-    second.set_title("the gap closes")
-    third.set_title("the resistance grows less")
+    first.set_title(f"how long training takes, up to {result.T:g}")
+    second.set_title("the gap")
+    third.set_title("the resistance")
     return numbered(
         fig,
         {
