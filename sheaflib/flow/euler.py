@@ -71,6 +71,10 @@ class Stepper:
             self.arrived = self.gauge.first <= (ROUNDING if self.ends_exactly else self.bar)
         self.active = ~self.arrived
         self.limit = energy_limit(sheaf, self.w, x, pins, output_force, pattern)
+        self._prepare()
+
+    def _prepare(self) -> None:
+        """What a kind of stepper sets up besides, once all arguments stand; nothing here."""
 
     def settle(self, rows: int | np.ndarray) -> None:
         """Of the samples `rows`, those that have arrived or are stuck stop moving."""
@@ -120,19 +124,7 @@ class BatchStepper(Stepper):
 class EulerStepper(BatchStepper):
     """w ← w + dt·α·force(w): first order, chatters along a kink instead of sliding."""
 
-    def __init__(
-        self,
-        sheaf: NeuralSheaf,
-        x: np.ndarray,
-        w: np.ndarray,
-        dt: float,
-        alpha: float,
-        pins: Pins,
-        output_force: str,
-        tol: float,
-        rest: str = "velocity",
-    ):
-        super().__init__(sheaf, x, w, dt, alpha, pins, output_force, tol, rest)
+    def _prepare(self) -> None:
         self.force = self._force()
 
     def _step(self) -> None:
@@ -178,22 +170,11 @@ class ProxEulerStepper(EulerStepper):
 
     name, holds_corners = "prox-euler", True
 
-    def __init__(
-        self,
-        sheaf: NeuralSheaf,
-        x: np.ndarray,
-        w: np.ndarray,
-        dt: float,
-        alpha: float,
-        pins: Pins,
-        output_force: str,
-        tol: float,
-        rest: str = "velocity",
-    ):
-        super().__init__(sheaf, x, w, dt, alpha, pins, output_force, tol, rest)
-        self.readers = relu_readers(sheaf)
-        self.stiffness = kink_stiffness(sheaf, w.shape[1])
-        self.kinked = pins.free & (self.stiffness[0] > 0)
+    def _prepare(self) -> None:
+        super()._prepare()
+        self.readers = relu_readers(self.sheaf)
+        self.stiffness = kink_stiffness(self.sheaf, self.w.shape[1])
+        self.kinked = self.pins.free & (self.stiffness[0] > 0)
 
     def _delta(self) -> np.ndarray:
         w, h = self.w, self.dt * self.alpha

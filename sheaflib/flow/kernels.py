@@ -51,12 +51,10 @@ class CompiledStepper(Stepper):
 
     implicit = False  # in the kinked coordinates
 
-    def __init__(
-        self, sheaf: NeuralSheaf, x, w, dt, alpha, pins, output_force, tol, rest="velocity"
-    ):
-        super().__init__(sheaf, x, w, dt, alpha, pins, output_force, tol, rest)
+    def _prepare(self) -> None:
+        sheaf, w, pins = self.sheaf, self.w, self.pins
         self.rows = _rows(sheaf)
-        self.constant = -sheaf.discrepancy(np.zeros((len(w), sheaf.N)), x)
+        self.constant = -sheaf.discrepancy(np.zeros((len(w), sheaf.N)), self.x)
         self.unit = np.full(sheaf.N, -1, dtype=np.int64)  # row of Ω -> place in the pattern
         for name in sheaf.pattern_layout.names:
             s = sheaf.pattern_layout[name]

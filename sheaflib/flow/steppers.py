@@ -13,8 +13,6 @@ from sheaflib.equilibria.energy import PinnedEnergy
 from sheaflib.equilibria.newton import newton
 from sheaflib.flow.euler import BatchStepper
 from sheaflib.linear import spectrum
-from sheaflib.sheaves.neural import NeuralSheaf
-from sheaflib.sheaves.pins import Pins
 
 LOOSE = 1e-3  # accuracy of a minimising movement that is only on the way
 SETTLED = 20  # steps with the same pieces before Chebyshev's iteration begins
@@ -35,27 +33,15 @@ class ImplicitEulerStepper(BatchStepper):
     name, any_step, default_dt, holds_corners = "implicit-euler", True, 10.0, True
     ends_exactly, accuracy = True, 1e-13
 
-    def __init__(
-        self,
-        sheaf: NeuralSheaf,
-        x: np.ndarray,
-        w: np.ndarray,
-        dt: float,
-        alpha: float,
-        pins: Pins,
-        output_force: str,
-        tol: float,
-        rest: str = "velocity",
-    ):
-        super().__init__(sheaf, x, w, dt, alpha, pins, output_force, tol, rest)
-        if w.shape[1] > sheaf.N:
+    def _prepare(self) -> None:
+        if self.w.shape[1] > self.sheaf.N:
             raise ValueError(
                 "start holds a_out, which implicit steppers leave out; use equilibrium, or the"
                 " stepper prox-euler"
             )
-        self.problem = PinnedEnergy(sheaf, x, pins)
-        self.tau = alpha * dt
-        self.touched = np.zeros(len(w), dtype=np.int64)
+        self.problem = PinnedEnergy(self.sheaf, self.x, self.pins)
+        self.tau = self.alpha * self.dt
+        self.touched = np.zeros(len(self.w), dtype=np.int64)
 
     @property
     def passes(self) -> np.ndarray:
@@ -129,19 +115,8 @@ class MinimisingMovementsStepper(ImplicitEulerStepper):
     name, default_dt = "minimising-movements", 0.25
     accuracy = LOOSE
 
-    def __init__(
-        self,
-        sheaf: NeuralSheaf,
-        x: np.ndarray,
-        w: np.ndarray,
-        dt: float,
-        alpha: float,
-        pins: Pins,
-        output_force: str,
-        tol: float,
-        rest: str = "velocity",
-    ):
-        super().__init__(sheaf, x, w, dt, alpha, pins, output_force, tol, rest)
+    def _prepare(self) -> None:
+        super()._prepare()
         self.elapsed = 0.0
 
     @property
@@ -178,30 +153,18 @@ class ChebyshevStepper(BatchStepper):
 
     name, any_step, steps_in_time, default_dt, holds_corners = "chebyshev", True, False, 1.0, True
 
-    def __init__(
-        self,
-        sheaf: NeuralSheaf,
-        x: np.ndarray,
-        w: np.ndarray,
-        dt: float,
-        alpha: float,
-        pins: Pins,
-        output_force: str,
-        tol: float,
-        rest: str = "velocity",
-    ):
-        super().__init__(sheaf, x, w, dt, alpha, pins, output_force, tol, rest)
-        if w.shape[1] > sheaf.N:
+    def _prepare(self) -> None:
+        if self.w.shape[1] > self.sheaf.N:
             raise ValueError(
                 "start holds a_out, which Chebyshev's semi-iteration leaves out; use equilibrium,"
                 " or the stepper prox-euler"
             )
-        self.problem = PinnedEnergy(sheaf, x, pins)
-        self.largest = spectrum.bound(sheaf, pins=pins)
-        self.lowest = np.full(len(w), self.largest)
-        self.rho, self.move = np.zeros(len(w)), np.zeros_like(w)
-        self.side = w >= 0
-        self.kept = np.zeros(len(w), dtype=np.int64)
+        self.problem = PinnedEnergy(self.sheaf, self.x, self.pins)
+        self.largest = spectrum.bound(self.sheaf, pins=self.pins)
+        self.lowest = np.full(len(self.w), self.largest)
+        self.rho, self.move = np.zeros(len(self.w)), np.zeros_like(self.w)
+        self.side = self.w >= 0
+        self.kept = np.zeros(len(self.w), dtype=np.int64)
         self.pieces: np.ndarray | None = None
 
     def _step(self) -> None:

@@ -12,6 +12,7 @@ the product AᵀA: its error is a few roundings times what the entries of A weig
 
 from __future__ import annotations
 
+from copy import copy
 from typing import Callable, Sequence
 
 import numpy as np
@@ -68,8 +69,7 @@ class Frozen:
 
     def samples(self, rows: Rows) -> Frozen:
         """The same for some of the samples, a slice or indices."""
-        part = object.__new__(Frozen)
-        part.__dict__ = self.__dict__.copy()
+        part = copy(self)
         part.pattern, part.J = self.pattern[rows], None if self.J is None else self.J[rows]
         if "_kept" in self.__dict__:
             part._kept, part._sizes = self._kept[rows], self._sizes[rows]
