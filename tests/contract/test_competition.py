@@ -17,7 +17,7 @@ from tools import notebooks
 
 ROOT = Path(__file__).resolve().parents[2]
 PROTOCOL = tomllib.loads((ROOT / "notebooks" / "11-protocol.toml").read_text(encoding="utf-8"))
-PAPER = json.loads((ROOT / "figures" / "06-table-e1.json").read_text(encoding="utf-8"))
+PAPER = json.loads((ROOT / "figures/06/06-table-e1.json").read_text(encoding="utf-8"))
 ROWS = [*PROTOCOL["data"]["rows"], "digits"]
 SEEDS = 4
 
@@ -157,7 +157,7 @@ def test_tuning_that_chooses_otherwise_than_what_is_kept_is_named(tmp_path, monk
 def test_the_first_screen_says_what_the_figure_and_the_bench_show():
     """The range of both ratios, how many rows are lower, higher and alike, and the dearest and the
     cheapest update."""
-    numbers = json.loads((ROOT / "figures/11-competitive.json").read_text(encoding="utf-8"))
+    numbers = json.loads((ROOT / "figures/11/11-competitive.json").read_text(encoding="utf-8"))
     ratios, over_null = numbers["numbers"]["ratios"], numbers["numbers"]["over null"]
     cells = notebooks.read(ROOT / "notebooks" / "11-close-the-gap.ipynb").cells
     text = cells[0].source

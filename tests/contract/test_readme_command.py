@@ -27,5 +27,5 @@ def test_one_notebook_with_other_parameters(own_environment):
     number, given = re.search(r"`make figures NB=(\d+) P='([^']+)'`", text).groups()
     words = ["figures", "--notebook", number, "--parameters", given]
     assert runs.figures(Project(), command_line.parsed(words)) == 0
-    made = REPOSITORY / "build" / "runs" / f"{number}-{given}" / "figures"
+    made = REPOSITORY / "build" / "runs" / f"{number}-{given}" / "figures" / number
     assert list(made.glob("*.pdf"))
