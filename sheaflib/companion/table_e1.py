@@ -64,11 +64,14 @@ def table(found: dict[tuple, experiments.Run]) -> str:
     test = ratios(found, lambda run: run.test[-1])
     train = ratios(found, lambda run: run.train[-1])
     lowest = ratios(found, lambda run: run.test.min())
-    lines = [f"{'':14}{'test':>8}  {'lowest to highest':18}{'train':>8}{'lowest test':>13}"]
+    lines = [
+        f"{'':14}{'test loss:':>11}{'':21}{'training loss:':>16}{'lowest test loss:':>19}",
+        f"{'':14}{'median':>11}{'range':>21}{'median':>16}{'median':>19}",
+    ]
     for row, values in test.items():
         spread = f"{values.min():.3g} to {values.max():.3g}"
         medians = np.median(train[row]), np.median(lowest[row])
         lines.append(
-            f"{row:14}{np.median(values):8.3g}  {spread:18}{medians[0]:8.3g}{medians[1]:13.3g}"
+            f"{row:14}{np.median(values):11.3g}{spread:>21}{medians[0]:16.3g}{medians[1]:19.3g}"
         )
     return "\n".join(lines)
