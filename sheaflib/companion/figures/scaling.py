@@ -139,11 +139,8 @@ def euler_limit(limits, law, beyond) -> Figure:
     low, high = min(0.9, 0.98 * min(over)), max(1.1, 1.02 * max(over))
     if (low, high) == (0.9, 1.1):
         right.set_xticks([0.9, 0.95, 1, 1.05, 1.1])
-    right.set(
-        title="Euler's limit, bracketed",
-        xlim=(low, high),
-        xlabel=r"$\beta n$ over the prediction $2/(dt\,\lambda_{\max}(C))$",
-    )
+    right.set(title="Euler's limit, bracketed", xlim=(low, high))
+    right.set_xlabel(r"$\beta n$ over the prediction $2/(dt\,\lambda_{\max}(C))$")
     return numbered(
         fig,
         {
