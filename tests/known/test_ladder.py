@@ -35,7 +35,7 @@ def test_small_climbs_are_a_ladder():
         for size, seed in ladder.SIZES.items():
             runs = ladder.climb(size, ladder.METHODS[method]["method"], seed, samples=3)
             assert found.passes[method][size] == pytest.approx(runs.passes.mean())
-    shown_as = "1 hidden layers of 50"
+    shown_as = "1 hidden layer of 50"
     assert [name for name, row in found.passes.items() if shown_as in row] == [
         ladder.BEST_STEP,
         "Chebyshev",

@@ -124,10 +124,11 @@ def pattern_table(patterns, energies, own: Sequence[bool], axes=None):
     for i in np.flatnonzero(own):
         top.plot(i, 0, "*", color=ORANGE, ms=15, clip_on=False, zorder=3)
     top.set(ylabel="energy $V$")
+    size = min(9, 40 / np.shape(patterns)[1])
     grid_rows, grid_columns = np.nonzero(np.transpose(patterns))
-    bottom.plot(grid_columns, grid_rows, "s", color="0.25", ms=9)
+    bottom.plot(grid_columns, grid_rows, "s", color="0.25", ms=size)
     off_rows, off_columns = np.nonzero(1 - np.transpose(np.asarray(patterns, dtype=int)))
-    bottom.plot(off_columns, off_rows, "s", mfc="none", color="0.7", ms=9)
+    bottom.plot(off_columns, off_rows, "s", mfc="none", color="0.7", ms=size)
     bottom.set(
         ylim=(np.shape(patterns)[1] - 0.4, -0.6),
         xlabel="pattern, by energy",

@@ -136,12 +136,11 @@ def euler_limit(limits, law, beyond) -> Figure:
     found = {name: (low, limits.diverges[name]) for name, low in limits.trains.items()}
     brackets(found, limits.predicted, right)
     over = [v / limits.predicted[name] for name, ends in found.items() for v in ends]
-    right.set(
-        title="Euler's limit, bracketed",
-        xticks=[0.9, 0.95, 1, 1.05, 1.1],
-        xlim=(min(0.9, 0.98 * min(over)), max(1.1, 1.02 * max(over))),
-        xlabel=r"$\beta n$ over the prediction $2/(dt\,\lambda_{\max}(C))$",
-    )
+    low, high = min(0.9, 0.98 * min(over)), max(1.1, 1.02 * max(over))
+    if (low, high) == (0.9, 1.1):
+        right.set_xticks([0.9, 0.95, 1, 1.05, 1.1])
+    right.set(title="Euler's limit, bracketed", xlim=(low, high))
+    right.set_xlabel(r"$\beta n$ over the prediction $2/(dt\,\lambda_{\max}(C))$")
     return numbered(
         fig,
         {
@@ -228,7 +227,7 @@ def depth_law(result) -> Figure:
         ylabel="resistance ρ at initialisation",
         colour=SERIES[2],
     )
-    first.set_title(f"how long training takes, up to {result.T:g}")
+    first.set_title(f"training time, stopped at {result.T:g}")
     second.set_title("the gap")
     third.set_title("the resistance")
     return numbered(
