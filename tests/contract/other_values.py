@@ -14,8 +14,6 @@ from tools import notebooks, runner
 from tools.project import write_whole
 from tools.surroundings import variables
 
-LATER = {"10", "11"}  # notebooks that are being rewritten; none is left out in the end
-
 # For each notebook its sets: parameters, and texts of code cells with what stands in their place,
 # as the notebook's Try section tells its reader to change them. Each parameter has two values that
 # are neither its default nor its quick one. All are small: a set takes some seconds.
@@ -119,6 +117,22 @@ SETS = {
             {},
         ),
     ],
+    "10": [
+        (
+            {"steps": 15_000, "networks": 20, "residual_steps": 50, "seed": 3}
+            | {"depth_seeds": 2, "T_depth": 10.0},
+            {},
+        ),
+        (
+            {"steps": 20_000, "networks": 25, "residual_steps": 60, "seed": 1}
+            | {"depth_seeds": 3, "T_depth": 5.0},
+            {},
+        ),
+    ],
+    "11": [
+        ({"seeds": 2, "share": 0.04, "every": 5, "networks": 10, "steps": 1000, "seed": 1}, {}),
+        ({"seeds": 4, "share": 0.03, "every": 6, "networks": 15, "steps": 1500, "seed": 2}, {}),
+    ],
     "12": [
         ({"steps_1h": 30_000, "steps_3h": 22_000, "n_spectra": 5, "seed": 1}, {}),
         (
@@ -132,6 +146,10 @@ SETS = {
     ],
 }
 
+# parameters whose default is also a number of something else in the notebook: in 10 the speed of
+# training is always measured after 1000 steps of the main run, too
+COINCIDE = {"10": ("residual_steps", "T_depth")}
+
 LISTEN = """\
 import json
 import os
@@ -142,15 +160,15 @@ from matplotlib.text import Text
 
 from sheaflib.companion.record import gallery
 
-told = Path(os.environ["SHEAFLIB_OUT"]) / "texts"
+_texts = Path(os.environ["SHEAFLIB_OUT"]) / "texts"
 
 
 def listen(fig, name):
     for key, value in fig.numbers.items():
         gallery.storable(gallery.short(value), f"{name}: {key}")
-    told.mkdir(parents=True, exist_ok=True)
+    _texts.mkdir(parents=True, exist_ok=True)
     texts = [text.get_text() for text in fig.findobj(Text) if text.get_visible()]
-    (told / f"{name}.json").write_text(json.dumps(texts), encoding="utf-8")
+    (_texts / f"{name}.json").write_text(json.dumps(texts), encoding="utf-8")
     plt.close(fig)
 
 
