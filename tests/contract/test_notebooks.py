@@ -127,6 +127,12 @@ def test_every_claim_names_a_notebook_of_the_index():
     assert CLAIMS and {claim.notebook for claim in CLAIMS.values()} <= {n.number for n in EVERY}
 
 
+@pytest.mark.parametrize("claim", CLAIMS.values(), ids=CLAIMS)
+def test_a_claim_is_one_short_sentence_with_short_evidence(claim):
+    assert claim.says and len(claim.statement.split()) <= 25
+    assert len((claim.evidence or "").split()) <= 40
+
+
 def test_the_ledger_has_every_claim_with_the_verdict_expected():
     rows = ledger()
     assert {row["id"]: row["verdict"] for row in rows} == {
