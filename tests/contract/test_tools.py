@@ -857,7 +857,7 @@ def test_make_types_one_python_line_each():
     inherited = {
         name: value
         for name, value in os.environ.items()
-        if not name.startswith(("MAKE", "MFLAGS", "PYTHON"))
+        if not name.startswith(("MAKE", "MFLAGS", "PYTHON")) and name not in ("ARGS", "NB", "P")
     }
 
     def recipe(*arguments):
