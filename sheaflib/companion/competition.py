@@ -32,7 +32,7 @@ class Competition:
     """What every method reached on every row.
 
     finals: (row, method) -> the case that was tested, as keyword arguments of `race.losses`.
-    losses: the same -> test losses over seeds. library: row -> those of scikit-learn's MLP.
+    losses: the same -> test losses over seeds. scikit_learn: row -> those of scikit-learn's MLP.
     paper: row -> the two columns of Table E.1. grids: row -> the learning rates that
     backpropagation was offered.
     """
@@ -40,7 +40,7 @@ class Competition:
     protocol: dict
     finals: dict[tuple[str, str], dict]
     losses: dict[tuple[str, str], np.ndarray]
-    library: dict[str, np.ndarray]
+    scikit_learn: dict[str, np.ndarray]
     paper: dict[str, dict[str, float]]
     grids: dict[str, list[float]]
 
@@ -110,7 +110,7 @@ class Competition:
             name: self.median("digits", method)
             for name, method in (("ours", "primary"), ("cheap", "cheap"), ("backprop", "backprop"))
         }
-        found["scikit_learn"] = float(np.median(self.library["digits"]))
+        found["scikit_learn"] = float(np.median(self.scikit_learn["digits"]))
         over = self.over("primary")["digits"]
         return found | {"ratio": over.median, "low": over.low, "high": over.high}
 
@@ -146,7 +146,7 @@ class Competition:
                 self.median(row, "backprop"),
                 self.losses[row, "backprop"].max(),
                 self.median(row, "backprop-decay"),
-                np.median(self.library[row]),
+                np.median(self.scikit_learn[row]),
                 theirs.get("sheaf"),
                 theirs.get("gradient descent"),
             ]

@@ -39,8 +39,8 @@ def race():
             losses[row, name], finals[row, name] = factor * theirs, sheaf
     paper = PAPER["numbers"]["test-authors"]
     grids = {row: [0.01, 0.02] if row == "digits" else [0.001, 0.01, 0.1] for row in ROWS}
-    library = {row: np.full(SEEDS, 0.02) for row in ROWS}
-    return Competition(PROTOCOL, finals, losses, library, paper, grids)
+    scikit_learn = {row: np.full(SEEDS, 0.02) for row in ROWS}
+    return Competition(PROTOCOL, finals, losses, scikit_learn, paper, grids)
 
 
 def test_ratios_verdicts_and_intervals_are_counted(race):

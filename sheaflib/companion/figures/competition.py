@@ -23,7 +23,7 @@ def competitive(race) -> Figure:
     shown = {
         "sheaf, by currents": {row: race.losses[row, "primary"] for row in race.rows},
         "backpropagation": {row: race.losses[row, "backprop"] for row in race.rows},
-        "scikit-learn, L-BFGS": {row: race.library[row] for row in race.rows},
+        "scikit-learn, L-BFGS": {row: race.scikit_learn[row] for row in race.rows},
         "paper: sheaf": {row: columns["sheaf"] for row, columns in race.paper.items()},
         "paper: gradient descent": {
             row: columns["gradient descent"] for row, columns in race.paper.items()
