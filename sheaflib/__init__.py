@@ -29,7 +29,7 @@ from sheaflib.networks.affine import Affine
 from sheaflib.networks.graph import Network, Node
 from sheaflib.networks.operations import Stack
 from sheaflib.networks.output import Output
-from sheaflib.networks.selection import MaxPool, ReLU
+from sheaflib.networks.selection import Clamp, MaxPool, PReLU, ReLU
 from sheaflib.sheaves.cellular import CellularSheaf, SheafEdge
 from sheaflib.sheaves.neural import NeuralSheaf
 from sheaflib.sheaves.pins import hard, soft
@@ -40,10 +40,12 @@ __version__ = "0.2.0"
 __all__ = [
     # networks (constructors of layers are in sheaflib.layers)
     "Affine",
+    "Clamp",
     "MaxPool",
     "Network",
     "Node",
     "Output",
+    "PReLU",
     "ReLU",
     "Stack",
     # sheaves

@@ -12,7 +12,7 @@ import numpy as np
 import scipy as sp
 from numpy.typing import ArrayLike
 
-from sheaflib.networks.operations import NO_PATTERN, Operation
+from sheaflib.networks.operations import NO_PATTERN, Operation, Parameter, check_parameters
 from sheaflib.support.checks import brief, read_only, real_array, room, sparse_matrix, whole
 
 # of a matrix-free map: up to so many are asked for where their absolute values are needed
@@ -159,20 +159,37 @@ class Affine(Operation):
         largest = sp.sparse.linalg.svds(W, k=1, v0=start, return_singular_vectors=False)[0]
         return float(largest * (1 + 1e-6))
 
-    def gradient(self, a: np.ndarray, e: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Gradient of Σ_i ⟨e_i, W a_i + b⟩ with respect to (W, b), summed over the batch; W's as W
-        is stored.
+    def constant(self, s: np.ndarray) -> np.ndarray:
+        return self.bias[None]
+
+    @property
+    def parameters(self) -> dict[str, Parameter]:
+        """weight, as it is stored, and bias; TypeError for a matrix-free weight."""
+        if isinstance(self.weight, sp.sparse.linalg.LinearOperator):
+            raise TypeError("weight is matrix-free: it has no entries that could be changed")
+        return {"weight": self.weight, "bias": self.bias}
+
+    def with_parameters(self, **parameters: Parameter) -> Affine:
+        return Affine(**check_parameters(self, parameters))
+
+    def gradient(
+        self, a: np.ndarray, e: np.ndarray, s: np.ndarray = NO_PATTERN
+    ) -> dict[str, Parameter]:
+        """The gradient of Σ_i ⟨e_i, W a_i + b⟩ by "weight" and "bias", summed over the batch;
+        W's as W is stored.
 
         a is (B, n_in), e is (B, n_out). For a sparse W only its stored entries get a gradient;
         TypeError when matrix-free.
         """
         if isinstance(self.weight, sp.sparse.linalg.LinearOperator):
             raise TypeError("weight is matrix-free: it has no entries to differentiate")
+        bias = e.sum(axis=0)
         if isinstance(self.weight, np.ndarray):
-            return e.T @ a, e.sum(axis=0)
+            return {"weight": e.T @ a, "bias": bias}
         rows, columns, _ = self.triplets()
         data = np.einsum("bk,bk->k", e[:, rows], a[:, columns])
-        return sp.sparse.csr_array((data, (rows, columns)), shape=self.weight.shape), e.sum(axis=0)
+        weight = sp.sparse.csr_array((data, (rows, columns)), shape=self.weight.shape)
+        return {"weight": weight, "bias": bias}
 
     def __repr__(self) -> str:
         other = ", sparse" if sp.sparse.issparse(self.weight) else ", matrix-free"

@@ -17,6 +17,7 @@ from sheaflib.networks.foreign import way_from
 from sheaflib.networks.operations import Operation, Stack
 from sheaflib.networks.output import Output
 from sheaflib.networks.selection import ReLU
+from sheaflib.networks.separation import separated
 from sheaflib.support.checks import batch, brief, items, whole
 
 INPUT = "x"
@@ -148,6 +149,26 @@ class Network:
             values[node.name] = node.operation.value(gather(values, node))
         check_overflow(values)
         return self.output.value(values[self.output_name])
+
+    def separated(self) -> Network:
+        """The same function as a network whose kinks lie apart, which `equilibrium` and
+        `enumerate_equilibria` need; itself where they do already.
+
+        A ReLU (or PReLU, or clamp) whose stalk something else reads as well gets an identity copy
+        of it, named after it with ".copy"; a max-pool gets a window vertex, ".window", with one
+        copy of each entry for each window. Each new vertex has stalks and an edge of its own: N
+        grows, λ₁ falls, and part of the discord lies on the new edges (derived).
+
+        >>> from sheaflib import MaxPool
+        >>> pool = MaxPool([[0, 1], [1, 2]], 3)
+        >>> network = Network(3, [("z", Affine(np.eye(3))), ("m", pool)])
+        >>> network.separated()
+        Network(x(3) -> z(3) -> m.window(4) -> m(2), identity)
+        """
+        nodes = separated(self)
+        if len(nodes) == len(self.nodes):
+            return self
+        return Network(self.n_in, nodes, self.output)
 
     def save(self, file: str | PathLike[str] | IO[bytes]) -> None:
         """Write the network to a file of just this name, or to an open binary stream.

@@ -1,9 +1,10 @@
 """What every operation of a network offers: each is affine once its pattern is frozen, F(a) = F_s a
-+ b (the paper's construction).
++ b_s (the paper's construction).
 
 An operation reads one batch (B, n_in) and writes one batch (B, n_out). `Affine` and `Stack` have no
 pattern; a `Selection` multiplies by a matrix that depends on the sign or the order of what it
-reads, written down by its pattern s.
+reads, written down by its pattern s. What training may change, an operation's `parameters`, belongs
+to the operation: it names them, makes itself anew with others, and differentiates by them.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import numpy as np
 from sheaflib.support.checks import whole
 
 NO_PATTERN = np.zeros((1, 0), dtype=bool)
+Parameter = Any  # an array, or a sparse matrix (CSR) where a weight is stored as one
 
 
 class Operation:
@@ -79,8 +81,37 @@ class Operation:
         """F(a): (B, n_in) -> (B, n_out); s defaults to the pattern at a."""
         return self.linear(a, self.pattern(a) if s is None else s)
 
+    def constant(self, s: np.ndarray) -> np.ndarray:
+        """b_s, what F adds to F_s a at the pattern s: (B, n_pattern) -> (B or 1, n_out)."""
+        return np.zeros((1, self.n_out))
+
     def check_pattern(self, name: str, s: np.ndarray) -> None:
         """Raise ValueError unless s (…, n_pattern) is a pattern of this operation."""
+
+    @property
+    def parameters(self) -> dict[str, Parameter]:
+        """What training may change, by name: arrays, or a sparse matrix as it is stored; {} for
+        none.
+        """
+        return {}
+
+    def with_parameters(self, **parameters: Parameter) -> Operation:
+        """The same operation with other numbers for some of its parameters.
+
+        Raises ValueError for a name that is none of `parameters`, and for an array of another
+        shape.
+        """
+        raise NotImplementedError
+
+    def gradient(
+        self, a: np.ndarray, e: np.ndarray, s: np.ndarray = NO_PATTERN
+    ) -> dict[str, Parameter]:
+        """The gradient of Σ_i ⟨e_i, F_s a_i + b_s⟩ by each of the `parameters`, summed over the
+        batch: name -> an array of the parameter's shape.
+
+        a (B, n_in) is what is read, e (B, n_out), and s (B, n_pattern) the pattern.
+        """
+        return {}
 
 
 @dataclass(frozen=True)
@@ -115,3 +146,20 @@ class Stack(Operation):
     def triplets(self, s: np.ndarray = NO_PATTERN) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         index = np.arange(self.n_in, dtype=np.int32)
         return index, index, np.ones(self.n_in)
+
+
+def check_parameters(operation: Operation, given: dict[str, Parameter]) -> dict[str, Parameter]:
+    """All parameters of an operation, those that are `given` in place of its own; ValueError for
+    an unknown name and another shape.
+    """
+    known = operation.parameters
+    for name, value in given.items():
+        if name not in known:
+            names = ", ".join(known) or "none"
+            raise ValueError(f"{operation!r} has no parameter {name!r}, its parameters are {names}")
+        if np.shape(value) != known[name].shape:
+            raise ValueError(
+                f"{name} has shape {np.shape(value)}, expected {known[name].shape} as in"
+                f" {operation!r}"
+            )
+    return {**known, **given}
