@@ -58,7 +58,8 @@ def separated(network: Network) -> list[tuple[str, Operation, tuple[str, ...]]]:
     """The nodes of `Network.separated`: with a vertex of its own before each selection that lacks
     one.
     """
-    kinked, nodes = kinked_stalks(network), []
+    kinked = kinked_stalks(network)
+    nodes: list[tuple[str, Operation, tuple[str, ...]]] = []
     taken = {node.name for node in network.nodes}
     for node in network.nodes:
         operation, reads = node.operation, node.inputs
