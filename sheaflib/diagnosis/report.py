@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike
 
 from sheaflib.diagnosis import measures, text
 from sheaflib.diagnosis.measures import EdgeRow, Neuron
-from sheaflib.equilibria.kinks import kinks
+from sheaflib.equilibria.kinks import check_separate
 from sheaflib.networks.graph import INPUT, Network
 from sheaflib.sheaves.neural import NeuralSheaf, check_sheaf
 from sheaflib.support.checks import batch, brief, flag, read_only, real_array, room, whole
@@ -174,12 +174,9 @@ def check_pinnable(sheaf: NeuralSheaf) -> NeuralSheaf:
     """
     check_sheaf(sheaf)
     try:
-        kinks(sheaf, np.zeros(sheaf.N))
+        check_separate(sheaf.network)
     except ValueError as error:
-        pool = "train with average_pool or a strided convolution"
-        through = "let the ReLU read it through an identity Affine"
-        instead = pool if "max-pool" in str(error) else through
-        raise ValueError(f"report cannot pin this network: {error}, or {instead}") from None
+        raise ValueError(f"report cannot pin this network: {error}") from None
     return sheaf
 
 

@@ -22,11 +22,13 @@ from numpy.typing import ArrayLike
 from sheaflib.equilibria.energy import Pieces, PinnedEnergy
 from sheaflib.equilibria.kinks import Kink
 from sheaflib.equilibria.newton_steps import near_minimum
+from sheaflib.equilibria.windows import Windows
 from sheaflib.linear import spectrum
 from sheaflib.linear.fixed_pattern import Frozen
 from sheaflib.linear.lanczos import BASIS
 from sheaflib.linear.rest import ROUNDING
 from sheaflib.linear.solution import shown
+from sheaflib.linear.substitution import Ties
 from sheaflib.networks.affine import Affine
 from sheaflib.networks.graph import INPUT
 from sheaflib.sheaves.pins import Pins
@@ -105,40 +107,36 @@ class Certificate:
         they are, (B, N) of bool each."""
         broken, doubtful = np.zeros((2, *floor.shape), dtype=bool)
         for kink in self.problem.kinks.values():
-            broken[:, kink.here], doubtful[:, kink.here] = self._stalk(kink, floor)
+            here, clamped = kink.here, self.problem.clamped[kink.here]
+            force, size = pushes(self.problem, kink, self.at)
+            if isinstance(kink, Windows):
+                found = kink.judge(self.at.w, force, size, floor, clamped)
+            else:
+                z, forces = self.at.w[:, here], kink_forces(self.problem, kink, self.at)
+                for reader in kink.readers:
+                    size = size + kink.reader_terms(reader, self.at.w)
+                found = kink.judge(z, forces, size, floor, clamped)
+            broken[:, here], doubtful[:, here] = found
         return broken, doubtful
 
-    def _stalk(self, kink: Kink, floor: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """`_kinks` for the units of one stalk, (B, n) of bool each; floor (B, N): the rounding
-        error of the gradient.
-
-        The rounding error of Q_± is that of its terms, and that of the coordinates a_r that it
-        reads, which are at rest up to theirs. A kink at which both forces may vanish may be a
-        maximum; one that is pushed back from one side for certain is none.
-        """
-        problem, here, z = self.problem, kink.here, self.at.w[:, kink.here]
-        minus, plus, size = kink_forces(problem, kink, self.at)
-        error = ROUNDING * size + sum(floor[:, rows] for rows, _, _ in kink.readers)
-        free, zero = ~problem.clamped[here], z == 0
-        broken = zero & ((minus < -error) | (plus > error))
-        back_from_left, back_from_right = minus >= error, plus <= -error
-        at_corner = (back_from_left & (plus <= error)) | (back_from_right & (minus >= -error))
-        on_its_side = np.where(
-            z > 0, (plus >= error) | back_from_left, (minus <= -error) | back_from_right
-        )
-        return free & broken, free & ~np.where(zero, at_corner | broken, on_its_side)
+    @property
+    def followers(self) -> np.ndarray:
+        """The tied entries of windows that move with another one: (B, N) of bool."""
+        ties = self.at.ties
+        return np.zeros_like(self.corner) if ties is None else ties.leader >= 0
 
     @cached_property
     def lambda_1(self) -> np.ndarray:
         """The smallest eigenvalue of L on the free coordinates that are at no corner: (B,). Beyond
         400 of them a lower bound, wrong with probability 1e-9 at most over Lanczos's random start
-        (`spectrum.Extremes.lower`)."""
+        (`spectrum.Extremes.lower`). Tied entries count as free, which makes it a lower bound,
+        too."""
         return np.array(
             [
                 spectrum.extremes(
                     self.problem.sheaf, s, pins=holding(self.problem, i, corner), least=BASIS
                 ).lower()[0]
-                for i, (s, corner) in enumerate(zip(self.at.pattern, self.corner))
+                for i, (s, corner) in enumerate(zip(self.at.pattern, self.corner & ~self.followers))
             ]
         )
 
@@ -160,15 +158,21 @@ class Certificate:
         """How far w may move before a kink changes its state: min of |z_j|, and of the slacks over
         |∇Q_±|₂: (B,).
         """
-        room = np.full(self.at.w.shape, np.inf)
-        for name, kink in self.problem.kinks.items():
-            here, slope_minus, slope_plus = kink.here, *steepness(self.problem, kink)
+        problem, w = self.problem, self.at.w
+        room = np.full(w.shape, np.inf)
+        for kink in problem.kinks.values():
+            here, rows = kink.here, row_norms(problem, kink.stalk)
+            if isinstance(kink, Windows):
+                force, _ = pushes(problem, kink, self.at)
+                room[:, here] = kink.room(w, force, rows, problem.clamped[here])
+                continue
+            slope_minus, slope_plus = kink.steepness(w[:, here], kink.weight * rows)
             at_corner = np.minimum(
                 reach(self.slack_minus[:, here], slope_minus),
                 reach(self.slack_plus[:, here], slope_plus),
             )
-            room[:, here] = np.where(self.corner[:, here], at_corner, np.abs(self.at.w[:, here]))
-        return np.where(self.problem.clamped, np.inf, room).min(axis=1)
+            room[:, here] = np.where(self.corner[:, here], at_corner, kink.distance(w[:, here]))
+        return np.where(problem.clamped, np.inf, room).min(axis=1)
 
     @cached_property
     def pattern_certified(self) -> np.ndarray:
@@ -182,13 +186,14 @@ class Certificate:
         "z >= 0", "z <= 0", "a <= 0".
 
         On {a_j ≤ 0} the term (ReLU(z_j) − a_j)² is convex across the kink (slope 0, one reader;
-        elsewhere the chart is the side of z_j). Others may lie across any of the facets.
+        elsewhere the chart is the side of z_j). Others may lie across any of the facets. Raises
+        ValueError where a clamp or a max-pool makes a kink.
         """
         charts = {}
-        for name, kink in self.problem.kinks.items():
+        for name, kink in rectifiers("charts are", self.problem).items():
             chart = np.where(self.at.w[:, kink.here] >= 0, "z >= 0", "z <= 0")
-            if [slope for _, slope, _ in kink.readers] == [0.0]:
-                chart = np.where(self.at.w[:, kink.readers[0][0]] <= 0, "a <= 0", chart)
+            if kink.halves:
+                chart = np.where(self.at.w[:, kink.readers[0].rows] <= 0, "a <= 0", chart)
             charts[name] = chart
         return charts
 
@@ -209,9 +214,13 @@ class Certificate:
     @property
     def is_global(self) -> np.ndarray:
         """Whether w is proven to be a global minimum of V, `dividing` being 0: (B,) of bool. False
-        says nothing.
+        says nothing, and so it is with a clamp or a max-pool, for which there are no charts.
         """
-        return self.minimum() & (self.dividing == 0)
+        minimum = self.minimum()
+        try:
+            return minimum & (self.dividing == 0)
+        except ValueError:
+            return np.zeros_like(minimum)
 
     def basin(self) -> Basin:
         """Starts that the exact flow leads to w* for sure; one dense inverse a sample.
@@ -222,17 +231,16 @@ class Certificate:
         inactive one z_j ≤ 0 or a_j ≤ 0, whichever costs more. The radius is 0 where w is no
         minimum. ValueError unless each kink has one reader, of slope 0.
         """
-        if any(
-            [slope for _, slope, _ in kink.readers] != [0.0] for kink in self.problem.kinks.values()
-        ):
+        kinks = rectifiers("basin is", self.problem)
+        if not all(kink.halves for kink in kinks.values()):
             raise ValueError(
                 "basin is derived for ReLUs of slope 0, each kinked stalk read by one of them alone"
             )
         problem, w = self.problem, self.at.w
         give = np.stack([self._give(i) for i in range(len(w))])
         radius, ceiling = np.full(len(w), np.inf), np.full(w.shape, np.inf)
-        for kink in problem.kinks.values():
-            here, (rows, _, weight) = kink.here, kink.readers[0]
+        for kink in kinks.values():
+            here, rows, weight = kink.here, kink.readers[0].rows, kink.readers[0].weight
             z = w[:, here]
             a = w[:, rows]
             corner = self.corner[:, here]
@@ -301,10 +309,10 @@ class Basin:
         w = check_rows("w", w, problem)
         energy = problem.energy(w, w - problem.sheaf.discrepancy(w, problem.x))
         inside = energy < at.energy + self.radius
-        for kink in problem.kinks.values():
+        for kink in rectifiers("basin is", problem).values():
             z = w[:, kink.here]
-            ceiling = self.ceiling[:, kink.readers[0][0]]
-            rows = kink.readers[0][0]
+            ceiling = self.ceiling[:, kink.readers[0].rows]
+            rows = kink.readers[0].rows
             own_side = (z >= 0) == (at.w[:, kink.here] >= 0)
             inside &= (
                 np.where(
@@ -323,16 +331,26 @@ def certify(problem: PinnedEnergy, w: ArrayLike) -> Certificate:
     instance("problem", problem, PinnedEnergy, "PinnedEnergy(sheaf, x, pins)")
     w = check_rows("w", w, problem)
     sheaf, held = problem.sheaf, np.broadcast_to(problem.clamped, w.shape).copy()
+    leader = np.full(w.shape, -1)
     for kink in problem.kinks.values():
-        held[:, kink.here] |= w[:, kink.here] == 0
+        here = kink.here
+        if isinstance(kink, Windows):
+            tied, place = kink.ties(w[:, here], problem.clamped[here])
+            held[:, here] |= tied
+            leader[:, here] = np.where(place >= 0, place + here.start, -1)
+        else:
+            held[:, here] |= kink.at_corner(w[:, here])
+    ties = Ties(leader, problem.windowed) if problem.windowed else None
     image = w - sheaf.discrepancy(w, problem.x)
-    at = Pieces(w, image, w >= 0, held, sheaf.pattern(w, problem.x), problem.energy(w, image))
+    pattern, energy = sheaf.pattern(w, problem.x), problem.energy(w, image)
+    at = Pieces(w, image, problem.sides(w), held, pattern, energy, ties)
     injected = problem.gradient(at)
     slack_minus, slack_plus, corner = np.zeros_like(w), np.zeros_like(w), held & ~problem.clamped
     for kink in problem.kinks.values():
-        here = kink.here
-        minus, plus, _ = kink_forces(problem, kink, at)
-        slack_minus[:, here], slack_plus[:, here] = np.where(corner[:, here], (minus, -plus), 0)
+        if isinstance(kink, Kink):
+            here, forces = kink.here, kink_forces(problem, kink, at)
+            slacks = kink.slacks(w[:, here], forces)
+            slack_minus[:, here], slack_plus[:, here] = np.where(corner[:, here], slacks, 0)
     gap = 0.5 * (injected**2 / problem.weights).sum(axis=1)
     return Certificate(
         problem,
@@ -355,20 +373,34 @@ def check_rows(name: str, w: ArrayLike, problem: PinnedEnergy) -> np.ndarray:
     return w
 
 
-def kink_forces(
-    problem: PinnedEnergy, kink: Kink, at: Pieces
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Q_− and Q_+ of the units of one stalk, and the size of the terms that they are sums of: (B,
-    n) each."""
+def pushes(
+    problem: PinnedEnergy, kink: Kink | Windows, at: Pieces
+) -> tuple[np.ndarray, np.ndarray]:
+    """w u + γ v of the units of one stalk, what the edge into it and its springs push, and the size
+    of its terms: (B, n) each."""
     here = kink.here
     spring = problem.gamma[here] * problem.rest[:, here]
-    minus, plus = kink.forces(at.image[:, here], at.w, spring)
-    size = kink.weight * (
-        problem.sheaf.edge_terms(at.w, problem.x, at.pattern)[:, here] - np.abs(at.w[:, here])
-    ) + np.abs(spring)
-    for rows, slope, weight in kink.readers:
-        size += weight * max(1.0, abs(1.0 if slope is None else slope)) * np.abs(at.w[:, rows])
-    return minus, plus, size
+    terms = problem.sheaf.edge_terms(at.w, problem.x, at.pattern)[:, here] - np.abs(at.w[:, here])
+    return kink.weight * at.image[:, here] + spring, kink.weight * terms + np.abs(spring)
+
+
+def kink_forces(problem: PinnedEnergy, kink: Kink, at: Pieces) -> list[np.ndarray]:
+    """Q_s on every side of the units of one stalk: (B, n) each."""
+    spring = problem.gamma[kink.here] * problem.rest[:, kink.here]
+    return kink.forces(at.image[:, kink.here], at.w, spring)
+
+
+def rectifiers(what: str, problem: PinnedEnergy) -> dict[str, Kink]:
+    """The kinked stalks; ValueError where a clamp or a max-pool reads one, `what` begins the
+    message.
+    """
+    found = {}
+    for name, kink in problem.kinks.items():
+        if isinstance(kink, Windows) or not kink.rectifies:
+            maker = "max-pool" if isinstance(kink, Windows) else "clamp"
+            raise ValueError(f"{what} derived for ReLUs, but a {maker} reads the stalk {name!r}")
+        found[name] = kink
+    return found
 
 
 def holding(problem: PinnedEnergy, i: int, corner: np.ndarray) -> Pins:
@@ -394,15 +426,10 @@ def reach(slack: np.ndarray, slope: np.ndarray) -> np.ndarray:
         return np.where(slack > 0, slack / slope, 0.0)
 
 
-def steepness(problem: PinnedEnergy, kink: Kink) -> tuple[np.ndarray, np.ndarray]:
-    """Upper bounds of |∇Q_−|₂ and |∇Q_+|₂ for the units of one stalk: (n,) each. What is read and
-    the readers are different coordinates.
-    """
-    node = next(n for n in problem.sheaf.network.nodes if n.name == kink.stalk)
-    operation, rows = node.operation, np.full(node.operation.n_out, node.operation.norm)
+def row_norms(problem: PinnedEnergy, stalk: str) -> np.ndarray:
+    """Upper bounds of the norms of the rows of the map into a stalk, inputs left out: (n,)."""
+    node = next(n for n in problem.sheaf.network.nodes if n.name == stalk)
+    operation, norms = node.operation, np.full(node.operation.n_out, node.operation.norm)
     if isinstance(operation, Affine) and isinstance(operation.weight, np.ndarray):
-        rows = np.linalg.norm(operation.weight, axis=1)
-    rows = kink.weight * (0 * rows if node.inputs == (INPUT,) else rows)
-    slopes = [(w if slope is None else w * slope, w) for _, slope, w in kink.readers]
-    minus, plus = (sum(part**2 for part in side) for side in zip(*slopes))
-    return np.sqrt(rows**2 + minus), np.sqrt(rows**2 + plus)
+        norms = np.linalg.norm(operation.weight, axis=1)
+    return 0 * norms if node.inputs == (INPUT,) else norms

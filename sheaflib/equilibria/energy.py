@@ -9,28 +9,29 @@ from __future__ import annotations
 
 from copy import copy
 from dataclasses import dataclass
-from typing import Callable, Sequence
+from typing import Sequence
 
 import numpy as np
 
-from sheaflib.equilibria.kinks import Kink, kinks
-from sheaflib.linear.substitution import held_backward, held_forward
+from sheaflib.equilibria.kinks import kinks
+from sheaflib.equilibria.pinned_output import PinnedOutput
+from sheaflib.equilibria.sides import Rule
+from sheaflib.equilibria.windows import Windows
+from sheaflib.linear.substitution import Ties, held_backward, held_forward
 from sheaflib.networks.affine import Affine
-from sheaflib.networks.graph import A_OUT, INPUT, gather
-from sheaflib.networks.selection import ReLU
+from sheaflib.networks.graph import A_OUT, INPUT, Node, gather
+from sheaflib.networks.selection import Selection
 from sheaflib.sheaves.neural import NeuralSheaf
 from sheaflib.sheaves.pins import Pin, Pins, Rows, resolve
 
 FEW = 4 * np.finfo(float).eps
 
-# the sides of the kinks of a stalk, from the forces Q_− and Q_+ and the present sides
-Choice = Callable[[Kink, np.ndarray, np.ndarray, np.ndarray], np.ndarray]
-
 
 @dataclass
 class Pieces:
     """Where a batch stands: w and F_β(w) (B, N), the sides β of the kinks and what is held (B, N),
-    the pattern (B, M), V (B,).
+    the pattern (B, M), V (B,), and which of what is held follows another coordinate, None where
+    no max-pool has a window.
     """
 
     w: np.ndarray
@@ -39,10 +40,12 @@ class Pieces:
     held: np.ndarray
     pattern: np.ndarray
     energy: np.ndarray
+    ties: Ties | None = None
 
     def rows(self, keep: Rows) -> Pieces:
         """The same for some of the samples."""
-        return Pieces(*(value[keep] for value in vars(self).values()))
+        parts = {name: value[keep] for name, value in vars(self).items() if name != "ties"}
+        return Pieces(**parts, ties=None if self.ties is None else self.ties.rows(keep))
 
 
 class PinnedEnergy:
@@ -54,20 +57,22 @@ class PinnedEnergy:
         self.sheaf, self.x, N = sheaf, x, sheaf.N
         augmented = pins.width > N if isinstance(pins, Pins) else names_a_out(sheaf, pins)
         self.pins = resolve(sheaf, pins, len(x), augmented)
-        self.label = (
-            check_label(self.pins, N, sheaf.network.output.name) if self.pins.width > N else None
-        )
+        self.output = PinnedOutput.of(sheaf, self.pins)
         inside = self.pins.hard_index < N
         self.clamped = np.zeros(N, dtype=bool)
         self.clamped[self.pins.hard_index[inside]] = True
         self.value = self.pins.hard_value[:, inside]
         self.gamma, self.rest = np.zeros(N), np.zeros((len(x), N))
-        self.gamma[self.pins.soft_index], self.rest[:, self.pins.soft_index] = (
-            self.pins.gamma,
-            self.pins.soft_value,
-        )
+        springs = self.pins.soft_index < N
+        index = self.pins.soft_index[springs]
+        self.gamma[index] = self.pins.gamma[springs]
+        self.rest[:, index] = self.pins.soft_value[:, springs]
         self.weights = sheaf.row_weights[:N]
         self.kinks = kinks(sheaf, self.gamma)
+        windows = [name for name, kink in self.kinks.items() if isinstance(kink, Windows)]
+        self.windowed = frozenset(windows)
+        # of ReLUs alone a pattern is of bool
+        self.pattern_kind = sheaf.pattern(np.zeros((1, N)), x[:1]).dtype
         self.last = sheaf.layout[sheaf.network.output_name]
         self.offset = self.pins.offset
 
@@ -82,7 +87,7 @@ class PinnedEnergy:
         part = copy(self)
         part.x, part.pins, part.rest = self.x[keep], self.pins.rows(keep), self.rest[keep]
         part.value, part.offset = self.value[keep], self.offset[keep]
-        part.label = None if self.label is None else self.label[keep]
+        part.output = None if self.output is None else self.output.rows(keep)
         return part
 
     def near(self, w: np.ndarray, tau: float) -> PinnedEnergy:
@@ -99,61 +104,60 @@ class PinnedEnergy:
         part.kinks = kinks(self.sheaf, part.gamma)
         return part
 
+    def sides(self, w: np.ndarray) -> np.ndarray:
+        """The side of every kinked coordinate of w (B, N), 0 elsewhere: (B, N) of int8."""
+        side = np.zeros(w.shape, dtype=np.int8)
+        for kink in self.kinks.values():
+            side[:, kink.here] = kink.sides(w[:, kink.here])
+        return side
+
     def pieces(
         self,
         w: np.ndarray,
         side: np.ndarray,
-        choose: Choice | None = None,
+        rule: Rule | None = None,
         image: np.ndarray | None = None,
     ) -> Pieces:
-        """The pieces at w: kinked coordinates set to their minimum on their side, which `choose`
-        may change first.
+        """The pieces at w: kinked coordinates set to their minimum on their side, which `rule` may
+        change first.
 
-        side (B, N) of bool. `image` (B, N) saves the affine maps: what they give at w, known from
-        elsewhere.
+        side (B, N) as `sides` makes it. `image` (B, N) saves the affine maps: what they give at w,
+        known from elsewhere.
         """
         sheaf, w, side = self.sheaf, w.copy(), side.copy()
         u = np.empty_like(w)
         held = np.broadcast_to(self.clamped, w.shape).copy()
-        pattern = np.zeros((len(w), sheaf.M), dtype=bool)
+        pattern = np.zeros((len(w), sheaf.M), dtype=self.pattern_kind)
+        leader = np.full(w.shape, -1, dtype=np.int64) if self.windowed else None
         values = {INPUT: self.x, **sheaf.layout.split(w)}
         for node in sheaf.network.nodes:
             here, s = sheaf.layout[node.name], None
-            if isinstance(node.operation, ReLU):
-                s = (
-                    self.x >= 0
-                    if node.inputs == (INPUT,)
-                    else side[:, sheaf.layout[node.inputs[0]]]
-                )
+            if isinstance(node.operation, Selection):
+                s = self._pattern(node, side)
                 pattern[:, sheaf.pattern_layout[node.name]] = s
             if image is not None and isinstance(node.operation, Affine):
                 u[:, here] = image[:, here]
             else:
                 u[:, here] = node.operation.value(gather(values, node), s)
-            if node.name in self.kinks:
-                self.set_kinks(node.name, w, u[:, here], side, held, choose)
-        return Pieces(w, u, side, held, pattern, self.energy(w, u))
+            kink = self.kinks.get(node.name)
+            if kink is None:
+                continue
+            spring = self.gamma[here] * self.rest[:, here]
+            found = kink.settle(u[:, here], w, spring, side[:, here], self.clamped[here], rule)
+            w[:, here], side[:, here] = found.z, found.side
+            held[:, here] |= found.held
+            if found.leader is not None and leader is not None:
+                leads = found.leader >= 0
+                leader[:, here] = np.where(leads, found.leader + here.start, -1)
+        ties = None if leader is None else Ties(leader, self.windowed)
+        return Pieces(w, u, side, held, pattern, self.energy(w, u), ties)
 
-    def set_kinks(
-        self,
-        stalk: str,
-        w: np.ndarray,
-        u: np.ndarray,
-        side: np.ndarray,
-        held: np.ndarray,
-        choose: Choice | None,
-    ) -> None:
-        """Put the free kinks of one stalk at their minimum on their side; those at the corner are
-        held (w, side, held in place).
-        """
-        kink, here = self.kinks[stalk], self.sheaf.layout[stalk]
-        free = ~self.clamped[here]
-        minus, plus = kink.forces(u, w, self.gamma[here] * self.rest[:, here])
-        chosen = side[:, here] if choose is None else choose(kink, minus, plus, side[:, here])
-        side[:, here] = np.where(free, chosen, w[:, here] >= 0)
-        z = kink.minimum(minus, plus, side[:, here])
-        w[:, here] = np.where(free, z, w[:, here])
-        held[:, here] |= free & (z == 0)
+    def _pattern(self, node: Node, side: np.ndarray) -> np.ndarray:
+        """The pattern of a selection on these sides (B, N); in the input nothing moves."""
+        if node.inputs == (INPUT,):
+            return node.operation.pattern(self.x)
+        kink = self.kinks[node.inputs[0]]
+        return kink.pattern(node.operation, side[:, kink.here])
 
     def energy(self, w: np.ndarray, u: np.ndarray) -> np.ndarray:
         """V (B,) with springs and, for a label, the cross-entropy."""
@@ -161,12 +165,7 @@ class PinnedEnergy:
             0.5 * (self.weights * (w - u) ** 2 + self.gamma * (w - self.rest) ** 2).sum(axis=1)
             + self.offset
         )
-        if self.label is None:
-            return V
-        z = w[:, self.last]
-        return V + self.sheaf.edge_weights["output"] * (
-            self.sheaf.network.output.potential(z) - (self.label * z).sum(axis=1)
-        )
+        return V if self.output is None else V + self.output.energy(w[:, self.last])
 
     def gradient(self, at: Pieces) -> np.ndarray:
         """∂V/∂ε (B, N) on the free coordinates, 0 on the held: W r + δ_FF⁻ᵀ(springs and label −
@@ -174,9 +173,12 @@ class PinnedEnergy:
         """
         stress = self.weights * (at.w - at.image)
         g = np.where(at.held, -stress, self.gamma * (at.w - self.rest))
-        if self.label is not None:
-            g[:, self.last] += np.where(at.held[:, self.last], 0.0, self.pull(at.w))
-        p = held_backward(self.sheaf, g, at.pattern, at.held)
+        if self.output is not None:
+            pull = self.output.gradient(at.w[:, self.last])
+            g[:, self.last] += np.where(at.held[:, self.last], 0.0, pull)
+        if at.ties is not None:
+            at.ties.add(g, self.gamma * (at.w - self.rest))
+        p = held_backward(self.sheaf, g, at.pattern, at.held, at.ties)
         return np.where(at.held, 0.0, stress + p)
 
     def terms(self, at: Pieces) -> tuple[np.ndarray, np.ndarray]:
@@ -194,9 +196,10 @@ class PinnedEnergy:
         terms = self.sheaf.gradient_terms(at.w, self.x, at.pattern) + self.gamma * (
             np.abs(at.w) + np.abs(self.rest)
         )
-        if self.label is not None:
-            output = self.sheaf.network.output.value(at.w[:, self.last])
-            terms[:, self.last] += self.sheaf.edge_weights["output"] * (output + self.label)
+        if self.output is not None:
+            terms[:, self.last] += self.output.terms(at.w[:, self.last])
+        if at.ties is not None:
+            at.ties.add(terms, terms.copy())
         return terms
 
     def at_rest(self, at: Pieces, tol: float) -> tuple[np.ndarray, np.ndarray]:
@@ -241,7 +244,7 @@ class PinnedEnergy:
             here = self.sheaf.layout[node.name]
             if isinstance(node.operation, Affine):
                 change[:, here] = image[:, here]
-            elif not isinstance(node.operation, ReLU):
+            elif not isinstance(node.operation, Selection):
                 change[:, here] = node.operation.linear(
                     gather({INPUT: 0 * self.x, **self.sheaf.layout.split(v)}, node),
                     self.sheaf.own(node, at.pattern),
@@ -250,15 +253,9 @@ class PinnedEnergy:
             self.weights * (trial.w - trial.image) * (v - change)
             + self.gamma * (trial.w - self.rest) * v
         )
-        if self.label is not None:
-            slope[:, self.last] += self.pull(trial.w) * v[:, self.last]
+        if self.output is not None:
+            slope[:, self.last] += self.output.gradient(trial.w[:, self.last]) * v[:, self.last]
         return slope.sum(axis=1)
-
-    def pull(self, w: np.ndarray) -> np.ndarray:
-        """The gradient of the cross-entropy with respect to the last stalk: (B, n_out)."""
-        return self.sheaf.edge_weights["output"] * (
-            self.sheaf.network.output.value(w[:, self.last]) - self.label
-        )
 
     def slope(self, at: Pieces) -> np.ndarray:
         """∂V_β/∂w (B, N), 0 on the held coordinates and on kinks at their minimum: one transposed
@@ -268,22 +265,25 @@ class PinnedEnergy:
         g = stress + self.gamma * (at.w - self.rest)
         for node in self.sheaf.network.nodes:
             self.sheaf.scatter(node, stress[:, self.sheaf.layout[node.name]], at.pattern, g, -1.0)
-        if self.label is not None:
-            g[:, self.last] += self.pull(at.w)
+        if self.output is not None:
+            g[:, self.last] += self.output.gradient(at.w[:, self.last])
+        if at.ties is not None:
+            at.ties.add(g, g.copy())
         return np.where(at.held, 0.0, g)
 
     def hessian(self, at: Pieces, epsilon: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """(W + AᵀDA) ε, and the step v = δ_FF⁻¹ε with its image F v: one forward and one backward
         substitution.
         """
-        v, image = held_forward(self.sheaf, epsilon, at.pattern, at.held)
-        g = np.where(at.held, self.weights * image, self.gamma * v)
-        if self.label is not None:
-            bend = self.sheaf.network.output.jacobian_product(at.w[:, self.last], v[:, self.last])
-            g[:, self.last] += np.where(
-                at.held[:, self.last], 0.0, self.sheaf.edge_weights["output"] * bend
-            )
-        p = held_backward(self.sheaf, g, at.pattern, at.held)
+        v, image = held_forward(self.sheaf, epsilon, at.pattern, at.held, at.ties)
+        felt = image if at.ties is None else image - v
+        g = np.where(at.held, self.weights * felt, self.gamma * v)
+        if self.output is not None:
+            bend = self.output.hessian(at.w[:, self.last], v[:, self.last])
+            g[:, self.last] += np.where(at.held[:, self.last], 0.0, bend)
+        if at.ties is not None:
+            at.ties.add(g, self.gamma * v)
+        p = held_backward(self.sheaf, g, at.pattern, at.held, at.ties)
         return np.where(at.held, 0.0, self.weights * epsilon + p), v, image
 
 
@@ -293,27 +293,3 @@ def names_a_out(sheaf: NeuralSheaf, pins: Pin | Sequence[Pin]) -> bool:
     return not sheaf.network.output.is_identity and any(
         isinstance(pin, Pin) and pin.stalk == A_OUT for pin in named
     )
-
-
-def check_label(pins: Pins, N: int, output: str) -> np.ndarray:
-    """The label (B, n_out) that a hard pin on the whole of a_out gives; ValueError for other pins
-    there, and for what is no label.
-    """
-    if (pins.soft_index >= N).any() or (pins.hard_index >= N).sum() != pins.width - N:
-        raise ValueError(
-            "pins on a_out must be hard and on all of it: only then does the flow with the"
-            " cross-entropy form descend an energy; use relax"
-        )
-    label = pins.hard_value[:, pins.hard_index >= N]
-    if (
-        (label < 0).any()
-        or (label > 1).any()
-        or output == "softmax"
-        and (abs(label.sum(axis=1) - 1) > 1e-9).any()
-    ):
-        kind = "probabilities that add up to 1" if output == "softmax" else "numbers in [0, 1]"
-        raise ValueError(
-            f"the pin on a_out is a label of the {output}: expected {kind}, got {label[0].tolist()}"
-            " in the first sample"
-        )
-    return label

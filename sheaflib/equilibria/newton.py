@@ -21,8 +21,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from sheaflib.equilibria.certificate import NO_MINIMUM, ROUNDING, UNDECIDED, Certificate, certify
-from sheaflib.equilibria.energy import Choice, Pieces, PinnedEnergy
+from sheaflib.equilibria.energy import Pieces, PinnedEnergy
 from sheaflib.equilibria.newton_steps import Step, near_minimum, newton_step
+from sheaflib.equilibria.sides import Rule
 from sheaflib.linear.solution import Solution, shown
 from sheaflib.networks.graph import INPUT
 from sheaflib.sheaves.neural import NeuralSheaf, check_sheaf
@@ -172,11 +173,8 @@ class Equilibrium(Solution):
         most: a kink lies on both sides."""
         pair = np.array([w, other])
         room = SAME * self.sheaf.edge_terms(pair, np.repeat(self.x[[i]], 2, axis=0))
-        clear = np.where(np.abs(pair) > room, np.sign(pair), 0)
-        return any(
-            (clear[0, kink.here] * clear[1, kink.here] < 0).any()
-            for kink in self.problem.kinks.values()
-        )
+        kinks = self.problem.kinks.values()
+        return any(kink.apart(pair[:, kink.here], room[:, kink.here]) for kink in kinks)
 
     def __repr__(self) -> str:
         verdict = self.certificate.verdict
@@ -234,7 +232,7 @@ def newton(
 ) -> Equilibrium:
     """Run the iteration from w (B, N); samples that are done leave the batch."""
     n_batch, active, tol = len(w), np.arange(len(w)), max(tol, ROUNDING)
-    w, side = w.copy(), w >= 0
+    w, side = w.copy(), problem.sides(w)
     count = {name: np.zeros(n_batch, dtype=np.int64) for name in ("iterations", "cg", "passes")}
     converged, lost, stiff, level, stalls = (
         np.zeros(n_batch, dtype=kind) for kind in (bool, bool, bool, bool, np.int64)
@@ -242,7 +240,7 @@ def newton(
     before = None
     for _ in range(max_iterations + 1):
         part, settled = problem.rows(active), before is None or before.full
-        at = part.pieces(w[active], side[active], sides_where(settled, mode))
+        at = part.pieces(w[active], side[active], Rule(mode, np.reshape(settled, (-1, 1))))
         gradient = part.gradient(at)
         size, (edges, springs) = part.size(gradient), part.terms(at)
         count["passes"][active] += 2
@@ -260,7 +258,7 @@ def newton(
             count["passes"][active[rows]] += more
         # the quadratic was solved, and rounding is what is left
         idle = again & ~converged[active]
-        if before is not None and problem.label is not None:
+        if before is not None and problem.output is not None:
             idle &= (size > 0.5 * before.size) & (size <= SMALL * (edges + springs))
         stalls[active] = np.where(idle, stalls[active] + 1, 0)
         stiff[active] |= stalls[active] > 0
@@ -289,7 +287,9 @@ def newton(
         count["cg"][active] += step.cg
         count["passes"][active] += step.passes
         before = Before(size, full, full & flat, at.side, at.held)
-    augmented = w if problem.label is None else np.hstack([w, problem.label])
+    augmented = w
+    if problem.output is not None:
+        augmented = np.hstack([w, problem.output.a_out(w[:, problem.last])])
     doubtful = np.zeros(n_batch, dtype=bool)
     if not converged.all():
         certificate = certify(problem, w)
@@ -323,13 +323,15 @@ def newton(
 
 
 def same_pieces(problem: PinnedEnergy, at: Pieces, before: Before, stiff: np.ndarray) -> np.ndarray:
-    """Whether the last step has not changed the pieces, (B,); of stiff samples a kink at 0 up to
-    rounding may lie on either side."""
+    """Whether the last step has not changed the pieces, (B,); of stiff samples a kink at its break
+    up to rounding may lie on either side."""
     other = (before.side != at.side) | (before.held != at.held)
     rows = np.flatnonzero(other.any(axis=1) & stiff)
     if len(rows):
         terms = problem.sheaf.edge_terms(at.w[rows], problem.x[rows], at.pattern[rows])
-        other[rows] &= np.abs(at.w[rows]) > ROUNDING * terms
+        for kink in problem.kinks.values():
+            far = kink.distance(at.w[rows, kink.here]) > ROUNDING * terms[:, kink.here]
+            other[rows, kink.here] &= far
     return ~other.any(axis=1)
 
 
@@ -357,16 +359,6 @@ def why_not(converged: np.ndarray, causes: dict[str, np.ndarray]) -> str:
             parts.append(f"{count} of {len(converged)} samples not converged {cause}")
         left = left & ~holds
     return "; ".join(parts)
-
-
-def sides_where(settled: bool | np.ndarray, mode: str) -> Choice:
-    """How sides are chosen, in the samples (B,) whose last step was full: changed after damped
-    ones, two sides may take turns for ever.
-    """
-    rule = "lowest_side" if mode == "global" else "better_side"
-    return lambda kink, minus, plus, side: np.where(
-        np.reshape(settled, (-1, 1)), getattr(kink, rule)(minus, plus, side), side
-    )
 
 
 @dataclass

@@ -116,15 +116,23 @@ def direct_step(
     away: there the step solves (W + AᵀDA) ε = −gradient, by the same decomposition.
     """
     sheaf, held, free = problem.sheaf, np.flatnonzero(at.held[0]), ~at.held[0]
-    springs = np.flatnonzero((problem.gamma > 0) & free)
-    index, count = np.concatenate([held, springs]), len(held) + len(springs)
+    # a spring on an entry that follows another one feels that one
+    moved_by = np.arange(sheaf.N)
+    if at.ties is not None:
+        follows = at.ties.leader[0] >= 0
+        moved_by[follows] = at.ties.leader[0, follows]
+    springs = np.flatnonzero((problem.gamma > 0) & free[moved_by])
+    index, count = np.concatenate([held, moved_by[springs]]), len(held) + len(springs)
     if count > MOST_ROWS:
         return None
     unit = np.zeros((count, sheaf.N))
     unit[np.arange(count), index] = np.repeat([-1.0, 1.0], [len(held), len(springs)])
     pattern, still = np.repeat(at.pattern, count, axis=0), np.repeat(at.held, count, axis=0)
-    rows = held_backward(sheaf, unit, pattern, still)[:, free]
-    base, image = held_pass(sheaf, problem.x, np.zeros_like(at.w), at.w, at.pattern, at.held)
+    ties = None if at.ties is None else at.ties.repeated(count)
+    rows = held_backward(sheaf, unit, pattern, still, ties)[:, free]
+    base, image = held_pass(
+        sheaf, problem.x, np.zeros_like(at.w), at.w, at.pattern, at.held, at.ties
+    )
     felt = np.concatenate([(base - image)[0, held], (base - problem.rest)[0, springs]])
     size = np.sqrt(np.concatenate([problem.weights[held], problem.gamma[springs]]))
     root = np.sqrt(problem.weights[free])
@@ -136,11 +144,11 @@ def direct_step(
     if refine:
         scaled = gradient[0, free] / root
         change[0, free] = (Q @ (Q.T @ scaled) - scaled) / root
-        v, moved = held_forward(sheaf, change, at.pattern, at.held)
+        v, moved = held_forward(sheaf, change, at.pattern, at.held, at.ties)
     else:
         solved = Q @ sp.linalg.solve_triangular(R, size * felt, trans="T")
         change[0, free] = -solved / root - now[0, free]
-        w, image = held_pass(sheaf, problem.x, now + change, at.w, at.pattern, at.held)
+        w, image = held_pass(sheaf, problem.x, now + change, at.w, at.pattern, at.held, at.ties)
         v, moved = w - at.w, image - at.image
     slope = (gradient * change).sum(axis=1)
     yes = np.array([True])
@@ -158,7 +166,7 @@ def conjugate_gradient(
     Hessian is W or more, against what it has lost. It ends at a curvature beyond STIFF, where no
     label is pinned: `direct_step` does better there.
     """
-    stiff = stiff & (problem.label is None)
+    stiff = stiff & (problem.output is None)
     epsilon, v, image = (np.zeros_like(gradient) for _ in range(3))
     residual, steps = -gradient, np.zeros(len(gradient), dtype=np.int64)
     direction = residual / problem.weights
@@ -171,7 +179,7 @@ def conjugate_gradient(
         bent, dv, d_image = problem.hessian(at, direction)
         curvature = (direction * bent).sum(axis=1)
         least = (problem.weights * direction**2).sum(axis=1)
-        if problem.label is None:
+        if problem.output is None:
             stiff |= going & ~(curvature <= STIFF * least)
         going &= np.isfinite(curvature) & (curvature > 0)
         step = np.where(going, size / np.where(going, curvature, 1), 0)

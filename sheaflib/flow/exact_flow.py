@@ -101,7 +101,7 @@ def exact_flows(
     if len(w) != len(x):
         raise ValueError(f"start has {len(w)} rows, expected {len(x)}: one a row of x")
     problem = PinnedEnergy(sheaf, x, pins)
-    if problem.label is not None:
+    if problem.output is not None:
         raise ValueError(
             "a_out is pinned: its edge is not linear, which the exact flow does not cover; use"
             " relax"

@@ -15,6 +15,7 @@ import numpy as np
 import scipy as sp
 from numpy.linalg import norm
 
+from sheaflib.equilibria.certificate import rectifiers
 from sheaflib.equilibria.energy import PinnedEnergy
 from sheaflib.flow.first_zero import EPS
 
@@ -59,12 +60,11 @@ class Quadratics:
             rows[np.arange(N), np.arange(N)] = -root
             rows[springs, N + np.arange(len(springs))] = -np.sqrt(gamma[springs])
         kinked = np.zeros(N, dtype=bool)
-        for kink in problem.kinks.values():
+        for kink in rectifiers("the exact flow is", problem).values():
             kinked[kink.here] = True
-            for read, slope, weight in kink.readers:
+            for read, weight, slopes, _ in kink.readers:
                 at = np.arange(kink.here.start, kink.here.stop), np.arange(read.start, read.stop)
-                minus[at] = np.sqrt(weight) * (1.0 if slope is None else slope)
-                plus[at] = np.sqrt(weight)
+                minus[at], plus[at] = np.sqrt(weight) * slopes[0], np.sqrt(weight) * slopes[1]
         self.units = np.flatnonzero(kinked & ~problem.clamped)
         self.minus, self.plus = minus[self.units], plus[self.units]
 

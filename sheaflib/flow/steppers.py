@@ -11,6 +11,7 @@ import numpy as np
 from sheaflib.equilibria.certificate import holding
 from sheaflib.equilibria.energy import PinnedEnergy
 from sheaflib.equilibria.newton import newton
+from sheaflib.equilibria.sides import Rule
 from sheaflib.flow.euler import BatchStepper
 from sheaflib.linear import spectrum
 
@@ -163,18 +164,18 @@ class ChebyshevStepper(BatchStepper):
         self.largest = spectrum.bound(self.sheaf, pins=self.pins)
         self.lowest = np.full(len(self.w), self.largest)
         self.rho, self.move = np.zeros(len(self.w)), np.zeros_like(self.w)
-        self.side = self.w >= 0
+        self.side = self.problem.sides(self.w)
         self.kept = np.zeros(len(self.w), dtype=np.int64)
         self.pieces: np.ndarray | None = None
 
     def _step(self) -> None:
         rows = np.flatnonzero(self.active)
         part = self.problem.rows(rows)
-        at = part.pieces(self.w[rows], self.side[rows], lambda kink, *q: kink.better_side(*q))
+        at = part.pieces(self.w[rows], self.side[rows], Rule("track", True))
         self.side[rows] = at.side
         now = np.concatenate([at.side, at.held], axis=1)
         if self.pieces is None:
-            self.pieces = np.zeros((len(self.w), now.shape[1]), dtype=bool)
+            self.pieces = np.zeros((len(self.w), now.shape[1]), dtype=np.int8)
         same = (now == self.pieces[rows]).all(axis=1)
         self.pieces[rows] = now
         self.kept[rows] = np.where(same, self.kept[rows] + 1, 0)

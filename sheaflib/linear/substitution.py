@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike
 
 from sheaflib.networks.graph import INPUT, gather
 from sheaflib.sheaves.neural import NeuralSheaf, check_sheaf
-from sheaflib.sheaves.pins import Pins
+from sheaflib.sheaves.pins import Pins, Rows
 from sheaflib.support.checks import batch, finite
 
 REFINEMENTS = 10  # at most; two or three are usual
@@ -232,14 +232,49 @@ def share(values: np.ndarray, terms: np.ndarray) -> np.ndarray:
     ).max(axis=1)
 
 
-def held_forward(
-    sheaf: NeuralSheaf, f: np.ndarray, pattern: np.ndarray, held: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """v = δ_FF⁻¹ f with the held coordinates C at 0, and F_σ v, what every block would compute from
-    it: two (B, N).
+@dataclass(frozen=True, eq=False)
+class Ties:
+    """Held coordinates that follow another one, their leader, as tied entries of a window do:
+    leader (B, N), −1 for those that follow none; stalks: the names of the stalks that have any.
 
-    f (B, N) (read on F alone), pattern (B, M), held (B, N) of bool. On F, F_σ v = v − f; on C it is
-    −δ_CF v, what the held edges feel.
+    A leader lies in the stalk of those that follow it, and is free.
+    """
+
+    leader: np.ndarray
+    stalks: frozenset[str]
+
+    def rows(self, keep: Rows) -> Ties:
+        """The same for some of the samples."""
+        return Ties(self.leader[keep], self.stalks)
+
+    def repeated(self, count: int) -> Ties:
+        """Every sample `count` times."""
+        return Ties(np.repeat(self.leader, count, axis=0), self.stalks)
+
+    def of(self, here: slice) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Samples, followers and leaders of one stalk, as places in Ω: (n,) each."""
+        sample, place = np.nonzero(self.leader[:, here] >= 0)
+        follower = place + here.start
+        return sample, follower, self.leader[sample, follower]
+
+    def add(self, to: np.ndarray, values: np.ndarray) -> None:
+        """Add the values (B, N) at the followers to their leaders in `to` (B, N)."""
+        sample, follower = np.nonzero(self.leader >= 0)
+        np.add.at(to, (sample, self.leader[sample, follower]), values[sample, follower])
+
+
+def held_forward(
+    sheaf: NeuralSheaf,
+    f: np.ndarray,
+    pattern: np.ndarray,
+    held: np.ndarray,
+    ties: Ties | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """v = δ_FF⁻¹ f with the held coordinates C at 0, or as their leaders in `ties`, and F_σ v, what
+    every block would compute from it: two (B, N).
+
+    f (B, N) (read on F alone), pattern (B, M), held (B, N) of bool. On F, F_σ v = v − f; on C, v −
+    F_σ v is what the held edges feel.
     """
     v, image = np.zeros_like(f), np.zeros_like(f)
     values = sheaf.layout.split(v)
@@ -249,6 +284,9 @@ def held_forward(
         if node.inputs != (INPUT,):
             image[:, here] = node.operation.linear(gather(values, node), sheaf.own(node, pattern))
         v[:, here] = np.where(held[:, here], 0.0, f[:, here] + image[:, here])
+        if ties and node.name in ties.stalks:
+            sample, follower, leader = ties.of(here)
+            v[sample, follower] = v[sample, leader]
     return v, image
 
 
@@ -259,9 +297,10 @@ def held_pass(
     w: np.ndarray,
     pattern: np.ndarray,
     held: np.ndarray,
+    ties: Ties | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The forward pass with injections f into the free coordinates, the held ones staying as in w:
-    that cochain, and F_σ of it.
+    """The forward pass with injections f into the free coordinates, the held ones staying as in w,
+    or as their leaders in `ties`: that cochain, and F_σ of it.
 
     x (B, n_0); f, w (B, N); pattern (B, M); held (B, N) of bool. Without injections only the held
     edges disagree.
@@ -272,18 +311,28 @@ def held_pass(
         here = sheaf.layout[node.name]
         image[:, here] = node.operation.value(gather(values, node), sheaf.own(node, pattern))
         found[:, here] = np.where(held[:, here], w[:, here], image[:, here] + f[:, here])
+        if ties and node.name in ties.stalks:
+            sample, follower, leader = ties.of(here)
+            found[sample, follower] = found[sample, leader]
     return found, image
 
 
 def held_backward(
-    sheaf: NeuralSheaf, g: np.ndarray, pattern: np.ndarray, held: np.ndarray
+    sheaf: NeuralSheaf,
+    g: np.ndarray,
+    pattern: np.ndarray,
+    held: np.ndarray,
+    ties: Ties | None = None,
 ) -> np.ndarray:
     """p = δ_FF⁻ᵀ (g_F − δ_CFᵀ g_C): back-propagation from g on F and from the held edges, which
-    keep p_C = g_C: (B, N).
+    keep p_C = g_C: (B, N). What follows a leader in `ties` moves with it.
     """
     p = g.copy()
     for node in reversed(sheaf.network.nodes):
         here = sheaf.layout[node.name]
         p[:, here] = np.where(held[:, here], g[:, here], p[:, here])
+        if ties and node.name in ties.stalks:
+            sample, follower, leader = ties.of(here)
+            np.subtract.at(p, (sample, leader), g[sample, follower])
         sheaf.scatter(node, p[:, here], pattern, p)
     return p
