@@ -8,7 +8,7 @@ Gradient descent is the other extreme, stalks always harmonic.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Iterator, Mapping, NamedTuple, Sequence
 
@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from sheaflib.networks.graph import INPUT, Network
+from sheaflib.networks.operations import Operation
 from sheaflib.networks.output import Output
 from sheaflib.sheaves import discord
 from sheaflib.sheaves.neural import NeuralSheaf, check_sheaf
@@ -237,27 +238,30 @@ def _problem(
 
 
 def _alike(one: Network, other: Network) -> bool:
-    """Whether two networks differ in weights and biases at most."""
+    """Whether two networks differ in parameters at most, and not in their shapes."""
 
     def shape(network: Network) -> tuple[int, Output, list[tuple]]:
         return (
             network.n_in,
             network.output,
-            [
-                (
-                    node.name,
-                    node.inputs,
-                    type(node.operation),
-                    node.operation.n_in,
-                    node.operation.n_out,
-                    getattr(node.operation, "slope", None),
-                    np.asarray(getattr(node.operation, "windows", ())).tolist(),
-                )
-                for node in network.nodes
-            ],
+            [(node.name, node.inputs, *_fixed(node.operation)) for node in network.nodes],
         )
 
     return shape(one) == shape(other)
+
+
+def _fixed(operation: Operation) -> tuple:
+    """What training leaves as it is: the kind of an operation, its widths, the shapes of its
+    parameters, and its other fields.
+    """
+    own = operation.parameters
+    rest = {
+        part.name: np.asarray(getattr(operation, part.name)).tolist()
+        for part in fields(operation)  # type: ignore[arg-type]
+        if part.name not in own
+    }
+    shapes = {name: value.shape for name, value in own.items()}
+    return type(operation), operation.n_in, operation.n_out, shapes, rest
 
 
 def _state(
