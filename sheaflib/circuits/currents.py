@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike
 from sheaflib.linear.fixed_pattern import output_maps
 from sheaflib.linear.resistance import Resistance, effective_resistance
 from sheaflib.linear.substitution import inject
-from sheaflib.networks.graph import INPUT, Parameters
+from sheaflib.networks.graph import INPUT, Node, Parameters
 from sheaflib.networks.operations import Parameter
 from sheaflib.networks.output import Output
 from sheaflib.sheaves.forces import parameter_gradient
@@ -100,11 +100,7 @@ def edge_update(
     """
     x = batch(INPUT, x, check_sheaf(sheaf).network.n_in)
     kappa = float(real_array("kappa", kappa, ()))
-    known = [
-        node.name
-        for node in sheaf.network.nodes
-        if node.operation.kind == "affine" or node.operation.parameters
-    ]
+    known = [node.name for node in sheaf.network.nodes if _owns_parameters(node)]
     if not isinstance(name, str) or name not in known:
         raise ValueError(
             f"name={brief(name)}, expected a stalk at the end of an edge with parameters: "
@@ -134,6 +130,14 @@ def edge_update(
         return node.operation.gradient(before + kappa * (after - before), -current, s)
     except TypeError as error:
         raise TypeError(f"node {name!r}: {error}") from None
+
+
+def _owns_parameters(node: Node) -> bool:
+    """Whether a node has parameters; of a matrix-free map, which cannot tell them, that it has."""
+    try:
+        return bool(node.operation.parameters)
+    except TypeError:
+        return True
 
 
 def currents(sheaf: NeuralSheaf, x: ArrayLike, y: ArrayLike) -> Currents:
