@@ -119,23 +119,13 @@ def nth(states, n):
 
 
 def theta(network):
-    """All weights and biases as one flat array."""
-    parts = [
-        part
-        for node in network.affine_nodes
-        for part in (node.operation.weight, node.operation.bias)
-    ]
-    return np.concatenate(
-        [
-            np.ravel(getattr(part, "data", part) if hasattr(part, "indptr") else part)
-            for part in parts
-        ]
-    )
+    """All parameters as one flat array."""
+    return gradients(network.parameters)
 
 
 def gradients(found):
-    """A dict node -> (dW, db) as one flat array, in the order of `theta`."""
-    parts = [part for pair in found.values() for part in pair]
+    """Gradients, node -> parameter -> array, as one flat array in the order of `theta`."""
+    parts = [part for own in found.values() for part in own.values()]
     return np.concatenate(
         [np.ravel(part.data if hasattr(part, "indptr") else part) for part in parts]
     )

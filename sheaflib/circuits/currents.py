@@ -18,8 +18,10 @@ from numpy.typing import ArrayLike
 from sheaflib.linear.fixed_pattern import output_maps
 from sheaflib.linear.resistance import Resistance, effective_resistance
 from sheaflib.linear.substitution import inject
-from sheaflib.networks.graph import INPUT, gather
+from sheaflib.networks.graph import INPUT, Node, Parameters
+from sheaflib.networks.operations import Parameter
 from sheaflib.networks.output import Output
+from sheaflib.sheaves.forces import parameter_gradient
 from sheaflib.sheaves.neural import NeuralSheaf, check_sheaf
 from sheaflib.support.checks import batch, brief, even, finite, real_array
 from sheaflib.training.joint import output_weight
@@ -61,22 +63,18 @@ class Currents:
             self.sheaf, self.edges / self.sheaf.row_weights[: self.sheaf.N], self.pattern
         )
 
-    def gradient(self, kappa: float = 1.0) -> dict[str, tuple]:
-        """−Σ_i (current)(a + κ(a* − a))ᵀ and −Σ_i (current) for every affine node, a forward, a*
-        relaxed: node -> (dW, db).
+    def gradient(self, kappa: float = 1.0) -> Parameters:
+        """The gradient of −Σ_i ⟨current, F_s(a + κ(a* − a))⟩ by the parameters of every node, a
+        forward, a* relaxed, s the forward pass's pattern: node -> parameter -> array.
 
-        κ = 1: the gradient of the equilibrium energy; κ = 0: back-propagation of −c in place of the
-        error; κ = −1: the mirror, which lowers the resistance where κ = 1 raises it.
+        For an affine node they are weight, −Σ_i (current)(a + κ(a* − a))ᵀ, and bias, −Σ_i
+        (current). κ = 1: the gradient of the equilibrium energy; κ = 0: back-propagation of −c in
+        place of the error; κ = −1: the mirror, which lowers the resistance where κ = 1 raises it.
+        Raises TypeError, which names the node, when an affine map is matrix-free.
         """
         kappa = float(real_array("kappa", kappa, ()))
         w = self.forward + kappa * (self.relaxed - self.forward)
-        values = {INPUT: self.x, **self.sheaf.layout.split(w)}
-        return {
-            node.name: node.operation.gradient(
-                gather(values, node), -self.edges[:, self.sheaf.layout[node.name]]
-            )
-            for node in self.sheaf.network.affine_nodes
-        }
+        return parameter_gradient(self.sheaf, self.x, w, -self.edges, self.pattern)
 
     def __repr__(self) -> str:
         return (
@@ -92,20 +90,21 @@ def edge_update(
     forward: ArrayLike,
     relaxed: ArrayLike,
     kappa: float = 1.0,
-) -> tuple:
-    """The part of `Currents.gradient` that the affine edge into stalk `name` finds by itself, (dW,
-    db), from whole cochains (B, N).
+) -> dict[str, Parameter]:
+    """The part of `Currents.gradient` that the edge into stalk `name` finds by itself, parameter ->
+    array, from whole cochains (B, N).
 
-    It looks at its own two ends alone: its current is w(z* − W a* − b), what it feels a + κ(a* −
-    a), a and z its lower and upper stalk. ValueError for a name that is no end of an affine edge.
+    It looks at its own two ends alone: its current is w(z* − F_s(a*)), for an affine edge w(z* − W
+    a* − b), and what it feels is a + κ(a* − a), a and z its lower and upper stalk, s the pattern at
+    a. ValueError for a name that is no end of an edge with parameters.
     """
     x = batch(INPUT, x, check_sheaf(sheaf).network.n_in)
     kappa = float(real_array("kappa", kappa, ()))
-    affine = [node.name for node in sheaf.network.affine_nodes]
-    if not isinstance(name, str) or name not in affine:
+    known = [node.name for node in sheaf.network.nodes if _owns_parameters(node)]
+    if not isinstance(name, str) or name not in known:
         raise ValueError(
-            f"name={brief(name)}, expected a stalk at the end of an affine edge: "
-            f"{', '.join(affine)}"
+            f"name={brief(name)}, expected a stalk at the end of an edge with parameters: "
+            f"{', '.join(known)}"
         )
     node = next(node for node in sheaf.network.nodes if node.name == name)
     weight = next(sheaf.edge_weights[edge.name] for edge in sheaf.edges if edge.head == name)
@@ -125,8 +124,20 @@ def edge_update(
         np.concatenate([x if a == INPUT else end(what, a) for a in node.inputs], axis=1)
         for what in given
     )
-    current = weight * (end("relaxed", name) - node.operation.value(after))
-    return node.operation.gradient(before + kappa * (after - before), -current)
+    s = node.operation.pattern(before)
+    current = weight * (end("relaxed", name) - node.operation.value(after, s))
+    try:
+        return node.operation.gradient(before + kappa * (after - before), -current, s)
+    except TypeError as error:
+        raise TypeError(f"node {name!r}: {error}") from None
+
+
+def _owns_parameters(node: Node) -> bool:
+    """Whether a node has parameters; of a matrix-free map, which cannot tell them, that it has."""
+    try:
+        return bool(node.operation.parameters)
+    except TypeError:
+        return True
 
 
 def currents(sheaf: NeuralSheaf, x: ArrayLike, y: ArrayLike) -> Currents:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from sheaflib.networks.graph import Network
-from sheaflib.training.joint import with_weights
 
 
 def folded(
@@ -28,12 +27,12 @@ def folded(
         W = first.operation.weight / deviation
         b = first.operation.bias - W @ mean
     fits(W, b)
-    network = with_weights(network, {first.name: (W, b)})
+    network = network.with_parameters({first.name: {"weight": W, "bias": b}})
     edge = network.nodes[-1].operation
     with np.errstate(over="ignore", invalid="ignore"):
         W, b = stretch[:, None] * edge.weight, stretch * edge.bias + shift
     fits(W, b)
-    return with_weights(network, {last: (W, b)})
+    return network.with_parameters({last: {"weight": W, "bias": b}})
 
 
 def fits(*weights: np.ndarray) -> None:

@@ -30,8 +30,8 @@ CHAINS = (("identity", 2), ("sigmoid", 1), ("softmax", 4))  # outputs and how ma
 
 
 def flat(parts: dict) -> np.ndarray:
-    """The parts (dW, db) of a gradient, node by node, as one vector."""
-    return np.concatenate([part.ravel() for pair in parts.values() for part in pair])
+    """The parts of a gradient, node by node and parameter by parameter, as one vector."""
+    return np.concatenate([part.ravel() for own in parts.values() for part in own.values()])
 
 
 # currents against a solve in which no backpropagation is written down
@@ -185,7 +185,7 @@ def poisoned(rng: np.random.Generator) -> float:
             for name, exact in solved.gradient(kappa).items():
                 forward, relaxed = only(solved, name)
                 own = edge_update(sheaf, name, x, forward, relaxed, kappa)
-                worst = max(worst, *(abs(mine - part).max() for mine, part in zip(own, exact)))
+                worst = max(worst, *(abs(own[part] - exact[part]).max() for part in exact))
     return worst
 
 
@@ -261,13 +261,12 @@ def warm_starts() -> dict[str, list[float]]:
     pass and from the stalks at rest before the update."""
     network, (x, y) = race.start("paraboloid-2h", 0), _sixty()
     settled = currents(NeuralSheaf(network), x, y)
-    signs = [
-        [np.sign(part) for part in settled.gradient(0.0)[node.name]]
-        for node in network.affine_nodes
-    ]
-    moved = Network.mlp(
-        [node.operation.weight - 0.02 * dW for node, (dW, _) in zip(network.affine_nodes, signs)],
-        [node.operation.bias - 0.02 * db for node, (_, db) in zip(network.affine_nodes, signs)],
+    force = settled.gradient(0.0)
+    moved = network.with_parameters(
+        {
+            name: {part: value - 0.02 * np.sign(force[name][part]) for part, value in own.items()}
+            for name, own in network.parameters.items()
+        }
     )
     exact = currents(NeuralSheaf(moved), x, y)
     starts = {"the forward pass": None, "the stalks of the update before": settled.relaxed}

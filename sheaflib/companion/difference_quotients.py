@@ -9,24 +9,31 @@ from __future__ import annotations
 import numpy as np
 import scipy as sp
 
-from sheaflib.networks.affine import Affine
 from sheaflib.networks.graph import Network
 from sheaflib.sheaves.neural import NeuralSheaf
 
 
 def shifted(network: Network, name: str, place: int, h: float) -> Network:
-    """The network with one stored number of an affine node moved by h: an entry of its weight (for
-    a sparse one, a stored entry) or, after these, of its bias.
+    """The network with one stored number of a node's parameters moved by h: they count in the order
+    of `flat`.
     """
-    nodes = {node.name: (node.name, node.operation, node.inputs) for node in network.nodes}
-    weight, bias = (array.copy() for array in (nodes[name][1].weight, nodes[name][1].bias))
-    stored = weight.data if sp.sparse.issparse(weight) else weight.reshape(-1)
-    if place < stored.size:
-        stored[place] += h
-    else:
-        bias[place - stored.size] += h
-    nodes[name] = (name, Affine(weight, bias), nodes[name][2])
-    return Network(network.n_in, list(nodes.values()), network.output)
+    own = {part: value.copy() for part, value in network.parameters[name].items()}
+    for value in own.values():
+        stored = value.data if sp.sparse.issparse(value) else value.reshape(-1)
+        if place < stored.size:
+            stored[place] += h
+            break
+        place -= stored.size
+    return network.with_parameters({name: own})
+
+
+def flat(own: dict) -> np.ndarray:
+    """The parameters of one node, or what is like them, as one vector; of a sparse matrix the
+    stored entries.
+    """
+    return np.concatenate(
+        [part.data if sp.sparse.issparse(part) else part.ravel() for part in own.values()]
+    )
 
 
 def loss_and_pattern(network: Network, x, y) -> tuple[float, np.ndarray]:
@@ -42,12 +49,12 @@ def quotient(network: Network, x, y, name: str, place: int, h: float) -> float |
 
 
 def compare(gradients: dict, network: Network, x, y, most: int, h: float, rng) -> np.ndarray:
-    """Gradients (node -> (dW, db)) beside quotients, for at most `most` entries of each affine map
-    drawn at random: (2, entries), those aside where a pattern changes.
+    """Gradients (node -> parameter -> array) beside quotients, for at most `most` entries of each
+    node drawn at random: (2, entries), those aside where a pattern changes.
     """
     pairs = []
-    for name, (dW, db) in gradients.items():
-        flat = np.concatenate([dW.data if sp.sparse.issparse(dW) else dW.ravel(), db])
-        for place in rng.permutation(flat.size)[:most]:
-            pairs.append((flat[place], quotient(network, x, y, name, place, h)))
+    for name, own in gradients.items():
+        entries = flat(own)
+        for place in rng.permutation(entries.size)[:most]:
+            pairs.append((entries[place], quotient(network, x, y, name, place, h)))
     return np.array([pair for pair in pairs if pair[1] is not None]).T

@@ -25,7 +25,6 @@ from sheaflib.sheaves import discord
 from sheaflib.sheaves.neural import NeuralSheaf
 from sheaflib.sheaves.pins import hard
 from sheaflib.training.drivers import gradient, gradient_descent, joint_flow, loss
-from sheaflib.training.joint import with_weights
 from sheaflib.training.objective import error, output_energy
 
 SMALLEST = 1e-300
@@ -80,32 +79,30 @@ def dead(network: Network, part: Part, x, margin: float = 1.0) -> Network:
     −margin.
     """
     sheaf = NeuralSheaf(network)
-    weight, bias = part.weights(network)
+    _, bias = part.weights(network)
     bias[part.rows] -= sheaf.forward(x)[:, sheaf.layout[part.node]][:, part.rows].max() + margin
-    return with_weights(network, {part.node: (weight, bias)})
+    return network.with_parameters({part.node: {"bias": bias}})
 
 
 def silenced(network: Network, part: Part) -> Network:
     """The network with the weights and biases into a part set to 0."""
     weight, bias = part.weights(network)
     weight[part.rows], bias[part.rows] = 0, 0
-    return with_weights(network, {part.node: (weight, bias)})
+    return network.with_parameters({part.node: {"weight": weight, "bias": bias}})
 
 
 def scrambled(network: Network, part: Part, rng: np.random.Generator) -> Network:
     """The network with the entries of one layer's weight permuted at random."""
-    weight, bias = part.weights(network)
-    return with_weights(
-        network, {part.node: (rng.permutation(weight.ravel()).reshape(weight.shape), bias)}
-    )
+    weight, _ = part.weights(network)
+    mixed = rng.permutation(weight.ravel()).reshape(weight.shape)
+    return network.with_parameters({part.node: {"weight": mixed}})
 
 
 def saturated(network: Network, gain: float) -> Network:
     """The network with its logits `gain` times as large."""
-    last = network.nodes[-1]
-    return with_weights(
-        network, {last.name: (gain * last.operation.weight, gain * last.operation.bias)}
-    )
+    last = network.output_name
+    own = network.parameters[last]
+    return network.with_parameters({last: {name: gain * part for name, part in own.items()}})
 
 
 def flipped(network: Network, y, rows) -> np.ndarray:
@@ -213,7 +210,7 @@ def part_scores(
         )
     scores["loss"] = np.array([abs(loss(silenced(network, p), x, y) - now) for p in parts])
     scores["gradient"] = np.array(
-        [np.sqrt(sum((g[p.rows] ** 2).sum() for g in slope[p.node])) for p in parts]
+        [np.sqrt(sum((g[p.rows] ** 2).sum() for g in slope[p.node].values())) for p in parts]
     )
     return scores
 

@@ -19,7 +19,6 @@ from sheaflib.networks.graph import Network
 from sheaflib.sheaves.neural import NeuralSheaf
 from sheaflib.sheaves.pins import soft
 from sheaflib.training.drivers import gradient, joint_flow, weight_gradient
-from sheaflib.training.joint import with_weights
 from sheaflib.training.objective import loss
 
 KAPPAS = (1, 0, -1)
@@ -63,9 +62,9 @@ def snapshot(state) -> Snapshot:
 # --------------------------------------------------------------------------------------------------
 
 
-def flat(pairs) -> np.ndarray:
-    """All weights and biases, (W, b) of every affine node, in one vector."""
-    parts = [part for pair in pairs.values() for part in pair]
+def flat(parameters) -> np.ndarray:
+    """All parameters, node -> parameter -> array, in one vector."""
+    parts = [part for own in parameters.values() for part in own.values()]
     return np.concatenate([p.ravel() if isinstance(p, np.ndarray) else p.data for p in parts])
 
 
@@ -184,13 +183,11 @@ def nudged(network: Network, x: np.ndarray, y: np.ndarray, kappa: float, size: f
     """
     force = currents(NeuralSheaf(network), x, y).gradient(kappa)
     length = np.linalg.norm(flat(force))
-    old = {node.name: node.operation for node in network.affine_nodes}
-    moved = with_weights(
-        network,
+    moved = network.with_parameters(
         {
-            name: (old[name].weight - size / length * dW, old[name].bias - size / length * db)
-            for name, (dW, db) in force.items()
-        },
+            name: {part: value - size / length * force[name][part] for part, value in own.items()}
+            for name, own in network.parameters.items()
+        }
     )
 
     def seen(net: Network) -> np.ndarray:

@@ -17,7 +17,6 @@ from sheaflib.networks.graph import Network
 from sheaflib.sheaves.neural import NeuralSheaf
 from sheaflib.support.checks import whole
 from sheaflib.support.extras import needs
-from sheaflib.training.joint import with_weights
 from sheaflib.training.objective import CLAMP, loss
 
 DIGITS = "64x64x32x10"
@@ -85,12 +84,8 @@ def start(row: str, seed: int, scale: float = 1.0) -> Network:
         network = initial(task, widths, seed, True)
     if scale == 1:
         return network
-    return with_weights(
-        network,
-        {
-            node.name: (scale * node.operation.weight, node.operation.bias)
-            for node in network.affine_nodes
-        },
+    return network.with_parameters(
+        {name: {"weight": scale * own["weight"]} for name, own in network.parameters.items()}
     )
 
 

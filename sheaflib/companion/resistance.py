@@ -436,7 +436,9 @@ def off_force(network: Network, x: np.ndarray, y: np.ndarray) -> float:
     forces = weight_gradient(sheaf, x, settled)
     pairs = []
     for name, (W, b, places) in maps.items():
-        dW, db = (np.asarray(d.toarray() if hasattr(d, "toarray") else d) for d in forces[name])
+        dW, db = (
+            np.asarray(d.toarray() if hasattr(d, "toarray") else d) for d in forces[name].values()
+        )
         entries = [(W, dW, place) for place in zip(*places)]
         entries += [(b, db, (i,)) for i in range(len(b))]
         for array, given, place in entries:

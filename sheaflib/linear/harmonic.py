@@ -12,7 +12,8 @@ from numpy.typing import ArrayLike
 
 from sheaflib.linear.solution import Solution
 from sheaflib.linear.substitution import backward_substitution, masked_forward, pinned_minimum
-from sheaflib.networks.graph import INPUT, gather
+from sheaflib.networks.graph import INPUT, Parameters
+from sheaflib.sheaves.forces import parameter_gradient
 from sheaflib.sheaves.neural import NeuralSheaf, check_sheaf
 from sheaflib.sheaves.pins import Pin, resolve
 from sheaflib.support.checks import batch, finite
@@ -62,15 +63,20 @@ def harmonic_extension(
     return Solution(sheaf, x, w, s, pinned, "direct", reason, everyone, frozen=True)
 
 
-def backpropagate(sheaf: NeuralSheaf, x: ArrayLike, g: ArrayLike) -> dict[str, tuple]:
-    """Gradients of a loss with respect to every affine node's (W, b), by one transposed harmonic
+def backpropagate(sheaf: NeuralSheaf, x: ArrayLike, g: ArrayLike) -> Parameters:
+    """Gradients of a loss with respect to the parameters of every node, by one transposed harmonic
     solve.
 
     g: (B, n_out), the loss's gradient with respect to z^{k+1} at the forward pass. Returns node ->
-    (dW, db), summed over the batch. Range: any; every entry is exact for weights, biases, inputs
-    and g that differ by a relative 1e-14 at most. OverflowError when a sensitivity or a gradient
-    leaves float64. Raises ValueError when g has other rows than x, TypeError when an affine map is
-    matrix-free.
+    parameter -> array, summed over the batch, in the shapes of `Network.parameters`. Range: any;
+    every entry is exact for weights, biases, inputs and g that differ by a relative 1e-14 at most.
+    OverflowError when a sensitivity or a gradient leaves float64. Raises ValueError when g has
+    other rows than x, TypeError, which names the node, when an affine map is matrix-free.
+
+    >>> from sheaflib.networks.graph import Network
+    >>> found = backpropagate(NeuralSheaf(Network.mlp([[[2.0]]])), [[3.0]], [[1.0]])
+    >>> {name: float(part.sum()) for name, part in found["z1"].items()}
+    {'weight': 3.0, 'bias': 1.0}
     """
     x = batch(INPUT, x, check_sheaf(sheaf).network.n_in)
     w, g = sheaf.forward(x), batch("g", g, sheaf.network.n_out)
@@ -78,13 +84,12 @@ def backpropagate(sheaf: NeuralSheaf, x: ArrayLike, g: ArrayLike) -> dict[str, t
         raise ValueError(f"g has {len(g)} rows, expected {len(x)}: one a row of x")
     seed = np.zeros_like(w)
     seed[:, sheaf.layout[sheaf.network.output_name]] = g
-    values = {INPUT: x, **sheaf.layout.split(w)}
+    s = sheaf.pattern(w, x)
     with np.errstate(over="ignore", invalid="ignore"):
-        e = finite("a sensitivity", backward_substitution(sheaf, seed, sheaf.pattern(w, x)))
-        found = {
-            node.name: node.operation.gradient(gather(values, node), e[:, sheaf.layout[node.name]])
-            for node in sheaf.network.affine_nodes
-        }
-    for name, (dW, _) in found.items():
-        finite(f"the gradient of the weight of {name!r}", dW.data if sp.sparse.issparse(dW) else dW)
+        e = finite("a sensitivity", backward_substitution(sheaf, seed, s))
+        found = parameter_gradient(sheaf, x, w, e, s)
+    for name, own in found.items():
+        for parameter, part in own.items():
+            entries = part.data if sp.sparse.issparse(part) else part
+            finite(f"the gradient of the {parameter} of {name!r}", entries)
     return found

@@ -4,9 +4,9 @@ merges are derived).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import PathLike
-from typing import IO, Sequence
+from typing import IO, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 from sheaflib.networks import storage
 from sheaflib.networks.affine import Affine
 from sheaflib.networks.foreign import way_from
-from sheaflib.networks.operations import Operation, Stack
+from sheaflib.networks.operations import Operation, Parameter, Stack
 from sheaflib.networks.output import Output
 from sheaflib.networks.selection import ReLU
 from sheaflib.networks.separation import separated
@@ -22,6 +22,7 @@ from sheaflib.support.checks import batch, brief, items, whole
 
 INPUT = "x"
 A_OUT = "a_out"
+Parameters = dict[str, dict[str, Parameter]]  # node -> name of the parameter -> its numbers
 
 
 @dataclass(frozen=True)
@@ -132,12 +133,61 @@ class Network:
 
     @property
     def affine_nodes(self) -> list[Node]:
-        """The nodes with weights, in order.
+        """The nodes whose edges are affine, in order.
 
         >>> [node.name for node in Network.mlp([[[1.0]], [[2.0]]]).affine_nodes]
         ['z1', 'z2']
         """
         return [node for node in self.nodes if node.operation.kind == "affine"]
+
+    @property
+    def parameters(self) -> Parameters:
+        """What training may change: node -> name of the parameter -> an array, or a sparse matrix
+        as it is stored. Nodes without parameters are left out.
+
+        Raises TypeError, which names the node, where an affine map is matrix-free.
+
+        >>> {name: list(own) for name, own in Network.mlp([[[1.0]], [[2.0]]]).parameters.items()}
+        {'z1': ['weight', 'bias'], 'z2': ['weight', 'bias']}
+        """
+        found = {}
+        for node in self.nodes:
+            try:
+                own = node.operation.parameters
+            except TypeError as error:
+                raise TypeError(f"node {node.name!r}: {error}") from None
+            if own:
+                found[node.name] = own
+        return found
+
+    def with_parameters(self, parameters: Mapping[str, Mapping[str, Parameter]]) -> Network:
+        """The network with other numbers for some of its parameters: node -> name of the parameter
+        -> an array of the same shape.
+
+        Raises ValueError for an unknown node or parameter, for another shape, and for numbers that
+        are not finite; TypeError where the node's affine map is matrix-free.
+
+        >>> network = Network.mlp([[[1.0]], [[2.0]]]).with_parameters({"z2": {"bias": [3.0]}})
+        >>> network([[1.0]])
+        array([[5.]])
+        """
+        names = [node.name for node in self.nodes]
+        if not isinstance(parameters, Mapping) or not all(
+            isinstance(own, Mapping) for own in parameters.values()
+        ):
+            raise TypeError(
+                f"parameters={brief(parameters)}, expected node -> name of the parameter -> array"
+            )
+        unknown = [name for name in parameters if name not in names]
+        if unknown:
+            raise ValueError(
+                f"parameters names the node {brief(unknown[0])}, expected one of {', '.join(names)}"
+            )
+        nodes = [
+            _with_parameters(node, parameters[node.name]) if node.name in parameters else node
+            for node in self.nodes
+        ]
+        return Network(self.n_in, nodes, self.output)
 
     def __call__(self, x: ArrayLike) -> np.ndarray:
         """φ(z^{k+1}) for a batch: (B, n_in) -> (B, n_out); OverflowError when the pass leaves
@@ -276,6 +326,14 @@ def _check_node(node: Node, dims: dict[str, int]) -> None:
             f"but {', '.join(node.inputs)} has {brief(widths)}"
             f"{' (x is n_in wide)' if INPUT in node.inputs else ''}"
         )
+
+
+def _with_parameters(node: Node, own: Mapping[str, Parameter]) -> Node:
+    """The node with other parameters; errors name it."""
+    try:
+        return replace(node, operation=node.operation.with_parameters(**own))
+    except (ValueError, TypeError) as error:
+        raise type(error)(f"node {node.name!r}: {error}") from None
 
 
 def _layer(

@@ -101,7 +101,8 @@ class Operation:
         Raises ValueError for a name that is none of `parameters`, and for an array of another
         shape.
         """
-        raise NotImplementedError
+        check_parameters(self, parameters)
+        return self
 
     def gradient(
         self, a: np.ndarray, e: np.ndarray, s: np.ndarray = NO_PATTERN

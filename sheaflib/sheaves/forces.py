@@ -1,5 +1,5 @@
 """The force −∂V/∂w on every coordinate of a cochain, penalty edges and the output edge included
-(Thm 4.1).
+(Thm 4.1), and what pulls at the parameters of operations.
 """
 
 from __future__ import annotations
@@ -7,6 +7,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
+from sheaflib.networks.graph import INPUT, Parameters, gather
 from sheaflib.sheaves.neural import NeuralSheaf, check_sheaf
 from sheaflib.sheaves.pins import Pins
 from sheaflib.support.checks import choice, instance
@@ -57,3 +58,26 @@ def force(
             f" {w.shape}"
         )
     return pins.apply(w, f)
+
+
+def parameter_gradient(
+    sheaf: NeuralSheaf,
+    x: np.ndarray,
+    w: np.ndarray,
+    e: np.ndarray,
+    pattern: np.ndarray | None = None,
+) -> Parameters:
+    """The gradient of Σ_i ⟨e_i, F(w_i)⟩ by the parameters of all nodes, F what each node makes of
+    the stalks it reads: node -> parameter -> array, summed over the batch.
+
+    w and e are (B, N). The pattern (B, M) follows w unless given. TypeError, which names the node,
+    for a matrix-free affine map.
+    """
+    values, found = {INPUT: x, **sheaf.layout.split(w)}, {}
+    names = sheaf.network.parameters
+    for node in sheaf.network.nodes:
+        if node.name in names:
+            a, operation = gather(values, node), node.operation
+            s = operation.pattern(a) if pattern is None else sheaf.own(node, pattern)
+            found[node.name] = operation.gradient(a, e[:, sheaf.layout[node.name]], s)
+    return found

@@ -15,7 +15,7 @@ from sheaflib.networks.selection import ReLU
 from sheaflib.sheaves.neural import NeuralSheaf
 from sheaflib.sheaves.pins import Pins
 from sheaflib.training.descent import DescentStepper
-from sheaflib.training.joint import JointStepper, output_weight, with_weights
+from sheaflib.training.joint import JointStepper, output_weight
 from sheaflib.training.kernels import descent_steps, joint_steps
 from sheaflib.training.objective import loss_scale
 
@@ -38,9 +38,7 @@ def is_chain(network: Network) -> bool:
     chain = all(
         node.inputs == (before,) for node, before in zip(nodes, (INPUT, *(n.name for n in nodes)))
     )
-    kinds = all(
-        isinstance(node.operation, ReLU if i % 2 else Affine) for i, node in enumerate(nodes)
-    )
+    kinds = all(type(node.operation) is (ReLU if i % 2 else Affine) for i, node in enumerate(nodes))
     return (
         chain
         and kinds
@@ -82,12 +80,12 @@ class Chain:
         """The network of this shape with the weights θ."""
         weights, start = {}, 0
         for node, (m, n) in zip(self.network.affine_nodes, pairwise(self.dims)):
-            weights[node.name] = (
-                theta[start : start + n * m].reshape(n, m),
-                theta[start + n * m : start + n * m + n],
-            )
+            weights[node.name] = {
+                "weight": theta[start : start + n * m].reshape(n, m),
+                "bias": theta[start + n * m : start + n * m + n],
+            }
             start += n * m + n
-        return with_weights(self.network, weights)
+        return self.network.with_parameters(weights)
 
 
 class Lanes:

@@ -8,22 +8,28 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from sheaflib.linear.harmonic import backpropagate
-from sheaflib.networks.graph import INPUT, Network, check_network
+from sheaflib.networks.graph import INPUT, Network, Parameters, check_network
 from sheaflib.sheaves.neural import NeuralSheaf
 from sheaflib.support.checks import batch
 from sheaflib.training.joint import TrainingDiverged, descend, runaway_limit
 from sheaflib.training.objective import check_labels, loss_gradient, output_energy
 
 
-def gradient(network: Network, x: ArrayLike, y: ArrayLike) -> dict[str, tuple]:
-    """The gradient of `loss` with respect to every affine node's (W, b), by one backward
-    substitution in δ_Ωᵀ.
+def gradient(network: Network, x: ArrayLike, y: ArrayLike) -> Parameters:
+    """The gradient of `loss` with respect to the parameters of every node, by one backward
+    substitution in δ_Ωᵀ: node -> parameter -> array, in the shapes of `Network.parameters`.
+
+    Raises TypeError, which names the node, when an affine map is matrix-free.
+
+    >>> found = gradient(Network.mlp([[[2.0]]]), [[3.0]], [[5.0]])  # of (3 w + b − 5)²
+    >>> {name: float(part.sum()) for name, part in found["z1"].items()}
+    {'weight': 6.0, 'bias': 2.0}
     """
     x = batch(INPUT, x, check_network(network).n_in)
     return _gradient(network, x, check_labels(network.output, y, network.n_out, len(x)))
 
 
-def _gradient(network: Network, x: np.ndarray, y: np.ndarray) -> dict[str, tuple]:
+def _gradient(network: Network, x: np.ndarray, y: np.ndarray) -> Parameters:
     sheaf = NeuralSheaf(network)
     z = sheaf.forward(x)[:, sheaf.layout[network.output_name]]
     return backpropagate(sheaf, x, loss_gradient(network.output, z, y))

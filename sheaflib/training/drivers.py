@@ -8,15 +8,16 @@ Gradient descent is the other extreme, stalks always harmonic.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property
-from typing import Iterator, Mapping, NamedTuple, Sequence
+from typing import Any, Iterator, Mapping, NamedTuple, Sequence
 
 import numpy as np
+import scipy as sp
 from numpy.typing import ArrayLike
 
 from sheaflib.networks.graph import INPUT, Network
-from sheaflib.networks.output import Output
+from sheaflib.networks.operations import Operation
 from sheaflib.sheaves import discord
 from sheaflib.sheaves.neural import NeuralSheaf, check_sheaf
 from sheaflib.sheaves.pins import Pin, resolve
@@ -237,27 +238,31 @@ def _problem(
 
 
 def _alike(one: Network, other: Network) -> bool:
-    """Whether two networks differ in weights and biases at most."""
+    """Whether two networks differ in their parameters at most, and not in the shapes of them."""
+    pairs = list(zip(one.nodes, other.nodes))
+    return (
+        (one.n_in, one.output, len(one.nodes)) == (other.n_in, other.output, len(other.nodes))
+        and all((node.name, node.inputs) == (mate.name, mate.inputs) for node, mate in pairs)
+        and all(_alike_operations(node.operation, mate.operation) for node, mate in pairs)
+    )
 
-    def shape(network: Network) -> tuple[int, Output, list[tuple]]:
-        return (
-            network.n_in,
-            network.output,
-            [
-                (
-                    node.name,
-                    node.inputs,
-                    type(node.operation),
-                    node.operation.n_in,
-                    node.operation.n_out,
-                    getattr(node.operation, "slope", None),
-                    np.asarray(getattr(node.operation, "windows", ())).tolist(),
-                )
-                for node in network.nodes
-            ],
-        )
 
-    return shape(one) == shape(other)
+def _alike_operations(one: Operation, other: Operation) -> bool:
+    """Whether one operation with the parameters of the other is the other."""
+    mine, theirs = one.parameters, other.parameters
+    shapes = [{name: value.shape for name, value in own.items()} for own in (mine, theirs)]
+    if type(one) is not type(other) or shapes[0] != shapes[1]:
+        return False
+    moved = one.with_parameters(**theirs)
+    names = [part.name for part in fields(one)]  # type: ignore[arg-type]
+    return all(_same(getattr(moved, name), getattr(other, name)) for name in names)
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Whether two attributes of operations are equal."""
+    if sp.sparse.issparse(one):
+        return sp.sparse.issparse(other) and one.shape == other.shape and (one != other).nnz == 0
+    return np.array_equal(one, other) if isinstance(one, np.ndarray) else bool(one == other)
 
 
 def _state(

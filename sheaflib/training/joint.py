@@ -8,16 +8,15 @@ E(ω, θ) = Σ_i { ½ Σ_e w_e ‖r_e‖² + Φ(z_i^{k+1}, y_i) }; stalks move b
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import NoReturn, Sequence
 
 import numpy as np
+import scipy as sp
 from numpy.typing import ArrayLike
 
 from sheaflib.linear import spectrum
-from sheaflib.networks.affine import Affine
-from sheaflib.networks.graph import INPUT, Network, gather
-from sheaflib.sheaves.forces import force
+from sheaflib.networks.graph import INPUT, Network, Parameters
+from sheaflib.sheaves.forces import force, parameter_gradient
 from sheaflib.sheaves.neural import NeuralSheaf, check_sheaf
 from sheaflib.sheaves.pins import Pins
 from sheaflib.support.checks import batch
@@ -30,30 +29,19 @@ class TrainingDiverged(ArithmeticError):
     """Training ran away: the message names the step, the edge, the energy and what to lower."""
 
 
-def with_weights(network: Network, weights: dict[str, tuple]) -> Network:
-    """The network with the affine maps node -> (W, b) in place of its own."""
-    nodes = [
-        replace(node, operation=Affine(*weights[node.name])) if node.name in weights else node
-        for node in network.nodes
-    ]
-    return Network(network.n_in, nodes, network.output)
-
-
-def descend(network: Network, gradient: dict[str, tuple], step: float) -> Network | None:
-    """The network with θ − step · gradient; None when that leaves float64."""
-    weights = {
-        node.name: (
-            node.operation.weight - step * gradient[node.name][0],
-            node.operation.bias - step * gradient[node.name][1],
-        )
-        for node in network.nodes
-        if node.name in gradient
+def descend(network: Network, gradient: Parameters, step: float) -> Network | None:
+    """The network with θ − step · gradient, θ all its parameters; None when that leaves float64."""
+    moved = {
+        name: {part: value - step * gradient[name][part] for part, value in own.items()}
+        for name, own in network.parameters.items()
+        if name in gradient
     }
     finite = all(
-        np.isfinite(getattr(W, "data", W)).all() and np.isfinite(b).all()
-        for W, b in weights.values()
+        np.isfinite(value.data if sp.sparse.issparse(value) else value).all()
+        for own in moved.values()
+        for value in own.values()
     )
-    return with_weights(network, weights) if finite else None
+    return network.with_parameters(moved) if finite else None
 
 
 def runaway_limit(energies: Sequence[float], x: np.ndarray, y: np.ndarray) -> float:
@@ -91,23 +79,24 @@ def edge_energies(
     }
 
 
-def weight_gradient(sheaf: NeuralSheaf, x: ArrayLike, w: ArrayLike) -> dict[str, tuple]:
-    """∂E/∂θ at any stalks w (B, N): affine node -> (dW, db) = (Σ_i w_e r_i a_iᵀ, Σ_i w_e r_i) with
-    r = Wa + b − z.
+def weight_gradient(sheaf: NeuralSheaf, x: ArrayLike, w: ArrayLike) -> Parameters:
+    """∂E/∂θ at any stalks w (B, N), θ the parameters of every node: node -> parameter -> array.
+
+    For an affine node they are weight, Σ_i w_e r_i a_iᵀ, and bias, Σ_i w_e r_i, with r = Wa + b −
+    z. Raises TypeError, which names the node, when an affine map is matrix-free.
+
+    >>> sheaf = NeuralSheaf(Network.mlp([[[2.0]]]))
+    >>> found = weight_gradient(sheaf, [[3.0]], [[5.0]])  # r = 2 · 3 − 5
+    >>> {name: float(part.sum()) for name, part in found["z1"].items()}
+    {'weight': 3.0, 'bias': 1.0}
     """
     x, w = batch(INPUT, x, check_sheaf(sheaf).network.n_in), batch("w", w, sheaf.N)
     return _weight_gradient(sheaf, x, w)
 
 
-def _weight_gradient(sheaf: NeuralSheaf, x: np.ndarray, w: np.ndarray) -> dict[str, tuple]:
+def _weight_gradient(sheaf: NeuralSheaf, x: np.ndarray, w: np.ndarray) -> Parameters:
     stress = sheaf.row_weights[: sheaf.N] * sheaf.discrepancy(w, x)
-    values = {INPUT: x, **sheaf.layout.split(w)}
-    return {
-        node.name: node.operation.gradient(
-            gather(values, node), -stress[:, sheaf.layout[node.name]]
-        )
-        for node in sheaf.network.affine_nodes
-    }
+    return parameter_gradient(sheaf, x, w, -stress)
 
 
 class JointStepper:

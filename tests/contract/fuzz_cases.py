@@ -19,7 +19,18 @@ import numpy as np
 import scipy.sparse as sparse
 
 import sheaflib
-from sheaflib import Affine, CellularSheaf, MaxPool, Network, NeuralSheaf, Node, ReLU, SheafEdge
+from sheaflib import (
+    Affine,
+    CellularSheaf,
+    Clamp,
+    MaxPool,
+    Network,
+    NeuralSheaf,
+    Node,
+    PReLU,
+    ReLU,
+    SheafEdge,
+)
 from sheaflib.circuits import messages, minibatch, relaxation
 from sheaflib.circuits.currents import currents, edge_update
 from sheaflib.circuits.estimators import SheafClassifier, SheafRegressor
@@ -299,6 +310,11 @@ NETWORKS = [
         {"dims": [2, 3, 1], "rng": np.random.default_rng(0), "output": "identity"},
     ),
     method(NETWORK, "networks.graph.Network.__call__", {"x": X}),
+    method(
+        NETWORK,
+        "networks.graph.Network.with_parameters",
+        {"parameters": {NETWORK.output_name: {"bias": NETWORK.nodes[-1].operation.bias + 1}}},
+    ),
     Case("networks.graph.Network.save", in_folder("saved", NETWORK.save), {"file": "some.npz"}),
     Case("networks.graph.Network.load", in_folder("loaded", Network.load), {"file": "some.npz"}),
     Case(
@@ -309,6 +325,8 @@ NETWORKS = [
     Case("networks.operations.Stack", stacked, {"dims": 3}),
     Case("networks.output.Output", sheaflib.Output, {"name": "sigmoid"}),
     Case("networks.selection.ReLU", ReLU, {"n": 3, "slope": 0.1}),
+    Case("networks.selection.PReLU", PReLU, {"n": 4, "slope": np.array([0.1, 0.5])}),
+    Case("networks.selection.Clamp", Clamp, {"n": 3, "low": -1.0, "high": 2.0}),
     Case("networks.selection.MaxPool", MaxPool, {"windows": np.array([[0, 1]]), "n_in": 2}),
 ]
 SHEAVES = [
@@ -813,19 +831,27 @@ INSIDE = {
     "it computes for the functions above it, on arrays that they have checked": (
         "*.kernels.*",
         "networks.affine.Affine.a*",
+        "networks.affine.Affine.constant",
         "networks.affine.Affine.gradient",
         "networks.affine.Affine.linear",
         "networks.affine.Affine.pattern",
         "networks.affine.Affine.triplets",
         "networks.affine.Affine.value",
+        "networks.affine.Affine.with_parameters",
         "networks.graph.gather",
+        "networks.operations.check_parameters",
         "networks.operations.Operation*",
         "networks.operations.Stack.*",
         "networks.output.Output.*",
+        "networks.selection.Clamp.*",
+        "networks.selection.Elementwise*",
         "networks.selection.MaxPool.*",
+        "networks.selection.PReLU.*",
         "networks.selection.ReLU.*",
         "networks.selection.Selection*",
+        "networks.separation.*",
         "networks.storage.*",
+        "sheaves.forces.parameter_gradient",
         "sheaves.layout.Layout.split",
         "sheaves.neural.NeuralSheaf.delta*",
         "sheaves.neural.NeuralSheaf.own",
@@ -882,7 +908,6 @@ INSIDE = {
         "training.joint.edge_energies",
         "training.joint.output_weight",
         "training.joint.runaway_limit",
-        "training.joint.with_weights",
         "training.objective.error",
         "training.objective.loss_*",
         "training.objective.output_energy",

@@ -104,6 +104,9 @@ MEANT_HERE = {  # (path, argument, * for any path): more of them
     ("networks.graph.Network.save", "file"): NAMES,
     ("networks.graph.Node", "name"): NAMES,
     ("networks.selection.MaxPool", "windows"): COLUMNS,
+    ("networks.selection.PReLU", "slope"): ANY_NUMBER,  # one for all
+    ("networks.selection.Clamp", "low"): {"minus infinity"},  # no bound on this side
+    ("networks.selection.Clamp", "high"): {"infinity"},
     ("sheaves.cellular.CellularSheaf", "vertices"): {  # a name may be anything that has a hash
         "with a number for a key",
         "with None for a key",

@@ -366,7 +366,7 @@ def test_duplicates_have_one_gradient():
     """W = 1 + 2 at one place: its gradient is that of the dense W there, not twice as much."""
     W = Affine(sparse.coo_array(([1.0, 2.0, 4.0], ([0, 0, 1], [1, 1, 0])), shape=(2, 2)))
     a, e = np.array([[2.0, 3.0], [1.0, 5.0]]), np.array([[1.0, 7.0], [2.0, 1.0]])
-    gradient, _ = W.gradient(a, e)
+    gradient = W.gradient(a, e)["weight"]
     np.testing.assert_array_equal(
         gradient.toarray(), np.where(W.weight.toarray() != 0, e.T @ a, 0.0)
     )

@@ -33,7 +33,8 @@ def test_value_adjoint_entries_and_norm(affine):
 
 @pytest.mark.parametrize("form", ["dense", "csr"])
 def test_gradient_is_the_batch_sum_of_outer_products(form):
-    dW, db = FORMS[form].gradient(A, E)
+    gradient = FORMS[form].gradient(A, E)
+    dW, db = gradient["weight"], gradient["bias"]
     expected = sum(np.outer(e, a) for e, a in zip(E, A))
     found = dW.toarray() if sparse.issparse(dW) else dW
     np.testing.assert_allclose(

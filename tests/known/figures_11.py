@@ -13,7 +13,6 @@ from sheaflib import Network, NeuralSheaf
 from sheaflib.companion import experiments
 from sheaflib.companion.race import batches, data, place, rates, start
 from sheaflib.companion.tasks import task
-from sheaflib.training.joint import with_weights
 from sheaflib.training.objective import loss
 
 REGRESSION = ("paraboloid-1h", "paraboloid-2h", "saddle-1h", "saddle-2h")
@@ -181,8 +180,11 @@ def test_loss(row, seed, c):
     order = batches(seed, 0, len(given.X_train), c["updates"], 32)
     lr = rates(c["lr"], c["updates"], False)
     W, b = train(network, given.X_train, given.Y_train, order, lr, compliance, c["kappa"])
-    changed = dict(zip((node.name for node in network.affine_nodes), zip(W, b)))
-    return loss(with_weights(network, changed), given.X_test, given.Y_test)
+    changed = {
+        node.name: {"weight": weight, "bias": bias}
+        for node, weight, bias in zip(network.affine_nodes, W, b)
+    }
+    return loss(network.with_parameters(changed), given.X_test, given.Y_test)
 
 
 test_loss.__test__ = False

@@ -107,7 +107,7 @@ def test_sample_gradients_add_up_and_are_finite_differences(network, y):
     each = faults.sample_gradients(network, X, y)
     scale = 2 if network.output.is_identity else 1  # loss is a mean of squares, Φ half a square
     flat = np.concatenate(
-        [np.ravel(part) for pair in gradient(network, X, y).values() for part in pair]
+        [np.ravel(part) for own in gradient(network, X, y).values() for part in own.values()]
     )
     np.testing.assert_allclose(scale * each.mean(axis=0), flat, rtol=1e-10, atol=1e-12)
     first, eps = faults.affine_nodes(network)[0], 1e-6
@@ -153,7 +153,7 @@ def test_part_scores():
     edges = faults.edge_means(CHAIN, X, w)
     np.testing.assert_allclose(whole["pinned discord"], [edges[f"affine_{i}"] for i in (1, 2, 3)])
     assert set(edges) == set(discord.per_edge(NeuralSheaf(CHAIN), w, X))
-    W, b = gradient(CHAIN, X, Y)["z2"]
+    W, b = gradient(CHAIN, X, Y)["z2"].values()
     assert whole["gradient"][1] == pytest.approx(np.hypot(np.linalg.norm(W), np.linalg.norm(b)))
     assert whole["loss"][2] == pytest.approx(abs((Y**2).mean() - loss(CHAIN, X, Y)))
 

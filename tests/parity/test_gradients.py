@@ -52,7 +52,7 @@ def compare(network, forward, loss, y, x):
     found = backpropagate(NeuralSheaf(network), x, g)
     assert set(found) == set(expected)
     for name, w, _ in parameters(network):
-        dW = found[name][0]
+        dW = found[name]["weight"]
         stored = (
             np.where(w.toarray() != 0, expected[name][0], 0)
             if sparse.issparse(w)
@@ -61,7 +61,7 @@ def compare(network, forward, loss, y, x):
         np.testing.assert_allclose(
             dW.toarray() if sparse.issparse(dW) else dW, stored, rtol=1e-10, atol=1e-11
         )
-        np.testing.assert_allclose(found[name][1], expected[name][1], rtol=1e-10, atol=1e-11)
+        np.testing.assert_allclose(found[name]["bias"], expected[name][1], rtol=1e-10, atol=1e-11)
 
 
 @pytest.mark.parametrize("output", LOSSES)
@@ -141,6 +141,7 @@ def test_gradients_are_sums_over_the_batch():
     sheaf, x, g = NeuralSheaf(network), RNG.standard_normal((5, 2)), RNG.standard_normal((5, 1))
     whole = backpropagate(sheaf, x, g)
     singles = [backpropagate(sheaf, x[i : i + 1], g[i : i + 1]) for i in range(5)]
-    for name, (dW, db) in whole.items():
-        np.testing.assert_allclose(dW, sum(one[name][0] for one in singles), rtol=1e-12, atol=1e-14)
-        np.testing.assert_allclose(db, sum(one[name][1] for one in singles), rtol=1e-12, atol=1e-14)
+    for name, own in whole.items():
+        for part, found in own.items():
+            expected = sum(one[name][part] for one in singles)
+            np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-14)

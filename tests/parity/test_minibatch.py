@@ -23,7 +23,7 @@ ROWS = [
 
 
 def flat(gradient):
-    return np.concatenate([part.ravel() for pair in gradient.values() for part in pair])
+    return np.concatenate([part.ravel() for own in gradient.values() for part in own.values()])
 
 
 def rayleigh(sheaf, x, y, rates):

@@ -162,7 +162,7 @@ def assert_equal_gradients(network, found, expected):
     """The entries a weight stores, to rounding."""
     assert set(found) == set(expected) == set(weights(network))
     for name, (W, _) in weights(network).items():
-        dW, db = found[name]
+        dW, db = found[name]["weight"], found[name]["bias"]
         stored = expected[name][0] * (W != 0) if hasattr(dW, "indptr") else expected[name][0]
         np.testing.assert_allclose(
             dW.toarray() if hasattr(dW, "indptr") else dW,

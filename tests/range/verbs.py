@@ -160,7 +160,7 @@ def gradients(case, pins):
             rows = case.sheaf.layout[node.name]
             below = None if node.inputs == ("x",) else case.sheaf.layout[node.inputs[0]]
             a, a_moves = (p.x, sizes(p.x)) if below is None else (w[below], moves[below])
-            dW, db = found[node.name]
+            dW, db = found[node.name].values()
             value = [[u * v for v in a] for u in e[rows]]
             terms = [
                 [s * (abs(v) + m) + abs(u) * m for v, m in zip(a, a_moves)]

@@ -104,7 +104,7 @@ def test_kappa_1_is_the_gradient_of_the_equilibrium_energy(output):
 
     found = currents(NeuralSheaf(Network.mlp(weights, biases, output)), x, y).gradient()
     for layer in range(3):
-        dW, db = found[f"z{layer + 1}"]
+        dW, db = found[f"z{layer + 1}"].values()
         for place in [(0, 0), (weights[layer].shape[0] - 1, weights[layer].shape[1] - 1)]:
             step = np.zeros_like(weights[layer])
             step[place] = 1e-5
@@ -140,8 +140,8 @@ def test_stiff_edges_give_backpropagation_to_first_order(output, kappa):
         found = currents(weighted(sheaf.network, w), x, y).gradient(kappa)
         off.append(
             max(
-                np.abs(found[name][0] - dW).max() / np.abs(dW).max()
-                for name, (dW, _) in exact.items()
+                np.abs(found[name]["weight"] - own["weight"]).max() / np.abs(own["weight"]).max()
+                for name, own in exact.items()
             )
         )
     assert np.diff(np.log10(off)) == pytest.approx([-1, -1], abs=0.05)
@@ -152,25 +152,26 @@ def test_one_output_divides_each_samples_error_by_one_plus_its_resistance():
     found = currents(sheaf, x, y)
     rho = found.resistance.total[:, 0, 0]
     scaled = backpropagate(sheaf, x, (sheaf.network(x) - y) / (1 + rho)[:, None])
-    for name, (dW, db) in found.gradient(0.0).items():
-        np.testing.assert_allclose(dW, scaled[name][0], rtol=1e-12, atol=1e-14)
-        np.testing.assert_allclose(db, scaled[name][1], rtol=1e-12, atol=1e-14)
+    for name, own in found.gradient(0.0).items():
+        for part, expected in scaled[name].items():
+            np.testing.assert_allclose(own[part], expected, rtol=1e-12, atol=1e-14)
 
 
 def test_the_mirror_is_a_mirror():
     """κ = 1 and κ = −1 average to κ = 0, and only κ = 1 and κ = −1 feel how the activity moves."""
     sheaf, x, y = setting("softmax")
     found = currents(sheaf, x, y)
-    for name, (middle, _) in found.gradient(0.0).items():
+    up, middle, down = (
+        {name: own["weight"] for name, own in found.gradient(kappa).items()}
+        for kappa in (1.0, 0.0, -1.0)
+    )
+    for name in middle:
         np.testing.assert_allclose(
-            (found.gradient(1.0)[name][0] + found.gradient(-1.0)[name][0]) / 2,
-            middle,
-            rtol=1e-11,
-            atol=1e-13,
+            (up[name] + down[name]) / 2, middle[name], rtol=1e-11, atol=1e-13
         )
-    assert np.abs(found.gradient(1.0)["z3"][0] - found.gradient(0.0)["z3"][0]).max() > 1e-3
+    assert np.abs(up["z3"] - middle["z3"]).max() > 1e-3
     # x is boundary and does not move
-    np.testing.assert_array_equal(found.gradient(1.0)["z1"][0], found.gradient(0.0)["z1"][0])
+    np.testing.assert_array_equal(up["z1"], middle["z1"])
 
 
 @pytest.mark.parametrize(
@@ -207,16 +208,16 @@ def test_an_edges_own_ends_are_enough(output, kappa):
         for own in {below, node.name} - {"x"}:
             for state, true in zip(poisoned, (found.forward, found.relaxed)):
                 state[:, sheaf.layout[own]] = true[:, sheaf.layout[own]]
-        dW, db = edge_update(sheaf, node.name, x, *poisoned, kappa)
-        np.testing.assert_allclose(dW, whole[node.name][0], rtol=0, atol=1e-12)
-        np.testing.assert_allclose(db, whole[node.name][1], rtol=0, atol=1e-12)
+        for part, alone in edge_update(sheaf, node.name, x, *poisoned, kappa).items():
+            np.testing.assert_allclose(alone, whole[node.name][part], rtol=0, atol=1e-12)
 
 
-def test_an_edge_that_is_not_affine_has_no_update():
+def test_an_edge_without_parameters_has_no_update():
     sheaf, x, y = setting("identity")
     found = currents(sheaf, x, y)
     with pytest.raises(
-        ValueError, match="name='a1', expected a stalk at the end of an affine edge: z1, z2, z3"
+        ValueError,
+        match="name='a1', expected a stalk at the end of an edge with parameters: z1, z2, z3",
     ):
         edge_update(sheaf, "a1", x, found.forward, found.relaxed)
 

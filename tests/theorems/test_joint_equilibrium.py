@@ -122,7 +122,7 @@ def test_weights_at_the_equilibrium_feel_the_gradient_of_the_reduced_energy(netw
             reduced_energy(moved(network, name, bias, place, h), weights, pattern, x, y)
             for h in (1e-3, -1e-3, 2e-3, -2e-3)
         )
-        assert found[name][bias][place] == pytest.approx(
+        assert found[name]["bias" if bias else "weight"][place] == pytest.approx(
             (8 * (f1 - b1) - (f2 - b2)) / 12e-3, rel=1e-7, abs=1e-8 * scale
         )
 

@@ -2,6 +2,7 @@
 poisoning, speed by theory.
 """
 
+from dataclasses import replace
 from functools import partial
 from itertools import islice
 
@@ -34,7 +35,7 @@ from sheaflib.circuits.vertices import begin, vertices
 from sheaflib.circuits.vertices import links as vertex_links
 from sheaflib.layers import add, convolution
 from sheaflib.linear.resistance import effective_resistance
-from sheaflib.training.joint import output_weight, with_weights
+from sheaflib.training.joint import output_weight
 from sheaflib.training.objective import output_energy
 
 OUTPUTS = {"identity": 1, "sigmoid": 2, "softmax": 3}
@@ -53,6 +54,12 @@ def labels(output, n_batch, n, rng):
         if output == "softmax"
         else rng.integers(0, 2, (n_batch, n)).astype(float)
     )
+
+
+def with_maps(network, maps):
+    """The network with other affine maps, node -> Affine, in place of matrix-free ones too."""
+    nodes = [replace(n, operation=maps.get(n.name, n.operation)) for n in network.nodes]
+    return Network(network.n_in, nodes, network.output)
 
 
 def unequal(network, rng):
@@ -514,8 +521,8 @@ def test_a_vertex_reads_nothing_but_what_its_edges_join(case):
         w = case.w.copy()
         for other in set(sheaf.layout.names) - joined:
             w[:, sheaf.layout[other]] = np.nan
-        weights = {
-            n.name: (
+        maps = {
+            n.name: Affine(
                 rng.standard_normal((n.operation.n_out, n.operation.n_in)),
                 np.full(n.operation.n_out, 9.0),
             )
@@ -525,7 +532,7 @@ def test_a_vertex_reads_nothing_but_what_its_edges_join(case):
         stiffer = {
             e.name: (1 if e in mine else 7) * sheaf.edge_weights[e.name] for e in sheaf.edges
         }
-        there = NeuralSheaf(with_weights(network, weights), stiffer)
+        there = NeuralSheaf(with_maps(network, maps), stiffer)
         pattern = case.pattern.copy()
         for n in network.nodes:
             if n.name not in heads and n.name in sheaf.pattern_layout:
@@ -620,7 +627,7 @@ def test_what_is_changed_spreads_one_vertex_a_round(scheme, output):
     for edge, node in enumerate(network.nodes):
         n_out, n_in = node.operation.n_out, node.operation.n_in
         maps = (
-            {node.name: (rng.standard_normal((n_out, n_in)), np.full(n_out, 9.0))}
+            {node.name: Affine(rng.standard_normal((n_out, n_in)), np.full(n_out, 9.0))}
             if isinstance(node.operation, Affine)
             else {}
         )
@@ -634,7 +641,7 @@ def test_what_is_changed_spreads_one_vertex_a_round(scheme, output):
         other[node.name] = (
             max(edge - 1, 0),
             edge,
-            NeuralSheaf(with_weights(network, maps), weights),
+            NeuralSheaf(with_maps(network, maps), weights),
             x,
             y,
             flipped,
