@@ -1,46 +1,58 @@
-"""Every equilibrium of a small pinned sheaf, by enumeration of the 3^K faces that its K kinks cut Ω
-into (derived).
+"""Every equilibrium of a small pinned sheaf, by enumeration of the faces that its kinks cut Ω into
+(derived).
 
-On a face every kink has z_j > 0, z_j < 0 or z_j = 0, and V is a strictly convex quadratic there.
-Kinked coordinates meet no other one in V, so each leaves in closed form and one linear system in
-the other coordinates remains; its solution counts where it lies in its face and is stationary. At a
-corner Q_± is the force at z_j = 0± (`kinks`): Q_− ≥ 0 ≥ Q_+ is a minimum in z_j, a convex kink; Q_−
-< 0 < Q_+ a maximum, a concave one. Points whose corners are of either kind are stationary in
-Clarke's sense; those without a concave kink are the strict local minima. Generically Σ
-(−1)^(concave kinks) = 1 over all of them, V being coercive.
+On a face V is a strictly convex quadratic (`faces`); its minimum there counts where it lies in the
+face and is stationary across each kink.
+* A coordinate that ReLUs or clamps read is on a side of a break b or at it, in a corner. Q_± is the
+  force at z = b±: Q_− ≥ 0 ≥ Q_+ is a minimum in z, Q_− < 0 < Q_+ a maximum.
+* In a window of a max-pool the entries T are tied at the maximum t, the others lie below. f_j is
+  the force on a tied entry without the pooling edge ½ w (m − t)². Along the tie Σ_T f_j =
+  w (t − m), and 0 lies in Clarke's gradient where all f_j have the sign of t − m. All f_j ≥ 0,
+  hence m ≤ t, is a minimum in the differences of the tied entries; all f_j < 0, hence m > t, a
+  maximum in these |T| − 1 directions: V falls whichever entry leaves the tie, up or down. A clamped
+  entry that is tied counts with what is left of the sum, w (t − m) − Σ f_j.
+
+Points that are a minimum across every kink are the strict local minima: in each cell that touches
+one, V is strictly convex and does not fall to first order. All others are saddles or maxima. With
+the number of directions in which V is a maximum across kinks, Σ (−1)^number = 1 over all points,
+V being coercive, unless some force vanishes. Where it does, 0 may lie on the rim of Clarke's
+gradient at a point that is no minimum (f_j = 0 with m > t, or Q_− = 0 < Q_+): V rises on one side
+of it and falls on the other, and it is left out.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from sheaflib.equilibria.energy import names_a_out
-from sheaflib.equilibria.kinks import kinks
-from sheaflib.linear.rational import solve
-from sheaflib.networks.affine import Affine
+from sheaflib.equilibria.faces import Faces
+from sheaflib.equilibria.rounded_faces import Rounded, nearest
 from sheaflib.networks.graph import INPUT
 from sheaflib.sheaves.neural import NeuralSheaf, check_sheaf
-from sheaflib.sheaves.pins import Pin, Pins, resolve
+from sheaflib.sheaves.pins import Pin, resolve
 from sheaflib.support.checks import batch
 
-MOST = 12  # 3^12 = 531 441 faces take seconds
 ENTRIES = 2**19  # of the matrices of one chunk of faces
 EXACT = 3**9  # faces that exact arithmetic takes in some ten seconds
-TINY = 1e-300  # what underflow may have hidden
 
 
 @dataclass(frozen=True, eq=False)
 class Equilibria:
-    """Every point where 0 lies in Clarke's gradient, by rising energy: cochains (n, N), energies
-    (n,), sides (n, K), concave (n,).
+    """Every strict local minimum, and every saddle or maximum where 0 lies inside Clarke's
+    gradient, by rising energy: cochains (n, N), energies (n,), sides (n, K), concave (n,).
 
-    `units` (K,) are the kinked coordinates in Ω, sides their signs there (0: a corner), concave how
-    many corners are maxima.
+    places: of each of the K free kinks the coordinates in Ω: one that elementwise selections read,
+    or those entries of a window which may be tied: the free ones, then the highest clamped one.
+    `units` (K,) are the first of each. For a coordinate the side is −1 below its lowest break, 0
+    there, in a corner, 1 above it, 2 at the next break, 3 above that; so for a ReLU it is the sign.
+    For a window it is Σ 2^k over those of its places k that are tied at the maximum, one power of 2
+    where the maximum is alone. `concave` is the number of directions across kinks in which V is a
+    maximum: one for a concave corner, |T| − 1 for a tie of |T| entries. faces: how many were
+    enumerated.
     """
 
     cochains: np.ndarray
@@ -48,6 +60,8 @@ class Equilibria:
     sides: np.ndarray
     concave: np.ndarray
     units: np.ndarray
+    places: tuple[tuple[int, ...], ...]
+    faces: int
 
     @property
     def minima(self) -> np.ndarray:
@@ -56,27 +70,28 @@ class Equilibria:
 
     @property
     def index_sum(self) -> int:
-        """Σ (−1)^concave: 1 unless some force vanishes at a corner."""
+        """Σ (−1)^concave: 1 unless some force vanishes at a corner or a tie."""
         return int((1 - 2 * (self.concave % 2)).sum())
 
     def __repr__(self) -> str:
         return (
             f"Equilibria({len(self.minima)} strict local minima of {len(self.cochains)} stationary"
-            f" points, {3 ** len(self.units)} faces)"
+            f" points, {self.faces} faces)"
         )
 
 
 def enumerate_equilibria(
     sheaf: NeuralSheaf, x: ArrayLike, *, pins: Pin | Sequence[Pin] = ()
 ) -> Equilibria:
-    """Every equilibrium of the pinned sheaf over one sample x (1, n_0).
+    """Every equilibrium of the pinned sheaf over one sample x (1, n_0), whatever its selections.
 
     Range: any. Floating point only rules out faces where a sign is beyond its rounding error; all
     others are decided, and their points and energies found, in exact rational arithmetic, so that
     none is lost or invented and each number is the float nearest to the true one. ArithmeticError
     where scales are so uneven that more than 3⁹ faces are left, OverflowError where a result leaves
-    float64. Raises ValueError for several samples, for more than 12 kinks that are not clamped, for
-    pins on a_out, and as `kinks` does.
+    float64. Raises ValueError for several samples, for a network that is not separate
+    (`Network.separated`), for more than 3¹² faces or a window of more than 12 free entries, and for
+    pins on a_out.
 
     >>> from sheaflib import Network, hard
     >>> sheaf = NeuralSheaf(Network.mlp([[[1.0]], [[1.0]]], [[-0.5], [0.0]]))
@@ -99,255 +114,40 @@ def enumerate_equilibria(
         )
     pinned = resolve(sheaf, pins, 1)
     faces = Faces(sheaf, x, pinned)
-    count, left = 3 ** len(faces.units), []
-    chunk = max(1, ENTRIES // max(1, faces.size))
+    left = possible_faces(faces)
+    found = [(digits, *point) for digits in left if (point := faces.point(digits))]
+    digits, points, energies, concave = zip(*found)
+    w = np.repeat(faces.fixed[None], len(found), axis=0)
+    w[:, faces.free] = nearest(points)[:, faces.free]
+    energies = nearest(energies)
+    order = np.argsort(energies, kind="stable")
+    sides = np.array([faces.sides(face) for face in digits], dtype=np.int32)
+    places = tuple(kink.places for kink in faces.kinks)
+    return Equilibria(
+        w[order],
+        energies[order],
+        sides.reshape(len(found), len(places))[order],
+        np.array(concave)[order],
+        np.array([place[0] for place in places], dtype=int),
+        places,
+        faces.count,
+    )
+
+
+def possible_faces(faces: Faces) -> list[np.ndarray]:
+    """The faces, each as its digits (K,), that floating point does not rule out; ArithmeticError
+    for more than exact arithmetic can take.
+    """
+    rounded, left = Rounded(faces), []
+    chunk = max(1, ENTRIES // max(1, len(faces.rest) ** 2))
     with np.errstate(all="ignore"):
-        for first in range(0, count, chunk):
-            sides = faces.signs(np.arange(first, min(first + chunk, count)))
-            left.extend(sides[faces.rounded.possible(sides)])
+        for first in range(0, faces.count, chunk):
+            digits = faces.digits(np.arange(first, min(first + chunk, faces.count)))
+            left.extend(digits[rounded.possible(digits)])
             if len(left) > EXACT:
                 raise ArithmeticError(
-                    f"more than {EXACT} of {count} faces are undecided by float64, "
+                    f"more than {EXACT} of {faces.count} faces are undecided by float64, "
                     "which is too many for exact arithmetic: "
                     "the scales of weights, edge weights and pins are too uneven"
                 )
-    found = [
-        (side, *point) for side, point in ((side, faces.point(side)) for side in left) if point
-    ]
-    found.sort(key=lambda entry: entry[2])
-    side, w, energy, concave = zip(*found)
-    return Equilibria(np.array(w), np.array(energy), np.array(side), np.array(concave), faces.units)
-
-
-class Faces:
-    """V of one sample, V(y, z) = V_0 + ½ yᵀAy − bᵀy + Σ_j (½ P_j z_j² − Q_j z_j), Q_j = q_j +
-    c_jᵀy, z the free kinks and y the rest.
-
-    P, q (2, K) and c (2, K, m) belong to the sides − and +. All are exact rational numbers, as the
-    given floats are, and so are the points of the faces; floating point only rules faces out, where
-    a sign is beyond its rounding error.
-    """
-
-    def __init__(self, sheaf: NeuralSheaf, x: np.ndarray, pins: Pins):
-        springs, targets = np.zeros(sheaf.N), np.zeros(sheaf.N)
-        springs[pins.soft_index], targets[pins.soft_index] = pins.gamma, pins.soft_value[0]
-        kinked = np.zeros(sheaf.N, dtype=bool)
-        for kink in kinks(sheaf, springs).values():
-            kinked[kink.here] = True
-        self.fixed = pins.impose(np.zeros((1, sheaf.N)))
-        self.units = np.flatnonzero(kinked & pins.free)
-        self.rest = np.flatnonzero(~kinked & pins.free)
-        if len(self.units) > MOST:
-            raise ValueError(
-                f"sheaf has {len(self.units)} free kinks, expected at most {MOST}:"
-                f" 3^{len(self.units)} faces are too many"
-            )
-        weights, gamma, rest, fixed = (
-            exact_numbers(v)
-            for v in (sheaf.row_weights[: sheaf.N], springs, targets, self.fixed[0])
-        )
-        offset, sides = Fraction(float(pins.offset[0])), []
-        for plus in (False, True):
-            w = self.fixed.copy()
-            w[:, self.units] = 0.0 if plus else -1.0  # only its signs count
-            delta, c = exact_system(sheaf, sheaf.pattern(w, x), x)
-            lack = [
-                sum((v * fixed[j] for j, v in row.items()), -shift) for row, shift in zip(delta, c)
-            ]
-            L = [
-                [gamma[i] if i == j else Fraction(0) for j in range(sheaf.N)]
-                for i in range(sheaf.N)
-            ]
-            # −∂V/∂w at the clamped values, 0 elsewhere
-            force = [g * (t - v) for g, t, v in zip(gamma, rest, fixed)]
-            for weight, row, r in zip(weights, delta, lack):
-                for i, v in row.items():
-                    force[i] -= v * weight * r
-                    for j, u in row.items():
-                        L[i][j] += weight * v * u
-            sides.append(
-                (
-                    [L[z][z] for z in self.units],
-                    [force[z] for z in self.units],
-                    [[-L[z][y] for y in self.rest] for z in self.units],
-                )
-            )
-        self.least = (
-            offset
-            + (
-                sum(p * r * r for p, r in zip(weights, lack))
-                + sum(g * (v - t) ** 2 for g, t, v in zip(gamma, rest, fixed))
-            )
-            / 2
-        )
-        self.matrix = [[L[i][j] for j in self.rest] for i in self.rest]
-        self.load = [force[y] for y in self.rest]
-        self.stiffness, self.constant, self.slope = (list(part) for part in zip(*sides))
-        self.shares = [
-            [[[u * v / P for v in c] for u in c] for c, P in zip(*side)]
-            for side in zip(self.slope, self.stiffness)
-        ]
-        self.pulls = [
-            [[v * q / P for v in c] for c, q, P in zip(*side)]
-            for side in zip(self.slope, self.constant, self.stiffness)
-        ]
-        self.rounded = Rounded(self)
-
-    @property
-    def size(self) -> int:
-        """How many numbers the matrix of one face has."""
-        return len(self.rest) ** 2
-
-    def signs(self, faces: np.ndarray) -> np.ndarray:
-        """The sides −1, 0, 1 of faces (n,), numbers in base 3: (n, K)."""
-        return (faces[:, None] // 3 ** np.arange(len(self.units)) % 3 - 1).astype(np.int8)
-
-    def point(self, sides: np.ndarray) -> tuple[np.ndarray, float, int] | None:
-        """The minimum of one face (K,) if it is stationary: w (N,), V and the number of concave
-        kinks, each the float nearest to it."""
-        sides, matrix, load = sides.tolist(), self.matrix, self.load
-        for j in (j for j, side in enumerate(sides) if side):
-            share, pull = self.shares[sides[j] > 0][j], self.pulls[sides[j] > 0][j]
-            matrix = [[a - b for a, b in zip(*rows)] for rows in zip(matrix, share)]
-            load = [a + b for a, b in zip(load, pull)]
-        y = solve(matrix, load)
-        z, concave, drop = [], 0, sum((b * v for b, v in zip(self.load, y)), Fraction(0))
-        for j, side in enumerate(sides):
-            minus, plus = (
-                self.constant[s][j] + sum((c * v for c, v in zip(self.slope[s][j], y)), Fraction(0))
-                for s in (0, 1)
-            )
-            force = plus if side > 0 else minus
-            if (
-                side
-                and force * side <= 0
-                or not side
-                and not (minus >= 0 >= plus or minus < 0 < plus)
-            ):
-                return None
-            z.append(force / self.stiffness[side > 0][j] if side else Fraction(0))
-            drop += self.constant[side > 0][j] * z[-1]
-            concave += not side and minus < 0
-        w = self.fixed[0].copy()
-        w[self.rest], w[self.units] = nearest(y), nearest(z)
-        return w, nearest([self.least - drop / 2])[0], concave
-
-
-class Rounded:
-    """The numbers of `Faces` rounded to floats, each to a relative ε, and what follows from that
-    for a face."""
-
-    def __init__(self, faces: Faces):
-        K, m = len(faces.units), len(faces.rest)
-        self.matrix, self.load = nearest(faces.matrix).reshape(m, m), nearest(faces.load).reshape(m)
-        self.constant = nearest(faces.constant).reshape(2, K)
-        self.slope = nearest(faces.slope).reshape(2, K, m)
-        shares = nearest(faces.shares).reshape(2, K, m, m)
-        pulls = nearest(faces.pulls).reshape(2, K, m)
-        # sides −, 0, +
-        self.shares = np.insert(shares, 1, 0.0, axis=0)
-        self.pulls = np.insert(pulls, 1, 0.0, axis=0)
-        self.epsilon = 4 * (K + m + 4) * np.finfo(float).eps
-
-    def possible(self, sides: np.ndarray) -> np.ndarray:
-        """Which faces (n, K) may hold a stationary point, (n,) of bool: False only where a sign is
-        wrong beyond its rounding error.
-
-        The error of y is bounded with an approximate inverse R of the matrix M of a face: |y − ŷ| ≤
-        (1 − |1 − RM|)⁻¹ |R| |b − Mŷ|.
-        """
-        n, K = sides.shape
-        matrix, load = (np.repeat(part[None], n, axis=0) for part in (self.matrix, self.load))
-        matrix_terms, load_terms = np.abs(matrix), np.abs(load)
-        for j in range(K):
-            share, pull = self.shares[sides[:, j] + 1, j], self.pulls[sides[:, j] + 1, j]
-            matrix -= share
-            load += pull
-            matrix_terms += np.abs(share)
-            load_terms += np.abs(pull)
-        try:
-            R = np.linalg.inv(matrix)
-        except np.linalg.LinAlgError:
-            return np.ones(n, dtype=bool)
-        y = times(R, load)
-        short = np.abs(load - times(matrix, y)) + self.epsilon * (
-            times(matrix_terms, np.abs(y)) + load_terms
-        )
-        off = times(np.abs(R), short)
-        loss = np.abs(np.eye(len(self.load)) - R @ matrix) + self.epsilon * (
-            np.abs(R) @ matrix_terms
-        )
-        scale = 1 / np.sqrt(np.maximum(np.diagonal(matrix, axis1=1, axis2=2), TINY))
-        rate = (times(loss, scale) / scale).max(axis=1, initial=0)
-        off += scale * (rate / (1 - rate) * (off / scale).max(axis=1, initial=0))[:, None]
-        minus, plus = (self.constant[s] + y @ self.slope[s].T for s in (0, 1))
-        doubt = [
-            off @ np.abs(self.slope[s].T)
-            + TINY
-            + self.epsilon * (np.abs(self.constant[s]) + np.abs(y) @ np.abs(self.slope[s].T))
-            for s in (0, 1)
-        ]
-        wrong = np.where(
-            sides > 0,
-            plus < -doubt[1],
-            np.where(
-                sides < 0,
-                minus > doubt[0],
-                (minus > doubt[0]) & (plus > doubt[1]) | (minus < -doubt[0]) & (plus < -doubt[1]),
-            ),
-        )
-        return ~((rate < 0.5)[:, None] & wrong).any(axis=1)
-
-
-def times(matrices: np.ndarray, vectors: np.ndarray) -> np.ndarray:
-    """(n, m, m) and (n, m) -> (n, m)."""
-    return (matrices @ vectors[:, :, None])[:, :, 0]
-
-
-def nearest(numbers: Sequence) -> np.ndarray:
-    """Nested lists of rational numbers as the floats nearest to them; OverflowError where one
-    leaves float64."""
-    try:
-        return np.array(numbers, dtype=float)
-    except OverflowError:
-        raise OverflowError(
-            "the stiffness of V or a stationary point leaves float64: "
-            "weights, inputs or pins are too large"
-        ) from None
-
-
-def exact_numbers(vector: np.ndarray) -> list[Fraction]:
-    """A vector of floats as the rational numbers that they are."""
-    return [Fraction(float(v)) for v in vector]
-
-
-def exact_system(
-    sheaf: NeuralSheaf, pattern: np.ndarray, x: np.ndarray
-) -> tuple[list[dict[int, Fraction]], list[Fraction]]:
-    """δ by rows, {column: entry}, and c of one sample (1, n_0), exactly."""
-    inputs = exact_numbers(x[0])
-    delta = [{i: Fraction(1)} for i in range(sheaf.N)]
-    c = [Fraction(0)] * sheaf.N
-    for node in sheaf.network.nodes:
-        start, columns = sheaf.layout[node.name].start, sheaf.columns(node)
-        boundary = np.concatenate(
-            [
-                (
-                    np.arange(sheaf.network.n_in)
-                    if name == INPUT
-                    else np.zeros(sheaf.layout[name].stop - sheaf.layout[name].start, int)
-                )
-                for name in node.inputs
-            ]
-        )
-        if isinstance(node.operation, Affine):
-            for i, b in enumerate(exact_numbers(node.operation.bias)):
-                c[start + i] += b
-        for i, j, entry in zip(*node.operation.triplets(sheaf.own(node, pattern)[0])):
-            if columns[j] < 0:
-                c[start + i] += Fraction(float(entry)) * inputs[boundary[j]]
-            elif entry:
-                delta[start + i][columns[j]] = delta[start + i].get(
-                    columns[j], Fraction(0)
-                ) - Fraction(float(entry))
-    return delta, c
+    return left

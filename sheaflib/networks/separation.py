@@ -54,6 +54,17 @@ def why_not_separate(network: Network, node: Node, kinked: Collection[str]) -> s
     return ""
 
 
+def check_separate(network: Network) -> None:
+    """Raise ValueError unless all kinks of a network lie apart, and name what makes them so."""
+    kinked = kinked_stalks(network)
+    for node in network.nodes:
+        if why := why_not_separate(network, node, kinked):
+            raise ValueError(
+                f"node {node.name!r} {why}, so that its kinks do not lie apart: take the sheaf of"
+                " network.separated()"
+            )
+
+
 def separated(network: Network) -> list[tuple[str, Operation, tuple[str, ...]]]:
     """The nodes of `Network.separated`: with a vertex of its own before each selection that lacks
     one.
