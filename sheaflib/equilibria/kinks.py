@@ -118,14 +118,16 @@ class Kink:
             for b, t in enumerate(self.breaks)
         ]
 
-    def better_side(self, forces: Sequence[np.ndarray], side: np.ndarray) -> np.ndarray:
+    def better_side(
+        self, forces: Sequence[np.ndarray], side: np.ndarray, nothing: np.ndarray
+    ) -> np.ndarray:
         """The next side where a unit is at a corner and the next side lies lower: V falls
-        strictly.
+        strictly. A force below `nothing` (B, 1) is none.
         """
         moved = side.copy()
         for b, (_, left, right) in enumerate(self.corner_forces(forces)):
-            moved[(side == b) & (left >= 0) & (right > 0)] = b + 1
-            moved[(side == b + 1) & (right <= 0) & (left < 0)] = b
+            moved[(side == b) & (left >= -nothing) & (right > nothing)] = b + 1
+            moved[(side == b + 1) & (right <= nothing) & (left < -nothing)] = b
         return moved
 
     def lowest_side(
@@ -166,10 +168,12 @@ class Kink:
         """
         z, forces = w[:, self.here], self.forces(u, w, spring)
         if rule is not None:
+            # a force that is less than this beside the others has no sign
+            nothing = ROUNDING**2 * np.abs(w).max(axis=1, keepdims=True) * self.weight.max()
             better = (
                 self.lowest_side(forces, side, w)
                 if rule.mode == "global"
-                else self.better_side(forces, side)
+                else self.better_side(forces, side, nothing)
             )
             side = np.where(rule.settled, better, side)
         side = np.where(clamped, self.sides(z), side)

@@ -45,6 +45,8 @@ NEAR = 1e-9
 SMALL = 1e-7
 LARGEST_TOL = 1e-3  # of the terms of a coordinate: beyond, no answer would be one
 STALLS = 6  # full steps on the same pieces, after which nothing is gained
+FLAT_STEPS = 30  # full steps by which V cannot fall but by its rounding, after which none will
+VANISHING = 16 * np.finfo(float).eps  # of the largest coordinate: what may be rounding of a 0
 
 
 def equilibrium(
@@ -234,8 +236,8 @@ def newton(
     n_batch, active, tol = len(w), np.arange(len(w)), max(tol, ROUNDING)
     w, side = w.copy(), problem.sides(w)
     count = {name: np.zeros(n_batch, dtype=np.int64) for name in ("iterations", "cg", "passes")}
-    converged, lost, stiff, level, stalls = (
-        np.zeros(n_batch, dtype=kind) for kind in (bool, bool, bool, bool, np.int64)
+    converged, lost, stiff, level, stalls, flats = (
+        np.zeros(n_batch, dtype=kind) for kind in (bool, bool, bool, bool, np.int64, np.int64)
     )
     before = None
     for _ in range(max_iterations + 1):
@@ -264,9 +266,9 @@ def newton(
         stiff[active] |= stalls[active] > 0
         w[active], side[active] = at.w, at.side
         lost[active] = ~np.isfinite(at.energy) | ~np.isfinite(size)
-        left = ~(converged | lost | (stalls >= STALLS) | (count["iterations"] >= max_iterations))[
-            active
-        ]
+        idle_for_good = (stalls >= STALLS) | (flats >= FLAT_STEPS)
+        done = converged | lost | idle_for_good | (count["iterations"] >= max_iterations)
+        left = ~done[active]
         if not left.any():
             break
         active, part, at, size = active[left], part.rows(left), at.rows(left), size[left]
@@ -283,10 +285,15 @@ def newton(
         flat = np.abs(step.slope) <= part.energy_rounding(at)
         stiff[active] |= step.stiff | flat
         level[active] = flat  # V is as low as its rounding lets us tell
+        flats[active] = np.where(full & flat, flats[active] + 1, 0)
         count["iterations"][active] += 1
         count["cg"][active] += step.cg
         count["passes"][active] += step.passes
         before = Before(size, full, full & flat, at.side, at.held)
+    rows = np.flatnonzero(~converged & ~lost)
+    if len(rows):
+        w[rows], converged[rows], more = with_zeros(problem.rows(rows), w[rows], side[rows], tol)
+        count["passes"][rows] += more
     augmented = w
     if problem.output is not None:
         augmented = np.hstack([w, problem.output.a_out(w[:, problem.last])])
@@ -299,7 +306,7 @@ def newton(
         {
             "where V or its gradient leaves float64": lost,
             "where rounding decides on which side of a kink they rest": doubtful,
-            "where rounding keeps a coordinate from rest": stalls >= STALLS,
+            "where rounding keeps a coordinate from rest": idle_for_good,
             f"after {brief(max_iterations)} iterations": ~converged,
         },
     )
@@ -347,6 +354,22 @@ def arrived(
         done[rows], _, more = near_minimum(problem.rows(rows), at.rows(rows), gradient[rows])
         passes[rows] += more
     return done, passes
+
+
+def with_zeros(
+    problem: PinnedEnergy, w: np.ndarray, side: np.ndarray, tol: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """w (B, N) with coordinates that vanish beside the largest one at 0, where that is at rest; w
+    elsewhere. Also whether it is, and the passes that it took, (B,) each.
+
+    Where all that a coordinate touches is 0, steps leave rounding of other coordinates on it, which
+    is no small part of its own terms.
+    """
+    small = np.abs(w) <= VANISHING * np.abs(w).max(axis=1, keepdims=True)
+    trial = np.where(small & ~problem.clamped, 0.0, w)
+    at = problem.pieces(trial, side, Rule("track", True))
+    done, passes = arrived(problem, at, problem.gradient(at), tol)
+    return np.where(done[:, None], at.w, w), done, passes + 2
 
 
 def why_not(converged: np.ndarray, causes: dict[str, np.ndarray]) -> str:

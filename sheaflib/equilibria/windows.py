@@ -251,7 +251,8 @@ class Filling:
         self.c, self.m, self.pull = c, w[:, windows.rows], windows.pull
         self.free = windows.real & ~clamped[windows.windows]
         self.fixed = windows.real & clamped[windows.windows]
-        self.P = np.where(self.free, windows.stiffness[windows.windows], 0.0)
+        stiffness = np.where(self.free, windows.stiffness[windows.windows], 0.0)
+        self.P = np.broadcast_to(stiffness, c.shape)
         # the level that clamped entries set, and the first of them that does
         bounds = np.where(self.fixed, c, -np.inf)
         self.bound, self.highest = bounds.max(axis=2), bounds.argmax(axis=2)
@@ -274,9 +275,9 @@ class Filling:
         after = np.concatenate([c, np.full_like(own, -np.inf)], axis=2)
         last = (t >= after).argmax(axis=2)[:, :, None]
         t = np.take_along_axis(t, last, axis=2)[:, :, 0]
-        pinned = np.take_along_axis(np.broadcast_to(self.fixed, self.c.shape), chosen, axis=2)
-        blocked = pinned[:, :, 0] | (t <= self.bound)
-        return np.where(blocked, np.maximum(self.bound, -np.inf), t), blocked
+        pinned = np.take_along_axis(self.fixed[None], chosen, axis=2)[:, :, 0]
+        blocked = pinned | (t <= self.bound)
+        return np.where(blocked, self.bound, t), blocked
 
     def energy(self, label: np.ndarray) -> np.ndarray:
         """What V has of the windows with these labels at their minimum: (B, m); ∞ where a clamped
@@ -297,8 +298,7 @@ class Filling:
         others = np.where(self.free & ~first, self.c, -np.inf)
         largest, highest = others.argmax(axis=2), others.max(axis=2)
         own = np.take_along_axis(self.c, chosen, axis=2)[:, :, 0]
-        pinned = np.take_along_axis(np.broadcast_to(self.fixed, self.c.shape), chosen, axis=2)
-        pinned = pinned[:, :, 0]
+        pinned = np.take_along_axis(self.fixed[None], chosen, axis=2)[:, :, 0]
         # a free label: the pooled stalk pulls one entry of a tie up, or the label hangs below it
         up = (self.m > t) & (highest >= t)
         down = (own < t) & (highest > t)

@@ -257,6 +257,13 @@ class Ties:
         follower = place + here.start
         return sample, follower, self.leader[sample, follower]
 
+    def of_leaders(self, values: np.ndarray) -> np.ndarray:
+        """The values (B, N) of the leaders at their followers, 0 elsewhere: (B, N)."""
+        found = np.zeros_like(values)
+        sample, follower = np.nonzero(self.leader >= 0)
+        found[sample, follower] = values[sample, self.leader[sample, follower]]
+        return found
+
     def add(self, to: np.ndarray, values: np.ndarray) -> None:
         """Add the values (B, N) at the followers to their leaders in `to` (B, N)."""
         sample, follower = np.nonzero(self.leader >= 0)
