@@ -322,7 +322,7 @@ def _grids(
     sizes, dilations = pair("size", size, axes), pair("dilation", dilation, axes)
     strides, pads, grids = _strides(shape, size, stride), _axes(shape, padding), []
     for n, k, s, p, d in zip(sides, sizes, strides, pads, dilations):
-        if 2 * p > d * (k - 1) + 1:
+        if 2 * p > k:
             raise ValueError(f"padding={brief(padding)} must be at most half of size={brief(size)}")
         count = positions(n, k, s, (p, p), d, ceil)
         room("size", size, max(count, 0) * k)
