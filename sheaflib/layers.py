@@ -1,87 +1,189 @@
-"""Layers that are operations in disguise: each function builds an `Affine` or a `MaxPool` on
-flattened images.
+"""Layers of images: each function makes an operation, with the arguments that PyTorch's layer of
+that name has, and says the shape of what it writes.
 
 An image of shape (channels, height, width) is flattened in C order, so a "flatten" layer is no
-layer at all.
+layer at all. A signal (channels, length) is an image with one axis. Where an argument is said of
+each axis it is one whole number for all of them, or one an axis.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Sequence
+from typing import Any, Sequence
 
 import numpy as np
 import scipy as sp
 from numpy.typing import ArrayLike
 
 from sheaflib.networks.affine import Affine
-from sheaflib.networks.selection import MaxPool
-from sheaflib.support.checks import brief, positive, real_array, room, whole
+from sheaflib.networks.convolution import Convolution, TransposedConvolution
+from sheaflib.networks.operations import Stack
+from sheaflib.networks.pooling import ImagePool
+from sheaflib.networks.structured import BatchNorm, Separable, Sum
+from sheaflib.networks.windows import Pair, Shape, image, padding_of, pair, positions, taps
+from sheaflib.support.checks import brief, choice, flag, indices, items, room
 
-Shape = tuple[int, int, int]
+MODES = {"constant": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
 
 
 def convolution(
     kernel: ArrayLike,
-    shape: Shape,
+    shape: Sequence[int],
     bias: ArrayLike | None = None,
-    stride: int = 1,
-    padding: int = 0,
-) -> tuple[Affine, Shape]:
-    """A 2-D convolution (cross-correlation, as in deep learning) as a sparse Affine, and the shape
-    it writes.
+    stride: int | Pair = 1,
+    padding: Any = 0,
+    dilation: int | Pair = 1,
+    groups: int = 1,
+) -> tuple[Convolution, Shape]:
+    """A convolution (cross-correlation, as in deep learning), and the shape it writes.
 
-    kernel (c_out, c_in, h, w); shape (c_in, H, W) of what it reads; bias (c_out,). Raises
-    ValueError when they do not fit, and for a kernel of groups, which reads fewer channels.
+    kernel (c_out, c_in / groups, h, w), or (c_out, c_in / groups, k) for a signal; shape (c_in, H,
+    W), or (c_in, L), of what it reads; bias (c_out,). padding: a whole number, one an axis, ((top,
+    bottom), (left, right)), "valid" or "same". Raises ValueError when they do not fit.
 
     >>> conv, shape = convolution(np.ones((1, 1, 2, 2)), (1, 3, 3))
     >>> shape, conv.value(np.ones((1, 9)))
     ((1, 2, 2), array([[4., 4., 4., 4.]]))
     """
-    shape = _image(shape)
-    kernel = _kernel(kernel, shape[0])
-    c_out, _, h, w = kernel.shape
-    windows, (height, width) = _windows("kernel", shape, (h, w), stride, padding)
-    taps = windows.reshape(height * width, -1)  # input index (−1: padding) of every tap of a window
-    inside = taps >= 0
-    pixel, tap = np.nonzero(inside)
-    rows = (np.arange(c_out)[:, None] * height * width + pixel).ravel()
-    columns = np.tile(taps[inside], c_out)
-    entries = kernel.reshape(c_out, -1)[:, tap].ravel()
-    size = (c_out * height * width, math.prod(shape))
-    weight = sp.sparse.csr_array((entries, (rows, columns)), shape=size)
-    bias = np.zeros(c_out) if bias is None else real_array("bias", bias, (c_out,))
-    return Affine(weight, np.repeat(bias, height * width)), (c_out, height, width)
+    made = Convolution(kernel, shape, bias, stride, padding, dilation, groups)
+    return made, made.written
 
 
-def average_pool(shape: Shape, size: int, stride: int | None = None) -> tuple[Affine, Shape]:
-    """The mean over size × size windows, channel by channel, as a sparse Affine, and the shape it
-    writes.
+def transposed(
+    kernel: ArrayLike,
+    shape: Sequence[int],
+    bias: ArrayLike | None = None,
+    stride: int | Pair = 1,
+    padding: Any = 0,
+    output_padding: int | Pair = 0,
+    groups: int = 1,
+    dilation: int | Pair = 1,
+) -> tuple[TransposedConvolution, Shape]:
+    """A transposed convolution, the adjoint of a convolution plus a bias, and the shape it writes.
+
+    kernel (c_in, c_out / groups, h, w), or (c_in, c_out / groups, k) for a signal; shape (c_in, H,
+    W), or (c_in, L), of what it reads; bias (c_out,). `output_padding` adds rows below and columns
+    on the right. Raises ValueError when they do not fit.
+
+    >>> up, shape = transposed(np.ones((1, 1, 2, 2)), (1, 1, 2), stride=2)
+    >>> shape, up.value(np.array([[1.0, 2.0]]))
+    ((1, 2, 4), array([[1., 1., 2., 2., 1., 1., 2., 2.]]))
     """
-    pool, out = max_pool(shape, size, stride)
-    n_out, k = pool.windows.shape
-    entries = np.full(n_out * k, 1 / k)
-    places = (np.repeat(np.arange(n_out), k), pool.windows.ravel())
-    weight = sp.sparse.csr_array((entries, places), shape=(n_out, pool.n_in))
-    return Affine(weight), out
+    made = TransposedConvolution(
+        kernel, shape, bias, stride, padding, output_padding, groups, dilation
+    )
+    return made, made.written
 
 
-def max_pool(shape: Shape, size: int, stride: int | None = None) -> tuple[MaxPool, Shape]:
-    """The maximum over size × size windows, channel by channel, and the shape it writes; stride
+def average_pool(
+    shape: Sequence[int],
+    size: int | Pair,
+    stride: int | Pair | None = None,
+    padding: int | Pair = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+) -> tuple[Separable, Shape]:
+    """The mean over windows of a size, channel by channel, and the shape it writes; stride defaults
+    to size.
+
+    With `ceil_mode` a last window may reach beyond the image and its padding, and is cut off there.
+    The padding counts as zeros, unless `count_include_pad` is False.
+
+    >>> pool, shape = average_pool((1, 2, 4), 2)
+    >>> shape, pool.value(np.arange(8.0)[None])
+    ((1, 1, 2), array([[2.5, 4.5]]))
+    """
+    include = flag("count_include_pad", count_include_pad)
+    sides, pads, strides = [], _axes(shape, padding), _strides(shape, size, stride)
+    grids = _grids(shape, size, stride, padding, 1, ceil_mode)
+    for n, grid, step, pad in zip(image(shape)[1:], grids, strides, pads):
+        start = np.arange(len(grid)) * step - pad
+        cut = np.minimum(start + grid.shape[1], n + pad) - start
+        count = cut if include else (grid >= 0).sum(axis=1)
+        inside = grid >= 0
+        places = (np.nonzero(inside)[0], grid[inside])
+        weights = (1 / count)[places[0]]
+        sides.append(sp.sparse.csr_array((weights, places), shape=(len(grid), n)))
+    made = Separable(shape, *sides)
+    return made, made.written
+
+
+def max_pool(
+    shape: Sequence[int],
+    size: int | Pair,
+    stride: int | Pair | None = None,
+    padding: int | Pair = 0,
+    dilation: int | Pair = 1,
+    ceil_mode: bool = False,
+) -> tuple[ImagePool, Shape]:
+    """The maximum over windows of a size, channel by channel, and the shape it writes; stride
     defaults to size.
+
+    A tap in the padding repeats another one of its window, so the padding never is the maximum.
+
+    >>> pool, shape = max_pool((1, 2, 4), 2)
+    >>> shape, pool.value(np.arange(8.0)[None])
+    ((1, 1, 2), array([[5., 7.]]))
     """
-    channels, H, W = _image(shape)
-    size = whole("size", size)
-    windows, (height, width) = _windows(
-        "size", (1, H, W), (size, size), size if stride is None else stride, 0
-    )
-    windows = windows.reshape(height * width, -1)
-    offsets = np.arange(channels)[:, None, None] * H * W
-    return MaxPool((offsets + windows).reshape(channels * height * width, -1), channels * H * W), (
-        channels,
-        height,
-        width,
-    )
+    grids = _grids(shape, size, stride, padding, dilation, ceil_mode)
+    made = ImagePool(shape, *(_repeated(grid) for grid in grids))
+    return made, made.written
+
+
+def adaptive_average_pool(
+    shape: Sequence[int], output_size: int | Pair
+) -> tuple[Separable, Shape]:
+    """The mean over so many windows that cover the image evenly, and the shape it writes.
+
+    Window i of m along an axis of n pixels reaches from ⌊i n/m⌋ to before ⌈(i + 1) n/m⌉.
+
+    >>> pool, shape = adaptive_average_pool((1, 1, 3), (1, 2))
+    >>> shape, pool.value(np.array([[1.0, 2.0, 5.0]]))
+    ((1, 1, 2), array([[1.5, 3.5]]))
+    """
+    sides = []
+    for n, ends in zip(image(shape)[1:], _even(shape, output_size)):
+        lengths = [stop - start for start, stop in ends]
+        columns = np.concatenate([np.arange(*end) for end in ends])
+        rows = np.repeat(np.arange(len(ends)), lengths)
+        weights = np.repeat(1 / np.array(lengths), lengths)
+        sides.append(sp.sparse.csr_array((weights, (rows, columns)), shape=(len(ends), n)))
+    made = Separable(shape, *sides)
+    return made, made.written
+
+
+def adaptive_max_pool(shape: Sequence[int], output_size: int | Pair) -> tuple[ImagePool, Shape]:
+    """The maximum over so many windows that cover the image evenly, as those of
+    `adaptive_average_pool`, and the shape it writes.
+
+    >>> pool, shape = adaptive_max_pool((1, 1, 3), (1, 2))
+    >>> shape, pool.value(np.array([[1.0, 2.0, 5.0]]))
+    ((1, 1, 2), array([[2., 5.]]))
+    """
+    grids = []
+    for ends in _even(shape, output_size):
+        longest = max(stop - start for start, stop in ends)
+        grids.append([[min(start + k, stop - 1) for k in range(longest)] for start, stop in ends])
+    made = ImagePool(shape, np.array(grids[0]), np.array(grids[1]))
+    return made, made.written
+
+
+def global_average_pool(shape: Sequence[int]) -> tuple[Separable, Shape]:
+    """The mean of each channel, and the shape (channels, 1, 1).
+
+    >>> global_average_pool((1, 2, 2))[0].value(np.array([[1.0, 2.0, 3.0, 6.0]]))
+    array([[3.]])
+    """
+    return adaptive_average_pool(shape, 1)
+
+
+def global_max_pool(shape: Sequence[int]) -> tuple[ImagePool, Shape]:
+    """The maximum of each channel, and the shape (channels, 1, 1).
+
+    >>> global_max_pool((1, 2, 2))[0].value(np.array([[1.0, 2.0, 3.0, 6.0]]))
+    array([[6.]])
+    """
+    return adaptive_max_pool(shape, 1)
 
 
 def batch_norm(
@@ -91,90 +193,170 @@ def batch_norm(
     variance: ArrayLike,
     eps: float = 1e-5,
     pixels: int = 1,
-) -> Affine:
-    """Batch normalisation in inference, scale·(a − mean)/√(variance + eps) + shift, as a diagonal
-    Affine.
+) -> BatchNorm:
+    """Batch normalisation in inference, scale·(a − mean)/√(variance + eps) + shift.
 
     scale, shift, mean, variance: (channels,); `pixels` = height · width repeats each channel over
-    its image.
+    its image. Training may change scale and shift. Raises ValueError for a negative variance, and
+    where a number leaves float64.
+
+    >>> batch_norm([2.0], [1.0], [3.0], [4.0], eps=1e-12).value(np.array([[5.0]])).round(6)
+    array([[3.]])
     """
-    scale = real_array("scale", scale, (None,))
-    if len(scale) == 0:
-        raise ValueError("scale is empty, expected one number a channel")
-    shift, mean, variance = (
-        real_array(name, value, scale.shape)
-        for name, value in (("shift", shift), ("mean", mean), ("variance", variance))
-    )
-    if (variance < 0).any():
-        raise ValueError(f"variance must be ≥ 0, got {variance.min():g}")
-    with np.errstate(over="ignore", invalid="ignore"):
-        gain = scale / np.sqrt(variance + positive("eps", eps))
-        bias = shift - gain * mean
-    large = ~(np.isfinite(gain) & np.isfinite(bias))
-    if large.any():
-        raise ValueError(
-            "scale/√(variance + eps), or its product with mean, is too large for float64 in"
-            f" channel {large.argmax()}"
-        )
-    pixels = whole("pixels", pixels)
-    room("pixels", pixels, len(gain) * pixels)
-    return Affine(sp.sparse.diags_array(np.repeat(gain, pixels)).tocsr(), np.repeat(bias, pixels))
+    return BatchNorm(scale, shift, mean, variance, eps, pixels)
 
 
-def add(n: int, parts: int = 2) -> Affine:
+def permutation(order: ArrayLike) -> Affine:
+    """The map that writes coordinate order[i] of what it reads at i: a transposed image, shuffled
+    channels, any Gather. A number may stand in `order` once only; ValueError otherwise.
+
+    >>> axes = np.arange(6).reshape(2, 3).transpose()
+    >>> permutation(axes.ravel()).value(np.arange(6.0)[None])
+    array([[0., 3., 1., 4., 2., 5.]])
+    """
+    order = np.asarray(items("order", order))
+    if order.ndim != 1 or len(order) == 0:
+        raise ValueError(f"order has shape {order.shape}, expected (n,) whole numbers")
+    places = indices("order", order, len(order))
+    if len(np.unique(places)) < len(places):
+        raise ValueError(f"order holds a number twice, expected each of 0 … {len(order) - 1} once")
+    ones = (np.ones(len(places)), (np.arange(len(places)), places))
+    return Affine(sp.sparse.csr_array(ones, shape=(len(places), len(places))))
+
+
+def pad(
+    shape: Sequence[int], padding: Any, mode: str = "constant"
+) -> tuple[Separable, Shape]:
+    """The image with more rows and columns around it, and the shape it writes.
+
+    padding: a whole number, one an axis, or ((top, bottom), (left, right)). mode: "constant" pads
+    with zeros, "reflect" mirrors the image at its first and last pixel, "replicate" repeats these,
+    "circular" goes on at the other end. Raises ValueError where the image is too small for it.
+
+    >>> padded, shape = pad((1, 1, 3), ((0, 0), (2, 1)), "reflect")
+    >>> shape, padded.value(np.array([[1.0, 2.0, 3.0]]))
+    ((1, 1, 6), array([[3., 2., 1., 2., 3., 2.]]))
+    """
+    mode, (channels, *lengths) = choice("mode", mode, MODES), image(shape)
+    if isinstance(padding, str):
+        raise ValueError(f"padding={brief(padding)}, expected numbers")
+    sides, pads = [], padding_of(padding, len(shape) - 1)
+    room("padding", padding, channels * math.prod(n + sum(m) for n, m in zip(lengths, pads)))
+    most = {"reflect": -1, "circular": 0}
+    for n, more in zip(lengths, pads):
+        if mode in most and max(more) > n + most[mode]:
+            raise ValueError(
+                f"padding={brief(padding)} is too large for {mode!r} in an image of shape"
+                f" {tuple(shape)}, expected at most {n + most[mode]}"
+            )
+        outside = {"constant_values": -1} if mode == "constant" else {}
+        sides.append(_gather(np.pad(np.arange(n), more, mode=MODES[mode], **outside), n))
+    made = Separable(shape, *sides)
+    return made, made.written
+
+
+def upsample(shape: Sequence[int], scale_factor: int | Pair) -> tuple[Separable, Shape]:
+    """Every pixel repeated scale_factor times along each axis (nearest neighbour), and the shape it
+    writes.
+
+    >>> upsample((1, 1, 2), (1, 2))[0].value(np.array([[1.0, 2.0]]))
+    array([[1., 1., 2., 2.]])
+    """
+    channels, *lengths = image(shape)
+    factors = pair("scale_factor", scale_factor, len(shape) - 1)
+    room("scale_factor", scale_factor, channels * math.prod(lengths) * math.prod(factors))
+    sides = [_gather(np.repeat(np.arange(n), k), n) for n, k in zip(lengths, factors)]
+    made = Separable(shape, *sides)
+    return made, made.written
+
+
+def concatenation(*shapes: Sequence[int]) -> tuple[Stack, Shape]:
+    """Images one behind the other, channel on channel, and the shape that is written; ValueError
+    unless all have the same sides.
+
+    >>> concatenation((2, 4, 4), (3, 4, 4))
+    (Stack(dims=(32, 48)), (5, 4, 4))
+    """
+    for shape in shapes:
+        image(shape, "shapes")
+    made = Stack(*(math.prod(shape) for shape in shapes))
+    written = made.out_shape([tuple(shape) for shape in shapes])
+    if written is None:
+        raise ValueError(f"shapes={brief(shapes)}, expected images of the same height and width")
+    return made, written
+
+
+def add(n: int, parts: int = 2) -> Sum:
     """The sum of `parts` stacked vectors of width n, [I … I]: what follows a Stack in a residual
     block.
+
+    >>> add(2).value(np.array([[1.0, 2.0, 10.0, 20.0]]))
+    array([[11., 22.]])
     """
-    n, parts = whole("n", n), whole("parts", parts, 2)
-    room("n", n, n)
-    room("parts", parts, n * parts)
-    return Affine(sp.sparse.hstack([sp.sparse.eye_array(n)] * parts).tocsr())
+    return Sum(n, parts)
 
 
-def _image(shape: Sequence[int]) -> Shape:
-    """(channels, height, width), checked."""
-    if not isinstance(shape, (tuple, list)) or len(shape) != 3:
-        raise ValueError(f"shape={brief(shape)}, expected (channels, height, width)")
-    channels, height, width = (whole("shape", n) for n in shape)
-    room("shape", shape, channels * height * width)
-    return channels, height, width
+def _axes(shape: Sequence[int], padding: int | Pair) -> Pair:
+    """The padding of a pooling, the same on both sides of an axis, as (of height, of width)."""
+    return pair("padding", padding, len(shape) - 1, 0, 0)
 
 
-def _kernel(kernel: ArrayLike, c_in: int) -> np.ndarray:
-    """The kernel as an array (c_out, c_in, h, w)."""
-    kernel = real_array("kernel", kernel, (None,) * 4)
-    c_out, read, h, w = kernel.shape
-    if read != c_in or 0 in kernel.shape:
-        hint = ", all ≥ 1" if 0 in kernel.shape else ""
-        if 0 < read < c_in and c_in % read == 0:
-            hint = (
-                ": groups are not supported, write the kernel of"
-                f" {c_in // read} groups as one of shape ({c_out}, {c_in}, {h}, {w}) that is 0"
-                " between them"
+def _strides(shape: Sequence[int], size: int | Pair, stride: int | Pair | None) -> Pair:
+    name, given = ("size", size) if stride is None else ("stride", stride)
+    return pair(name, given, len(shape) - 1)
+
+
+def _grids(
+    shape: Sequence[int],
+    size: int | Pair,
+    stride: int | Pair | None,
+    padding: int | Pair,
+    dilation: int | Pair,
+    ceil_mode: bool,
+) -> list[np.ndarray]:
+    """Of the height and of the width the pixels (windows, taps) of the windows of a pooling, −1 in
+    the padding.
+    """
+    channels, *sides = image(shape)
+    axes, ceil = len(shape) - 1, flag("ceil_mode", ceil_mode)
+    sizes, dilations = pair("size", size, axes), pair("dilation", dilation, axes)
+    strides, pads, grids = _strides(shape, size, stride), _axes(shape, padding), []
+    for n, k, s, p, d in zip(sides, sizes, strides, pads, dilations):
+        if 2 * p > k:
+            raise ValueError(f"padding={brief(padding)} must be at most half of size={brief(size)}")
+        count = positions(n, k, s, (p, p), d, ceil)
+        room("size", size, max(count, 0) * k)
+        grid = taps(n, k, s, p, d, max(count, 0))
+        if count < 1 or (grid < 0).all(axis=1).any():
+            raise ValueError(
+                f"size: the window {brief(sizes)} does not fit into an image of shape"
+                f" {tuple(shape)} with padding {pads} and dilation {dilations}"
             )
-        raise ValueError(f"kernel has shape {kernel.shape}, expected (any, {c_in}, any, any){hint}")
-    return kernel
+        grids.append(grid)
+    room("size", size, channels * grids[0].size * grids[1].size)
+    return grids
 
 
-def _windows(
-    name: str, shape: Shape, size: tuple[int, int], stride: int, padding: int
-) -> tuple[np.ndarray, tuple[int, int]]:
-    """Input indices (height, width, c, h, w) of every window, −1 in the padding, and (height,
-    width); the windows come from the argument `name`.
+def _repeated(grid: np.ndarray) -> np.ndarray:
+    """The grid with the first tap of a window that is in the image in place of those that are
+    not.
     """
-    channels, H, W = shape
-    stride, padding = whole("stride", stride), whole("padding", padding, 0)
-    room("padding", padding, channels * (H + 2 * padding) * (W + 2 * padding))
-    index = np.full((channels, H + 2 * padding, W + 2 * padding), -1, dtype=np.int64)
-    index[:, padding : padding + H, padding : padding + W] = np.arange(channels * H * W).reshape(
-        channels, H, W
-    )
-    if size[0] > index.shape[1] or size[1] > index.shape[2]:
-        raise ValueError(
-            f"{name}: the window {brief(size)} does not fit into an image of shape {shape}"
-            f" with padding {padding}"
-        )
-    windows = np.lib.stride_tricks.sliding_window_view(index, size, axis=(1, 2))[
-        :, ::stride, ::stride
+    first = np.take_along_axis(grid, (grid >= 0).argmax(axis=1)[:, None], axis=1)
+    return np.where(grid >= 0, grid, first)
+
+
+def _even(shape: Sequence[int], output_size: int | Pair) -> list[list[Pair]]:
+    """Of each axis where the windows of an adaptive pooling begin and end."""
+    channels, *sides = image(shape)
+    counts = pair("output_size", output_size, len(shape) - 1)
+    room("output_size", output_size, channels * math.prod(counts) + sum(counts) + sum(sides))
+    return [
+        [(i * n // m, -(-(i + 1) * n // m)) for i in range(m)] for n, m in zip(sides, counts)
     ]
-    return windows.transpose(1, 2, 0, 3, 4), windows.shape[1:3]
+
+
+def _gather(index: np.ndarray, n: int) -> sp.sparse.csr_array:
+    """The matrix (len(index), n) that reads coordinate index[i] at i, and 0 where it is −1."""
+    inside = np.nonzero(index >= 0)[0]
+    entries = (np.ones(len(inside)), (inside, index[inside]))
+    return sp.sparse.csr_array(entries, shape=(len(index), n))

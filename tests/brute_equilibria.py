@@ -262,6 +262,15 @@ class Energy:
             cone = np.reshape(cone, (len(cone), self.N))[:, free]
             yield gradient[free], cone, NEAR * (1 + terms.max())
 
+    def room(self, w):
+        """How far every coordinate of w (N,) may move without reaching a kink that w is not on."""
+        near, gaps = NEAR * (1 + abs(w).max()), [1.0]
+        for scalar in self.scalars:
+            gaps += [abs(w[scalar.z] - b) for b in scalar.breaks]
+        for window in self.windows:
+            gaps += [(w[window.entries].max() - w[i]) / 2 for i in window.entries]
+        return min(gap for gap in gaps if gap > near)
+
     def is_minimum(self, w):
         """Whether V rises from w (N,) in every direction, up to rounding."""
         return all(

@@ -8,7 +8,8 @@ from typing import Sequence
 
 import numpy as np
 
-from sheaflib.equilibria.faces import Faces, Kink
+from sheaflib.equilibria.faces import Faces
+from sheaflib.equilibria.kink_faces import Kink
 
 TINY = 1e-300  # what underflow may have hidden
 

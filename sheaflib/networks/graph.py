@@ -5,7 +5,9 @@ merges are derived).
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from os import PathLike
+from types import MappingProxyType
 from typing import IO, Mapping, Sequence
 
 import numpy as np
@@ -16,7 +18,7 @@ from sheaflib.networks.affine import Affine
 from sheaflib.networks.foreign import way_from
 from sheaflib.networks.operations import Operation, Parameter, Stack
 from sheaflib.networks.output import Output
-from sheaflib.networks.selection import ReLU
+from sheaflib.networks.selection import Elementwise, ReLU
 from sheaflib.networks.separation import separated
 from sheaflib.support.checks import batch, brief, items, whole
 
@@ -189,6 +191,22 @@ class Network:
         ]
         return Network(self.n_in, nodes, self.output)
 
+    @cached_property
+    def shapes(self) -> Mapping[str, tuple[int, ...]]:
+        """The shapes (channels, height, width) of the stalks that hold images, and (channels,
+        length) of signals, by name, "x" included; vectors have none.
+
+        What writes an image says so; element-wise selections, stacks and sums pass it on. A stalk
+        of which nothing is known so, the input first of all, has the shape in which it is read.
+
+        >>> from sheaflib.layers import convolution
+        >>> conv, shape = convolution(np.ones((2, 1, 3, 3)), (1, 4, 4))
+        >>> network = Network(16, [("z1", conv), ("a1", ReLU(8)), ("z2", Affine(np.ones((1, 8))))])
+        >>> dict(network.shapes)
+        {'x': (1, 4, 4), 'z1': (2, 2, 2), 'a1': (2, 2, 2)}
+        """
+        return MappingProxyType(_shapes(self.nodes))
+
     def __call__(self, x: ArrayLike) -> np.ndarray:
         """φ(z^{k+1}) for a batch: (B, n_in) -> (B, n_out); OverflowError when the pass leaves
         float64.
@@ -293,6 +311,22 @@ def _nodes(n_in: int, nodes: Sequence) -> tuple[Node, ...]:
         dims[node.name] = node.operation.n_out
         checked.append(node)
     return tuple(checked)
+
+
+def _shapes(nodes: Sequence[Node]) -> dict[str, tuple[int, ...]]:
+    """The shapes of stalks, in order: passed on from what is read to what is written; then, where
+    nothing was known, from what reads a stalk to it; then on again.
+    """
+    found: dict[str, tuple[int, ...] | None] = dict.fromkeys((INPUT, *(n.name for n in nodes)))
+    for _ in range(2):
+        for node in nodes:
+            shape = node.operation.out_shape([found[name] for name in node.inputs])
+            found[node.name] = found[node.name] or shape
+        for node in reversed(nodes):
+            if len(node.inputs) == 1 and found[node.inputs[0]] is None:
+                passes = isinstance(node.operation, Elementwise)
+                found[node.inputs[0]] = found[node.name] if passes else node.operation.reads
+    return {name: shape for name, shape in found.items() if shape is not None}
 
 
 def _as_node(entry: Sequence, previous: str) -> Node:

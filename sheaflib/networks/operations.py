@@ -10,7 +10,7 @@ to the operation: it names them, makes itself anew with others, and differentiat
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Sequence
 
 import numpy as np
 
@@ -89,6 +89,19 @@ class Operation:
         """Raise ValueError unless s (…, n_pattern) is a pattern of this operation."""
 
     @property
+    def reads(self) -> tuple[int, ...] | None:
+        """The shape of the image that is read, (channels, height, width), or of the signal,
+        (channels, length); None where the operation knows none.
+        """
+        return None
+
+    def out_shape(self, reads: Sequence[tuple[int, ...] | None]) -> tuple[int, ...] | None:
+        """The shape of the image that is written, where what it reads has these shapes, one an
+        input; None where it is none.
+        """
+        return None
+
+    @property
     def parameters(self) -> dict[str, Parameter]:
         """What training may change, by name: arrays, or a sparse matrix as it is stored; {} for
         none.
@@ -143,6 +156,13 @@ class Stack(Operation):
         return a
 
     adjoint = absolute = absolute_adjoint = linear
+
+    def out_shape(self, reads: Sequence[tuple[int, ...] | None]) -> tuple[int, ...] | None:
+        """Images of the same sides are stacked channel on channel."""
+        images = [shape for shape in reads if shape is not None]
+        if len(images) < len(reads) or len({shape[1:] for shape in images}) != 1:
+            return None
+        return (sum(shape[0] for shape in images), *images[0][1:])
 
     def triplets(self, s: np.ndarray = NO_PATTERN) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         index = np.arange(self.n_in, dtype=np.int32)

@@ -6,11 +6,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from sheaflib.networks.operations import NO_PATTERN, Operation, Parameter, check_parameters
+from sheaflib.networks.windows import Shape
 from sheaflib.support.checks import even, read_only, real_array, unmasked, whole
 
 
@@ -59,6 +61,9 @@ class Elementwise(Selection):
     def offsets(self) -> tuple[float, ...]:
         """What is added on each side."""
         return (0.0,) * (len(self.breaks) + 1)
+
+    def out_shape(self, reads: Sequence[Shape | None]) -> Shape | None:
+        return reads[0] if len(reads) == 1 else None
 
     @property
     def norm(self) -> float:

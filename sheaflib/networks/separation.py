@@ -44,7 +44,7 @@ def why_not_separate(network: Network, node: Node, kinked: Collection[str]) -> s
     for other in others:
         if isinstance(other.operation, Affine):
             return f"reads the stalk {name!r}, which the affine node {other.name!r} reads too"
-        if MaxPool in (type(node.operation), type(other.operation)):
+        if isinstance(node.operation, MaxPool) or isinstance(other.operation, MaxPool):
             return f"reads the stalk {name!r}, which {other.name!r} reads too"
     reads = [read for read in source.inputs if read in kinked]
     if reads and not isinstance(source.operation, Affine):

@@ -4,10 +4,11 @@ what they are.
 The header is the part "network". A network with one node is described like this, and its weight and
 bias are the parts "0" and "1":
 
-    {"version": 2, "n_in": 3, "output": "identity", "nodes": [
+    {"version": 3, "n_in": 3, "output": "identity", "nodes": [
         {"name": "z1", "inputs": ["x"], "kind": "affine", "arrays": {"weight": 0, "bias": 1}}]}
 
-The names of nodes stand in the header alone, so that they can be any text. In version 1, which
+The names of nodes stand in the header alone, so that they can be any text. Layers of images are
+held by what makes them, a convolution by its kernel; version 2 knew no such kinds. In version 1, which
 sheaflib 0.1 wrote, the header says no version and no numbers of arrays, and the same parts are
 called "z1.weight" and "z1.bias".
 
@@ -32,8 +33,12 @@ import numpy as np
 import scipy as sp
 
 from sheaflib.networks.affine import Affine
+from sheaflib.networks.convolution import Convolution, TransposedConvolution
 from sheaflib.networks.operations import Operation, Stack
-from sheaflib.networks.selection import MaxPool, ReLU
+from sheaflib.networks.pooling import ImagePool
+from sheaflib.networks.selection import Clamp, MaxPool, PReLU, ReLU
+from sheaflib.networks.structured import BatchNorm, Separable, Sum
+from sheaflib.networks.windows import image
 from sheaflib.support.checks import brief, compressed, whole
 from sheaflib.support.files import replacing
 
@@ -41,7 +46,7 @@ if TYPE_CHECKING:
     from sheaflib.networks.graph import Network, Node
 
 File = str | os.PathLike[str] | IO[bytes]
-VERSIONS = (1, 2)
+VERSIONS = (1, 2, 3)
 _HEADER = "its part 'network'"
 _OTHER_FORMATS = {
     b"\x80": "is a pickle, which is never opened",
@@ -100,10 +105,41 @@ def _describe(node: Node) -> tuple[str, dict, dict[str, np.ndarray]]:
     operation = node.operation
     if isinstance(operation, ReLU):
         return "relu", {"n": operation.n, "slope": operation.slope}, {}
+    if isinstance(operation, PReLU):
+        return "prelu", {"n": operation.n}, {"slope": operation.slope}
+    if isinstance(operation, Clamp):
+        bounds = {"low": operation.low, "high": operation.high}
+        finite = {name: bound if math.isfinite(bound) else None for name, bound in bounds.items()}
+        return "clamp", {"n": operation.n, **finite}, {}
     if isinstance(operation, Stack):
         return "stack", {"dims": operation.dims}, {}
+    if isinstance(operation, ImagePool):
+        parts = {"rows": operation.rows, "columns": operation.columns}
+        return "imagepool", {"shape": operation.shape}, parts
     if isinstance(operation, MaxPool):
         return "maxpool", {"n": operation.n_in}, {"windows": operation.windows}
+    return _describe_affine(node)
+
+
+def _describe_affine(node: Node) -> tuple[str, dict, dict[str, np.ndarray]]:
+    """As `_describe`, of the affine operations."""
+    operation = node.operation
+    for kind, made in _MADE_OF_ARGUMENTS.items():
+        if isinstance(operation, made):
+            given = operation._arguments()
+            arrays = {name: v for name, v in given.items() if isinstance(v, np.ndarray)}
+            return kind, {name: v for name, v in given.items() if name not in arrays}, arrays
+    if isinstance(operation, Separable):
+        sides = {"rows": operation.rows, "columns": operation.columns}
+        return (
+            "separable",
+            {"shape": operation.shape, "sides": [side.shape[0] for side in sides.values()]},
+            {
+                f"{name}.{part}": getattr(side, part)
+                for name, side in sides.items()
+                for part in ("data", "indices", "indptr")
+            },
+        )
     weight, bias = operation.weight, operation.bias
     if isinstance(weight, sp.sparse.linalg.LinearOperator):
         raise TypeError(
@@ -220,7 +256,7 @@ def _array(where: str, content: bytes, kinds: str) -> np.ndarray:
     return array.reshape(shape, order="F" if by_column else "C")
 
 
-def _field(where: str, described: Any, key: str, kind: type) -> Any:
+def _field(where: str, described: Any, key: str, kind: type | tuple[type, ...]) -> Any:
     """An entry of a JSON object, which must be of one kind; ValueError says where it stands."""
     if not isinstance(described, dict) or key not in described:
         raise ValueError(f"{where} lacks {key!r}")
@@ -232,6 +268,7 @@ def _field(where: str, described: Any, key: str, kind: type) -> Any:
             str: "text",
             int: "a whole number",
             Real: "a number",
+            (Real, type(None)): "a number or null",
         }
         raise ValueError(f"{where} has {key}={brief(value)}, expected {names[kind]}")
     return value
@@ -270,6 +307,50 @@ def _restore_sparse(
     return Affine(compressed("weight", "csr", data, columns, indptr, shape), bias)
 
 
+def _restore_convolution(field: Callable, kernel: np.ndarray, bias: np.ndarray) -> Convolution:
+    return Convolution(kernel, **_placing(field), bias=bias)
+
+
+def _restore_transposed(
+    field: Callable, kernel: np.ndarray, bias: np.ndarray
+) -> TransposedConvolution:
+    more = field("output_padding", list)
+    return TransposedConvolution(kernel, **_placing(field), bias=bias, output_padding=more)
+
+
+def _placing(field: Callable) -> dict[str, Any]:
+    """The arguments of a convolution that stand in the header."""
+    lists = {name: field(name, list) for name in ("shape", "stride", "padding", "dilation")}
+    return {**lists, "groups": field("groups", int)}
+
+
+def _restore_separable(field: Callable, *parts: np.ndarray) -> Separable:
+    shape, heights = field("shape", list), field("sides", list)
+    *_, height, width = image(shape)
+    if len(heights) != 2:
+        raise ValueError(f"sides={brief(heights)}, expected (height, width)")
+    sides = [
+        compressed(name, "csr", data, columns, indptr, (whole("sides", n_out), n_in))
+        for name, n_out, n_in, (data, columns, indptr) in zip(
+            ("rows", "columns"), heights, (height, width), (parts[:3], parts[3:])
+        )
+    ]
+    return Separable(shape, *sides)
+
+
+def _bound(field: Callable, name: str, infinite: float) -> float:
+    """A bound of a clamp, which null says is infinite."""
+    return infinite if field(name, (Real, type(None))) is None else field(name, Real)
+
+
+# kinds that a file holds by the arguments which make them: arrays, and numbers in the header
+_MADE_OF_ARGUMENTS = {
+    "convolution": Convolution,
+    "transposed": TransposedConvolution,
+    "batchnorm": BatchNorm,
+    "sum": Sum,
+}
+_SIDES = [f"{name}.{part}" for name in ("rows", "columns") for part in ("data", "indices", "indptr")]
 # kind -> the arrays that hold an operation, and what makes it of JSON fields and these arrays
 _RESTORE: dict[str, tuple[tuple[str, ...], Callable]] = {
     "relu": ((), lambda field: ReLU(field("n", int), field("slope", Real))),
@@ -277,4 +358,23 @@ _RESTORE: dict[str, tuple[tuple[str, ...], Callable]] = {
     "maxpool": (("windows",), lambda field, windows: MaxPool(windows, field("n", int))),
     "affine": (("weight", "bias"), lambda field, weight, bias: Affine(weight, bias)),
     "sparse": (("data", "indices", "indptr", "bias"), _restore_sparse),
+    "prelu": (("slope",), lambda field, slope: PReLU(field("n", int), slope)),
+    "clamp": (
+        (),
+        lambda field: Clamp(
+            field("n", int), _bound(field, "low", -math.inf), _bound(field, "high", math.inf)
+        ),
+    ),
+    "imagepool": (
+        ("rows", "columns"),
+        lambda field, rows, columns: ImagePool(field("shape", list), rows, columns),
+    ),
+    "convolution": (("kernel", "bias"), _restore_convolution),
+    "transposed": (("kernel", "bias"), _restore_transposed),
+    "batchnorm": (
+        ("scale", "shift", "mean", "variance"),
+        lambda field, *arrays: BatchNorm(*arrays, field("eps", Real), field("pixels", int)),
+    ),
+    "sum": ((), lambda field: Sum(field("n", int), field("parts", int))),
+    "separable": (tuple(_SIDES), _restore_separable),
 }

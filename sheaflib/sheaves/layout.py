@@ -14,15 +14,19 @@ from sheaflib.support.checks import brief, instance, real_array, whole
 
 @dataclass(frozen=True)
 class Layout:
-    """Consecutive named blocks of a flat array, in order.
+    """Consecutive named blocks of a flat array, in order; `shapes` may say of each that it holds an
+    image (channels, height, width) or a signal (channels, length), None of a vector.
 
     >>> layout = Layout(("z1", "a1", "z2"), (4, 4, 1))
     >>> layout["a1"], layout.size, layout.label(5)
     (slice(4, 8, None), 9, 'a1[1]')
+    >>> Layout(("z1",), (12,), ((2, 2, 3),)).label(11)
+    'z1[channel 1, row 1, column 2]'
     """
 
     names: tuple[str, ...]
     dims: tuple[int, ...]
+    shapes: tuple[tuple[int, ...] | None, ...] = ()
 
     @cached_property
     def slices(self) -> dict[str, slice]:
@@ -71,6 +75,13 @@ class Layout:
         return next((name, index - s.start) for name, s in self.slices.items() if index < s.stop)
 
     def label(self, index: int) -> str:
-        """The block and place of one flat index as text, "a1[1]"."""
+        """The block and place of one flat index as text, "a1[1]", or of a pixel "a1[channel 0, row
+        1, column 2]".
+        """
         name, place = self.locate(index)
-        return f"{name}[{place}]"
+        shape = self.shapes[self.names.index(name)] if self.shapes else None
+        if shape is None:
+            return f"{name}[{place}]"
+        axes = ("channel", "row", "column") if len(shape) == 3 else ("channel", "place")
+        where = zip(axes, np.unravel_index(place, shape))
+        return f"{name}[{', '.join(f'{axis} {at}' for axis, at in where)}]"

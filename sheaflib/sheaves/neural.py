@@ -63,7 +63,9 @@ class NeuralSheaf:
     def __init__(self, network: Network, edge_weights: float | Mapping[str, float] = 1.0):
         self.network = check_network(network)
         self.layout = Layout(
-            tuple(n.name for n in network.nodes), tuple(n.operation.n_out for n in network.nodes)
+            tuple(n.name for n in network.nodes),
+            tuple(n.operation.n_out for n in network.nodes),
+            tuple(network.shapes.get(n.name) for n in network.nodes),
         )
         selections = [n for n in network.nodes if isinstance(n.operation, Selection)]
         self.pattern_layout = Layout(
@@ -92,7 +94,12 @@ class NeuralSheaf:
         """
         if self.network.output.is_identity:
             return self.layout
-        return Layout(self.layout.names + (A_OUT,), self.layout.dims + (self.network.n_out,))
+        last = self.network.shapes.get(self.network.output_name)
+        return Layout(
+            self.layout.names + (A_OUT,),
+            self.layout.dims + (self.network.n_out,),
+            self.layout.shapes + (last,),
+        )
 
     @cached_property
     def row_weights(self) -> np.ndarray:

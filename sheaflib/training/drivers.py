@@ -253,9 +253,13 @@ def _alike_operations(one: Operation, other: Operation) -> bool:
     shapes = [{name: value.shape for name, value in own.items()} for own in (mine, theirs)]
     if type(one) is not type(other) or shapes[0] != shapes[1]:
         return False
-    moved = one.with_parameters(**theirs)
-    names = [part.name for part in fields(one)]  # type: ignore[arg-type]
-    return all(_same(getattr(moved, name), getattr(other, name)) for name in names)
+    moved, kind = one.with_parameters(**theirs), type(one)
+    stored = [
+        part.name
+        for part in fields(one)  # type: ignore[arg-type]
+        if not isinstance(getattr(kind, part.name, None), cached_property)
+    ]
+    return all(_same(getattr(moved, name), getattr(other, name)) for name in stored)
 
 
 def _same(one: Any, other: Any) -> bool:

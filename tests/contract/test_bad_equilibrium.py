@@ -18,6 +18,8 @@ NET = Network.mlp([[[1, 2], [3, 4], [5, 6]], [[1, -1, 1]]])
 SHEAF, X = NeuralSheaf(NET), np.array([[1.0, 0.5], [0.0, 1.0]])
 SOFTMAX = NeuralSheaf(Network.he([2, 3, 2], np.random.default_rng(0), "softmax"))
 POOL = Network(2, [("z1", Affine(np.eye(2))), ("m", MaxPool([[0, 1]], 2))])
+OVERLAPPING = Network(2, [("z1", Affine(np.eye(2))), ("m", MaxPool([[0, 1], [1, 0]], 2))])
+WIDE = Network(2, [("z1", Affine(np.ones((13, 2)))), ("m", MaxPool([range(13)], 13))])
 BOTH = Network(
     2,
     [
@@ -170,14 +172,28 @@ BAD = {
     "too many faces": (
         enumerated(NeuralSheaf(Network.he([2, 13, 1], np.random.default_rng(0)))),
         ValueError,
-        r"sheaf has 13 free kinks, expected at most 12: 3\^13 faces are too many",
+        r"sheaf has 13 free kinks, which make 1594323 faces, expected at most 531441",
     ),
     "faces of a network": (
         enumerated(NET),
         TypeError,
         r"sheaf is a Network, expected NeuralSheaf\(network\)",
     ),
-    "faces of a max-pool": (enumerated(NeuralSheaf(POOL)), ValueError, r"node 'm' is a max-pool"),
+    "faces of a shared stalk": (
+        enumerated(NeuralSheaf(BOTH)),
+        ValueError,
+        r"node 'a1' reads the stalk 'z1', which the affine node 'y' reads too.*network\.separated",
+    ),
+    "faces of windows that overlap": (
+        enumerated(NeuralSheaf(OVERLAPPING)),
+        ValueError,
+        r"node 'm' reads windows of the stalk 'z1' that overlap.*network\.separated\(\)",
+    ),
+    "faces of a wide window": (
+        enumerated(NeuralSheaf(WIDE)),
+        ValueError,
+        r"sheaf has a window of 13 entries that are not clamped, expected at most 12",
+    ),
     "faces with a label": (
         enumerated(SOFTMAX, pins=hard("a_out", [1.0, 0.0])),
         ValueError,

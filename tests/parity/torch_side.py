@@ -170,7 +170,88 @@ def joint(given, output):
     return found | {f"end/{name}": p.detach().numpy() for name, p in model.named_parameters()}
 
 
-KINDS = {f.__name__: f for f in (network, descent, batches, images, joint)}
+def of_axes(name, x):
+    """The function of signals or of images of this name: name1d or name2d."""
+    return getattr(functional, f"{name}{x.dim() - 2}d")
+
+
+def around(x, options):
+    """The image with zeros around it, and the options that are left."""
+    more = dict(options)
+    return functional.pad(x, more.pop("around", [])), more
+
+
+def convolve(x, arrays, options):
+    x, more = around(x, options)
+    return of_axes("conv", x)(x, arrays["kernel"], arrays["bias"], **more)
+
+
+def pool(name):
+    """A pooling; PyTorch calls the size of its windows kernel_size."""
+
+    def pooled(x, arrays, options):
+        more = dict(options)
+        return of_axes(name, x)(x, more.pop("size"), **more)
+
+    return pooled
+
+
+def normalise(x, arrays, options):
+    fixed = [tensor(options[name]) for name in ("mean", "variance")]
+    return functional.batch_norm(x, *fixed, arrays["scale"], arrays["shift"], eps=options["eps"])
+
+
+def padded(x, arrays, options):
+    """By indices: PyTorch's own refuses reflections on an axis that gets none."""
+    mode, ends = options["mode"], options["around"]
+    if mode == "constant":
+        return functional.pad(x, ends)
+    modes = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}
+    for axis in range(x.dim() - 2):
+        before, after = ends[2 * axis : 2 * axis + 2]
+        index = np.pad(np.arange(x.shape[-1 - axis]), (before, after), mode=modes[mode])
+        x = x.index_select(x.dim() - 1 - axis, torch.tensor(index))
+    return x
+
+
+LAYERS = {
+    "convolution": convolve,
+    "transposed": lambda x, a, o: of_axes("conv_transpose", x)(x, a["kernel"], a["bias"], **o),
+    "average_pool": pool("avg_pool"),
+    "max_pool": pool("max_pool"),
+    "adaptive_average_pool": lambda x, a, o: of_axes("adaptive_avg_pool", x)(x, **o),
+    "adaptive_max_pool": lambda x, a, o: of_axes("adaptive_max_pool", x)(x, **o),
+    "global_average_pool": lambda x, a, o: x.flatten(2).mean(dim=2),
+    "global_max_pool": lambda x, a, o: x.flatten(2).max(dim=2).values,
+    "batch_norm": normalise,
+    "pad": padded,
+    "upsample": lambda x, a, o: functional.interpolate(
+        x, scale_factor=tuple(float(k) for k in o["scale_factor"]), mode="nearest"
+    ),
+    "permutation": lambda x, a, o: x[:, o["order"]],
+    "add": lambda x, a, o: x.reshape(len(x), o["parts"], -1).sum(dim=1),
+    "relu": lambda x, a, o: functional.leaky_relu(x, o["slope"]),
+    "prelu": lambda x, a, o: functional.prelu(x, a["slope"]),
+    "clamp": lambda x, a, o: torch.clamp(x, o["low"], o["high"]),
+}
+
+
+def layer(given, output):
+    """One layer: its value, and the gradient of ⟨e, value⟩ by what it reads and its arrays."""
+    x, arrays, options = tensor(given["x"]).requires_grad_(), {}, {}
+    for key, value in given.items():
+        group, _, name = key.partition("/")
+        if group == "array":
+            arrays[name] = tensor(value).requires_grad_()
+        if group == "option":
+            options[name] = value.tolist()
+    y = LAYERS[str(given["layer"])](x, arrays, options)
+    (y.flatten() * tensor(given["e"]).flatten()).sum().backward()
+    found = {"value": y.detach().numpy(), "felt": x.grad.numpy()}
+    return found | {f"gradient/{name}": array.grad.numpy() for name, array in arrays.items()}
+
+
+KINDS = {f.__name__: f for f in (network, descent, batches, images, joint, layer)}
 
 
 def main(source, target):
