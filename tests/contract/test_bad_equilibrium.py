@@ -17,7 +17,7 @@ from sheaflib.equilibria.newton import equilibrium
 NET = Network.mlp([[[1, 2], [3, 4], [5, 6]], [[1, -1, 1]]])
 SHEAF, X = NeuralSheaf(NET), np.array([[1.0, 0.5], [0.0, 1.0]])
 SOFTMAX = NeuralSheaf(Network.he([2, 3, 2], np.random.default_rng(0), "softmax"))
-POOL = Network(2, [("z1", Affine(np.eye(2))), ("m", MaxPool([[0, 1]], 2))])
+POOL = Network(2, [("z1", Affine(np.eye(2))), ("m", MaxPool([[0, 1], [1, 1]], 2))])
 OVERLAPPING = Network(2, [("z1", Affine(np.eye(2))), ("m", MaxPool([[0, 1], [1, 0]], 2))])
 WIDE = Network(2, [("z1", Affine(np.ones((13, 2)))), ("m", MaxPool([range(13)], 13))])
 BOTH = Network(
@@ -107,37 +107,37 @@ BAD = {
     "max-pool": (
         solve(NeuralSheaf(POOL)),
         ValueError,
-        r"node 'm' is a max-pool: its kinks lie between coordinates.*use relax",
+        r"node 'm' reads windows of the stalk 'z1' that overlap.*its kinks do not separate; use network\.separated\(\).*or relax",
     ),
     "affine map on a kink": (
         solve(NeuralSheaf(BOTH)),
         ValueError,
-        r"stalk 'z1' is read by a ReLU and by the affine node 'y'.*use relax",
+        r"reads the stalk 'z1', which the affine node 'y' reads too.*network\.separated\(\)",
     ),
     "ReLU of a ReLU": (
         solve(NeuralSheaf(CHAINED)),
         ValueError,
-        r"stalk 'a1' is read by a ReLU and reads the kinked stalk 'z1'.*use relax",
+        r"reads the stalk 'a1', which itself reads the kinked stalk 'z1'.*\.separated\(\)",
     ),
     "ReLU of a stack of kinks": (
         solve(NeuralSheaf(RESTACKED)),
         ValueError,
-        r"stalk 'p' is read by a ReLU and reads the kinked stalk 'z1'.*use relax",
-    ),
-    "soft label": (
-        solve(SOFTMAX, pins=soft("a_out", [1.0, 0.0], 5.0)),
-        ValueError,
-        r"pins on a_out must be hard and on all of it.*use relax",
+        r"reads the stalk 'p', which itself reads the kinked stalk 'z1'.*\.separated\(\)",
     ),
     "half a label": (
         solve(SOFTMAX, pins=hard("a_out", 1.0, at=0)),
         ValueError,
-        r"pins on a_out must be hard and on all of it",
+        r"pins on a_out hold a softmax in part, or by unequal springs: pin all of it alike.*relax",
     ),
     "hard and soft label": (
         solve(SOFTMAX, pins=[hard("a_out", 1.0, at=0), soft("a_out", 0.0, 1.0, at=1)]),
         ValueError,
-        r"pins on a_out must be hard",
+        r"pins on a_out hold a softmax in part, or by unequal springs",
+    ),
+    "uneven springs on a label": (
+        solve(SOFTMAX, pins=[soft("a_out", 1.0, 2.0, at=0), soft("a_out", 0.0, 1.0, at=1)]),
+        ValueError,
+        r"pins on a_out hold a softmax in part, or by unequal springs",
     ),
     "label of an identity": (
         solve(pins=hard("a_out", 1.0)),
