@@ -178,9 +178,8 @@ def stiffness(
         pattern = sheaf.forward_pattern(here)
         ends, rho = extremes(sheaf, pattern, dense=DENSE), effective_resistance(sheaf, pattern)
         found.append((ends.smallest, ends.largest, rho.norm))
-        trace = np.trace(rho.total, axis1=1, axis2=2)
-        for name, part in rho.edges.items():
-            shares[name] += float((np.trace(part, axis1=1, axis2=2) / trace).sum() / len(at))
+        for name, share in rho.shares.items():
+            shares[name] += float(share.sum() / len(at))
         done(rows.stop - rows.start)
     smallest, largest, resistance = (np.concatenate(column) for column in zip(*found))
     return Stiffness(smallest, largest, resistance, shares)
