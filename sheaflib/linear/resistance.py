@@ -52,7 +52,7 @@ class Resistance:
         """The dimension of the stalk."""
         return self.place.stop - self.place.start
 
-    @property
+    @cached_property
     def streamed(self) -> bool:
         """Whether G is too large to be held."""
         return len(self.pattern) * self.m * self.sheaf.N > ENTRIES
