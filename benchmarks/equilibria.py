@@ -27,17 +27,20 @@ METHODS = {  # name -> the method of `ladder.climb`, its dt (0: the best stable 
 @pytest.mark.parametrize("widths", ladder.SIZES)
 def test_equilibrium(row, widths, method):
     """A batch from recorded random stalks."""
-    ours, theirs, note = sides(widths, method, ladder.SIZES[widths], 300, 300)
-    row(f"equilibrium {widths}: newton / {method}", ours, theirs, note)
+    row(
+        f"equilibrium {widths}: newton / {method}",
+        *sides(widths, method, ladder.SIZES[widths], 300, 300),
+    )
 
 
 def test_deep_equilibrium(row):
     """Ten hidden layers of 50, from the forward pass, times per sample: the flow takes long."""
-    method = "prox-euler, best step"
-    ours, theirs, note = sides(ladder.DEEP, method, 1, 32, 2, start="forward", fresh=True)
+    ours, theirs, note = sides(
+        ladder.DEEP, "prox-euler, best step", 1, 32, 2, start="forward", fresh=True
+    )
     # fmt: skip
     row(
-        f"equilibrium {ladder.DEEP}: newton / {method}",
+        f"equilibrium {ladder.DEEP}: newton / prox-euler, best step",
         ours._replace(per=32),
         theirs._replace(per=2, rounds=1),
         f"times per sample; {note}",
@@ -71,13 +74,14 @@ def sides(widths, method, seed, ours, theirs, **start):
         assert (stepper.steps == steps).all() and (stepper.passes >= climb.passes).all()
         assert np.abs(stepper.w - climb.end).max() < 1.1e-8
 
-    note = (
+    return (
+        Side(solve),
+        Side(take, 1, rounds, lambda: ((begin(),), {}), check),
         f"labels pinned, a batch of {ours} samples against one of {theirs}, "
         f"{solved.passes.mean():.4g} passes a sample against {climb.passes.mean():.4g}; exactly "
         f"these steps, {'one by one' if one_by_one else 'a batch that samples leave when done'}; "
-        "the flow's set-up is not timed"
+        "the flow's set-up is not timed",
     )
-    return Side(solve), Side(take, 1, rounds, lambda: ((begin(),), {}), check), note
 
 
 def counted(stepper, passes):

@@ -24,15 +24,13 @@ def problem(name):
     """Sheaf, inputs, labels and stalks near the forward pass."""
     task, widths, seed = SETUPS[name]
     sheaf, given = NeuralSheaf(initial(task, widths, seed, False)), tasks.task(task)
-    w = sheaf.forward(given.X_train)
-    w += np.random.default_rng(0).standard_normal(w.shape)
-    return sheaf, given.X_train, given.Y_train, w
+    noise = np.random.default_rng(0).standard_normal((len(given.X_train), sheaf.N))
+    return sheaf, given.X_train, given.Y_train, sheaf.forward(given.X_train) + noise
 
 
 def joint(sheaf, x, y, w):
     """Our engine for the joint flow."""
-    pins = resolve(sheaf, (), len(x))
-    return FusedJointStepper(sheaf, x, y, w, 1 / len(x), DT, 1.0, pins)
+    return FusedJointStepper(sheaf, x, y, w, 1 / len(x), DT, 1.0, resolve(sheaf, (), len(x)))
 
 
 def onward(stepper):

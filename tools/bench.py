@@ -65,20 +65,19 @@ def rows(report):
     found: dict[str, dict] = {}
     for timed in json.loads(report)["benchmarks"]:
         said, sides = timed["extra_info"], found.setdefault(timed["group"], {})
-        sides["note"] = said["note"]
-        sides[said["side"]] = timed["stats"]["median"] / said["per"] * 1e6
-    return [row(name, **sides) for name, sides in found.items()]
-
-
-def row(name, note, ours, theirs):
-    """Return one row from microseconds."""
-    return {
-        "name": name,
-        "ratio": float(f"{theirs / ours:.3g}"),
-        "ours_us": float(f"{ours:.4g}"),
-        "theirs_us": float(f"{theirs:.4g}"),
-        "note": note,
-    }
+        sides.update(
+            {"note": said["note"], said["side"]: timed["stats"]["median"] / said["per"] * 1e6}
+        )
+    return [
+        {
+            "name": name,
+            "ratio": float(f"{sides['theirs'] / sides['ours']:.3g}"),
+            "ours_us": float(f"{sides['ours']:.4g}"),
+            "theirs_us": float(f"{sides['theirs']:.4g}"),
+            "note": sides["note"],
+        }
+        for name, sides in found.items()
+    ]
 
 
 def write(found, folder):

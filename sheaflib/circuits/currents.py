@@ -48,7 +48,7 @@ class Currents:
     @cached_property
     def edges(self) -> np.ndarray:
         """The current w_e η_e = G_eᵀ c of every edge, coordinate by coordinate: (B, N)."""
-        return (self.resistance.G.swapaxes(1, 2) @ self.pull[:, :, None])[:, :, 0]
+        return self.resistance.currents(self.pull)
 
     @cached_property
     def relaxed(self) -> np.ndarray:

@@ -178,9 +178,8 @@ def stiffness(
         pattern = sheaf.forward_pattern(here)
         ends, rho = extremes(sheaf, pattern, dense=DENSE), effective_resistance(sheaf, pattern)
         found.append((ends.smallest, ends.largest, rho.norm))
-        trace = np.trace(rho.total, axis1=1, axis2=2)
-        for name, part in rho.edges.items():
-            shares[name] += float((np.trace(part, axis1=1, axis2=2) / trace).sum() / len(at))
+        for name, share in rho.shares.items():
+            shares[name] += float(share.sum() / len(at))
         done(rows.stop - rows.start)
     smallest, largest, resistance = (np.concatenate(column) for column in zip(*found))
     return Stiffness(smallest, largest, resistance, shares)
@@ -227,10 +226,13 @@ def band(values: np.ndarray | None) -> tuple[float, float, float]:
 
 def worst_neurons(sheaf: NeuralSheaf, neurons: np.ndarray, most: int) -> tuple[Neuron, ...]:
     """The coordinates with most discord on average, those of the output edge aside."""
-    edge_of = {
-        row: edge.name for edge in sheaf.edges for row in range(edge.rows.start, edge.rows.stop)
-    }
-    order = np.argsort(-neurons[: sheaf.N], kind="stable")[:most]
+    falling = -neurons[: sheaf.N]
+    # all that are as large as the last one that is listed, NaN last: few, to be put in order
+    last = min(most, sheaf.N) - 1
+    first = np.flatnonzero(~(falling > np.partition(falling, last)[last]))
+    order = first[np.argsort(falling[first], kind="stable")][:most].tolist()
+    edges = [e for e in sheaf.edges if e.rows.stop <= sheaf.N]
+    into = [next(e.name for e in edges if e.rows.start <= i < e.rows.stop) for i in order]
     return tuple(
-        Neuron(sheaf.layout.label(int(i)), edge_of[int(i)], float(neurons[i])) for i in order
+        Neuron(sheaf.layout.label(i), name, float(neurons[i])) for i, name in zip(order, into)
     )

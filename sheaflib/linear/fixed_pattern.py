@@ -173,7 +173,7 @@ class Frozen:
             unit[np.arange(len(clamped)), clamped] = root[clamped]
             pulls = np.arange(len(clamped), len(unit))
             unit[pulls, self.springy] = -np.sqrt(self.springs[self.springy])
-            edges = self._each(Frozen._backward_free, unit) / root
+            edges = self.on_each(Frozen._backward_free, unit) / root
             springs = np.eye(len(unit))[:, len(clamped) :]
             springs = np.broadcast_to(springs, (len(self), *springs.shape))
             rows = np.concatenate([edges, springs], axis=2)
@@ -260,11 +260,11 @@ class Frozen:
         """The rows of δ⁻¹ at some coordinates, by backward substitution: (B, len(index), width)."""
         unit = np.zeros((len(index), self.width))
         unit[np.arange(len(index)), index] = 1
-        return self._each(Frozen.backward, unit)
+        return self.on_each(Frozen.backward, unit)
 
     def matrix(self) -> np.ndarray:
         """L as dense matrices: (B, n, n)."""
-        return self._each(Frozen.laplacian, np.eye(self.n))
+        return self.on_each(Frozen.laplacian, np.eye(self.n))
 
     def stresses(self) -> np.ndarray:
         """A (AᵀA)⁻¹, A's pseudo-inverse transposed, row by row: (B, n, width + springs)."""
@@ -274,7 +274,7 @@ class Frozen:
         """A map of every sample, (B, n) -> (B, m), on each free unit vector: (B, n, m)."""
         if len(self.held):
             self._balanced  # found once a sample, and kept
-        return self._each(apply, np.eye(self.n))
+        return self.on_each(apply, np.eye(self.n))
 
     def cuts(self) -> np.ndarray:
         """`cut` of each row of `stresses`: (B, n, 1)."""
@@ -284,13 +284,13 @@ class Frozen:
         """A with L = AᵀA, the rows √w δ and √γ, the columns of the free coordinates: (B, rows,
         n).
         """
-        columns = self._each(Frozen.push, self.embed(np.eye(self.n))) * np.sqrt(self.weights)
+        columns = self.on_each(Frozen.push, self.embed(np.eye(self.n))) * np.sqrt(self.weights)
         springs = np.broadcast_to(
             np.diag(np.sqrt(self.springs))[self.free], (len(self), self.n, self.width)
         )
         return np.concatenate([columns, springs[:, :, self.springs > 0]], axis=2).swapaxes(1, 2)
 
-    def _each(
+    def on_each(
         self, apply: Callable[[Frozen, np.ndarray], np.ndarray], vectors: np.ndarray
     ) -> np.ndarray:
         """A map of every sample on all of `vectors` (m, k): (B, m, …), some samples at a time."""

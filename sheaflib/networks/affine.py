@@ -126,9 +126,20 @@ class Affine(Operation):
         entries."""
         if not isinstance(self.weight, sp.sparse.linalg.LinearOperator):
             return np.abs(self.weight)
-        return (
-            np.abs(self.weight @ np.eye(self.n_in)) if self.n_in * self.n_out <= ENTRIES else None
-        )
+        return abs(self._entries()).toarray() if self.n_in * self.n_out <= ENTRIES else None
+
+    def _entries(self) -> sp.sparse.csr_array:
+        """A matrix-free W entry by entry, found by unit vectors of its narrow side, some at a time:
+        the dense arrays that stand meanwhile have ENTRIES entries, or one vector."""
+        side = self.weight if self.n_in <= self.n_out else self.weight.T
+        n, parts = side.shape[1], []
+        step = max(1, ENTRIES // max(side.shape))
+        for start in range(0, n, step):
+            unit = np.zeros((n, min(step, n - start)))
+            unit[np.arange(start, start + unit.shape[1]), np.arange(unit.shape[1])] = 1
+            parts.append(sp.sparse.csc_array(side @ unit))
+        whole = sp.sparse.hstack(parts, format="csc")
+        return (whole if side is self.weight else whole.T).tocsr()
 
     def triplets(self, s: np.ndarray = NO_PATTERN) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         if isinstance(self.weight, np.ndarray):
@@ -140,7 +151,7 @@ class Affine(Operation):
             )
         weight = self.weight
         if isinstance(weight, sp.sparse.linalg.LinearOperator):
-            weight = sp.sparse.csr_array(self.weight @ np.eye(self.n_in))
+            weight = self._entries()
         weight = weight.tocoo()
         return weight.coords[0], weight.coords[1], weight.data
 

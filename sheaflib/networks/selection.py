@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 from sheaflib.networks.operations import NO_PATTERN, Operation, Parameter, check_parameters
 from sheaflib.networks.windows import Shape
 from sheaflib.support.checks import even, read_only, real_array, unmasked, whole
+from sheaflib.support.sums import sums
 
 
 class Selection(Operation):
@@ -295,9 +296,7 @@ class MaxPool(Selection):
         return np.take_along_axis(a, np.broadcast_to(self._chosen(s), (len(a), self.n_out)), axis=1)
 
     def adjoint(self, e: np.ndarray, s: np.ndarray) -> np.ndarray:
-        out = np.zeros((len(e), self.n_in))
-        np.add.at(out, (np.arange(len(e))[:, None], self._chosen(s)), e)
-        return out
+        return sums(self._chosen(s), e, self.n_in)
 
     absolute, absolute_adjoint = linear, adjoint
 

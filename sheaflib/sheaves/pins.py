@@ -17,8 +17,10 @@ from sheaflib.networks.graph import A_OUT, INPUT
 from sheaflib.sheaves.layout import Layout
 from sheaflib.sheaves.neural import NeuralSheaf, check_sheaf
 from sheaflib.support.checks import brief, flag, items, positive, read_only, real_array, room, whole
+from sheaflib.support.sums import sums
 
 Rows = slice | list[int] | np.ndarray  # some samples of a batch
+FAR = 2**31  # no coordinate of a stalk is named by a larger number
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,9 +64,18 @@ def _pin(stalk: str, value: ArrayLike, at: int | Sequence[int] | None, gamma: fl
     if not isinstance(stalk, str):
         raise TypeError(f"stalk={brief(stalk)}, expected the name of a stalk")
     if at is not None:
-        places = items("at", at) if hasattr(at, "__iter__") else [at]
-        at = tuple(whole("at", i, least=-(2**31), most=2**31) for i in places)
+        at = _places(at)
     return Pin(stalk, read_only(real_array("value", value)), at, gamma)
+
+
+def _places(at: int | Sequence[int]) -> tuple[int, ...]:
+    """The coordinates of a stalk that are named, which may be below 0 as in a list."""
+    if isinstance(at, np.ndarray) and at.dtype.kind == "i" and at.ndim == 1:
+        at = at.tolist()
+    places = items("at", at) if hasattr(at, "__iter__") else [at]
+    if set(map(type, places)) == {int} and -FAR <= min(places) and max(places) <= FAR:
+        return tuple(places)
+    return tuple(whole("at", i, least=-FAR, most=FAR) for i in places)
 
 
 @dataclass(frozen=True, eq=False)
@@ -174,37 +185,13 @@ def resolve(
             " soft(…)"
         )
     pins = [pins] if isinstance(pins, Pin) else pins
-    hard_at: dict[int, np.ndarray] = {}
-    soft_at: dict[int, list[tuple[float, np.ndarray]]] = {}
-    for pin in pins:
-        if not isinstance(pin, Pin):
-            raise TypeError(f"pins holds {brief(pin)}, expected pins made by hard(…) or soft(…)")
-        if pin.stalk == A_OUT and A_OUT in sheaf.augmented_layout and not augmented:
-            raise ValueError(
-                f"stalk {A_OUT!r} is unknown, expected one of {', '.join(layout.names)}: pins on it"
-                " need a start that holds it, or logits z"
-            )
-        for index, value in _coordinates(pin, layout, n_batch):
-            if np.isinf(pin.gamma):
-                if index in hard_at and not np.array_equal(hard_at[index], value):
-                    i = int(np.argmax(hard_at[index] != value))
-                    raise ValueError(
-                        f"two hard pins contradict on {layout.label(index)}: {hard_at[index][i]:g}"
-                        f" and {value[i]:g} in sample {i}"
-                    )
-                hard_at[index] = value
-            else:
-                soft_at.setdefault(index, []).append((pin.gamma, value))
-    hard_index, soft_index = sorted(hard_at), sorted(set(soft_at) - set(hard_at))
-    springs = [_parallel(soft_at[i]) for i in soft_index]
+    found = [_coordinates(pin, sheaf, layout, n_batch) for pin in pins]
+    is_hard = [isinstance(pin, Pin) and np.isinf(pin.gamma) for pin in pins]
+    hard_index, hard_value, _ = _together([f for f, own in zip(found, is_hard) if own], n_batch)
+    hard_index, hard_value = _once(hard_index, hard_value, layout)
+    loose = _together([f for f, own in zip(found, is_hard) if not own], n_batch)
     return Pins(
-        layout.size,
-        np.array(hard_index, int),
-        _columns([hard_at[i] for i in hard_index], n_batch),
-        np.array(soft_index, int),
-        _columns([value for _, value, _ in springs], n_batch),
-        np.array([gamma for gamma, _, _ in springs]),
-        sum((offset for _, _, offset in springs), np.zeros(n_batch)),
+        layout.size, hard_index, hard_value, *_parallel(*_beyond(hard_index, *loose), n_batch)
     )
 
 
@@ -218,18 +205,18 @@ def resolve_places(
     return resolve(sheaf, pins, n_batch, augmented)
 
 
-def _parallel(springs: list[tuple[float, np.ndarray]]) -> tuple[float, np.ndarray, np.ndarray]:
-    """Springs on one coordinate as one: its stiffness, where it rests, and the energy that is left
-    there.
-    """
-    gamma = sum((g for g, _ in springs), 0.0)
-    nothing = np.zeros_like(springs[0][1])
-    rest = sum((g * value for g, value in springs), nothing) / gamma
-    return gamma, rest, 0.5 * sum((g * (value - rest) ** 2 for g, value in springs), nothing)
+Placed = tuple[np.ndarray, np.ndarray, np.ndarray]  # places (K,), values (B, K), stiffness (K,)
 
 
-def _coordinates(pin: Pin, layout: Layout, n_batch: int) -> list[tuple[int, np.ndarray]]:
-    """Pairs (flat index, value of every sample (B,)) of one pin."""
+def _coordinates(pin: Pin, sheaf: NeuralSheaf, layout: Layout, n_batch: int) -> Placed:
+    """The flat indices that one pin names, the values of every sample there, and its stiffness."""
+    if not isinstance(pin, Pin):
+        raise TypeError(f"pins holds {brief(pin)}, expected pins made by hard(…) or soft(…)")
+    if pin.stalk == A_OUT and A_OUT in sheaf.augmented_layout and A_OUT not in layout:
+        raise ValueError(
+            f"stalk {A_OUT!r} is unknown, expected one of {', '.join(layout.names)}: pins on it"
+            " need a start that holds it, or logits z"
+        )
     if pin.stalk == INPUT:
         raise ValueError(
             f"stalk {INPUT!r} is boundary already, expected one of {', '.join(layout.names)}: give"
@@ -237,11 +224,12 @@ def _coordinates(pin: Pin, layout: Layout, n_batch: int) -> list[tuple[int, np.n
         )
     s = layout[pin.stalk]
     width = s.stop - s.start
-    at = range(width) if pin.at is None else pin.at
-    outside = [i for i in at if not -width <= i < width]
-    if outside:
+    at = np.arange(width) if pin.at is None else np.array(pin.at, dtype=np.int64)
+    outside = np.flatnonzero((at < -width) | (at >= width))
+    if len(outside):
         raise ValueError(
-            f"pin at={outside[0]} is out of range: {pin.stalk!r} has coordinates 0 … {width - 1}"
+            f"pin at={at[outside[0]]} is out of range: {pin.stalk!r} has coordinates 0 …"
+            f" {width - 1}"
         )
     if pin.value.shape not in ((), (len(at),), (n_batch, len(at))):
         classes = pin.value.shape in ((n_batch,), (n_batch, 1)) and (pin.value % 1 == 0).all()
@@ -251,8 +239,52 @@ def _coordinates(pin: Pin, layout: Layout, n_batch: int) -> list[tuple[int, np.n
             f"expected a number, ({len(at)},) or ({n_batch}, {len(at)}){hint if classes else ''}"
         )
     value = np.broadcast_to(pin.value, (n_batch, len(at)))
-    return [(s.start + i % width, value[:, k]) for k, i in enumerate(at)]
+    return s.start + at % width, value, np.broadcast_to(pin.gamma, len(at))
 
 
-def _columns(values: list[np.ndarray], n_batch: int) -> np.ndarray:
-    return np.stack(values, axis=1) if values else np.zeros((n_batch, 0))
+def _together(parts: list[Placed], n_batch: int) -> Placed:
+    """What several pins name, one after the other."""
+    if not parts:
+        return np.zeros(0, dtype=int), np.zeros((n_batch, 0)), np.zeros(0)
+    places, values, gammas = zip(*parts)
+    return np.concatenate(places), np.concatenate(values, axis=1), np.concatenate(gammas)
+
+
+def _once(places: np.ndarray, values: np.ndarray, layout: Layout) -> tuple[np.ndarray, np.ndarray]:
+    """Hard pins with every place once, in rising order; ValueError where two contradict."""
+    order = np.argsort(places, kind="stable")
+    again = np.flatnonzero(places[order][1:] == places[order][:-1])
+    first, second = order[again], order[again + 1]
+    differ = values[:, first] != values[:, second]
+    wrong = np.flatnonzero(differ.any(axis=0))
+    if len(wrong):
+        k = wrong[np.argmin(second[wrong])]  # the first pin that contradicts one before it
+        i = int(np.argmax(differ[:, k]))
+        raise ValueError(
+            f"two hard pins contradict on {layout.label(int(places[first[k]]))}:"
+            f" {values[i, first[k]]:g} and {values[i, second[k]]:g} in sample {i}"
+        )
+    order = np.delete(order, again)
+    return places[order], np.take(values, order, axis=1)
+
+
+def _beyond(
+    clamped: np.ndarray, places: np.ndarray, values: np.ndarray, gammas: np.ndarray
+) -> Placed:
+    """The springs on places that are not clamped."""
+    free = np.flatnonzero(~np.isin(places, clamped))
+    return places[free], np.take(values, free, axis=1), gammas[free]
+
+
+def _parallel(
+    places: np.ndarray, values: np.ndarray, gammas: np.ndarray, n_batch: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Springs as one a place, in rising order: the places (s,), where each rests (B, s), its
+    stiffness (s,), and the energy that is left there in all, (B,).
+    """
+    index, own = np.unique(places, return_inverse=True)
+    stiffness = sums(own, gammas[None], len(index))[0]
+    rest = sums(own, gammas * values, len(index)) / stiffness
+    left = 0.5 * sums(own, gammas * (values - rest[:, own]) ** 2, len(index))
+    offset = sums(np.zeros(len(index), dtype=int), left, 1)[:, 0]
+    return index, rest, stiffness, offset

@@ -482,6 +482,9 @@ LINEAR = [
         )
         for name in ("injections", "discord")
     ),
+    method(
+        effective_resistance(SHEAF, PATTERN), "linear.resistance.Resistance.currents", {"pull": Y}
+    ),
     Case(
         "linear.solution.Solution.__getitem__",
         sheaflib.harmonic_extension(SHEAF, X).__getitem__,

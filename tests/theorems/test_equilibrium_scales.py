@@ -164,6 +164,19 @@ def test_a_loose_answer_is_converged_and_no_minimum():
     assert (found.certificate.verdict == NO_MINIMUM).any()
 
 
+@pytest.mark.parametrize("factor", [1e4, 1e10, 1e16])
+def test_a_loose_tol_counts_each_coordinates_own_terms(factor):
+    """z, a and the output 2 of the small unit have V = ½((z − 1)² + (a − z)² + (2 − a)²) and terms
+    up to 8; a bystander of size `factor` must not end the search where V is still ½."""
+    sheaf = NeuralSheaf(Network.mlp([[[factor], [1.0]], [[0.0, 1.0]]]))
+    found = equilibrium(sheaf, [[1.0]], pins=hard("z2", 2.0), tol=1e-3)
+    z, a = found.cochain[0, [1, 3]]
+    assert found.converged.all()
+    assert abs((z - 1) - (a - z)) <= 1e-3 * (1 + 2 * abs(z) + abs(a))
+    assert abs((a - z) - (2 - a)) <= 1e-3 * (2 + 2 * abs(a) + abs(z))
+    np.testing.assert_allclose(found.energy, 1 / 6, rtol=1e-3)
+
+
 def test_a_concave_kink_within_rounding_is_undecided():
     """x = 1, u = W¹x + b with W¹x = 1e8 and b = −1e8 cancels to z = 0 up to 1e-8; an output pulled
     up makes a > 0: no one can tell.

@@ -5,10 +5,14 @@ weight.
 import numpy as np
 import pytest
 from hypothesis import assume, given
+from hypothesis import strategies as st
 from oracles import constrained_minimum, dense_laplacian, dense_system, row_weights
 from strategies import MODERATE, cases
 
 from sheaflib import Network, NeuralSheaf, hard, harmonic_extension, soft
+from sheaflib.circuits.currents import currents
+from sheaflib.linear import fixed_pattern, resistance
+from sheaflib.linear.fixed_pattern import Frozen
 from sheaflib.linear.resistance import effective_resistance
 from sheaflib.sheaves import discord
 
@@ -150,3 +154,133 @@ def test_bad_input_is_named(call, message):
     sheaf = NeuralSheaf(Network.he([2, 4, 1], np.random.default_rng(0)))
     with pytest.raises(ValueError, match=message):
         call(effective_resistance(sheaf, np.ones((2, 4))), sheaf)
+
+
+# G some at a time ---------------------------------------------------------------------------------
+
+
+def streamed(monkeypatch, entries=0, block=50, at_once=2**24):
+    """G is never held, parts of it have `entries` entries at most, or one column."""
+    monkeypatch.setattr(resistance, "ENTRIES", entries)
+    monkeypatch.setattr(resistance, "BLOCK", block)
+    for module in (resistance, fixed_pattern):
+        monkeypatch.setattr(module, "AT_ONCE", at_once)
+
+
+@given(
+    cases(scales=MODERATE, cube=True),
+    st.integers(0, 2**32 - 1),
+    st.integers(0, 60),
+    st.sampled_from([1, 2, 50]),
+    st.sampled_from([1, 30, 2**24]),
+)
+def test_streamed_or_held_it_is_the_same(case, seed, entries, block, at_once):
+    """Every number, for any stalk, at several sizes of the parts; a small G may still be held."""
+    rng = np.random.default_rng(seed)
+    pattern = case.pattern[rng.integers(0, len(case.pattern), 3)]
+    sheaf = NeuralSheaf(case.sheaf.network, {e.name: rng.uniform(0.2, 5) for e in case.sheaf.edges})
+    name = rng.choice(sheaf.layout.names)
+    held = effective_resistance(sheaf, pattern, name)
+    error, pull = rng.standard_normal((2, 3, held.m))
+    assert not held.streamed and held.G.shape == (3, held.m, sheaf.N)
+
+    def near(found, expected, part, size=None):
+        size = np.abs(expected).max() if size is None else size
+        np.testing.assert_allclose(found, expected, rtol=0, atol=part * size + 1e-300)
+
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        streamed(monkeypatch, entries, block, at_once)
+        law = effective_resistance(sheaf, pattern, name)
+        assert law.streamed == (held.G.size > entries)
+        near(law.total, held.total, 1e-12)
+        near(law.norm, held.norm, 1e-11)
+        near(law.currents(pull), held.currents(pull), 1e-13)
+        for mine, theirs in ((law.edges, held.edges), (law.shares, held.shares)):
+            assert list(mine) == list(theirs)
+            for edge in mine:
+                near(mine[edge], theirs[edge], 1e-12)
+        worst = np.sqrt(np.linalg.cond(held.total).max())
+        for spring in (np.inf, 0.5):
+            eta = held.injections(error, spring)
+            near(law.injections(error, spring), eta, 1e-13 * worst)
+            for edge, values in held.discord(error, spring).items():
+                size = (eta**2).sum(axis=1).max()
+                near(law.discord(error, spring)[edge], values, 1e-12 * worst, size)
+
+
+@given(cases(scales=MODERATE))
+def test_streamed_it_is_a_block_of_the_inverse_laplacian(case):
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        streamed(monkeypatch, 10, 2)
+        law = effective_resistance(case.sheaf, case.pattern)
+        out = law.place
+        for i, s in enumerate(case.pattern):
+            expected = np.linalg.inv(dense_laplacian(case.sheaf, s))[out, out]
+            size = np.abs(expected).max()
+            np.testing.assert_allclose(law.total[i], expected, rtol=0, atol=1e-9 * size)
+            assert law.norm[i] == pytest.approx(np.linalg.eigvalsh(expected)[-1], rel=1e-8)
+            np.testing.assert_array_equal(law.total[i], law.total[i].T)
+
+
+def several_outputs():
+    rng = np.random.default_rng(3)
+    sheaf = NeuralSheaf(Network.he([5, 60, 80, 40], rng), {"affine_2": 3.0, "activation_1": 0.2})
+    return sheaf, rng.standard_normal((3, 5)), rng.standard_normal((3, 40))
+
+
+def test_more_outputs_than_lanczos_keeps_vectors(monkeypatch):
+    sheaf, x, _ = several_outputs()
+    pattern = sheaf.forward_pattern(x)
+    held = effective_resistance(sheaf, pattern).norm
+    streamed(monkeypatch)
+    np.testing.assert_allclose(effective_resistance(sheaf, pattern).norm, held, rtol=1e-12)
+
+
+def test_how_many_vectors_go_through_and_how_many_stand(monkeypatch):
+    """`total` takes one each way for every output, `shares` one back, `currents` one back in all;
+    `edges` one back for every output and part of G.
+    """
+    sheaf, x, y = several_outputs()
+    streamed(monkeypatch, 2 * 40 * sheaf.N // 3, 7)
+    sent = {"forward": [], "backward": []}
+    for name, found in sent.items():
+
+        def counting(frozen, v, name=name, found=found, way=getattr(Frozen, name)):
+            found.append(len(v))
+            return way(frozen, v)
+
+        monkeypatch.setattr(Frozen, name, counting)
+
+    def passes(call):
+        for found in sent.values():
+            found.clear()
+        call()
+        most = max(max(found, default=0) for found in sent.values())
+        return sum(sent["forward"]), sum(sent["backward"]), most
+
+    law = effective_resistance(sheaf, sheaf.forward_pattern(x))
+    assert passes(lambda: law.total) == (3 * 40, 3 * 40, 3 * 7)
+    assert passes(lambda: law.shares) == (0, 3 * 40, 3 * 7)
+    assert passes(lambda: law.currents(y)) == (0, 3, 3)
+    assert passes(lambda: law.edges) == (0, 2 * 3 * 40, 7)
+    assert passes(lambda: law.injections(y)) == (0, 2 * 3 * 40 + 3, 7)
+    forward, backward, most = passes(lambda: law.norm)
+    assert forward == backward <= 3 * 41 and most == 3
+
+
+def test_currents_of_training_with_resistances_that_are_streamed(monkeypatch):
+    sheaf, x, y = several_outputs()
+    held = currents(sheaf, x, y)
+    expected = held.edges, held.relaxed
+    streamed(monkeypatch, 1000)
+    found = currents(sheaf, x, y)
+    assert found.resistance.streamed
+    for mine, theirs in zip((found.edges, found.relaxed), expected):
+        np.testing.assert_allclose(mine, theirs, rtol=0, atol=1e-12 * np.abs(theirs).max())
+
+
+def test_rows_that_are_streamed_are_not_given(monkeypatch):
+    sheaf, x, _ = several_outputs()
+    streamed(monkeypatch)
+    with pytest.raises(ValueError, match=r"G of 3 × 40 × 320 entries is streamed .* at most 0: "):
+        effective_resistance(sheaf, sheaf.forward_pattern(x)).G
