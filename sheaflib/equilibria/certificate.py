@@ -19,7 +19,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import ArrayLike
 
-from sheaflib.equilibria.energy import Pieces, PinnedEnergy, with_nothing
+from sheaflib.equilibria.energy import Pieces, PinnedEnergy
 from sheaflib.equilibria.kinks import Kink
 from sheaflib.equilibria.newton_steps import near_minimum
 from sheaflib.equilibria.windows import Windows
@@ -81,8 +81,7 @@ class Certificate:
     def _judge(self, tol: float) -> np.ndarray:
         """The verdict where a gradient counts as zero up to tol times its own terms: (B,) of
         text."""
-        floor = with_nothing(tol * self.terms, self.terms)
-        floor = np.where(self.problem.clamped, 0.0, floor)
+        floor = np.where(self.problem.clamped, 0.0, tol * self.terms)
         broken, doubtful = self._kinks(floor)
         stationary = (np.abs(self.gradient) <= floor).all(axis=1) & ~broken.any(axis=1)
         finite = np.isfinite(self.at.energy) & np.isfinite(floor).all(axis=1)
@@ -101,8 +100,7 @@ class Certificate:
     @property
     def doubtful(self) -> np.ndarray:
         """The kinks for which rounding decides whether they are at a minimum: (B, N) of bool."""
-        floor = with_nothing(ROUNDING * self.terms, self.terms)
-        return self._kinks(np.where(self.problem.clamped, 0.0, floor))[1]
+        return self._kinks(np.where(self.problem.clamped, 0.0, ROUNDING * self.terms))[1]
 
     def _kinks(self, floor: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Which coordinates are free kinks at no minimum, and for which rounding decides whether

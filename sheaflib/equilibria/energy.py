@@ -17,7 +17,6 @@ from sheaflib.equilibria.kinks import kinks
 from sheaflib.equilibria.pinned_output import PinnedOutput
 from sheaflib.equilibria.sides import Rule
 from sheaflib.equilibria.windows import Windows
-from sheaflib.linear.rest import ROUNDING
 from sheaflib.linear.substitution import Ties, held_backward, held_forward
 from sheaflib.networks.affine import Affine
 from sheaflib.networks.graph import A_OUT, INPUT, Node, gather
@@ -214,12 +213,11 @@ class PinnedEnergy:
         enough take two passes more.
         """
         g = np.abs(self.slope(at))
-        terms = self.weights * (np.abs(at.w) + np.abs(at.image))
-        rest = (g <= with_nothing(tol * terms, terms)).all(axis=1)
+        rest = (g <= tol * self.weights * (np.abs(at.w) + np.abs(at.image))).all(axis=1)
         passes, open_ = np.where(rest, 1, 3), np.flatnonzero(~rest)
         if len(open_):
             terms = self.rows(open_).gradient_terms(at.rows(open_))
-            rest[open_] = (g[open_] <= with_nothing(tol * terms, terms)).all(axis=1)
+            rest[open_] = (g[open_] <= tol * terms).all(axis=1)
         return rest, passes
 
     def energy_rounding(self, at: Pieces) -> np.ndarray:
@@ -290,15 +288,6 @@ class PinnedEnergy:
             at.ties.add(g, self.gamma * v)
         p = held_backward(self.sheaf, g, at.pattern, at.held, at.ties)
         return np.where(at.held, 0.0, self.weights * epsilon + p), v, image
-
-
-def with_nothing(error: np.ndarray, terms: np.ndarray) -> np.ndarray:
-    """`error` (B, N), but at least ROUNDING² times the largest of the sample's terms (B, N).
-
-    A coordinate that vanishes at rest has terms that vanish with it, so that none of its gradients
-    is small beside them; what is below ROUNDING² = (256 ε)² of the largest terms counts as nothing.
-    """
-    return np.maximum(error, ROUNDING**2 * terms.max(axis=1, keepdims=True))
 
 
 def names_a_out(sheaf: NeuralSheaf, pins: Pin | Sequence[Pin]) -> bool:
