@@ -200,7 +200,7 @@ class PinnedEnergy:
             terms[:, self.last] += self.output.terms(at.w[:, self.last])
         if at.ties is not None:
             at.ties.add(terms, terms.copy())
-            # an entry that follows another one is as uncertain as that one
+            # where rounding moves a tie, it moves the stalks below
             stress = self.weights * at.ties.of_leaders(terms / self.weights)
             terms += self.sheaf.delta_transposed(stress, at.pattern, sizes=True)
         return terms

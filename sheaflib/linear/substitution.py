@@ -258,10 +258,13 @@ class Ties:
         return sample, follower, self.leader[sample, follower]
 
     def of_leaders(self, values: np.ndarray) -> np.ndarray:
-        """The values (B, N) of the leaders at their followers, 0 elsewhere: (B, N)."""
+        """The values (B, N) of the leaders, at themselves and at their followers, 0 elsewhere: (B,
+        N).
+        """
         found = np.zeros_like(values)
         sample, follower = np.nonzero(self.leader >= 0)
-        found[sample, follower] = values[sample, self.leader[sample, follower]]
+        leader = self.leader[sample, follower]
+        found[sample, follower] = found[sample, leader] = values[sample, leader]
         return found
 
     def add(self, to: np.ndarray, values: np.ndarray) -> None:
