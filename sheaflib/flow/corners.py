@@ -52,7 +52,7 @@ class Corners:
     @property
     def kinked(self) -> np.ndarray:
         """Which coordinates have a break: (width,) of bool."""
-        return (self.breaks < np.inf).any(axis=0)
+        return np.any(self.breaks < np.inf, axis=0)
 
     def piece(self, w: np.ndarray) -> np.ndarray:
         """On which piece each coordinate of w (B, width) is, the number of breaks that it has

@@ -19,7 +19,9 @@ from sheaflib.equilibria.energy import PinnedEnergy
 from sheaflib.flow.first_zero import Zero, first_zero
 from sheaflib.flow.quadratics import ROUNDING, Decay, Piece, Quadratics
 from sheaflib.linear.solution import Solution
-from sheaflib.networks.graph import INPUT
+from sheaflib.networks.graph import INPUT, Network
+from sheaflib.networks.selection import Elementwise, MaxPool
+from sheaflib.networks.separation import kinked_stalks, why_not_separate
 from sheaflib.sheaves.neural import NeuralSheaf, check_sheaf
 from sheaflib.sheaves.pins import Pin
 from sheaflib.support.checks import batch, even, positive, real_array, unmasked, whole
@@ -54,8 +56,9 @@ def exact_flow(
 
     The output edge of a sigmoid or softmax is left out. An event costs one dense singular value
     decomposition, of order N³, and the search for it at most `first_zero.MOST` steps: a flow that
-    needs more ends there, without a limit, as `reason` then says. Raises ValueError for max-pool,
-    for kinks that do not separate (`kinks`), and for a_out in the start or pinned.
+    needs more ends there, without a limit, as `reason` then says. ReLUs of any slope and PReLUs are
+    covered. Raises ValueError for a max-pool, for a clamp that does not read x, for kinks that do
+    not separate (`kinks`), and for a_out in the start or pinned.
 
     >>> from sheaflib import Network
     >>> flow = exact_flow(NeuralSheaf(Network.mlp([[[1.0]], [[1.0]]])), [[1.0]], [[-1.0, 0.0, 0.0]])
@@ -87,6 +90,7 @@ def exact_flows(
     `most`.
     """
     x = batch(INPUT, x, check_sheaf(sheaf).network.n_in).copy()
+    check_covered(sheaf.network)
     if most is not None and len(x) > whole("most", most):
         raise ValueError(
             f"x has {len(x)} rows, expected one sample (1, {sheaf.network.n_in}): use exact_flows"
@@ -115,6 +119,37 @@ def exact_flows(
     return [
         follow(Quadratics(problem.rows([i]), alpha), w[i], until, max_events) for i in range(len(x))
     ]
+
+
+def check_covered(network: Network) -> None:
+    """Raise ValueError, which names the node, for a selection that the closed form does not
+    cover.
+    """
+    kinked, instead = (
+        kinked_stalks(network),
+        'use relax, where stepper="prox-euler" holds its kinks',
+    )
+    for node in network.nodes:
+        operation = node.operation
+        if isinstance(operation, MaxPool):
+            raise ValueError(
+                f"node {node.name!r} is a max-pool: its kinks lie between coordinates, and the"
+                " exact flow covers kinks of one coordinate alone; use relax"
+            )
+        if not isinstance(operation, Elementwise) or node.inputs == (INPUT,):
+            continue
+        if operation.breaks != (0.0,) or any(operation.offsets):
+            points = ", ".join(f"{point:g}" for point in operation.breaks)
+            raise ValueError(
+                f"node {node.name!r} is {operation!r}, with kinks at {points}: the exact flow"
+                f" covers ReLUs and PReLUs, whose one kink is at 0; {instead}"
+            )
+        why = why_not_separate(network, node, kinked)
+        if why:
+            raise ValueError(
+                f"node {node.name!r} {why}: their kinks do not separate, which the exact flow does"
+                " not cover; use network.separated(), or relax"
+            )
 
 
 def begin(quadratics: Quadratics, w: np.ndarray) -> Piece:

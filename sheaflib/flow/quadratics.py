@@ -16,6 +16,7 @@ import scipy as sp
 from numpy.linalg import norm
 
 from sheaflib.equilibria.energy import PinnedEnergy
+from sheaflib.flow.corners import corners
 from sheaflib.flow.first_zero import EPS
 
 ROUNDING = 8 * EPS  # of a sum, relative to the sum of the sizes of its terms
@@ -54,18 +55,12 @@ class Quadratics:
         self.A = np.concatenate([root[:, None] * delta, np.diag(np.sqrt(gamma))[springs]])
         c = -sheaf.discrepancy(np.zeros((1, N)), problem.x, pattern)[0]  # for all patterns
         self.b = np.concatenate([root * c, (np.sqrt(gamma) * problem.rest[0])[springs]])
-        minus, plus = np.zeros((2, N, len(self.A)))
-        for rows in (minus, plus):
-            rows[np.arange(N), np.arange(N)] = -root
-            rows[springs, N + np.arange(len(springs))] = -np.sqrt(gamma[springs])
-        kinked = np.zeros(N, dtype=bool)
-        for kink in problem.kinks.values():
-            kinked[kink.here] = True
-            for read, slope, weight in kink.readers:
-                at = np.arange(kink.here.start, kink.here.stop), np.arange(read.start, read.stop)
-                minus[at] = np.sqrt(weight) * (1.0 if slope is None else slope)
-                plus[at] = np.sqrt(weight)
-        self.units = np.flatnonzero(kinked & ~problem.clamped)
+        kinks = corners(sheaf, N)
+        minus, plus = (-self.A.T + 0.0 for _ in range(2))  # of what has no sides
+        for reader in kinks.readers:
+            reads, rows = (np.arange(N)[part] for part in (reader.reads, reader.rows))
+            minus[reads, rows], plus[reads, rows] = np.sqrt(reader.weight) * reader.slope
+        self.units = np.flatnonzero(kinks.kinked & ~problem.clamped)
         self.minus, self.plus = minus[self.units], plus[self.units]
 
     def forces(self, r: np.ndarray, k: int | slice = slice(None)) -> tuple[np.ndarray, np.ndarray]:

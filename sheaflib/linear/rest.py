@@ -90,9 +90,9 @@ class Gauge:
     them tells enough.
 
     pattern: that of the start w. corners: whether a z_j at its kink that both sides push back to is
-    at rest (a stepper holds it there, but Euler does not). What tends to 0 with all its terms has no size
-    of its own: a velocity below ROUNDING² = (256 ε)² times the largest terms at the start w counts
-    as none. `first` (B,) is the unrest there.
+    at rest (a stepper holds it there, but Euler does not). What tends to 0 with all its terms has
+    no size of its own: a velocity below ROUNDING² = (256 ε)² times the largest terms at the start w
+    counts as none. `first` (B,) is the unrest there.
     """
 
     def __init__(

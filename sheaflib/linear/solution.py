@@ -89,8 +89,8 @@ class Solution:
 
     @cached_property
     def corners(self) -> np.ndarray:
-        """Where a free z_j at its kink lies at a minimum that is a corner of V, shape of the cochain:
-        never where the pattern is frozen.
+        """Where a free z_j at its kink lies at a minimum that is a corner of V, shape of the
+        cochain: never where the pattern is frozen.
         """
         kinks = at_kinks(self.sheaf, self.cochain)
         if self.frozen or not kinks.any():

@@ -63,11 +63,12 @@ def map_labels(sheaf: NeuralSheaf, edge: Edge) -> tuple[str, str]:
     number = edge.name.rsplit("_", 1)[-1]
     wide = {v: bool(sheaf.extended.ones_blocks.get(v)) for v in (edge.tail, edge.head)}
     head = r"$[I\,|\,0]$" if wide[edge.head] else "$I$"
-    if edge.kind == "affine":
-        return rf"$[W^{{{number}}}\,|\,\mathrm{{diag}}\,b^{{{number}}}]$", head
     if edge.kind == "output":
         return r"$\varphi$", "$I$"
     node = next(n for n in sheaf.network.nodes if n.name == edge.head)
+    if edge.kind == "affine":
+        letter = "K" if hasattr(node.operation, "kernel") else "W"  # of a convolution
+        return rf"$[{letter}^{{{number}}}\,|\,\mathrm{{diag}}\,b^{{{number}}}]$", head
     if edge.kind == "projection":
         return (
             r"$[I\,|\,0]$" if wide[edge.tail] else "$I$"
@@ -82,8 +83,8 @@ def _letter(operation: Operation) -> str:
     """The letter of a selection's restriction map: S of a max-pool, C of a clamp, P of a PReLU, and
     R of a ReLU, the paper's.
     """
-    letters: dict[type, str] = {MaxPool: "S", Clamp: "C", PReLU: "P"}
-    return letters.get(type(operation), "R")
+    letters = {MaxPool: "S", Clamp: "C", PReLU: "P"}
+    return next((letters[kind] for kind in letters if isinstance(operation, kind)), "R")
 
 
 def math_name(name: str) -> str:
