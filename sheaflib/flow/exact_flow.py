@@ -17,11 +17,9 @@ from numpy.typing import ArrayLike
 
 from sheaflib.equilibria.energy import PinnedEnergy
 from sheaflib.flow.first_zero import Zero, first_zero
-from sheaflib.flow.quadratics import ROUNDING, Decay, Piece, Quadratics
+from sheaflib.flow.quadratics import ROUNDING, Decay, Piece, Quadratics, check_covered
 from sheaflib.linear.solution import Solution
-from sheaflib.networks.graph import INPUT, Network
-from sheaflib.networks.selection import Elementwise, MaxPool
-from sheaflib.networks.separation import kinked_stalks, why_not_separate
+from sheaflib.networks.graph import INPUT
 from sheaflib.sheaves.neural import NeuralSheaf, check_sheaf
 from sheaflib.sheaves.pins import Pin
 from sheaflib.support.checks import batch, even, positive, real_array, unmasked, whole
@@ -119,37 +117,6 @@ def exact_flows(
     return [
         follow(Quadratics(problem.rows([i]), alpha), w[i], until, max_events) for i in range(len(x))
     ]
-
-
-def check_covered(network: Network) -> None:
-    """Raise ValueError, which names the node, for a selection that the closed form does not
-    cover.
-    """
-    kinked, instead = (
-        kinked_stalks(network),
-        'use relax, where stepper="prox-euler" holds its kinks',
-    )
-    for node in network.nodes:
-        operation = node.operation
-        if isinstance(operation, MaxPool):
-            raise ValueError(
-                f"node {node.name!r} is a max-pool: its kinks lie between coordinates, and the"
-                " exact flow covers kinks of one coordinate alone; use relax"
-            )
-        if not isinstance(operation, Elementwise) or node.inputs == (INPUT,):
-            continue
-        if operation.breaks != (0.0,) or any(operation.offsets):
-            points = ", ".join(f"{point:g}" for point in operation.breaks)
-            raise ValueError(
-                f"node {node.name!r} is {operation!r}, with kinks at {points}: the exact flow"
-                f" covers ReLUs and PReLUs, whose one kink is at 0; {instead}"
-            )
-        why = why_not_separate(network, node, kinked)
-        if why:
-            raise ValueError(
-                f"node {node.name!r} {why}: their kinks do not separate, which the exact flow does"
-                " not cover; use network.separated(), or relax"
-            )
 
 
 def begin(quadratics: Quadratics, w: np.ndarray) -> Piece:

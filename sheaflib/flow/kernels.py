@@ -1,11 +1,7 @@
 """The compiled steps: the same arithmetic as `EulerStepper` and `ProxEulerStepper`, one sample at a
 time, for any chain or DAG.
 
-The network is flattened to one list of rows: row i of the forward pass reads the coordinates
-indices[indptr[i]:indptr[i+1]] as a linear combination (kind 0), a maximum (kind 1), or one of them
-by a ReLU (kind 2) or a clamp (kind 3, which has constants); what depends on x alone is the constant
-c. What rows of the last two kinds do is a table by the pieces of the coordinate that they read
-(`corners`): side, slope and constant, (N, K + 1) each.
+The network is flattened to one list of rows (`flat`); what depends on x alone is the constant c.
 """
 
 from __future__ import annotations
@@ -15,11 +11,10 @@ from typing import Any
 import numpy as np
 import scipy as sp
 
-from sheaflib.flow.corners import Corners, corners
+from sheaflib.flow.corners import corners
 from sheaflib.flow.euler import ProxEulerStepper, Stepper, raise_unstable
+from sheaflib.flow.flat import LINEAR, PIECES, SHIFTED, pieces_of, rows_of, steepness_of
 from sheaflib.linear.rest import SLACK
-from sheaflib.networks.graph import INPUT
-from sheaflib.networks.selection import MaxPool
 from sheaflib.sheaves.neural import NeuralSheaf
 
 njit: Any = None  # numba is optional: EulerStepper does the same, slower
@@ -29,7 +24,6 @@ except ImportError:
     pass
 
 compiled = njit(cache=True, error_model="numpy") if njit is not None else lambda function: function
-LINEAR, MAXIMUM, PIECES, SHIFTED = 0, 1, 2, 3  # the last two: a piece at a time
 OUTPUTS = {"identity": 0, "sigmoid": 1, "softmax": 2}
 MAX_ENTRIES = 2_000_000  # beyond this BLAS beats the row-by-row loop
 EVENTS = 4096  # room for switches before the engine comes up for air
@@ -57,7 +51,7 @@ class CompiledStepper(Stepper):
     def _prepare(self) -> None:
         sheaf, w, pins = self.sheaf, self.w, self.pins
         kinks = corners(sheaf, w.shape[1])
-        self.rows = (*_rows(sheaf, kinks), *_pieces(sheaf, kinks))
+        self.rows = (*rows_of(sheaf, kinks), *pieces_of(sheaf, kinks))
         self.constant = -sheaf.discrepancy(np.zeros((len(w), sheaf.N)), self.x)
         self.constant[:, self.rows[0] == SHIFTED] = 0.0  # theirs are those of their pieces
         self.unit = np.full(sheaf.N, -1, dtype=np.int64)  # row of Ω -> place in the pattern
@@ -78,7 +72,7 @@ class CompiledStepper(Stepper):
         sheaf, w = self.sheaf, self.w
         self.sizes = sheaf.edge_terms(np.zeros((len(w), sheaf.N)), self.x)  # of the terms of c
         self.sizes[:, self.rows[0] == SHIFTED] = 0.0
-        self.steepness = _steepness(sheaf, self.rows, self.gamma)
+        self.steepness = steepness_of(sheaf, self.rows, self.gamma)
         self.floor = self.gauge.floor[:, 0]
         self.memory[:, [CEILING, LARGEST]] = np.inf
         shifts = np.abs(self.rows[-1]).max(initial=0.0)
@@ -147,60 +141,6 @@ class CompiledProxStepper(CompiledStepper):
 
 
 STEPPERS = {"euler": CompiledStepper, "prox-euler": CompiledProxStepper}
-
-
-def _rows(sheaf: NeuralSheaf, kinks: Corners):
-    """kind (N,), indptr (N + 1,), indices and entries (nnz,) of every row of the forward pass."""
-    kind = np.zeros(sheaf.N, dtype=np.int64)
-    for reader in kinks.readers:
-        kind[reader.rows] = SHIFTED if reader.shifted else PIECES
-    parts = []
-    for node in sheaf.network.nodes:
-        here, operation, columns = sheaf.layout[node.name], node.operation, sheaf.columns(node)
-        if isinstance(operation, MaxPool) and node.inputs != (INPUT,):
-            kind[here] = MAXIMUM
-            rows = np.repeat(np.arange(operation.n_out), operation.windows.shape[1])
-            reads = operation.windows.ravel()
-            entries = np.ones(len(reads))
-        else:
-            rows, reads, entries = operation.triplets(np.zeros(operation.n_pattern))
-        free = columns[reads] >= 0
-        parts.append((rows[free] + here.start, columns[reads][free], entries[free]))
-    rows, columns, entries = (np.concatenate(part) for part in zip(*parts))
-    order = np.argsort(rows, kind="stable")
-    indptr = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=sheaf.N))]).astype(np.int64)
-    return kind, indptr, columns[order].astype(np.int64), entries[order].astype(np.float64)
-
-
-def _pieces(sheaf: NeuralSheaf, kinks: Corners):
-    """breaks (width, K) of the coordinates; side, slope and constant (N, K + 1) of the rows that
-    read them, by their pieces.
-    """
-    shape = (sheaf.N, len(kinks.breaks) + 1)
-    side, slope, constant = np.zeros(shape, dtype=np.int64), np.zeros(shape), np.zeros(shape)
-    for reader in kinks.readers:
-        side[reader.rows] = reader.side.T
-        slope[reader.rows] = reader.slope.T
-        constant[reader.rows] = reader.constant.T
-    return np.ascontiguousarray(kinks.breaks.T), side, slope, constant
-
-
-def _steepness(sheaf: NeuralSheaf, rows, gamma) -> np.ndarray:
-    """B (width,) with T_i ≤ B_i m for the terms T of ∂V/∂w whatever the pattern, m being the
-    largest |w_j| or constant, and 1 with a_out.
-
-    So B_i is also how fast T_i can grow with w within a pattern.
-    """
-    kind, indptr, indices, entries, _, _, slope, _ = rows
-    row = np.repeat(np.arange(sheaf.N), np.diff(indptr))
-    sizes = np.where(kind[row] >= PIECES, np.abs(slope).max(axis=1)[row], np.abs(entries))
-    steepness, weights = 2 * gamma, sheaf.row_weights[: len(gamma)]
-    stress = weights[: sheaf.N] * (2 + np.bincount(row, sizes, sheaf.N))
-    steepness[: sheaf.N] += stress + np.bincount(indices, sizes * stress[row], sheaf.N)
-    if len(gamma) > sheaf.N:
-        steepness[sheaf.N :] += 2 * weights[sheaf.N :]
-        steepness[sheaf.layout[sheaf.network.output_name]] += 2 * weights[sheaf.N :].sum()
-    return steepness
 
 
 @compiled

@@ -18,6 +18,9 @@ from numpy.linalg import norm
 from sheaflib.equilibria.energy import PinnedEnergy
 from sheaflib.flow.corners import corners
 from sheaflib.flow.first_zero import EPS
+from sheaflib.networks.graph import INPUT, Network
+from sheaflib.networks.selection import Elementwise, MaxPool
+from sheaflib.networks.separation import kinked_stalks, why_not_separate
 
 ROUNDING = 8 * EPS  # of a sum, relative to the sum of the sizes of its terms
 GRADED = 1e4  # singular values that differ by more than this need the careful method
@@ -266,3 +269,34 @@ def minimum(A: np.ndarray, b: np.ndarray, free: np.ndarray, w: np.ndarray) -> Le
                     triangle, change, lower=True, check_finite=False
                 )
     return Least(w, r, normal)
+
+
+def check_covered(network: Network) -> None:
+    """Raise ValueError, which names the node, for a selection that the closed form does not
+    cover.
+    """
+    kinked, instead = (
+        kinked_stalks(network),
+        'use relax, where stepper="prox-euler" holds its kinks',
+    )
+    for node in network.nodes:
+        operation = node.operation
+        if isinstance(operation, MaxPool):
+            raise ValueError(
+                f"node {node.name!r} is a max-pool: its kinks lie between coordinates, and the"
+                " exact flow covers kinks of one coordinate alone; use relax"
+            )
+        if not isinstance(operation, Elementwise) or node.inputs == (INPUT,):
+            continue
+        if operation.breaks != (0.0,) or any(operation.offsets):
+            points = ", ".join(f"{point:g}" for point in operation.breaks)
+            raise ValueError(
+                f"node {node.name!r} is {operation!r}, with kinks at {points}: the exact flow"
+                f" covers ReLUs and PReLUs, whose one kink is at 0; {instead}"
+            )
+        why = why_not_separate(network, node, kinked)
+        if why:
+            raise ValueError(
+                f"node {node.name!r} {why}: their kinks do not separate, which the exact flow does"
+                " not cover; use network.separated(), or relax"
+            )

@@ -270,9 +270,11 @@ def test_first_order_against_a_much_finer_euler_on_pinned_networks_that_slide(se
     errors = [
         abs(at_end(dt, "prox-euler").cochain - exact.cochain).max() for dt in (0.02, 0.005, 0.00125)
     ]
-    assert errors[-1] < 0.01 and errors[-1] < errors[0] / 8
+    orders = np.log(np.divide(errors[:-1], errors[1:])) / np.log(4)
+    assert errors[-1] < 0.01 and abs(orders - 1).max() < 0.3
+    assert len(exact.history.switches) > 1000  # it slides, where prox-Euler holds it on a bound
     held = at_end(0.00125, "prox-euler").cochain[:, sheaf.layout["z1"]]
-    assert (np.abs(held) == 0.5).any() or len(exact.history.switches) < 100
+    assert (np.abs(held) == 0.5).any()
 
 
 # when they have arrived ---------------------------------------------------------------------------
