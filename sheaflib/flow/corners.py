@@ -58,6 +58,8 @@ class Corners:
         """On which piece each coordinate of w (B, width) is, the number of breaks that it has
         reached: (B, width).
         """
+        if len(self.breaks) == 1:
+            return w >= self.breaks[0]
         return (w >= self.breaks[:, None]).sum(axis=0)
 
     @property
@@ -87,12 +89,19 @@ class Corners:
         rest, pieces = force.copy(), self.piece(w)
         for reader in self.readers:
             at = pieces[:, reader.reads]
-            slope = np.take_along_axis(reader.slope, at, axis=0)
+            slope = chosen(reader.slope, at)
             value = slope * w[:, reader.reads]
             if reader.shifted:
-                value += np.take_along_axis(reader.constant, at, axis=0)
+                value += chosen(reader.constant, at)
             rest[:, reader.reads] -= slope * reader.weight * (w[:, reader.rows] - value)
         return rest
+
+
+def chosen(table: np.ndarray, piece: np.ndarray) -> np.ndarray:
+    """Of a table by pieces, (K + 1, n), the entries of the pieces of (B, n) coordinates."""
+    if len(table) == 2:
+        return np.where(piece, table[1], table[0])
+    return np.take_along_axis(table, piece, axis=0)
 
 
 def corners(sheaf: NeuralSheaf, width: int) -> Corners:
@@ -145,6 +154,11 @@ def prox(
     that is one of its ends, then the minimum on the piece beyond, and so on. A break that is the
     minimum on both of its pieces is held.
     """
+    if len(breaks) == 1:  # as in networks of ReLUs alone: one break, two pieces
+        least = (free + h * pull) / (1 + h * stiffness)
+        minus, plus = np.minimum(least[0], breaks[0]), np.maximum(least[1], breaks[0])
+        own, other = np.where(z >= breaks[0], (plus, minus), (minus, plus))
+        return np.where(own != breaks[0], own, other)
     ends = np.full((1, *breaks.shape[1:]), np.inf)
     low, high = np.concatenate([-ends, breaks]), np.concatenate([breaks, ends])
     least = np.minimum(np.maximum((free + h * pull) / (1 + h * stiffness), low), high)

@@ -188,6 +188,7 @@ def _advance(
     chosen, pattern = np.empty(n, np.int64), np.empty(n, np.int64)
     pull = np.zeros((width, breaks.shape[1] + 1))
     count, change, moved = 0, np.inf, True
+    once = implicit and breaks.shape[1] == 1
     for t in range(n_steps + 1):
         seen = count
         count = _select(
@@ -281,7 +282,21 @@ def _advance(
             if free[i]:
                 before = w[i]
                 delta = step_size * (f[i] - gamma[i] * (before - target[i]))
-                if implicit and _kinked(breaks, i):
+                if once and breaks[i, 0] < np.inf:
+                    delta = (
+                        _prox_once(
+                            before,
+                            before + delta,
+                            step_size,
+                            breaks[i, 0],
+                            pull[i, 0],
+                            pull[i, 1],
+                            stiffness[i, 0],
+                            stiffness[i, 1],
+                        )
+                        - before
+                    )
+                elif implicit and _kinked(breaks, i):
                     free_z = before + delta
                     delta = _prox(before, free_z, step_size, pull, stiffness, breaks, i) - before
                 w[i] = before + delta
@@ -299,6 +314,8 @@ def _kinked(breaks, i):
 @compiled
 def _piece(w, breaks, i):
     """On which piece a coordinate is."""
+    if breaks.shape[1] == 1:  # as in networks of ReLUs alone
+        return 1 if w[i] >= breaks[i, 0] else 0
     piece = 0
     for k in range(breaks.shape[1]):
         if w[i] >= breaks[i, k]:
@@ -331,7 +348,11 @@ def _select(
         if kind[i] == LINEAR:
             continue
         start, new = indptr[i], 0
-        if kind[i] >= PIECES:
+        if kind[i] == PIECES and breaks.shape[1] == 1:
+            chosen[i] = indices[start]
+            new = 1 if w[chosen[i]] >= breaks[chosen[i], 0] else 0
+            gain[i] = slope[i, new]
+        elif kind[i] >= PIECES:
             chosen[i] = indices[start]
             piece = _piece(w, breaks, chosen[i])
             new, gain[i], shift[i] = side[i, piece], slope[i, piece], constant[i, piece]
@@ -360,10 +381,10 @@ def _stress(
         if kind[i] == LINEAR:
             for k in range(indptr[i], indptr[i + 1]):
                 value += entries[k] * w[indices[k]]
-        elif kind[i] == SHIFTED:
-            value = gain[i] * w[chosen[i]] + shift[i]
         else:
             value += gain[i] * w[chosen[i]]
+            if kind[i] == SHIFTED:
+                value += shift[i]
         stress[i] = weight[i] * (w[i] - value)
         f[i] = -stress[i]
         energy += 0.5 * stress[i] * (w[i] - value)
@@ -391,7 +412,10 @@ def _kink_pull(w, kind, slope, constant, chosen, weight, pull):
     """pull (width, K + 1): `Corners.pull` of one sample."""
     pull[:] = 0.0
     for i in range(len(kind)):
-        if kind[i] >= PIECES:
+        if kind[i] == PIECES and pull.shape[1] == 2:
+            pull[chosen[i], 0] += slope[i, 0] * weight[i] * w[i]
+            pull[chosen[i], 1] += slope[i, 1] * weight[i] * w[i]
+        elif kind[i] >= PIECES:
             for k in range(pull.shape[1]):
                 pull[chosen[i], k] += slope[i, k] * weight[i] * (w[i] - constant[i, k])
 
@@ -407,6 +431,16 @@ def _least(free, h, pull, stiffness, breaks, i, k):
     if k < breaks.shape[1] and least >= breaks[i, k]:
         return breaks[i, k], 1
     return least, 0
+
+
+@compiled
+def _prox_once(z, free, h, at, pull_minus, pull_plus, stiff_minus, stiff_plus):
+    """`corners.prox` for one coordinate with one break, as those have that ReLUs alone read."""
+    minus = min((free + h * pull_minus) / (1 + h * stiff_minus), at)
+    plus = max((free + h * pull_plus) / (1 + h * stiff_plus), at)
+    if z >= at:
+        return plus if plus != at else minus
+    return minus if minus != at else plus
 
 
 @compiled
