@@ -4,7 +4,7 @@ tests.
 
 import numpy as np
 
-from sheaflib import Affine, MaxPool, ReLU
+from sheaflib import Affine, Clamp, MaxPool, PReLU, ReLU
 
 EPS = np.finfo(float).eps
 
@@ -14,6 +14,12 @@ def operation_matrix(operation, s):
     if isinstance(operation, ReLU):
         s = np.asarray(s, float)
         return np.diag(s + operation.slope * (1 - s))
+    if isinstance(operation, PReLU):
+        s, pixels = np.asarray(s, float), operation.n // len(operation.slope)
+        slope = np.array([operation.slope[j // pixels] for j in range(operation.n)])
+        return np.diag(s + slope * (1 - s))
+    if isinstance(operation, Clamp):
+        return np.diag([float(clamped(operation, side) is None) for side in s])
     if isinstance(operation, MaxPool):
         matrix = np.zeros((operation.n_out, operation.n_in))
         for row, (window, place) in enumerate(zip(operation.windows, s)):
@@ -22,6 +28,14 @@ def operation_matrix(operation, s):
     if isinstance(operation, Affine):
         return operation.linear(np.eye(operation.n_in)).T
     return np.eye(operation.n_out)
+
+
+def clamped(operation, side):
+    """The bound that a clamp gives on a side of its pattern, None between the bounds; a pattern
+    counts the finite bounds that are reached.
+    """
+    bounds = [operation.low] * (operation.low > -np.inf) + [None]
+    return (bounds + [operation.high] * (operation.high < np.inf))[int(side)]
 
 
 def dense_system(network, pattern, x):
@@ -36,11 +50,14 @@ def dense_system(network, pattern, x):
     delta, c, used = np.eye(ends[-1]), np.zeros(ends[-1]), 0
     for node in network.nodes:
         operation, rows, start = node.operation, blocks[node.name], 0
-        length = operation.n_out if isinstance(operation, (ReLU, MaxPool)) else 0
-        F = operation_matrix(operation, pattern[used : used + length])
+        length = operation.n_out if isinstance(operation, (ReLU, PReLU, Clamp, MaxPool)) else 0
+        own = pattern[used : used + length]
+        F = operation_matrix(operation, own)
         used += length
         if isinstance(operation, Affine):
             c[rows] += operation.bias
+        if isinstance(operation, Clamp):
+            c[rows] += [clamped(operation, side) or 0.0 for side in own]
         for tail in node.inputs:
             width = network.n_in if tail == "x" else len(blocks[tail])
             part = F[:, start : start + width]

@@ -12,7 +12,7 @@ import numpy as np
 import scipy.sparse as sparse
 from hypothesis import strategies as st
 
-from sheaflib import Affine, MaxPool, Network, NeuralSheaf, ReLU, Stack
+from sheaflib import Affine, Clamp, MaxPool, Network, NeuralSheaf, PReLU, ReLU, Stack
 from sheaflib.layers import convolution
 
 SCALES = (1e-6, 1e-2, 0.5, 1.0, 1.0, 3.0, 1e2, 1e6)
@@ -29,6 +29,8 @@ KINDS = (
     "relu",
     "leaky",
     "abs",
+    "prelu",
+    "clamp",
     "pool",
     "stack",
     "stack",
@@ -57,7 +59,7 @@ def networks(draw, integer=False, scales=SCALES, outputs=("identity",), most=8, 
         tails = [tail, draw(st.sampled_from(names))] if kind == "stack" else [tail]
         scale = 1 if integer else draw(st.sampled_from(scales))
         operation = build(kind, [widths[t] for t in tails], rng, integer, scale)
-        selects = kind in ("relu", "leaky", "abs", "pool")
+        selects = kind in ("relu", "leaky", "abs", "prelu", "clamp", "pool")
         letter = "p" if kind == "stack" else "a" if selects else "z"
         name = f"{letter}{k}"
         nodes.append((name, operation, tails))
@@ -72,6 +74,13 @@ def build(kind, widths, rng, integer, scale):
         return Stack(*widths)
     if kind in ("relu", "leaky", "abs"):
         return ReLU(n, {"relu": 0.0, "leaky": 0.25, "abs": -1.0}[kind])
+    if kind == "prelu":  # a slope a channel, of as many pixels as there may be
+        channels = rng.choice([k for k in range(1, n + 1) if n % k == 0])
+        return PReLU(n, rng.choice([-1.0, 0.0, 0.25, 0.5, 2.0], size=channels))
+    if kind == "clamp":  # one bound may be missing
+        low = rng.choice([-np.inf, -2.0, -1.0, 0.0, 0.5])
+        high = low + rng.choice([1.0, 3.0]) if low > -np.inf else rng.choice([-1.0, 0.0, 1.0])
+        return Clamp(n, float(low), np.inf if low > -np.inf and rng.random() < 0.3 else float(high))
     if kind == "pool":
         return MaxPool(rng.integers(0, n, size=(rng.integers(1, 4), rng.integers(1, 4))), n)
     if kind == "convolution":
@@ -109,7 +118,10 @@ def any_pattern(sheaf, rng, n=1, cube=False):
             parts.append(
                 rng.integers(0, node.operation.windows.shape[1], size=(n, node.operation.n_out))
             )
-        elif isinstance(node.operation, ReLU):
+        elif isinstance(node.operation, Clamp):
+            sides = len(node.operation.breaks) + 1
+            parts.append(rng.integers(0, sides, size=(n, node.operation.n_out)))
+        elif isinstance(node.operation, (ReLU, PReLU)):
             shape = (n, node.operation.n_out)
             parts.append(rng.random(shape) if cube else rng.integers(0, 2, size=shape))
     return np.concatenate(parts, axis=1)

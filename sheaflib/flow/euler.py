@@ -1,18 +1,17 @@
 """Euler and prox-Euler steps of the heat equation: the state of a flow, its energy, and the NumPy
 steps that are the oracles.
 
-V has a kink at z_j = 0 for every coordinate z_j that a ReLU reads. Where the forces of both sides
-push onto it the flow slides along z_j = 0; Euler crosses the kink back and forth for ever, by
-O(dt), prox-Euler rests on it.
+V has a kink at z_j = 0 for every coordinate z_j that a ReLU reads, and at the bounds of a clamp
+(`corners`). Where the forces of both sides push onto it the flow slides along it; Euler crosses the
+kink back and forth for ever, by O(dt), prox-Euler rests on it.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
+from sheaflib.flow.corners import corners, prox
 from sheaflib.linear.rest import ROUNDING, Gauge
-from sheaflib.networks.graph import INPUT
-from sheaflib.networks.selection import ReLU
 from sheaflib.sheaves.forces import force
 from sheaflib.sheaves.neural import NeuralSheaf
 from sheaflib.sheaves.pins import Pins
@@ -159,81 +158,29 @@ class EulerStepper(BatchStepper):
 
 
 class ProxEulerStepper(EulerStepper):
-    """Euler's step, but implicit in every z_j that a ReLU reads, for the activation edges that read
-    it (derived).
+    """Euler's step, but implicit in every z_j that a ReLU or a clamp reads, for the activation
+    edges that read it (derived).
 
-    z_j ← argmin_z (z − ẑ_j)²/(2h) + ½ Σ_r w_r (ReLU_r(z) − a_r)², h = dt·α, ẑ_j the explicit step
-    of all other forces, a_r old (see `prox`). It rests where the flow does and nowhere else; while
-    the flow slides z_j is 0 exactly; first order; with a fixed pattern the energy falls for every
-    dt < 2/(α·λ_max), as Euler's does. Max-pool stays explicit.
+    z_j ← argmin_z (z − ẑ_j)²/(2h) + ½ Σ_r w_r (φ_r(z) − a_r)², h = dt·α, ẑ_j the explicit step of
+    all other forces, φ_r what reads z_j, a_r old (see `corners.prox`). It rests where the flow does
+    and nowhere else; while the flow slides z_j is exactly 0, or a bound of the clamp; first order;
+    with a fixed pattern the energy falls for every dt < 2/(α·λ_max), as Euler's does. Max-pool
+    stays explicit.
     """
 
     name, holds_corners = "prox-euler", True
 
     def _prepare(self) -> None:
         super()._prepare()
-        self.readers = relu_readers(self.sheaf)
-        self.stiffness = kink_stiffness(self.sheaf, self.w.shape[1])
-        self.kinked = self.pins.free & (self.stiffness[0] > 0)
+        self.corners = corners(self.sheaf, self.w.shape[1])
+        self.stiffness = self.corners.stiffness[:, None]
+        self.kinked = self.pins.free & self.corners.kinked
 
     def _delta(self) -> np.ndarray:
         w, h = self.w, self.dt * self.alpha
-        rest = self.force.copy()
-        plus, minus = np.zeros_like(w), np.zeros_like(w)
-        for rows, reads, slope, weight in self.readers:
-            a, z = w[:, rows], w[:, reads]
-            gain = np.where(z >= 0, 1.0, slope)
-            rest[:, reads] -= gain * weight * (a - gain * z)
-            plus[:, reads] += weight * a
-            minus[:, reads] += slope * weight * a
-        moved = prox(w, w + h * rest, h, (plus, minus), self.stiffness)
+        rest, pull = self.corners.without(w, self.force), self.corners.pull(w)
+        moved = prox(w, w + h * rest, h, pull, self.stiffness, self.corners.breaks[:, None])
         return np.where(self.kinked, moved - w, np.where(self.pins.free, h * rest, 0.0))
-
-
-def prox(
-    z: np.ndarray,
-    free: np.ndarray,
-    h: float,
-    pull: tuple[np.ndarray, np.ndarray],
-    stiffness: np.ndarray,
-) -> np.ndarray:
-    """argmin_ζ (ζ − free)²/(2h) + ½ Σ_r w_r (ReLU_r(ζ) − a_r)², all of one shape, one number a
-    coordinate.
-
-    pull = Σ_r w_r m_r a_r and stiffness = Σ_r w_r m_r² come in pairs: the side ζ ≥ 0, m_r = 1, and
-    ζ ≤ 0, m_r the slope of r. Of two minima the one on the side of z (z = 0: plus) is taken unless
-    it is the kink 0; then the other side's, which may be 0 too: z is held there.
-    """
-    plus = np.maximum((free + h * pull[0]) / (1 + h * stiffness[0]), 0.0)
-    minus = np.minimum((free + h * pull[1]) / (1 + h * stiffness[1]), 0.0)
-    own, other = np.where(z >= 0, plus, minus), np.where(z >= 0, minus, plus)
-    return np.where(own != 0, own, other)
-
-
-def relu_readers(sheaf: NeuralSheaf) -> list[tuple[slice, slice, float, float]]:
-    """(rows of a, the z it reads, slope, edge weight) of every ReLU but those of the input, where
-    the flow has no kink.
-    """
-    relus = [
-        node
-        for node in sheaf.network.nodes
-        if isinstance(node.operation, ReLU) and node.inputs != (INPUT,)
-    ]
-    parts = [
-        (sheaf.layout[node.name], sheaf.layout[node.inputs[0]], node.operation.slope)
-        for node in relus
-    ]
-    return [(rows, reads, slope, sheaf.row_weights[rows.start]) for rows, reads, slope in parts]
-
-
-def kink_stiffness(sheaf: NeuralSheaf, width: int) -> np.ndarray:
-    """Σ_r w_r and Σ_r w_r slope_r² over the ReLUs r that read a coordinate: (2, width); 0 where
-    there is no kink.
-    """
-    stiffness = np.zeros((2, width))
-    for _, reads, slope, weight in relu_readers(sheaf):
-        stiffness[:, reads] += np.array([[1.0], [slope**2]]) * weight
-    return stiffness
 
 
 def flow_energy(

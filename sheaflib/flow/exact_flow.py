@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike
 
 from sheaflib.equilibria.energy import PinnedEnergy
 from sheaflib.flow.first_zero import Zero, first_zero
-from sheaflib.flow.quadratics import ROUNDING, Decay, Piece, Quadratics
+from sheaflib.flow.quadratics import ROUNDING, Decay, Piece, Quadratics, check_covered
 from sheaflib.linear.solution import Solution
 from sheaflib.networks.graph import INPUT
 from sheaflib.sheaves.neural import NeuralSheaf, check_sheaf
@@ -54,8 +54,9 @@ def exact_flow(
 
     The output edge of a sigmoid or softmax is left out. An event costs one dense singular value
     decomposition, of order N³, and the search for it at most `first_zero.MOST` steps: a flow that
-    needs more ends there, without a limit, as `reason` then says. Raises ValueError for max-pool,
-    for kinks that do not separate (`kinks`), and for a_out in the start or pinned.
+    needs more ends there, without a limit, as `reason` then says. ReLUs of any slope and PReLUs are
+    covered. Raises ValueError for a max-pool, for a clamp that does not read x, for kinks that do
+    not separate (`kinks`), and for a_out in the start or pinned.
 
     >>> from sheaflib import Network
     >>> flow = exact_flow(NeuralSheaf(Network.mlp([[[1.0]], [[1.0]]])), [[1.0]], [[-1.0, 0.0, 0.0]])
@@ -87,6 +88,7 @@ def exact_flows(
     `most`.
     """
     x = batch(INPUT, x, check_sheaf(sheaf).network.n_in).copy()
+    check_covered(sheaf.network)
     if most is not None and len(x) > whole("most", most):
         raise ValueError(
             f"x has {len(x)} rows, expected one sample (1, {sheaf.network.n_in}): use exact_flows"

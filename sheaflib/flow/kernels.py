@@ -1,9 +1,7 @@
 """The compiled steps: the same arithmetic as `EulerStepper` and `ProxEulerStepper`, one sample at a
 time, for any chain or DAG.
 
-The network is flattened to one list of rows: row i of the forward pass reads the coordinates
-indices[indptr[i]:indptr[i+1]] as a linear combination (kind 0), a ReLU (kind 1) or a maximum (kind
-2); what depends on x alone is the constant c.
+The network is flattened to one list of rows (`flat`); what depends on x alone is the constant c.
 """
 
 from __future__ import annotations
@@ -13,10 +11,10 @@ from typing import Any
 import numpy as np
 import scipy as sp
 
-from sheaflib.flow.euler import ProxEulerStepper, Stepper, kink_stiffness, raise_unstable
+from sheaflib.flow.corners import corners
+from sheaflib.flow.euler import ProxEulerStepper, Stepper, raise_unstable
+from sheaflib.flow.flat import LINEAR, PIECES, SHIFTED, pieces_of, rows_of, steepness_of
 from sheaflib.linear.rest import SLACK
-from sheaflib.networks.graph import INPUT
-from sheaflib.networks.selection import MaxPool, ReLU
 from sheaflib.sheaves.neural import NeuralSheaf
 
 njit: Any = None  # numba is optional: EulerStepper does the same, slower
@@ -26,7 +24,6 @@ except ImportError:
     pass
 
 compiled = njit(cache=True, error_model="numpy") if njit is not None else lambda function: function
-LINEAR, RELU, MAXIMUM = 0, 1, 2
 OUTPUTS = {"identity": 0, "sigmoid": 1, "softmax": 2}
 MAX_ENTRIES = 2_000_000  # beyond this BLAS beats the row-by-row loop
 EVENTS = 4096  # room for switches before the engine comes up for air
@@ -53,8 +50,10 @@ class CompiledStepper(Stepper):
 
     def _prepare(self) -> None:
         sheaf, w, pins = self.sheaf, self.w, self.pins
-        self.rows = _rows(sheaf)
+        kinks = corners(sheaf, w.shape[1])
+        self.rows = (*rows_of(sheaf, kinks), *pieces_of(sheaf, kinks))
         self.constant = -sheaf.discrepancy(np.zeros((len(w), sheaf.N)), self.x)
+        self.constant[:, self.rows[0] == SHIFTED] = 0.0  # theirs are those of their pieces
         self.unit = np.full(sheaf.N, -1, dtype=np.int64)  # row of Ω -> place in the pattern
         for name in sheaf.pattern_layout.names:
             s = sheaf.pattern_layout[name]
@@ -62,7 +61,7 @@ class CompiledStepper(Stepper):
         self.gamma, self.target = np.zeros(w.shape[1]), np.zeros(w.shape)
         self.gamma[pins.soft_index] = pins.gamma
         self.target[:, pins.soft_index] = pins.soft_value
-        self.stiffness = kink_stiffness(sheaf, w.shape[1])
+        self.stiffness = np.ascontiguousarray(kinks.stiffness.T)
         self.sizes, self.steepness = np.zeros((len(w), sheaf.N)), np.zeros(w.shape[1])
         self.memory, self.floor = np.zeros((len(w), 4)), np.zeros(len(w))
         if self.by_velocity:
@@ -72,10 +71,12 @@ class CompiledStepper(Stepper):
         """Prepare what the engine needs to measure how far a sample is from rest."""
         sheaf, w = self.sheaf, self.w
         self.sizes = sheaf.edge_terms(np.zeros((len(w), sheaf.N)), self.x)  # of the terms of c
-        self.steepness = _steepness(sheaf, self.rows, self.gamma)
+        self.sizes[:, self.rows[0] == SHIFTED] = 0.0
+        self.steepness = steepness_of(sheaf, self.rows, self.gamma)
         self.floor = self.gauge.floor[:, 0]
         self.memory[:, [CEILING, LARGEST]] = np.inf
-        constants = np.hstack([self.sizes, np.abs(self.target)]).max(axis=1)
+        shifts = np.abs(self.rows[-1]).max(initial=0.0)
+        constants = np.hstack([self.sizes, np.abs(self.target)]).max(axis=1, initial=shifts)
         self.memory[:, CONSTANT] = np.maximum(constants, 1.0 if w.shape[1] > sheaf.N else 0.0)
 
     def advance(self, n):
@@ -142,59 +143,18 @@ class CompiledProxStepper(CompiledStepper):
 STEPPERS = {"euler": CompiledStepper, "prox-euler": CompiledProxStepper}
 
 
-def _rows(sheaf: NeuralSheaf):
-    """kind (N,), slope (N,), indptr (N + 1,), indices and entries (nnz,) of every row of the
-    forward pass.
-    """
-    kind, slope = np.zeros(sheaf.N, dtype=np.int64), np.zeros(sheaf.N)
-    parts = []
-    for node in sheaf.network.nodes:
-        here, operation, columns = sheaf.layout[node.name], node.operation, sheaf.columns(node)
-        if isinstance(operation, ReLU) and node.inputs != (INPUT,):
-            kind[here], slope[here] = RELU, operation.slope
-        if isinstance(operation, MaxPool) and node.inputs != (INPUT,):
-            kind[here] = MAXIMUM
-            rows = np.repeat(np.arange(operation.n_out), operation.windows.shape[1])
-            reads = operation.windows.ravel()
-            entries = np.ones(len(reads))
-        else:
-            rows, reads, entries = operation.triplets(np.zeros(operation.n_pattern))
-        free = columns[reads] >= 0
-        parts.append((rows[free] + here.start, columns[reads][free], entries[free]))
-    rows, columns, entries = (np.concatenate(part) for part in zip(*parts))
-    order = np.argsort(rows, kind="stable")
-    indptr = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=sheaf.N))]).astype(np.int64)
-    return kind, slope, indptr, columns[order].astype(np.int64), entries[order].astype(np.float64)
-
-
-def _steepness(sheaf: NeuralSheaf, rows, gamma) -> np.ndarray:
-    """B (width,) with T_i ≤ B_i m for the terms T of ∂V/∂w whatever the pattern, m being the
-    largest |w_j| or constant, and 1 with a_out.
-
-    So B_i is also how fast T_i can grow with w within a pattern.
-    """
-    kind, slope, indptr, indices, entries = rows
-    each = np.repeat(np.where(kind == RELU, np.maximum(1.0, np.abs(slope)), 1.0), np.diff(indptr))
-    row = np.repeat(np.arange(sheaf.N), np.diff(indptr))
-    sizes = np.abs(entries) * each
-    steepness, weights = 2 * gamma, sheaf.row_weights[: len(gamma)]
-    stress = weights[: sheaf.N] * (2 + np.bincount(row, sizes, sheaf.N))
-    steepness[: sheaf.N] += stress + np.bincount(indices, sizes * stress[row], sheaf.N)
-    if len(gamma) > sheaf.N:
-        steepness[sheaf.N :] += 2 * weights[sheaf.N :]
-        steepness[sheaf.layout[sheaf.network.output_name]] += 2 * weights[sheaf.N :].sum()
-    return steepness
-
-
 @compiled
 def _advance(
     w,
     c,
     kind,
-    slope,
     indptr,
     indices,
     entries,
+    breaks,
+    side,
+    slope,
+    constant,
     weight,
     last,
     output,
@@ -224,14 +184,45 @@ def _advance(
     """
     n, width = len(c), len(w)
     stress, f, p = np.empty(width), np.empty(width), np.empty(width - n)
-    gain, chosen, pattern = np.empty(n), np.empty(n, np.int64), np.empty(n, np.int64)
-    pull = np.zeros((2, width))
+    gain, shift = np.empty(n), np.zeros(n)
+    chosen, pattern = np.empty(n, np.int64), np.empty(n, np.int64)
+    pull = np.zeros((width, breaks.shape[1] + 1))
     count, change, moved = 0, np.inf, True
+    once = implicit and breaks.shape[1] == 1
     for t in range(n_steps + 1):
         seen = count
-        count = _select(w, kind, slope, indptr, indices, gain, chosen, pattern, t, events, count)
+        count = _select(
+            w,
+            kind,
+            indptr,
+            indices,
+            breaks,
+            side,
+            slope,
+            constant,
+            gain,
+            shift,
+            chosen,
+            pattern,
+            t,
+            events,
+            count,
+        )
         energy = _stress(
-            w, c, kind, indptr, indices, entries, gain, chosen, weight, gamma, target, stress, f
+            w,
+            c,
+            kind,
+            indptr,
+            indices,
+            entries,
+            gain,
+            shift,
+            chosen,
+            weight,
+            gamma,
+            target,
+            stress,
+            f,
         )
         if output > 0:
             energy += _output_edge(w, n, last, output, jacobian, weight, p, stress, f)
@@ -243,21 +234,23 @@ def _advance(
             return t, LAST_STEP, count, change
         _pull(kind, indptr, indices, entries, gain, chosen, stress, f, implicit)
         if implicit:
-            _kink_pull(w, kind, slope, indptr, indices, weight, pull)
+            _kink_pull(w, kind, slope, constant, chosen, weight, pull)
         if by_velocity and t > 0:
             _follow(memory, change, count > seen, bar, steepness)
             witness = int(memory[WITNESS])
-            excess = _excess(witness, w, f, gamma, target, pull, stiffness, implicit)
+            excess = _excess(witness, w, f, gamma, target, pull, stiffness, breaks, implicit)
             if (
                 not excess > max(memory[CEILING], floor)
                 and _unrest(
                     w,
                     kind,
-                    slope,
                     indptr,
                     indices,
                     entries,
+                    breaks,
+                    slope,
                     gain,
+                    shift,
                     chosen,
                     weight,
                     last,
@@ -289,19 +282,23 @@ def _advance(
             if free[i]:
                 before = w[i]
                 delta = step_size * (f[i] - gamma[i] * (before - target[i]))
-                if implicit and stiffness[0, i] > 0:
+                if once and breaks[i, 0] < np.inf:
                     delta = (
-                        _prox(
+                        _prox_once(
                             before,
                             before + delta,
                             step_size,
-                            pull[0, i],
-                            pull[1, i],
-                            stiffness[0, i],
-                            stiffness[1, i],
+                            breaks[i, 0],
+                            pull[i, 0],
+                            pull[i, 1],
+                            stiffness[i, 0],
+                            stiffness[i, 1],
                         )
                         - before
                     )
+                elif implicit and _kinked(breaks, i):
+                    free_z = before + delta
+                    delta = _prox(before, free_z, step_size, pull, stiffness, breaks, i) - before
                 w[i] = before + delta
                 moved |= w[i] != before
                 change = max(change, abs(delta))
@@ -309,17 +306,56 @@ def _advance(
 
 
 @compiled
-def _select(w, kind, slope, indptr, indices, gain, chosen, pattern, t, events, count):
-    """The pattern of the state: the coordinate each selection row reads and its gain; switches
-    since the last are events.
+def _kinked(breaks, i):
+    """Whether a coordinate has a break."""
+    return breaks.shape[1] > 0 and breaks[i, 0] < np.inf
+
+
+@compiled
+def _piece(w, breaks, i):
+    """On which piece a coordinate is."""
+    if breaks.shape[1] == 1:  # as in networks of ReLUs alone
+        return 1 if w[i] >= breaks[i, 0] else 0
+    piece = 0
+    for k in range(breaks.shape[1]):
+        if w[i] >= breaks[i, k]:
+            piece = k + 1
+    return piece
+
+
+@compiled
+def _select(
+    w,
+    kind,
+    indptr,
+    indices,
+    breaks,
+    side,
+    slope,
+    constant,
+    gain,
+    shift,
+    chosen,
+    pattern,
+    t,
+    events,
+    count,
+):
+    """The pattern of the state: the coordinate each selection row reads, its gain and what it adds;
+    switches since the last are events.
     """
     for i in range(len(kind)):
         if kind[i] == LINEAR:
             continue
         start, new = indptr[i], 0
-        if kind[i] == RELU:
-            new = 1 if w[indices[start]] >= 0 else 0
-            chosen[i], gain[i] = indices[start], 1.0 if new == 1 else slope[i]
+        if kind[i] == PIECES and breaks.shape[1] == 1:
+            chosen[i] = indices[start]
+            new = 1 if w[chosen[i]] >= breaks[chosen[i], 0] else 0
+            gain[i] = slope[i, new]
+        elif kind[i] >= PIECES:
+            chosen[i] = indices[start]
+            piece = _piece(w, breaks, chosen[i])
+            new, gain[i], shift[i] = side[i, piece], slope[i, piece], constant[i, piece]
         else:
             for k in range(start + 1, indptr[i + 1]):
                 if w[indices[k]] > w[indices[start + new]]:
@@ -333,7 +369,9 @@ def _select(w, kind, slope, indptr, indices, gain, chosen, pattern, t, events, c
 
 
 @compiled
-def _stress(w, c, kind, indptr, indices, entries, gain, chosen, weight, gamma, target, stress, f):
+def _stress(
+    w, c, kind, indptr, indices, entries, gain, shift, chosen, weight, gamma, target, stress, f
+):
     """stress = w_e (w − F(w)) row by row, f = −stress; returns the energy, penalty edges
     included.
     """
@@ -345,6 +383,8 @@ def _stress(w, c, kind, indptr, indices, entries, gain, chosen, weight, gamma, t
                 value += entries[k] * w[indices[k]]
         else:
             value += gain[i] * w[chosen[i]]
+            if kind[i] == SHIFTED:
+                value += shift[i]
         stress[i] = weight[i] * (w[i] - value)
         f[i] = -stress[i]
         energy += 0.5 * stress[i] * (w[i] - value)
@@ -357,36 +397,65 @@ def _stress(w, c, kind, indptr, indices, entries, gain, chosen, weight, gamma, t
 @compiled
 def _pull(kind, indptr, indices, entries, gain, chosen, stress, f, implicit):
     """Add to f what every row does to the coordinates it reads: f = −δᵀ stress; with `implicit`,
-    every row but the ReLUs.
+    every row but the ReLUs and clamps.
     """
     for i in range(len(kind)):
         if kind[i] == LINEAR:
             for k in range(indptr[i], indptr[i + 1]):
                 f[indices[k]] += entries[k] * stress[i]
-        elif not (implicit and kind[i] == RELU):
+        elif not (implicit and kind[i] >= PIECES):
             f[chosen[i]] += gain[i] * stress[i]
 
 
 @compiled
-def _kink_pull(w, kind, slope, indptr, indices, weight, pull):
-    """pull (2, width): Σ_r w_r a_r and Σ_r w_r slope_r a_r over the ReLUs r that read a
-    coordinate.
-    """
+def _kink_pull(w, kind, slope, constant, chosen, weight, pull):
+    """pull (width, K + 1): `Corners.pull` of one sample."""
     pull[:] = 0.0
     for i in range(len(kind)):
-        if kind[i] == RELU:
-            pull[0, indices[indptr[i]]] += weight[i] * w[i]
-            pull[1, indices[indptr[i]]] += slope[i] * weight[i] * w[i]
+        if kind[i] == PIECES and pull.shape[1] == 2:
+            pull[chosen[i], 0] += slope[i, 0] * weight[i] * w[i]
+            pull[chosen[i], 1] += slope[i, 1] * weight[i] * w[i]
+        elif kind[i] >= PIECES:
+            for k in range(pull.shape[1]):
+                pull[chosen[i], k] += slope[i, k] * weight[i] * (w[i] - constant[i, k])
 
 
 @compiled
-def _prox(z, free, h, pull_plus, pull_minus, stiff_plus, stiff_minus):
-    """`euler.prox` for one coordinate."""
-    plus = max((free + h * pull_plus) / (1 + h * stiff_plus), 0.0)
-    minus = min((free + h * pull_minus) / (1 + h * stiff_minus), 0.0)
-    if z >= 0:
-        return plus if plus != 0 else minus
-    return minus if minus != 0 else plus
+def _least(free, h, pull, stiffness, breaks, i, k):
+    """The minimum of `corners.prox` on piece k of one coordinate, and beyond which end it would
+    lie: −1, 0 or 1.
+    """
+    least = (free + h * pull[i, k]) / (1 + h * stiffness[i, k])
+    if k > 0 and least <= breaks[i, k - 1]:
+        return breaks[i, k - 1], -1
+    if k < breaks.shape[1] and least >= breaks[i, k]:
+        return breaks[i, k], 1
+    return least, 0
+
+
+@compiled
+def _prox_once(z, free, h, at, pull_minus, pull_plus, stiff_minus, stiff_plus):
+    """`corners.prox` for one coordinate with one break, as those have that ReLUs alone read."""
+    minus = min((free + h * pull_minus) / (1 + h * stiff_minus), at)
+    plus = max((free + h * pull_plus) / (1 + h * stiff_plus), at)
+    if z >= at:
+        return plus if plus != at else minus
+    return minus if minus != at else plus
+
+
+@compiled
+def _prox(z, free, h, pull, stiffness, breaks, i):
+    """`corners.prox` for one coordinate."""
+    piece = 0
+    for k in range(breaks.shape[1]):
+        if z >= breaks[i, k]:
+            piece = k + 1
+    found, way = _least(free, h, pull, stiffness, breaks, i, piece)
+    beyond = way
+    while way != 0 and beyond == way:
+        piece += way
+        found, beyond = _least(free, h, pull, stiffness, breaks, i, piece)
+    return found
 
 
 @compiled
@@ -403,17 +472,18 @@ def _follow(memory, change, switched, bar, steepness):
 
 
 @compiled
-def _excess(i, w, f, gamma, target, pull, stiffness, implicit):
-    """|∂V/∂w_i|, from f without the ReLUs where `implicit`; where z_i = 0 is held, by how much a
-    side does not push back.
+def _excess(i, w, f, gamma, target, pull, stiffness, breaks, implicit):
+    """|∂V/∂w_i|, from f without the ReLUs and clamps where `implicit`; where a kink is held, by how
+    much a side does not push back.
     """
     g = f[i] - gamma[i] * (w[i] - target[i])
-    if not (implicit and stiffness[0, i] > 0):
+    if not (implicit and _kinked(breaks, i)):
         return abs(g)
-    if w[i] == 0:
-        return max(g + pull[0, i], -(g + pull[1, i]))
-    side = 0 if w[i] > 0 else 1
-    return abs(g + pull[side, i] - stiffness[side, i] * w[i])
+    k = _piece(w, breaks, i)
+    own = g + pull[i, k] - stiffness[i, k] * w[i]
+    if k > 0 and w[i] == breaks[i, k - 1]:
+        return max(own, -(g + pull[i, k - 1] - stiffness[i, k - 1] * w[i]))
+    return abs(own)
 
 
 @compiled
@@ -430,11 +500,13 @@ def _ratio(size, terms, floor):
 def _unrest(
     w,
     kind,
-    slope,
     indptr,
     indices,
     entries,
+    breaks,
+    slope,
     gain,
+    shift,
     chosen,
     weight,
     last,
@@ -456,7 +528,8 @@ def _unrest(
     bar·T there (in place).
     """
     n, width = len(kind), len(w)
-    edge, terms, reads = np.empty(width), np.empty(width), np.zeros((2, width))
+    edge, terms = np.empty(width), np.empty(width)
+    reads = np.zeros((width, breaks.shape[1] + 1))
     for i in range(n):
         value = abs(w[i]) + sizes[i]
         if kind[i] == LINEAR:
@@ -464,15 +537,17 @@ def _unrest(
                 value += abs(entries[k] * w[indices[k]])
         else:
             value += abs(gain[i] * w[chosen[i]])
+        if kind[i] == SHIFTED:
+            value += abs(shift[i])
         edge[i] = weight[i] * value
         terms[i] = edge[i]
     for i in range(n):
         if kind[i] == LINEAR:
             for k in range(indptr[i], indptr[i + 1]):
                 terms[indices[k]] += abs(entries[k]) * edge[i]
-        elif kind[i] == RELU:
-            reads[0, chosen[i]] += edge[i]
-            reads[1, chosen[i]] += abs(slope[i]) * edge[i]
+        elif kind[i] >= PIECES:
+            for k in range(reads.shape[1]):
+                reads[chosen[i], k] += abs(slope[i, k]) * edge[i]
         else:
             terms[chosen[i]] += edge[i]
     if output > 0:
@@ -488,17 +563,19 @@ def _unrest(
         if not free[i]:
             continue
         own = terms[i] + gamma[i] * (abs(w[i]) + abs(target[i]))
-        plus, minus = own + reads[0, i], own + reads[1, i]
-        if implicit and stiffness[0, i] > 0 and w[i] == 0:
-            g = f[i] - gamma[i] * (w[i] - target[i])
+        k = _piece(w, breaks, i)
+        top = own + reads[i, k]
+        if implicit and k > 0 and w[i] == breaks[i, k - 1]:
+            g, below = f[i] - gamma[i] * (w[i] - target[i]), own + reads[i, k - 1]
+            upward = g + pull[i, k] - stiffness[i, k] * w[i]
+            downward = g + pull[i, k - 1] - stiffness[i, k - 1] * w[i]
             here = max(
-                _ratio(max(g + pull[0, i], 0.0), plus, floor),
-                _ratio(max(-(g + pull[1, i]), 0.0), minus, floor),
+                _ratio(max(upward, 0.0), top, floor), _ratio(max(-downward, 0.0), below, floor)
             )
-            top = max(plus, minus)
+            top = max(top, below)
         else:
-            top = plus if w[i] >= 0 else minus
-            here = _ratio(_excess(i, w, f, gamma, target, pull, stiffness, implicit), top, floor)
+            excess = _excess(i, w, f, gamma, target, pull, stiffness, breaks, implicit)
+            here = _ratio(excess, top, floor)
         if here > unrest:
             unrest, witness, ceiling = here, i, bar * SLACK * top
     memory[WITNESS], memory[CEILING], memory[LARGEST] = witness, ceiling, largest

@@ -15,9 +15,12 @@ import numpy as np
 import scipy as sp
 from numpy.linalg import norm
 
-from sheaflib.equilibria.certificate import rectifiers
 from sheaflib.equilibria.energy import PinnedEnergy
+from sheaflib.flow.corners import corners
 from sheaflib.flow.first_zero import EPS
+from sheaflib.networks.graph import INPUT, Network
+from sheaflib.networks.selection import Elementwise, MaxPool
+from sheaflib.networks.separation import kinked_stalks, why_not_separate
 
 ROUNDING = 8 * EPS  # of a sum, relative to the sum of the sizes of its terms
 GRADED = 1e4  # singular values that differ by more than this need the careful method
@@ -55,17 +58,12 @@ class Quadratics:
         self.A = np.concatenate([root[:, None] * delta, np.diag(np.sqrt(gamma))[springs]])
         c = -sheaf.discrepancy(np.zeros((1, N)), problem.x, pattern)[0]  # for all patterns
         self.b = np.concatenate([root * c, (np.sqrt(gamma) * problem.rest[0])[springs]])
-        minus, plus = np.zeros((2, N, len(self.A)))
-        for rows in (minus, plus):
-            rows[np.arange(N), np.arange(N)] = -root
-            rows[springs, N + np.arange(len(springs))] = -np.sqrt(gamma[springs])
-        kinked = np.zeros(N, dtype=bool)
-        for kink in rectifiers("the exact flow is", problem).values():
-            kinked[kink.here] = True
-            for read, weight, slopes, _ in kink.readers:
-                at = np.arange(kink.here.start, kink.here.stop), np.arange(read.start, read.stop)
-                minus[at], plus[at] = np.sqrt(weight) * slopes[0], np.sqrt(weight) * slopes[1]
-        self.units = np.flatnonzero(kinked & ~problem.clamped)
+        kinks = corners(sheaf, N)
+        minus, plus = (-self.A.T + 0.0 for _ in range(2))  # of what has no sides
+        for reader in kinks.readers:
+            reads, rows = (np.arange(N)[part] for part in (reader.reads, reader.rows))
+            minus[reads, rows], plus[reads, rows] = np.sqrt(reader.weight) * reader.slope
+        self.units = np.flatnonzero(kinks.kinked & ~problem.clamped)
         self.minus, self.plus = minus[self.units], plus[self.units]
 
     def forces(self, r: np.ndarray, k: int | slice = slice(None)) -> tuple[np.ndarray, np.ndarray]:
@@ -271,3 +269,34 @@ def minimum(A: np.ndarray, b: np.ndarray, free: np.ndarray, w: np.ndarray) -> Le
                     triangle, change, lower=True, check_finite=False
                 )
     return Least(w, r, normal)
+
+
+def check_covered(network: Network) -> None:
+    """Raise ValueError, which names the node, for a selection that the closed form does not
+    cover.
+    """
+    kinked, instead = (
+        kinked_stalks(network),
+        'use relax, where stepper="prox-euler" holds its kinks',
+    )
+    for node in network.nodes:
+        operation = node.operation
+        if isinstance(operation, MaxPool):
+            raise ValueError(
+                f"node {node.name!r} is a max-pool: its kinks lie between coordinates, and the"
+                " exact flow covers kinks of one coordinate alone; use relax"
+            )
+        if not isinstance(operation, Elementwise) or node.inputs == (INPUT,):
+            continue
+        if operation.breaks != (0.0,) or any(operation.offsets):
+            points = ", ".join(f"{point:g}" for point in operation.breaks)
+            raise ValueError(
+                f"node {node.name!r} is {operation!r}, with kinks at {points}: the exact flow"
+                f" covers ReLUs and PReLUs, whose one kink is at 0; {instead}"
+            )
+        why = why_not_separate(network, node, kinked)
+        if why:
+            raise ValueError(
+                f"node {node.name!r} {why}: their kinks do not separate, which the exact flow does"
+                " not cover; use network.separated(), or relax"
+            )

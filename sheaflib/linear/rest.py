@@ -9,12 +9,11 @@ terms, T = |δ|ᵀ diag(w_e)(|δ||w| + |c|) + γ(|w| + |v*|).
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Callable
 
 import numpy as np
 
-from sheaflib.networks.operations import Operation
-from sheaflib.networks.selection import ReLU
+from sheaflib.networks.graph import INPUT, Node
+from sheaflib.networks.selection import Elementwise
 from sheaflib.sheaves.forces import force
 from sheaflib.sheaves.neural import NeuralSheaf
 from sheaflib.sheaves.pins import Pins, Rows
@@ -41,23 +40,39 @@ def check_rule(rest: str, tol: float, zero: bool) -> float:
     return tol
 
 
-def left_pattern(sheaf: NeuralSheaf, w: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """The activation pattern just below every z_j = 0: (B, M), elsewhere that of w (B, N) or (B, N
-    + n_out).
+def at_kinks(sheaf: NeuralSheaf, w: np.ndarray) -> np.ndarray:
+    """Which coordinates of w lie exactly at a break of a selection that reads them, at 0 for a
+    ReLU: shape of w, (B, N) or (B, N + n_out), of bool.
     """
-    below = sheaf.pattern(np.where(w == 0, -1.0, w), x)
-    relus = units(sheaf, lambda operation: isinstance(operation, ReLU))
-    return np.where(relus, below, sheaf.pattern(w, x))
+    found = np.zeros(w.shape, dtype=bool)
+    for node in elementwise(sheaf):
+        here = sheaf.layout[node.inputs[0]]
+        for point in node.operation.breaks:
+            found[:, here] |= w[:, here] == point
+    return found
 
 
-def units(sheaf: NeuralSheaf, holds: Callable[[Operation], bool]) -> np.ndarray:
-    """What `holds` says of the operation of every unit of a pattern: (M,) of bool."""
-    parts = [
-        np.full(node.operation.n_pattern, holds(node.operation))
+def left_pattern(sheaf: NeuralSheaf, w: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """The activation pattern just below every break that a coordinate lies at: (B, M), elsewhere
+    that of w (B, N) or (B, N + n_out).
+    """
+    found = sheaf.pattern(w, x)
+    for node in elementwise(sheaf):
+        z = w[:, sheaf.layout[node.inputs[0]]]
+        passed = [z > point for point in node.operation.breaks]
+        found[:, sheaf.pattern_layout[node.name]] = np.sum(passed, axis=0)
+    return found
+
+
+def elementwise(sheaf: NeuralSheaf) -> list[Node]:
+    """The selections of one coordinate at a time, ReLUs and clamps, that make a kink in a
+    coordinate: those that do not read x.
+    """
+    return [
+        node
         for node in sheaf.network.nodes
-        if node.name in sheaf.pattern_layout
+        if isinstance(node.operation, Elementwise) and node.inputs != (INPUT,)
     ]
-    return np.concatenate([np.zeros(0, dtype=bool), *parts])
 
 
 def terms(
@@ -74,10 +89,10 @@ class Gauge:
     """Measures how far the samples of a flow are from rest, and saves the terms where a bound of
     them tells enough.
 
-    pattern: that of the start w. corners: whether a z_j = 0 that both sides push back to is at rest
-    (a stepper holds it there, but Euler does not). What tends to 0 with all its terms has no size
-    of its own: a velocity below ROUNDING² = (256 ε)² times the largest terms at the start w counts
-    as none. `first` (B,) is the unrest there.
+    pattern: that of the start w. corners: whether a z_j at its kink that both sides push back to is
+    at rest (a stepper holds it there, but Euler does not). What tends to 0 with all its terms has
+    no size of its own: a velocity below ROUNDING² = (256 ε)² times the largest terms at the start w
+    counts as none. `first` (B,) is the unrest there.
     """
 
     def __init__(
@@ -102,14 +117,29 @@ class Gauge:
         self.pattern = pattern.copy()
 
     @cached_property
-    def relus(self) -> np.ndarray:
-        """Which units are ReLUs: (M,) of bool."""
-        return units(self.sheaf, lambda operation: isinstance(operation, ReLU))
+    def breaks(self) -> list[tuple[slice, float]]:
+        """The breaks at other points than 0, by the coordinates that have them."""
+        return [
+            (self.sheaf.layout[node.inputs[0]], point)
+            for node in elementwise(self.sheaf)
+            for point in node.operation.breaks
+            if point != 0
+        ]
 
     @cached_property
-    def steeper(self) -> np.ndarray:
-        """Which units are steepest where they are active: (M,) of bool."""
-        return units(self.sheaf, lambda operation: operation.norm == 1)
+    def steepest(self) -> tuple[np.ndarray, np.ndarray]:
+        """Which units have one break and no constant, as ReLUs, and so terms that are largest where
+        they are steepest; and which of these are steepest where active: (M,) of bool each.
+        """
+        straight, active = np.zeros((2, self.sheaf.M), dtype=bool)
+        for node in self.sheaf.network.nodes:
+            operation = node.operation
+            if not isinstance(operation, Elementwise):
+                continue
+            here = self.sheaf.pattern_layout[node.name]
+            straight[here] = len(operation.breaks) == 1 and not any(operation.offsets)
+            active[here] = np.abs(operation.slopes[0]) <= np.abs(operation.slopes[-1])
+        return straight, straight & active
 
     def resting(
         self, w: np.ndarray, f: np.ndarray, pattern: np.ndarray, rows: np.ndarray, bar: float
@@ -118,15 +148,18 @@ class Gauge:
         of which w, f, pattern speak.
 
         The terms grow by no more than the largest ratio by which a coordinate does, whatever the
-        ReLUs do, as long as the choices of max-pool stay: most steps need nothing else. f: the
-        force at w where w ≠ 0, of any sign.
+        ReLUs do, as long as the choices of max-pool and the sides of clamps stay: most steps need
+        nothing else. f: the force at w where w is at no kink, of any sign.
         """
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             grown = self._sizes(w) / self.sizes[rows]
             factor = np.where(np.isnan(grown), 1.0, grown).max(axis=1, initial=1.0, keepdims=True)
             most = np.maximum(bar * SLACK * factor * self.most[rows], self.floor[rows])
-            same = (self.relus | (pattern == self.pattern[rows])).all(axis=1)
-            moving = ((np.abs(f) > most) & (w != 0)).any(axis=1) & same
+            same = (self.steepest[0] | (pattern == self.pattern[rows])).all(axis=1)
+            moving = (np.abs(f) > most) & (w != 0)
+            for here, point in self.breaks:
+                moving[:, here] &= w[:, here] != point
+            moving = moving.any(axis=1) & same
         resting = np.zeros(len(rows), dtype=bool)
         open_ = np.flatnonzero(~moving)
         if len(open_):
@@ -139,7 +172,7 @@ class Gauge:
 
     def _most(self, w: np.ndarray, rows: np.ndarray, pattern: np.ndarray) -> np.ndarray:
         """The terms where every ReLU is as steep as it can be."""
-        steepest = np.where(self.relus, self.steeper, pattern)
+        steepest = np.where(self.steepest[0], self.steepest[1], pattern)
         return terms(self.sheaf, w, self.x[rows], self.pins.rows(rows), steepest)
 
     def unrest(self, w: np.ndarray, rows: Rows = slice(None)) -> np.ndarray:
@@ -158,15 +191,15 @@ class Gauge:
         sheaf, x, pins, floor = self.sheaf, self.x[rows], self.pins.rows(rows), self.floor[rows]
         f = force(sheaf, w, x, pins=pins, pattern=pattern, output_force=self.output_force)
         off = relative(np.abs(f), sizes, floor)
-        zero = w == 0
-        if self.corners and zero.any():
+        kinks = at_kinks(sheaf, w) if self.corners else np.zeros(w.shape, dtype=bool)
+        if kinks.any():
             left = left_pattern(sheaf, w, x)
             f_left = force(sheaf, w, x, pins=pins, pattern=left, output_force=self.output_force)
             sides = (
                 relative(np.maximum(f, 0), sizes, floor),
                 relative(np.maximum(-f_left, 0), terms(sheaf, w, x, pins, left), floor),
             )
-            off = np.where(zero, np.maximum(*sides), off)
+            off = np.where(kinks, np.maximum(*sides), off)
         return np.where(pins.free, off, 0.0).max(axis=1)
 
     def _sizes(self, w: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from sheaflib.linear.rest import left_pattern
+from sheaflib.linear.rest import at_kinks, left_pattern
 from sheaflib.linear.substitution import forward_substitution, pinned_minimum
 from sheaflib.sheaves.forces import force
 from sheaflib.sheaves.neural import NeuralSheaf
@@ -80,8 +80,8 @@ class Solution:
         2⁻⁵² of `NeuralSheaf.edge_terms`, or of `gradient_terms`, so it is small only where these
         are, however good the cochain; `error` says how far that is from the exact one.
 
-        At z_j = 0 exactly V has two slopes; a kink that both sides push back to counts as 0 (it
-        slides, or rests at its corner).
+        At a kink, z_j = 0 or at a bound of a clamp, V has two slopes; one that both sides push back
+        to counts as 0 (it slides, or rests at its corner).
         """
         if self.pins or self._augmented:
             return float(np.where(self.corners, 0, np.abs(self._force(self._pattern))).max())
@@ -89,15 +89,15 @@ class Solution:
 
     @cached_property
     def corners(self) -> np.ndarray:
-        """Where a free z_j = 0 lies at a minimum that is a corner of V, shape of the cochain: never
-        where the pattern is frozen.
+        """Where a free z_j at its kink lies at a minimum that is a corner of V, shape of the
+        cochain: never where the pattern is frozen.
         """
-        zero = self.cochain == 0
-        if self.frozen or not zero.any():
-            return np.zeros_like(zero)
+        kinks = at_kinks(self.sheaf, self.cochain)
+        if self.frozen or not kinks.any():
+            return np.zeros_like(kinks)
         from_left = self._force(left_pattern(self.sheaf, self.cochain, self.x))
         from_right = self._force(self.own_pattern)
-        return zero & (from_left >= 0) & (from_right <= 0) & (from_left != from_right)
+        return kinks & (from_left >= 0) & (from_right <= 0) & (from_left != from_right)
 
     @cached_property
     def error(self) -> float:
@@ -120,7 +120,7 @@ class Solution:
         if not corners.any():
             return self._distance(slice(None), self.pins)
         return max(
-            self._distance([i], self.pins.rows([i]).holding(np.flatnonzero(corner)))
+            self._distance([i], self.pins.rows([i]).holding(np.flatnonzero(corner), w[i, corner]))
             for i, corner in enumerate(corners)
         )
 

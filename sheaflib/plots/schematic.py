@@ -12,9 +12,11 @@ from matplotlib.artist import Artist
 from matplotlib.colors import to_rgb
 from matplotlib.patches import FancyBboxPatch, Patch, Rectangle
 
-from sheaflib.networks.selection import MaxPool
+from sheaflib.networks.operations import Operation
+from sheaflib.networks.selection import Clamp, MaxPool, PReLU
 from sheaflib.plots.palette import EDGE_COLOURS
 from sheaflib.sheaves.edges import Edge
+from sheaflib.sheaves.extended import has_constant
 from sheaflib.sheaves.neural import NeuralSheaf
 
 CELL = 0.17  # height of a coordinate in inches
@@ -61,18 +63,28 @@ def map_labels(sheaf: NeuralSheaf, edge: Edge) -> tuple[str, str]:
     number = edge.name.rsplit("_", 1)[-1]
     wide = {v: bool(sheaf.extended.ones_blocks.get(v)) for v in (edge.tail, edge.head)}
     head = r"$[I\,|\,0]$" if wide[edge.head] else "$I$"
-    if edge.kind == "affine":
-        return rf"$[W^{{{number}}}\,|\,\mathrm{{diag}}\,b^{{{number}}}]$", head
     if edge.kind == "output":
         return r"$\varphi$", "$I$"
     node = next(n for n in sheaf.network.nodes if n.name == edge.head)
+    if edge.kind == "affine":
+        letter = "K" if hasattr(node.operation, "kernel") else "W"  # of a convolution
+        return rf"$[{letter}^{{{number}}}\,|\,\mathrm{{diag}}\,b^{{{number}}}]$", head
     if edge.kind == "projection":
         return (
             r"$[I\,|\,0]$" if wide[edge.tail] else "$I$"
         ), rf"$\pi_{{{node.inputs.index(edge.tail) + 1}}}$"
-    letter = "S" if isinstance(node.operation, MaxPool) else "R"
-    block = f"{letter}_{{{math_name(edge.tail)}}}"
+    block = f"{_letter(node.operation)}_{{{math_name(edge.tail)}}}"
+    if has_constant(node.operation):
+        return rf"$[{block}\,|\,\mathrm{{diag}}\,c_{{{math_name(edge.tail)}}}]$", head
     return (f"$[{block}|0]$" if wide[edge.tail] else f"${block}$"), head
+
+
+def _letter(operation: Operation) -> str:
+    """The letter of a selection's restriction map: S of a max-pool, C of a clamp, P of a PReLU, and
+    R of a ReLU, the paper's.
+    """
+    letters = {MaxPool: "S", Clamp: "C", PReLU: "P"}
+    return next((letters[kind] for kind in letters if isinstance(operation, kind)), "R")
 
 
 def math_name(name: str) -> str:

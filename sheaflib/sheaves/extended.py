@@ -1,5 +1,9 @@
 """The paper's extended stalks: each vertex holds a block of ones for every affine map that reads
 it, on which the bias acts as diag(b). x and the blocks of ones are the boundary U (§3.1).
+
+A clamp is affine with a constant, the bound, on its outer sides; so it has a block of ones too, on
+which diag(c_z) acts, as R_z does on z: 0 between the bounds, and the bound where z is beyond one
+(derived).
 """
 
 from __future__ import annotations
@@ -11,13 +15,23 @@ import numpy as np
 import scipy as sp
 from numpy.typing import ArrayLike
 
+from sheaflib.networks.affine import Affine
 from sheaflib.networks.graph import INPUT, Node
+from sheaflib.networks.operations import Operation
+from sheaflib.networks.selection import Elementwise
 from sheaflib.sheaves.cellular import CellularSheaf, SheafEdge
 from sheaflib.sheaves.layout import Layout
 from sheaflib.support.checks import batch
 
 if TYPE_CHECKING:
     from sheaflib.sheaves.neural import NeuralSheaf
+
+
+def has_constant(operation: Operation) -> bool:
+    """Whether an operation adds something to F_s a: an affine map, and a clamp."""
+    if isinstance(operation, Elementwise):
+        return any(operation.offsets)
+    return isinstance(operation, Affine)
 
 
 class ExtendedStalks:
@@ -34,10 +48,10 @@ class ExtendedStalks:
 
     @cached_property
     def ones_blocks(self) -> dict[str, tuple[tuple[str, int], ...]]:
-        """Vertex -> its ones-blocks: (affine node that reads it, width). The bias acts on them as
-        diag(b).
+        """Vertex -> its ones-blocks: (node that reads it, width), one for every affine map and
+        every clamp. What the node adds acts on them as diag(b).
         """
-        readers = self.sheaf.network.affine_nodes
+        readers = [node for node in self.sheaf.network.nodes if has_constant(node.operation)]
         return {
             v: tuple((n.name, n.operation.n_out) for n in readers if n.inputs == (v,))
             for v in (INPUT, *self.sheaf.layout.names)
@@ -92,8 +106,11 @@ class ExtendedStalks:
         return sp.sparse.csr_array(delta.T @ weights @ self.boundary_coboundary(pattern))
 
     def _sheaf_edges(self, node: Node, s: np.ndarray) -> Iterator[SheafEdge]:
-        """The edges into one node: [W | diag b] and I; R and [I | 0]; [I | 0] and a projection."""
-        rows, columns, entries = node.operation.triplets(self.sheaf.own(node, s)[0])
+        """The edges into one node: [W | diag b] and I; R and [I | 0]; [R | diag c] and [I | 0] for
+        a clamp; [I | 0] and a projection.
+        """
+        own_pattern = self.sheaf.own(node, s)
+        rows, columns, entries = node.operation.triplets(own_pattern[0])
         size = (node.operation.n_out, node.operation.n_in)
         linear = sp.sparse.csr_array((entries, (rows, columns)), shape=size)
         for edge in (e for e in self.sheaf.edges if e.head == node.name):
@@ -104,7 +121,7 @@ class ExtendedStalks:
             for reader, width in self.ones_blocks[edge.tail]:
                 own = reader == node.name
                 blocks.append(
-                    sp.sparse.diags_array(node.operation.bias)
+                    sp.sparse.diags_array(node.operation.constant(own_pattern)[0])
                     if own
                     else sp.sparse.csr_array((edge.dim, width))
                 )

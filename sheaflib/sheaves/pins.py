@@ -107,16 +107,17 @@ class Pins:
             offset=self.offset[keep],
         )
 
-    def holding(self, index: np.ndarray) -> Pins:
-        """These pins of one sample with the coordinates `index` clamped too, at 0; a clamped one
-        has no spring.
+    def holding(self, index: np.ndarray, at: np.ndarray | float = 0.0) -> Pins:
+        """These pins of one sample with the coordinates `index` clamped too, `at` one number each
+        or 0; a clamped one has no spring.
         """
-        new = np.setdiff1d(index, self.hard_index)
+        new, where = index[~np.isin(index, self.hard_index)], np.broadcast_to(at, index.shape)
+        value = where[~np.isin(index, self.hard_index)]
         soft = ~np.isin(self.soft_index, new)
         return Pins(
             self.width,
             np.concatenate([self.hard_index, new]),
-            np.hstack([self.hard_value, np.zeros((1, len(new)))]),
+            np.hstack([self.hard_value, value[None]]),
             self.soft_index[soft],
             self.soft_value[:, soft],
             self.gamma[soft],

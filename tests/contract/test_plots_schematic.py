@@ -9,10 +9,11 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from matplotlib.colors import to_rgb
 
-from sheaflib import Affine, Network, NeuralSheaf, ReLU, Stack
+from sheaflib import Affine, Clamp, MaxPool, Network, NeuralSheaf, PReLU, ReLU, Stack
 from sheaflib.plots.matrices import block_matrix, nonzeros
-from sheaflib.plots.schematic import schematic
+from sheaflib.plots.schematic import BOUNDARY, schematic
 from sheaflib.sheaves.layout import Layout
 
 
@@ -76,6 +77,39 @@ def test_words_do_not_overlap():
         if t.get_text() and t.get_text() not in "1⋮⋯"
     ]
     assert not [(a, b) for i, a in enumerate(boxes) for b in boxes[:i] if a.overlaps(b)]
+
+
+def test_every_selection_and_a_convolution_has_its_letter():
+    """The clamp's constant stands beside its map, as a bias does; its words do not overlap."""
+
+    class Kernelled(Affine):
+        kernel = np.ones((1, 1, 1, 1))
+
+    nodes = [
+        ("z1", Kernelled(np.eye(2))),
+        ("a1", ReLU(2)),
+        ("z2", Affine(np.eye(2))),
+        ("a2", PReLU(2, [0.5, 0.25])),
+        ("z3", Affine(np.eye(2))),
+        ("a3", Clamp(2, 0.0, 6.0)),
+        ("m3", MaxPool([[0, 1]], 2)),
+    ]
+    ax = schematic(NeuralSheaf(Network(2, nodes)))
+    words = {t.get_text() for t in ax.texts}
+    assert {
+        r"$[K^{1}\,|\,\mathrm{diag}\,b^{1}]$",
+        "$R_{z^{1}}$",
+        r"$[W^{2}\,|\,\mathrm{diag}\,b^{2}]$",
+        "$P_{z^{2}}$",
+        r"$[C_{z^{3}}\,|\,\mathrm{diag}\,c_{z^{3}}]$",
+        "$S_{a^{3}}$",
+    } <= words
+    renderer = ax.figure.canvas.get_renderer()
+    written = [t for t in ax.texts if t.get_text() and t.get_text() not in "1⋮⋯"]
+    boxes = [t.get_window_extent(renderer) for t in written]
+    assert not [(a, b) for i, a in enumerate(boxes) for b in boxes[:i] if a.overlaps(b)]
+    grey = [p for p in ax.patches if p.get_facecolor()[:3] == to_rgb(BOUNDARY)]
+    assert len(grey) == 2 + 2 + 2 + 2 + 2 + 1  # x, the ones of four maps, and the legend's
 
 
 def test_skip_edges_over_one_stretch_take_different_lanes():

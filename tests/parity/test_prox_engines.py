@@ -9,7 +9,8 @@ from scipy.optimize import minimize_scalar
 from strategies import KINDS, MODERATE, cases
 
 from sheaflib import Affine, Network, NeuralSheaf, ReLU, Stack, hard, heat, relax, soft
-from sheaflib.flow.euler import EulerStepper, ProxEulerStepper, prox
+from sheaflib.flow.corners import prox
+from sheaflib.flow.euler import EulerStepper, ProxEulerStepper
 from sheaflib.flow.kernels import CompiledProxStepper, CompiledStepper, can_compile
 from sheaflib.layers import add
 
@@ -178,15 +179,75 @@ def test_the_update_minimises_and_prefers_its_own_side(z, free, h, relus):
             weight * (np.where(v >= 0, v, slope * v) - a) ** 2
         ).sum()
 
-    pull = ((weight * a).sum(), (slope * weight * a).sum())
-    stiffness = (weight.sum(), (slope**2 * weight).sum())
-    found = float(prox(z, free, h, pull, stiffness))
+    pull = np.array([(slope * weight * a).sum(), (weight * a).sum()])
+    stiffness = np.array([(slope**2 * weight).sum(), weight.sum()])
+    found = float(prox(z, free, h, pull, stiffness, np.zeros(1)))
     own = 1 if z >= 0 else -1
     best = lowest(own, value) or lowest(-own, value)
     assert found == pytest.approx(best, abs=2e-6)
     assert value(found) <= min(value(0.0), value(best)) + 1e-12
     if found == 0:  # held: both sides push onto the kink
-        assert free + h * pull[0] <= 0 <= free + h * pull[1]
+        assert free + h * pull[1] <= 0 <= free + h * pull[0]
+
+
+# a ReLU's slope, or the bounds of a clamp; edge weight; a
+ANY_READERS = st.lists(
+    st.tuples(
+        st.sampled_from([0.0, 0.25, -1.0, (-1.0, 1.0), (0.0, 0.5), (-0.5, np.inf), (-np.inf, 1.0)]),
+        st.sampled_from([0.25, 1.0, 3.0]),
+        numbers(3),
+    ),
+    min_size=1,
+    max_size=3,
+)
+
+
+@examples(80)
+@given(z=numbers(2), free=numbers(4), h=st.sampled_from([1e-2, 0.1, 0.5, 4.0]), readers=ANY_READERS)
+def test_the_update_goes_down_to_the_first_minimum_across_any_breaks(z, free, h, readers):
+    """By searches between the breaks, from the piece of z on, that know no formula."""
+
+    def selected(kind, v):
+        return np.clip(v, *kind) if isinstance(kind, tuple) else np.where(v >= 0, v, kind * v)
+
+    def value(v):
+        parts = [weight * (selected(kind, v) - a) ** 2 for kind, weight, a in readers]
+        return (v - free) ** 2 / (2 * h) + 0.5 * sum(parts)
+
+    points = {
+        p
+        for kind, _, _ in readers
+        for p in (kind if isinstance(kind, tuple) else (0.0,))
+        if np.isfinite(p)
+    }
+    ends = [-90.0, *sorted(points), 90.0]
+
+    def least(piece):
+        low, high = ends[piece], ends[piece + 1]
+        options = {"xatol": 1e-12, "maxiter": 1000}
+        v = minimize_scalar(value, bounds=(low, high), method="bounded", options=options).x
+        at_end = [
+            end for end in (low, high) if value(end) <= value(v) + 1e-13 and abs(end - v) < 1e-4
+        ]
+        return at_end[0] if at_end else v
+
+    piece, way = sum(z >= p for p in points), 0
+    found = least(piece)
+    while found in points and (way == 0 or found == ends[piece + (way > 0)]):
+        way = way or (1 if found == ends[piece + 1] else -1)
+        piece += way
+        found = least(piece)
+    numbers_of = np.zeros((2, len(ends) - 1))  # of each piece: the pull and the stiffness
+    for k in range(len(ends) - 1):
+        inner = (ends[k] + ends[k + 1]) / 2
+        for kind, weight, a in readers:
+            slope = selected(kind, inner + 1e-3) - selected(kind, inner - 1e-3)
+            slope = round(float(slope) / 2e-3, 6)
+            constant = float(selected(kind, inner)) - slope * inner
+            numbers_of[:, k] += weight * slope * np.array([a - constant, slope])
+    got = float(prox(z, free, h, *numbers_of, np.array(sorted(points))))
+    assert value(got) <= value(z) + 1e-9
+    assert got == pytest.approx(found, abs=1e-5)
 
 
 @examples(60)
@@ -199,9 +260,8 @@ def test_the_update_minimises_and_prefers_its_own_side(z, free, h, relus):
 def test_the_update_of_one_relu_in_closed_form(z, free, h, a):
     """Slope 0, weight 1: (ẑ + ha)/(1 + h) on the plus side, min(ẑ, 0) else."""
     plus = free + h * a > 0 and (free >= 0 or z >= 0)
-    assert prox(z, free, h, (a, 0.0), (1.0, 0.0)) == (
-        (free + h * a) / (1 + h) if plus else min(free, 0.0)
-    )
+    found = prox(z, free, h, np.array([0.0, a]), np.array([0.0, 1.0]), np.zeros(1))
+    assert found == ((free + h * a) / (1 + h) if plus else min(free, 0.0))
 
 
 @pytest.mark.parametrize(

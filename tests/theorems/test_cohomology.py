@@ -6,6 +6,8 @@ import numpy as np
 from hypothesis import given
 from strategies import MODERATE, cases
 
+from sheaflib import Affine, Clamp
+
 
 @given(cases(scales=MODERATE, most=6))
 def test_relative_cohomology_vanishes(case):
@@ -49,14 +51,23 @@ def test_forward_pass_with_its_boundary_data_is_a_global_section(case):
 
 @given(cases(integer=True))
 def test_stalk_and_edge_dimensions(case):
-    """dim C¹ = dim Ω = N; an affine edge's tail carries one ones-block as wide as its head."""
+    """dim C¹ = dim Ω = N; the tail of an affine edge or of a clamp's carries one ones-block as wide
+    as its head; a clamp at 0 alone has no constant.
+    """
     sheaf = case.sheaf
     dims = {
         "x": sheaf.network.n_in,
         **{node.name: node.operation.n_out for node in sheaf.network.nodes},
     }
+    constant = {
+        node.name
+        for node in sheaf.network.nodes
+        if isinstance(node.operation, Affine)
+        or isinstance(node.operation, Clamp)
+        and {node.operation.low, node.operation.high} - {0, np.inf, -np.inf}
+    }
     assert sum(e.dim for e in sheaf.edges) == sheaf.N == sum(dims.values()) - dims["x"]
     for vertex, n in dims.items():
-        ones = sum(dims[e.head] for e in sheaf.edges if e.kind == "affine" and e.tail == vertex)
+        ones = sum(dims[e.head] for e in sheaf.edges if e.tail == vertex and e.head in constant)
         stalk = sheaf.extended.layout[vertex]
         assert stalk.stop - stalk.start == n + ones

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from oracles import dense_system, row_weights
 from strategies import MODERATE, cases
 
-from sheaflib import Network, NeuralSheaf
+from sheaflib import Clamp, Network, NeuralSheaf
 from sheaflib.networks.output import Output
 from sheaflib.sheaves import discord
 from sheaflib.sheaves.forces import force
@@ -44,8 +44,10 @@ def test_default_pattern_is_the_state_s_own_with_zero_active(case):
     for node in sheaf.network.nodes:
         if node.name in sheaf.pattern_layout:
             place = sheaf.pattern_layout[node.name]
-            # z = 0 is active; the first of equals is the maximum
+            # z = 0 is active, and so is a bound; the first of equals is the maximum
             expected = 1 if hasattr(node.operation, "slope") else 0
+            if isinstance(node.operation, Clamp):
+                expected = sum(-np.inf < b <= 0 for b in (node.operation.low, node.operation.high))
             assert (zero[:, place] == expected).all()
 
 

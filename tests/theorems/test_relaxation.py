@@ -17,7 +17,18 @@ from scipy.linalg import block_diag
 from scipy.special import eval_chebyt
 from strategies import MODERATE, cases
 
-from sheaflib import Affine, MaxPool, Network, NeuralSheaf, ReLU, Stack, harmonic_extension, soft
+from sheaflib import (
+    Affine,
+    Clamp,
+    MaxPool,
+    Network,
+    NeuralSheaf,
+    PReLU,
+    ReLU,
+    Stack,
+    harmonic_extension,
+    soft,
+)
 from sheaflib.circuits.currents import currents, ohm
 from sheaflib.circuits.messages import exact_after, messages, send_up, vector_messages
 from sheaflib.circuits.relaxation import (
@@ -460,7 +471,7 @@ def test_no_weight_makes_messages_slower(weight):
     assert relative_error(exact, after(gauss_seidel(sheaf, x, y), n)) > 0.01
 
 
-def test_messages_pass_convolutions_pools_and_leaky_units():
+def test_messages_pass_convolutions_and_every_selection():
     rng, keep = NEW(0), NEW(1).standard_normal((3, 3))
     nodes = [
         ("z1", convolution(rng.standard_normal((2, 1, 2, 2)), (1, 3, 4))[0]),
@@ -470,12 +481,16 @@ def test_messages_pass_convolutions_pools_and_leaky_units():
         ("z3", Affine.from_maps(lambda a: a @ keep.T, lambda e: e @ keep, (3, 3))),
         ("a3", ReLU(3, -1.0)),
         ("z4", Affine(np.ones((2, 3)))),
+        ("a4", PReLU(2, [0.5, -0.25])),
+        ("z5", Affine(rng.standard_normal((3, 2)))),
+        ("a5", Clamp(3, -0.5, 1.0)),
+        ("z6", Affine(rng.standard_normal((2, 3)))),
     ]
     sheaf = unequal(Network(12, nodes), rng)
     x, y = rng.standard_normal((4, 12)), rng.standard_normal((4, 2))
-    assert exact_after(sheaf) == 13
-    assert relative_error(currents(sheaf, x, y), after(messages(sheaf, x, y), 13)) < 1e-12
-    assert relative_error(currents(sheaf, x, y), after(vector_messages(sheaf, x, y), 18)) < 1e-12
+    assert exact_after(sheaf) == 21
+    assert relative_error(currents(sheaf, x, y), after(messages(sheaf, x, y), 21)) < 1e-12
+    assert relative_error(currents(sheaf, x, y), after(vector_messages(sheaf, x, y), 30)) < 1e-12
 
 
 def test_the_upward_message_is_the_forward_value_and_its_resistance():
