@@ -9,7 +9,7 @@ each axis it is one whole number for all of them, or one an axis.
 from __future__ import annotations
 
 import math
-from typing import Any, Sequence
+from typing import Any, Literal, Sequence
 
 import numpy as np
 import scipy as sp
@@ -21,9 +21,14 @@ from sheaflib.networks.operations import Stack
 from sheaflib.networks.pooling import ImagePool
 from sheaflib.networks.structured import BatchNorm, Separable, Sum
 from sheaflib.networks.windows import Pair, Shape, image, padding_of, pair, positions, taps
-from sheaflib.support.checks import brief, choice, flag, indices, items, room
+from sheaflib.support.checks import brief, choice, even, flag, indices, room
 
-MODES = {"constant": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
+MODES: dict[str, Literal["constant", "reflect", "edge", "wrap"]] = {
+    "constant": "constant",
+    "reflect": "reflect",
+    "replicate": "edge",
+    "circular": "wrap",
+}
 
 
 def convolution(
@@ -212,7 +217,7 @@ def permutation(order: ArrayLike) -> Affine:
     >>> permutation(axes.ravel()).value(np.arange(6.0)[None])
     array([[0., 3., 1., 4., 2., 5.]])
     """
-    order = np.asarray(items("order", order))
+    order = even("order", order)
     if order.ndim != 1 or len(order) == 0:
         raise ValueError(f"order has shape {order.shape}, expected (n,) whole numbers")
     places = indices("order", order, len(order))
@@ -245,8 +250,11 @@ def pad(shape: Sequence[int], padding: Any, mode: str = "constant") -> tuple[Sep
                 f"padding={brief(padding)} is too large for {mode!r} in an image of shape"
                 f" {tuple(shape)}, expected at most {n + most[mode]}"
             )
-        outside = {"constant_values": -1} if mode == "constant" else {}
-        sides.append(_gather(np.pad(np.arange(n), more, mode=MODES[mode], **outside), n))
+        if mode == "constant":
+            index = np.pad(np.arange(n), more, constant_values=-1)
+        else:
+            index = np.pad(np.arange(n), more, mode=MODES[mode])
+        sides.append(_gather(index, n))
     made = Separable(shape, *sides)
     return made, made.written
 

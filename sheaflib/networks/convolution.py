@@ -5,7 +5,6 @@ pixel shares them.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Sequence
 
@@ -20,7 +19,6 @@ from sheaflib.networks.windows import Pair, Shape, Windows, image, like, padding
 from sheaflib.support.checks import brief, read_only, real_array, room, whole
 
 
-@dataclass(frozen=True, eq=False, init=False, repr=False)
 class Kernelled(Structured):
     """What both kinds of convolution share: a kernel, one bias a channel that is written, and the
     shape (channels, height, width) or (channels, length) of the image that is read.
@@ -164,7 +162,6 @@ class Convolution(Kernelled):
         return {"kernel": kernel, "bias": e.reshape(len(e), len(self.channel_bias), -1).sum((0, 2))}
 
 
-@dataclass(frozen=True, eq=False, init=False, repr=False)
 class TransposedConvolution(Kernelled):
     """The adjoint of a convolution, plus a bias; its arguments are those of `layers.transposed`.
 

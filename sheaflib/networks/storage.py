@@ -8,9 +8,9 @@ bias are the parts "0" and "1":
         {"name": "z1", "inputs": ["x"], "kind": "affine", "arrays": {"weight": 0, "bias": 1}}]}
 
 The names of nodes stand in the header alone, so that they can be any text. Layers of images are
-held by what makes them, a convolution by its kernel; version 2 knew no such kinds. In version 1, which
-sheaflib 0.1 wrote, the header says no version and no numbers of arrays, and the same parts are
-called "z1.weight" and "z1.bias".
+held by what makes them, a convolution by its kernel; version 2 knew no such kinds. In version 1,
+which sheaflib 0.1 wrote, the header says no version and no numbers of arrays, and the same parts
+are called "z1.weight" and "z1.bias".
 
 A file need not be trusted. Only arrays of numbers and the text of the header are read: an array of
 objects, which would be a pickle, is refused by its dtype. `save` does not compress, and a
@@ -375,7 +375,9 @@ _RESTORE: dict[str, tuple[tuple[str, ...], Callable]] = {
     "transposed": (("kernel", "bias"), _restore_transposed),
     "batchnorm": (
         ("scale", "shift", "mean", "variance"),
-        lambda field, *arrays: BatchNorm(*arrays, field("eps", Real), field("pixels", int)),
+        lambda field, scale, shift, mean, variance: BatchNorm(
+            scale, shift, mean, variance, field("eps", Real), field("pixels", int)
+        ),
     ),
     "sum": ((), lambda field: Sum(field("n", int), field("parts", int))),
     "separable": (tuple(_SIDES), _restore_separable),

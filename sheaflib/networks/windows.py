@@ -1,4 +1,4 @@
-"""Where the windows of a convolution or of a pooling lie in an image, and the arguments that say it.
+"""Where the windows of a convolution or of a pooling lie in an image, and what arguments say it.
 
 An image has the shape (channels, height, width), a signal (channels, length): a signal is computed
 with as an image of height 1. The windows lie on a grid: a row of it and a column of it say where a

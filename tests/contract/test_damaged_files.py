@@ -239,8 +239,8 @@ DAMAGED = {
     ),
     # the version
     "a newer version": (
-        with_header("version", to=3),
-        r"part 'network' has version=3, expected one of 1, 2: another version of sheaflib wrote it",
+        with_header("version", to=4),
+        r"part 'network' has version=4, expected one of 1, 2, 3: another version of sheaflib wrote it",
     ),
     "no version at all": (
         with_header("version", drop=True),
@@ -249,7 +249,7 @@ DAMAGED = {
     **{
         f"version {version!r}": (
             with_header("version", to=version),
-            r"part 'network' has version=.*, expected (a whole number|one of 1, 2)",
+            r"part 'network' has version=.*, expected (a whole number|one of 1, 2, 3)",
         )
         for version in (None, True, "2", 2.0, [2], {}, 0, -1, 10**100)
     },
