@@ -40,10 +40,10 @@ LAYERS = Network(
         ("z2", BACK),
         ("a2", Clamp(BACK.n_out, 0.0, 6.0)),
         ("m2", MEAN),
-        ("n2", layers.batch_norm([1.0, 2, 3], [1, 1, 1], [0, 1, 2], [1, 2, 3], 0.1, 9)),
+        ("n2", layers.batch_norm([1.0, 2, 3], [1, 1, 1], [0, 1, 2], [1, 2, 3], 0.1, 16)),
         ("a3", Clamp(MEAN.n_out, -0.5, float("inf"))),
-        ("p", Stack(27, 27), ("n2", "a3")),
-        ("s", layers.add(27)),
+        ("p", Stack(48, 48), ("n2", "a3")),
+        ("s", layers.add(48)),
     ],
 )
 X = np.array([[1.0, 2.0, -1.0], [0.5, -3.0, 2.0]])
