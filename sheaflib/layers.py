@@ -99,8 +99,8 @@ def average_pool(
     ((1, 1, 2), array([[2.5, 4.5]]))
     """
     include = flag("count_include_pad", count_include_pad)
-    sides, pads, strides = [], _axes(shape, padding), _strides(shape, size, stride)
     grids = _grids(shape, size, stride, padding, 1, ceil_mode)
+    sides, pads, strides = [], _axes(shape, padding), _strides(shape, size, stride)
     for n, grid, step, pad in zip(image(shape)[1:], grids, strides, pads):
         start = np.arange(len(grid)) * step - pad
         cut = np.minimum(start + grid.shape[1], n + pad) - start
@@ -328,9 +328,8 @@ def _grids(
     for n, k, s, p, d in zip(sides, sizes, strides, pads, dilations):
         if 2 * p > k:
             raise ValueError(f"padding={brief(padding)} must be at most half of size={brief(size)}")
-        count = positions(n, k, s, (p, p), d, ceil)
-        room("size", size, max(count, 0) * k)
-        grid = taps(n, k, s, p, d, max(count, 0))
+        count = max(positions(n, k, s, (p, p), d, ceil), 0)
+        grid = taps(n, k if count else 1, s, p, d, count)
         if count < 1 or (grid < 0).all(axis=1).any():
             raise ValueError(
                 f"size: the window {brief(sizes)} does not fit into an image of shape"

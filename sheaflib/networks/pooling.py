@@ -78,6 +78,12 @@ class ImagePool(MaxPool):
         starts = np.arange(channels)[:, None, None] * (height * width)
         return read_only((starts + one).reshape(self.n_out, -1))
 
+    @property
+    def norm(self) -> float:
+        """√(number of windows that share a pixel), as of any max-pool."""
+        most = [int(np.bincount(grid.ravel()).max()) for grid in (self.rows, self.columns)]
+        return float(np.sqrt(most[0] * most[1]))
+
     def value(self, a: np.ndarray, s: np.ndarray | None = None) -> np.ndarray:
         if s is not None:
             return super().value(a, s)

@@ -19,7 +19,18 @@ import numpy as np
 import scipy.sparse as sparse
 
 import sheaflib
-from sheaflib import Affine, CellularSheaf, MaxPool, Network, NeuralSheaf, Node, ReLU, SheafEdge
+from sheaflib import (
+    Affine,
+    CellularSheaf,
+    Clamp,
+    MaxPool,
+    Network,
+    NeuralSheaf,
+    Node,
+    PReLU,
+    ReLU,
+    SheafEdge,
+)
 from sheaflib.circuits import messages, minibatch, relaxation
 from sheaflib.circuits.currents import currents, edge_update
 from sheaflib.circuits.estimators import SheafClassifier, SheafRegressor
@@ -360,6 +371,8 @@ NETWORKS = [
     Case("networks.operations.Stack", stacked, {"dims": 3}),
     Case("networks.output.Output", sheaflib.Output, {"name": "sigmoid"}),
     Case("networks.selection.ReLU", ReLU, {"n": 3, "slope": 0.1}),
+    Case("networks.selection.PReLU", PReLU, {"n": 4, "slope": [0.5, 0.1]}),
+    Case("networks.selection.Clamp", Clamp, {"n": 3, "low": 0.0, "high": 6.0}),
     Case("networks.selection.MaxPool", MaxPool, {"windows": np.array([[0, 1]]), "n_in": 2}),
 ]
 SHEAVES = [
@@ -873,18 +886,26 @@ INSIDE = {
     "it computes for the functions above it, on arrays that they have checked": (
         "*.kernels.*",
         "networks.affine.Affine.a*",
+        "networks.affine.Affine.constant",
         "networks.affine.Affine.gradient",
         "networks.affine.Affine.linear",
+        "networks.affine.Affine.out_shape",
         "networks.affine.Affine.pattern",
         "networks.affine.Affine.triplets",
         "networks.affine.Affine.value",
+        "networks.affine.Affine.with_parameters",
         "networks.graph.gather",
         "networks.operations.Operation*",
+        "networks.operations.check_parameters",
         "networks.operations.Stack.*",
         "networks.output.Output.*",
+        "networks.selection.Clamp.*",
+        "networks.selection.Elementwise*",
         "networks.selection.MaxPool.*",
+        "networks.selection.PReLU.*",
         "networks.selection.ReLU.*",
         "networks.selection.Selection*",
+        "networks.separation.*",
         "networks.storage.*",
         "sheaves.layout.Layout.split",
         "sheaves.neural.NeuralSheaf.delta*",

@@ -684,7 +684,7 @@ ODD = [None, True, "3", 2.5, [], [1], [0, 0], [[1, 2], 3], {}, -1, 0, 10**100, [
 
 @pytest.mark.parametrize("place, key", FIELDS, ids=lambda part: str(part))
 def test_every_number_of_a_layer_is_checked(place, key):
-    """Left out it is missed; and whatever stands there is refused, or makes a layer that computes."""
+    """Left out it is missed; whatever stands there is refused, or makes a layer that computes."""
     for value in ODD:
         header = copy.deepcopy(LAYERS_HEADER)
         header["nodes"][place][key] = value

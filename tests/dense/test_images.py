@@ -257,6 +257,7 @@ def test_a_max_pool_is_what_loops_make(case, dilation):
     np.testing.assert_array_equal(pool.value(a), np.reshape(expected, (4, -1)))
     plain = MaxPool(pool.windows, pool.n_in)
     np.testing.assert_array_equal(pool.pattern(a), plain.pattern(a))
+    assert pool.norm == plain.norm
     np.testing.assert_array_equal(pool.value(a, pool.pattern(a)), pool.value(a))
     assert pool.pattern(a).dtype == plain.pattern(a).dtype and repr(pool) == repr(plain)
 
