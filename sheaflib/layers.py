@@ -21,7 +21,7 @@ from sheaflib.networks.operations import Stack
 from sheaflib.networks.pooling import ImagePool
 from sheaflib.networks.structured import BatchNorm, Separable, Sum
 from sheaflib.networks.windows import Pair, Shape, image, padding_of, pair, positions, taps
-from sheaflib.support.checks import brief, choice, even, flag, indices, room
+from sheaflib.support.checks import brief, choice, even, flag, indices, room, unmasked
 
 MODES: dict[str, Literal["constant", "reflect", "edge", "wrap"]] = {
     "constant": "constant",
@@ -217,6 +217,7 @@ def permutation(order: ArrayLike) -> Affine:
     >>> permutation(axes.ravel()).value(np.arange(6.0)[None])
     array([[0., 3., 1., 4., 2., 5.]])
     """
+    unmasked("order", order)
     order = even("order", order)
     if order.ndim != 1 or len(order) == 0:
         raise ValueError(f"order has shape {order.shape}, expected (n,) whole numbers")

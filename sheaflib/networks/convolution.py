@@ -16,7 +16,7 @@ from sheaflib.networks.operations import NO_PATTERN, Parameter, check_parameters
 from sheaflib.networks.stencil import Stencil
 from sheaflib.networks.structured import Structured
 from sheaflib.networks.windows import Pair, Shape, Windows, image, like, padding_of, pair
-from sheaflib.support.checks import brief, read_only, real_array, room, whole
+from sheaflib.support.checks import MOST, brief, read_only, real_array, room, whole
 
 
 class Kernelled(Structured):
@@ -258,7 +258,7 @@ def _kernel(kernel: ArrayLike, shape: Sequence[int], groups: int) -> tuple[np.nd
     """The kernel as an array, its size as (height, width), and the number of groups, checked."""
     kernel, groups = (
         real_array("kernel", kernel, (None,) * (len(shape) + 1)),
-        whole("groups", groups),
+        whole("groups", groups, most=MOST),
     )
     if 0 in kernel.shape:
         raise ValueError(f"kernel has shape {kernel.shape}, expected all sides ≥ 1")
