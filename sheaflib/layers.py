@@ -9,7 +9,7 @@ each axis it is one whole number for all of them, or one an axis.
 from __future__ import annotations
 
 import math
-from typing import Any, Sequence
+from typing import Any, Literal, Sequence
 
 import numpy as np
 import scipy as sp
@@ -21,9 +21,14 @@ from sheaflib.networks.operations import Stack
 from sheaflib.networks.pooling import ImagePool
 from sheaflib.networks.structured import BatchNorm, Separable, Sum
 from sheaflib.networks.windows import Pair, Shape, image, padding_of, pair, positions, taps
-from sheaflib.support.checks import brief, choice, flag, indices, items, room
+from sheaflib.support.checks import brief, choice, even, flag, indices, room, unmasked
 
-MODES = {"constant": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
+MODES: dict[str, Literal["constant", "reflect", "edge", "wrap"]] = {
+    "constant": "constant",
+    "reflect": "reflect",
+    "replicate": "edge",
+    "circular": "wrap",
+}
 
 
 def convolution(
@@ -94,8 +99,8 @@ def average_pool(
     ((1, 1, 2), array([[2.5, 4.5]]))
     """
     include = flag("count_include_pad", count_include_pad)
-    sides, pads, strides = [], _axes(shape, padding), _strides(shape, size, stride)
     grids = _grids(shape, size, stride, padding, 1, ceil_mode)
+    sides, pads, strides = [], _axes(shape, padding), _strides(shape, size, stride)
     for n, grid, step, pad in zip(image(shape)[1:], grids, strides, pads):
         start = np.arange(len(grid)) * step - pad
         cut = np.minimum(start + grid.shape[1], n + pad) - start
@@ -130,9 +135,7 @@ def max_pool(
     return made, made.written
 
 
-def adaptive_average_pool(
-    shape: Sequence[int], output_size: int | Pair
-) -> tuple[Separable, Shape]:
+def adaptive_average_pool(shape: Sequence[int], output_size: int | Pair) -> tuple[Separable, Shape]:
     """The mean over so many windows that cover the image evenly, and the shape it writes.
 
     Window i of m along an axis of n pixels reaches from ⌊i n/m⌋ to before ⌈(i + 1) n/m⌉.
@@ -214,7 +217,8 @@ def permutation(order: ArrayLike) -> Affine:
     >>> permutation(axes.ravel()).value(np.arange(6.0)[None])
     array([[0., 3., 1., 4., 2., 5.]])
     """
-    order = np.asarray(items("order", order))
+    unmasked("order", order)
+    order = even("order", order)
     if order.ndim != 1 or len(order) == 0:
         raise ValueError(f"order has shape {order.shape}, expected (n,) whole numbers")
     places = indices("order", order, len(order))
@@ -224,9 +228,7 @@ def permutation(order: ArrayLike) -> Affine:
     return Affine(sp.sparse.csr_array(ones, shape=(len(places), len(places))))
 
 
-def pad(
-    shape: Sequence[int], padding: Any, mode: str = "constant"
-) -> tuple[Separable, Shape]:
+def pad(shape: Sequence[int], padding: Any, mode: str = "constant") -> tuple[Separable, Shape]:
     """The image with more rows and columns around it, and the shape it writes.
 
     padding: a whole number, one an axis, or ((top, bottom), (left, right)). mode: "constant" pads
@@ -249,8 +251,11 @@ def pad(
                 f"padding={brief(padding)} is too large for {mode!r} in an image of shape"
                 f" {tuple(shape)}, expected at most {n + most[mode]}"
             )
-        outside = {"constant_values": -1} if mode == "constant" else {}
-        sides.append(_gather(np.pad(np.arange(n), more, mode=MODES[mode], **outside), n))
+        if mode == "constant":
+            index = np.pad(np.arange(n), more, constant_values=-1)
+        else:
+            index = np.pad(np.arange(n), more, mode=MODES[mode])
+        sides.append(_gather(index, n))
     made = Separable(shape, *sides)
     return made, made.written
 
@@ -324,9 +329,8 @@ def _grids(
     for n, k, s, p, d in zip(sides, sizes, strides, pads, dilations):
         if 2 * p > k:
             raise ValueError(f"padding={brief(padding)} must be at most half of size={brief(size)}")
-        count = positions(n, k, s, (p, p), d, ceil)
-        room("size", size, max(count, 0) * k)
-        grid = taps(n, k, s, p, d, max(count, 0))
+        count = max(positions(n, k, s, (p, p), d, ceil), 0)
+        grid = taps(n, k if count else 1, s, p, d, count)
         if count < 1 or (grid < 0).all(axis=1).any():
             raise ValueError(
                 f"size: the window {brief(sizes)} does not fit into an image of shape"
@@ -350,9 +354,7 @@ def _even(shape: Sequence[int], output_size: int | Pair) -> list[list[Pair]]:
     channels, *sides = image(shape)
     counts = pair("output_size", output_size, len(shape) - 1)
     room("output_size", output_size, channels * math.prod(counts) + sum(counts) + sum(sides))
-    return [
-        [(i * n // m, -(-(i + 1) * n // m)) for i in range(m)] for n, m in zip(sides, counts)
-    ]
+    return [[(i * n // m, -(-(i + 1) * n // m)) for i in range(m)] for n, m in zip(sides, counts)]
 
 
 def _gather(index: np.ndarray, n: int) -> sp.sparse.csr_array:

@@ -5,7 +5,6 @@ pixel shares them.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Sequence
 
@@ -17,10 +16,9 @@ from sheaflib.networks.operations import NO_PATTERN, Parameter, check_parameters
 from sheaflib.networks.stencil import Stencil
 from sheaflib.networks.structured import Structured
 from sheaflib.networks.windows import Pair, Shape, Windows, image, like, padding_of, pair
-from sheaflib.support.checks import brief, read_only, real_array, room, whole
+from sheaflib.support.checks import MOST, brief, read_only, real_array, room, whole
 
 
-@dataclass(frozen=True, eq=False, init=False, repr=False)
 class Kernelled(Structured):
     """What both kinds of convolution share: a kernel, one bias a channel that is written, and the
     shape (channels, height, width) or (channels, length) of the image that is read.
@@ -164,7 +162,6 @@ class Convolution(Kernelled):
         return {"kernel": kernel, "bias": e.reshape(len(e), len(self.channel_bias), -1).sum((0, 2))}
 
 
-@dataclass(frozen=True, eq=False, init=False, repr=False)
 class TransposedConvolution(Kernelled):
     """The adjoint of a convolution, plus a bias; its arguments are those of `layers.transposed`.
 
@@ -212,9 +209,7 @@ class TransposedConvolution(Kernelled):
                 f"padding={brief(padding)} leaves nothing of an image of shape {tuple(shape)}"
             )
         before = (pads[0][0], pads[1][0])
-        windows = Windows(
-            (height, width), size, strides, before, dilations, (sides[0], sides[1])
-        )
+        windows = Windows((height, width), size, strides, before, dilations, (sides[0], sides[1]))
         self._keep(
             kernel,
             bias,
@@ -259,11 +254,12 @@ class TransposedConvolution(Kernelled):
         return super()._arguments() | {"output_padding": self.output_padding[-axes:]}
 
 
-def _kernel(
-    kernel: ArrayLike, shape: Sequence[int], groups: int
-) -> tuple[np.ndarray, Pair, int]:
+def _kernel(kernel: ArrayLike, shape: Sequence[int], groups: int) -> tuple[np.ndarray, Pair, int]:
     """The kernel as an array, its size as (height, width), and the number of groups, checked."""
-    kernel, groups = real_array("kernel", kernel, (None,) * (len(shape) + 1)), whole("groups", groups)
+    kernel, groups = (
+        real_array("kernel", kernel, (None,) * (len(shape) + 1)),
+        whole("groups", groups, most=MOST),
+    )
     if 0 in kernel.shape:
         raise ValueError(f"kernel has shape {kernel.shape}, expected all sides ≥ 1")
     size = kernel.shape[2:] if kernel.ndim == 4 else (1, kernel.shape[2])

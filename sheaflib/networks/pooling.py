@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import FrozenInstanceError
 from functools import cached_property
 from typing import Sequence
 
@@ -17,7 +17,6 @@ from sheaflib.networks.windows import Shape, image, like
 from sheaflib.support.checks import indices, read_only, room
 
 
-@dataclass(frozen=True, eq=False, init=False, repr=False)
 class ImagePool(MaxPool):
     """A max-pool of every channel of an image of this shape: the window at (i, j) holds the pixels
     in the rows rows[i] and the columns columns[j].
@@ -51,6 +50,9 @@ class ImagePool(MaxPool):
         object.__setattr__(self, "columns", parts[1])
         object.__setattr__(self, "n_in", channels * height * width)
 
+    def __setattr__(self, name: str, value: object) -> None:
+        raise FrozenInstanceError(f"cannot assign to {name!r} of {self!r}")
+
     @property
     def reads(self) -> Shape:
         return self.shape
@@ -75,6 +77,12 @@ class ImagePool(MaxPool):
         one = one.reshape(len(self.rows) * len(self.columns), -1)
         starts = np.arange(channels)[:, None, None] * (height * width)
         return read_only((starts + one).reshape(self.n_out, -1))
+
+    @property
+    def norm(self) -> float:
+        """√(number of windows that share a pixel), as of any max-pool."""
+        most = [int(np.bincount(grid.ravel()).max()) for grid in (self.rows, self.columns)]
+        return float(np.sqrt(most[0] * most[1]))
 
     def value(self, a: np.ndarray, s: np.ndarray | None = None) -> np.ndarray:
         if s is not None:

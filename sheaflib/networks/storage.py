@@ -8,9 +8,9 @@ bias are the parts "0" and "1":
         {"name": "z1", "inputs": ["x"], "kind": "affine", "arrays": {"weight": 0, "bias": 1}}]}
 
 The names of nodes stand in the header alone, so that they can be any text. Layers of images are
-held by what makes them, a convolution by its kernel; version 2 knew no such kinds. In version 1, which
-sheaflib 0.1 wrote, the header says no version and no numbers of arrays, and the same parts are
-called "z1.weight" and "z1.bias".
+held by what makes them, a convolution by its kernel; version 2 knew no such kinds. In version 1,
+which sheaflib 0.1 wrote, the header says no version and no numbers of arrays, and the same parts
+are called "z1.weight" and "z1.bias".
 
 A file need not be trusted. Only arrays of numbers and the text of the header are read: an array of
 objects, which would be a pickle, is refused by its dtype. `save` does not compress, and a
@@ -23,7 +23,6 @@ import io
 import json
 import math
 import os
-import zipfile
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from numbers import Real
@@ -33,6 +32,7 @@ import numpy as np
 import scipy as sp
 
 from sheaflib.networks.affine import Affine
+from sheaflib.networks.archive import Archive, field_of
 from sheaflib.networks.convolution import Convolution, TransposedConvolution
 from sheaflib.networks.operations import Operation, Stack
 from sheaflib.networks.pooling import ImagePool
@@ -48,10 +48,6 @@ if TYPE_CHECKING:
 File = str | os.PathLike[str] | IO[bytes]
 VERSIONS = (1, 2, 3)
 _HEADER = "its part 'network'"
-_OTHER_FORMATS = {
-    b"\x80": "is a pickle, which is never opened",
-    b"\x93NUMPY": "is one array in the .npy format",
-}
 
 
 def save(network: Network, file: File) -> None:
@@ -154,7 +150,7 @@ def _describe_affine(node: Node) -> tuple[str, dict, dict[str, np.ndarray]]:
 
 def _read(stream: IO[bytes], make: type[Network]) -> Network:
     """The network in an open .npz file; the error names the part that is wrong."""
-    archive = _Archive(stream)
+    archive = Archive(stream)
     text = archive.take("network", _HEADER, "U")
     if text.shape != ():
         raise ValueError(f"{_HEADER} has shape {text.shape}, expected one text")
@@ -165,7 +161,7 @@ def _read(stream: IO[bytes], make: type[Network]) -> Network:
         raise ValueError(f"{_HEADER} is no JSON ({error})") from error
     if not isinstance(header, dict):
         raise ValueError(f"{_HEADER} is {brief(header)}, expected a JSON object")
-    version = _field(_HEADER, {"version": 1, **header}, "version", int)
+    version = field_of(_HEADER, {"version": 1, **header}, "version", int)
     if version not in VERSIONS:
         raise ValueError(
             f"{_HEADER} has version={version}, expected one of"
@@ -173,10 +169,10 @@ def _read(stream: IO[bytes], make: type[Network]) -> Network:
         )
     nodes = [
         _restore(f"node {place} of {_HEADER}", node, version, archive)
-        for place, node in enumerate(_field(_HEADER, header, "nodes", list))
+        for place, node in enumerate(field_of(_HEADER, header, "nodes", list))
     ]
     network = make(
-        _field(_HEADER, header, "n_in", int), nodes, _field(_HEADER, header, "output", str)
+        field_of(_HEADER, header, "n_in", int), nodes, field_of(_HEADER, header, "output", str)
     )
     more = archive.parts.keys() - archive.taken
     if more:
@@ -184,99 +180,9 @@ def _read(stream: IO[bytes], make: type[Network]) -> Network:
     return network
 
 
-class _Archive:
-    """The parts of an .npz file, each of which is taken once; `parts` has them by file name."""
-
-    def __init__(self, stream: IO[bytes]):
-        place = stream.tell()
-        begin = stream.read(6)
-        # how many bytes the parts that are not taken yet can have together
-        self.left = stream.seek(0, os.SEEK_END) - place
-        if not begin:
-            raise ValueError("it is empty, expected an .npz file")
-        if not begin.startswith(b"PK"):
-            known = (said for start, said in _OTHER_FORMATS.items() if begin.startswith(start))
-            said = next(known, f"begins with {begin!r}")
-            raise ValueError(f"it {said}, expected an .npz file")
-        try:
-            self.zip = zipfile.ZipFile(stream)
-        except Exception as error:  # zipfile raises many kinds
-            raise ValueError(
-                f"it begins as an .npz file, but the list of its parts, which stands at its end,"
-                f" is cut off or damaged ({error})"
-            ) from error
-        self.parts = {info.filename: info for info in self.zip.infolist()}
-        if len(self.parts) < len(self.zip.infolist()):
-            raise ValueError("it holds several parts of one name")
-        self.taken: set[str] = set()
-
-    def take(self, name: str, where: str, kinds: str = "iuf") -> np.ndarray:
-        """The array in one part, whose dtype is of these kinds; an error begins with `where`."""
-        file = f"{name}.npy"
-        if file not in self.parts:
-            raise ValueError(
-                f"{where} is missing: it holds {brief([*self.parts])}, expected a file"
-                " written by Network.save"
-            )
-        if file in self.taken:
-            raise ValueError(f"{where} belongs to something else already")
-        self.taken.add(file)
-        info = self.parts[file]
-        if info.compress_type != zipfile.ZIP_STORED or info.compress_size != info.file_size:
-            raise ValueError(f"{where} is compressed, expected all its bytes as they are")
-        self.left -= info.file_size
-        if self.left < 0:
-            raise ValueError(f"{where} claims {info.file_size} bytes, more than the file has left")
-        try:
-            content = self.zip.read(info)
-        except Exception as error:  # zipfile raises many kinds
-            raise ValueError(f"{where} cannot be read ({error})") from error
-        return _array(where, content, kinds)
-
-
-def _array(where: str, content: bytes, kinds: str) -> np.ndarray:
-    """The array in the bytes of an .npy file, whose size is checked before it is made."""
-    stream = io.BytesIO(content)
-    try:
-        if np.lib.format.read_magic(stream) != (1, 0):
-            raise ValueError("Network.save writes version 1.0 of the format")
-        shape, by_column, dtype = np.lib.format.read_array_header_1_0(stream)
-    except Exception:  # NumPy raises many kinds, and may advise to allow pickles
-        raise ValueError(f"{where} does not begin as an array in the .npy format") from None
-    if dtype.kind not in kinds:
-        expected = "text" if kinds == "U" else "real numbers"
-        raise ValueError(f"{where} has dtype {dtype}, expected {expected}")
-    place = stream.tell()
-    size = len(content) - place
-    # NumPy makes no array of a longer side, even where another side is 0
-    possible = dtype.itemsize > 0 and all(0 <= n <= len(content) for n in shape)
-    if not possible or math.prod(shape) * dtype.itemsize != size:
-        raise ValueError(f"{where} claims shape {shape} and dtype {dtype}, but {size} bytes follow")
-    array = np.frombuffer(content, dtype, offset=place)
-    return array.reshape(shape, order="F" if by_column else "C")
-
-
-def _field(where: str, described: Any, key: str, kind: type | tuple[type, ...]) -> Any:
-    """An entry of a JSON object, which must be of one kind; ValueError says where it stands."""
-    if not isinstance(described, dict) or key not in described:
-        raise ValueError(f"{where} lacks {key!r}")
-    value = described[key]
-    if not isinstance(value, kind) or isinstance(value, bool):
-        names = {
-            dict: "an object",
-            list: "a list",
-            str: "text",
-            int: "a whole number",
-            Real: "a number",
-            (Real, type(None)): "a number or null",
-        }
-        raise ValueError(f"{where} has {key}={brief(value)}, expected {names[kind]}")
-    return value
-
-
-def _restore(where: str, node: Any, version: int, archive: _Archive) -> tuple[str, Operation, list]:
+def _restore(where: str, node: Any, version: int, archive: Archive) -> tuple[str, Operation, list]:
     """(name, operation, inputs) from the header's entry of a node and the node's arrays."""
-    field = partial(_field, where, node)
+    field = partial(field_of, where, node)
     name, kind, inputs = field("name", str), field("kind", str), field("inputs", list)
     if not all(isinstance(read, str) for read in inputs):
         raise ValueError(f"{where} has inputs={brief(inputs)}, expected names as text")
@@ -286,7 +192,7 @@ def _restore(where: str, node: Any, version: int, archive: _Archive) -> tuple[st
     places = {part: f"{name}.{part}" for part in parts}
     if version > 1:
         numbers = field("arrays", dict)
-        places = {part: str(_field(f"arrays of {where}", numbers, part, int)) for part in parts}
+        places = {part: str(field_of(f"arrays of {where}", numbers, part, int)) for part in parts}
     arrays = [
         archive.take(place, f"its part {place!r} ({part} of node {name!r})")
         for part, place in places.items()
@@ -350,7 +256,9 @@ _MADE_OF_ARGUMENTS = {
     "batchnorm": BatchNorm,
     "sum": Sum,
 }
-_SIDES = [f"{name}.{part}" for name in ("rows", "columns") for part in ("data", "indices", "indptr")]
+_SIDES = [
+    f"{name}.{part}" for name in ("rows", "columns") for part in ("data", "indices", "indptr")
+]
 # kind -> the arrays that hold an operation, and what makes it of JSON fields and these arrays
 _RESTORE: dict[str, tuple[tuple[str, ...], Callable]] = {
     "relu": ((), lambda field: ReLU(field("n", int), field("slope", Real))),
@@ -373,7 +281,9 @@ _RESTORE: dict[str, tuple[tuple[str, ...], Callable]] = {
     "transposed": (("kernel", "bias"), _restore_transposed),
     "batchnorm": (
         ("scale", "shift", "mean", "variance"),
-        lambda field, *arrays: BatchNorm(*arrays, field("eps", Real), field("pixels", int)),
+        lambda field, scale, shift, mean, variance: BatchNorm(
+            scale, shift, mean, variance, field("eps", Real), field("pixels", int)
+        ),
     ),
     "sum": ((), lambda field: Sum(field("n", int), field("parts", int))),
     "separable": (tuple(_SIDES), _restore_separable),

@@ -5,9 +5,9 @@ normalisation, and maps of images that treat rows and columns alike.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import FrozenInstanceError
 from functools import cached_property
-from typing import Sequence
+from typing import Any, Sequence
 
 import numpy as np
 import scipy as sp
@@ -30,6 +30,9 @@ class Structured(Affine):
     """
 
     STORED = 2**17
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise FrozenInstanceError(f"cannot assign to {name!r} of {self!r}")
 
     @property
     def entries(self) -> int:
@@ -123,7 +126,6 @@ def _made(kind: type[Structured], arguments: dict) -> Structured:
     return kind(**arguments)
 
 
-@dataclass(frozen=True, eq=False, init=False, repr=False)
 class Sum(Structured):
     """The sum of `parts` stacked vectors of width n, [I … I].
 
@@ -184,7 +186,6 @@ class Sum(Structured):
         return f"Sum({self.parts} of {self.n})"
 
 
-@dataclass(frozen=True, eq=False, init=False, repr=False)
 class BatchNorm(Structured):
     """Batch normalisation in inference, scale · (a − mean)/√(variance + eps) + shift, a diagonal
     map; training may change scale and shift.
@@ -267,7 +268,8 @@ class BatchNorm(Structured):
         gain = np.abs(self._gain) if absolute else self._gain
         return (self._channels(a) * gain[:, None]).reshape(len(a), -1)
 
-    _apply_adjoint = _apply
+    def _apply_adjoint(self, e: np.ndarray, absolute: bool = False) -> np.ndarray:
+        return self._apply(e, absolute)
 
     def _norm_bound(self) -> float:
         return float(np.abs(self._gain).max())
@@ -298,7 +300,6 @@ class BatchNorm(Structured):
         return f"BatchNorm({len(self.scale)} channels of {self.pixels})"
 
 
-@dataclass(frozen=True, eq=False, init=False, repr=False)
 class Separable(Structured):
     """a ↦ R a Cᵀ for the image a of every channel: average pooling, padding, upsampling.
 
@@ -386,7 +387,7 @@ class Separable(Structured):
         return f"Separable({self.shape} -> {self.written})"
 
 
-def _both(a: np.ndarray, rows, columns) -> np.ndarray:
+def _both(a: np.ndarray, rows: Any, columns: Any) -> np.ndarray:
     """R x Cᵀ for the images x of a batch (B, channels · height · width)."""
     height, width = rows.shape[1], columns.shape[1]
     across = _times(columns, a.reshape(-1, width)).reshape(-1, height, columns.shape[0])
@@ -399,6 +400,8 @@ def _both(a: np.ndarray, rows, columns) -> np.ndarray:
     return found.transpose(0, 2, 1).reshape(len(a), -1)
 
 
-def _times(matrix, v: np.ndarray) -> np.ndarray:
+def _times(matrix: Any, v: np.ndarray) -> np.ndarray:
     """The rows of v (n, m) multiplied by a matrix (k, m), dense or sparse: (n, k)."""
-    return v @ matrix.T if isinstance(matrix, np.ndarray) else np.ascontiguousarray((matrix @ v.T).T)
+    return (
+        v @ matrix.T if isinstance(matrix, np.ndarray) else np.ascontiguousarray((matrix @ v.T).T)
+    )

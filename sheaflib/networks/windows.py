@@ -1,4 +1,4 @@
-"""Where the windows of a convolution or of a pooling lie in an image, and the arguments that say it.
+"""Where the windows of a convolution or of a pooling lie in an image, and what arguments say it.
 
 An image has the shape (channels, height, width), a signal (channels, length): a signal is computed
 with as an image of height 1. The windows lie on a grid: a row of it and a column of it say where a
@@ -13,7 +13,7 @@ from typing import Any, Sequence
 
 import numpy as np
 
-from sheaflib.support.checks import brief, room, whole
+from sheaflib.support.checks import MOST, brief, room, whole
 
 Shape = tuple[int, ...]
 Pair = tuple[int, int]
@@ -46,9 +46,9 @@ def pair(name: str, value: Any, axes: int, least: int = 1, other: int = 1) -> Pa
     """
     values = value if isinstance(value, (tuple, list)) else (value,) * axes
     if len(values) != axes:
-        expected = "(height, width)" if axes == 2 else "one"
+        expected = "(height, width)" if axes == 2 else "one in a tuple, as shape has one axis"
         raise ValueError(f"{name}={brief(value)}, expected one whole number or {expected}")
-    numbers = [whole(name, n, least) for n in values]
+    numbers = [whole(name, n, least, MOST) for n in values]
     return (numbers[0], numbers[1]) if axes == 2 else (other, numbers[0])
 
 
@@ -84,7 +84,7 @@ def padding_of(
         ends = side if isinstance(side, (tuple, list)) else (side, side)
         if len(ends) != 2:
             raise ValueError(f"padding={brief(value)} holds {brief(side)}, expected two numbers")
-        sides.append((whole("padding", ends[0], 0), whole("padding", ends[1], 0)))
+        sides.append((whole("padding", ends[0], 0, MOST), whole("padding", ends[1], 0, MOST)))
     return (sides[0], sides[1]) if axes == 2 else ((0, 0), sides[0])
 
 
@@ -139,7 +139,8 @@ class Windows:
         room("padding", padding, channels * math.prod(whole_sides))
         room("dilation", dilation, math.prod(d * k for d, k in zip(dilation, size)))
         count = [
-            positions(n, k, s, p, d) for n, k, s, p, d in zip(sides, size, stride, padding, dilation)
+            positions(n, k, s, p, d)
+            for n, k, s, p, d in zip(sides, size, stride, padding, dilation)
         ]
         if min(count) < 1:
             raise ValueError(

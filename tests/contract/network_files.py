@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import scipy.sparse as sparse
 
-from sheaflib import Affine, MaxPool, Network, ReLU, Stack
+from sheaflib import Affine, Clamp, MaxPool, Network, PReLU, ReLU, Stack, layers
 
 W = np.array([[1.0, -2.0, 0.5], [0.0, 3.0, 1.0], [2.0, 1.0, -1.0], [0.5, 0.0, 1.0]])
 NET = Network(
@@ -22,6 +22,29 @@ NET = Network(
         ("z2", Affine(sparse.csr_array([[1.0, 0, 2, 0, 0], [0, 0, 0, 3, 4]]))),
     ],
     "softmax",
+)
+# one of each kind that only files of version 3 hold
+RNG = np.random.default_rng(0)
+FIRST, SHAPE = layers.convolution(
+    RNG.standard_normal((4, 1, 3, 2)), (2, 5, 6), [1.0, 2.0, 3.0, 4.0], 1, "same", (1, 2), 2
+)
+POOL, POOLED = layers.max_pool(SHAPE, 3, 2, 1)
+BACK, WIDE = layers.transposed(RNG.standard_normal((4, 3, 2, 2)), POOLED, stride=2)
+MEAN, SMALL = layers.average_pool(WIDE, 3, 2, 1, True, False)
+LAYERS = Network(
+    60,
+    [
+        ("z1", FIRST),
+        ("a1", PReLU(FIRST.n_out, [0.1, 0.2, 0.3, 0.4])),
+        ("m1", POOL),
+        ("z2", BACK),
+        ("a2", Clamp(BACK.n_out, 0.0, 6.0)),
+        ("m2", MEAN),
+        ("n2", layers.batch_norm([1.0, 2, 3], [1, 1, 1], [0, 1, 2], [1, 2, 3], 0.1, 16)),
+        ("a3", Clamp(MEAN.n_out, -0.5, float("inf"))),
+        ("p", Stack(48, 48), ("n2", "a3")),
+        ("s", layers.add(48)),
+    ],
 )
 X = np.array([[1.0, 2.0, -1.0], [0.5, -3.0, 2.0]])
 # NET.save of sheaflib 0.1

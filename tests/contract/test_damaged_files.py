@@ -16,7 +16,7 @@ import pytest
 from effort import examples
 from hypothesis import given
 from hypothesis import strategies as st
-from network_files import NET, OLD, W, bytes_of, file_of, parts_of
+from network_files import LAYERS, NET, OLD, W, bytes_of, file_of, parts_of
 
 from sheaflib import Network, NeuralSheaf, relax
 
@@ -239,8 +239,8 @@ DAMAGED = {
     ),
     # the version
     "a newer version": (
-        with_header("version", to=3),
-        r"part 'network' has version=3, expected one of 1, 2: another version of sheaflib wrote it",
+        with_header("version", to=4),
+        r"part 'network' has version=4, expected one of 1, 2, 3: another version of sheaflib",
     ),
     "no version at all": (
         with_header("version", drop=True),
@@ -249,7 +249,7 @@ DAMAGED = {
     **{
         f"version {version!r}": (
             with_header("version", to=version),
-            r"part 'network' has version=.*, expected (a whole number|one of 1, 2)",
+            r"part 'network' has version=.*, expected (a whole number|one of 1, 2, 3)",
         )
         for version in (None, True, "2", 2.0, [2], {}, 0, -1, 10**100)
     },
@@ -670,6 +670,55 @@ def computes(network):
         relax(sheaf, x, sheaf.forward(x), dt=1e-3, max_steps=2)
     except (ArithmeticError, ValueError):  # numbers too large for a flow, or its step
         pass
+
+
+LAYERS_HEADER, LAYERS_ARRAYS = parts_of(bytes_of(LAYERS))
+FIELDS = [
+    (place, key)
+    for place, node in enumerate(LAYERS_HEADER["nodes"])
+    for key in node
+    if key not in ("name", "kind", "inputs", "arrays")
+]
+ODD = [None, True, "3", 2.5, [], [1], [0, 0], [[1, 2], 3], {}, -1, 0, 10**100, [10**100] * 3]
+
+
+@pytest.mark.parametrize("place, key", FIELDS, ids=lambda part: str(part))
+def test_every_number_of_a_layer_is_checked(place, key):
+    """Left out it is missed; whatever stands there is refused, or makes a layer that computes."""
+    for value in ODD:
+        header = copy.deepcopy(LAYERS_HEADER)
+        header["nodes"][place][key] = value
+        loads_or_says_why(file_of(header, LAYERS_ARRAYS))
+    header = copy.deepcopy(LAYERS_HEADER)
+    del header["nodes"][place][key]
+    with pytest.raises(ValueError, match=f"lacks '{key}'"):
+        Network.load(io.BytesIO(file_of(header, LAYERS_ARRAYS)))
+
+
+@pytest.mark.parametrize("name", LAYERS_ARRAYS)
+def test_every_array_of_a_layer_is_checked(name):
+    array = LAYERS_ARRAYS[name]
+    for other in (array[:0], array[None], array * NAN, array.astype("U9"), array[..., :1], -array):
+        loads_or_says_why(file_of(LAYERS_HEADER, LAYERS_ARRAYS | {name: other}))
+    for other in (array * NAN, np.array([Planted()], dtype=object), array * 1j):
+        with pytest.raises(ValueError, match="finite|whole numbers|dtype"):
+            Network.load(io.BytesIO(file_of(LAYERS_HEADER, LAYERS_ARRAYS | {name: other})))
+    assert not MARKER.exists()
+
+
+def test_no_memory_is_taken_for_an_image_that_a_file_only_claims():
+    """A kernel of one number slides over 2³⁰ pixels, which are read from no file."""
+    header = {"version": 3, "n_in": 2**30, "output": "identity"}
+    placing = {"shape": [1, 2**15, 2**15], "stride": [1, 1], "padding": [0, 0], "dilation": [1, 1]}
+    node = {"name": "z1", "inputs": ["x"], "kind": "convolution", "groups": 1, **placing}
+    node["arrays"] = {"kernel": 0, "bias": 1}
+    content = file_of(header | {"nodes": [node]}, {"0": np.ones((1, 1, 1, 1)), "1": np.ones(1)})
+    tracemalloc.start()
+    try:
+        assert Network.load(io.BytesIO(content)).n_out == 2**30
+        assert tracemalloc.get_traced_memory()[1] < 10**6
+    finally:
+        tracemalloc.stop()
 
 
 def test_the_planted_pickle_would_be_seen():

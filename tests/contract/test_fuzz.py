@@ -94,6 +94,8 @@ MEANT_HERE = {  # (path, argument, * for any path): more of them
     ("*", "slope"): {"negative"},
     ("layers.convolution", "kernel"): COLUMNS,
     ("layers.convolution", "bias"): NEGATIVE,
+    ("layers.transposed", "kernel"): COLUMNS,
+    ("layers.transposed", "bias"): NEGATIVE,
     ("layers.batch_norm", "mean"): NEGATIVE,
     ("layers.batch_norm", "shift"): NEGATIVE,
     ("networks.affine.Affine", "weight"): {*COLUMNS, "sparse matrix", "negative", "negative array"},
@@ -104,8 +106,8 @@ MEANT_HERE = {  # (path, argument, * for any path): more of them
     ("networks.graph.Network.save", "file"): NAMES,
     ("networks.graph.Node", "name"): NAMES,
     ("networks.selection.MaxPool", "windows"): COLUMNS,
-    ("networks.selection.PReLU", "slope"): ANY_NUMBER,  # one for all
-    ("networks.selection.Clamp", "low"): {"minus infinity"},  # no bound on this side
+    ("networks.selection.PReLU", "slope"): ANY_NUMBER | NEGATIVE,  # one for all
+    ("networks.selection.Clamp", "low"): {"minus infinity"},  # no bound
     ("networks.selection.Clamp", "high"): {"infinity"},
     ("sheaves.cellular.CellularSheaf", "vertices"): {  # a name may be anything that has a hash
         "with a number for a key",

@@ -10,11 +10,13 @@ import pytest
 import scipy.sparse as sparse
 from hypothesis import given
 from hypothesis import strategies as st
-from network_files import NET, OLD, X, bytes_of, file_of, parts_of
+from network_files import LAYERS, NET, OLD, X, bytes_of, file_of, parts_of
 from strategies import KINDS, networks
 
-from sheaflib import Affine, MaxPool, Network, ReLU
+from sheaflib import Affine, Clamp, MaxPool, Network, PReLU, ReLU, Stack
+from sheaflib.layers import convolution
 
+STATED = (MaxPool, ReLU, PReLU, Clamp, Stack)  # their repr, or the values, say all
 SAVED = tuple(kind for kind in KINDS if kind != "matrix-free")
 ODD_NAMES = ["a/b", "/", "..", "../../a", "C:\\a", "a\0b", "\0", "", " ", "\n", "π∘é", "\ud800"]
 ODD_NAMES += ["network", "network.npy", "0", "1", "z1.weight", "arrays", "file"]
@@ -101,9 +103,42 @@ def test_a_file_of_version_01_still_loads():
     assert loaded(X).tobytes() == NET(X).tobytes()
 
 
+def test_a_file_of_version_2_still_loads():
+    """It is one of version 3 that has no kinds of later."""
+    header, arrays = parts_of(bytes_of(NET))
+    loaded = Network.load(io.BytesIO(file_of(header | {"version": 2}, arrays)))
+    assert repr(loaded) == repr(NET) and parameters(loaded) == parameters(NET)
+
+
+def test_layers_of_images_come_back_by_what_made_them():
+    loaded = again(LAYERS)
+    for node, other in zip(LAYERS.nodes, loaded.nodes):
+        assert repr(node.operation) == repr(other.operation)
+        given = {} if isinstance(node.operation, STATED) else node.operation._arguments()
+        for name, value in given.items():
+            same = getattr(other.operation, name) if name != "bias" else other.operation.parameters
+            same = same["bias"] if name == "bias" and "bias" in same else same
+            if sparse.issparse(value):
+                assert (value != same).nnz == 0
+            else:
+                np.testing.assert_array_equal(value, same)
+    x = np.random.default_rng(0).standard_normal((3, LAYERS.n_in))
+    assert loaded(x).tobytes() == LAYERS(x).tobytes() and loaded.shapes == LAYERS.shapes
+
+
+def test_a_file_of_a_convolution_is_as_large_as_its_kernel():
+    """Two convolutions of 32 × 32 images, whose matrices have more than a million entries."""
+    rng = np.random.default_rng(0)
+    first, shape = convolution(rng.standard_normal((16, 3, 3, 3)), (3, 32, 32), padding=1)
+    second, _ = convolution(rng.standard_normal((16, 16, 3, 3)), shape, padding=1)
+    network = Network(3072, [("z1", first), ("a1", ReLU(first.n_out)), ("z2", second)])
+    numbers = sum(array.size for node in (first, second) for array in node.parameters.values())
+    assert len(bytes_of(network)) < 8 * numbers + 4000
+
+
 def test_a_file_says_its_version_and_holds_numbers_and_one_text():
     header, arrays = parts_of(bytes_of(NET))
-    assert header["version"] == 2
+    assert header["version"] == 3
     assert {array.dtype.kind for array in arrays.values()} == {"f", "i"}
 
 

@@ -1,4 +1,4 @@
-"""Random calls of every layer of images, and how far sheaflib's operations are from PyTorch's there:
+"""Random calls of every layer of images, and how far sheaflib's operations are from PyTorch's:
 values, adjoints, and the gradients of all parameters.
 """
 
@@ -13,6 +13,8 @@ import numpy as np
 from sheaflib import Clamp, PReLU, ReLU, layers
 from sheaflib.networks.operations import NO_PATTERN
 
+EACH_AXIS = ("stride", "dilation", "padding", "output_padding", "size", "output_size")
+EACH_AXIS += ("scale_factor",)
 SCRIPT = Path(__file__).with_name("torch_side.py")
 
 
@@ -63,8 +65,7 @@ def placing(rng, axes):
 
 def plain(options, axes):
     """Options as PyTorch takes them."""
-    return {k: listed(v, axes) if k in ("stride", "dilation", "padding", "output_padding", "size",
-            "output_size", "scale_factor") and v is not None else v for k, v in options.items()}  # fmt: skip
+    return {k: listed(v, axes) if k in EACH_AXIS else v for k, v in options.items()}
 
 
 def convolution(rng, axes, sides):
@@ -174,7 +175,9 @@ def upsample(rng, axes, sides):
 def permutation(rng, axes, sides):
     order = rng.permutation(math.prod(sides))
     shape = (math.prod(sides),)
-    return Call("permutation", layers.permutation(order), shape, shape, {}, {"order": order.tolist()})
+    return Call(
+        "permutation", layers.permutation(order), shape, shape, {}, {"order": order.tolist()}
+    )
 
 
 def add(rng, axes, sides):
@@ -221,7 +224,7 @@ DRAWN |= {name: global_pool(name) for name in ("global_average_pool", "global_ma
 
 
 def posed(call, rng, n_batch=3):
-    """A call as PyTorch's side takes it, with what it reads and what its output is multiplied by."""
+    """A call as PyTorch's side takes it, with what it reads and what it is multiplied by."""
     given = {"layer": call.layer, "x": rng.standard_normal((n_batch, *call.reads))}
     given["e"] = rng.standard_normal((n_batch, *call.writes))
     given |= {f"array/{name}": array for name, array in call.arrays.items()}

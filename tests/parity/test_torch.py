@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 
+import layer_cases
 import numpy as np
 import pytest
 from training_cases import OUTPUTS, labels, nth, theta
@@ -25,6 +26,7 @@ from sheaflib import (
 )
 from sheaflib.circuits.minibatch import MiniBatches
 from sheaflib.layers import add, average_pool, batch_norm, convolution, max_pool
+from sheaflib.networks import structured
 from sheaflib.training.drivers import gradient
 from sheaflib.training.objective import loss, loss_gradient
 
@@ -250,3 +252,13 @@ def test_layers_of_images(ask):
     felt = backward_substitution(sheaf, seed, sheaf.pattern(w, x))
     for name, expected in below(found, "felt/").items():
         close(felt[:, sheaf.layout[name]], expected, 1e-13)
+
+
+@pytest.mark.parametrize("stored", [True, False])
+def test_every_layer_of_images_is_pytorchs(stored, monkeypatch):
+    """Values, adjoints and gradients at random arguments, whether matrices are stored or not."""
+    for kind in (structured.Structured, structured.Sum):
+        monkeypatch.setattr(kind, "STORED", 2**40 if stored else 0)
+    found = layer_cases.largest_difference(PYTHON, 200, seed=int(stored))
+    assert found.keys() == layer_cases.DRAWN.keys()
+    assert max(found.values()) < 1e-12
