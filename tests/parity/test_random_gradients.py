@@ -6,6 +6,7 @@ parameters is a parabola in it. So central quotients are exact, whatever the ste
 """
 
 from functools import cache
+from itertools import islice
 
 import effort
 import numpy as np
@@ -20,6 +21,7 @@ from sheaflib import (
     Network,
     NeuralSheaf,
     PReLU,
+    ReLU,
     backpropagate,
     gradient_descent,
     harmonic_extension,
@@ -27,6 +29,7 @@ from sheaflib import (
 )
 from sheaflib.circuits.currents import currents, edge_update
 from sheaflib.circuits.minibatch import MiniBatches
+from sheaflib.circuits.relaxation import gauss_seidel, red_black
 from sheaflib.companion.difference_quotients import flat, shifted
 from sheaflib.layers import convolution, max_pool
 from sheaflib.networks.selection import Clamp
@@ -170,6 +173,20 @@ def test_every_node_with_parameters_finds_its_gradient_at_its_own_ends(seed, kap
         np.testing.assert_allclose(flat(alone), flat(whole[node.name]), rtol=0, atol=1e-11 * scale)
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_local_schemes_rest_where_the_currents_do(seed):
+    """Whatever the operations: their constants and slopes are in what an edge predicts."""
+    sheaf, x, y, _ = posed(seed)
+    rest = currents(sheaf, x, y).relaxed
+    scale = abs(rest).max()
+    for scheme in (gauss_seidel, red_black):
+        first, then = islice(scheme(sheaf, x, y, rest), 2)
+        np.testing.assert_allclose(then, first, rtol=0, atol=1e-10 * scale)
+        start, *_, end = islice(scheme(sheaf, x, y), 40)
+        moved = abs(start - rest).max()
+        assert abs(end - rest).max() < moved or moved < 1e-10 * scale
+
+
 # training
 # --------------------------------------------------------------------------------------------------
 
@@ -265,10 +282,23 @@ def test_compiled_chains_are_of_relus_alone(kind):
         named = nth(run(sheaf, x, y, stepper=stepper, **more, **one), 1)
         chosen = nth(run(sheaf, x, y, **more, **one), 1)
         np.testing.assert_array_equal(named.stalks, chosen.stalks)
-    with pytest.raises(ValueError, match="expected a chain of dense affine maps with ReLUs"):
+    why = rf"but node 'a1' is {kind.__name__}\(.*\), not a ReLU"
+    with pytest.raises(ValueError, match=f"expected a chain of dense affine maps with.*{why}"):
         chains.Chain(network)
-    with pytest.raises(ValueError, match="expected a chain of dense affine maps and ReLUs"):
+    with pytest.raises(ValueError, match=f"expected a chain of dense affine maps and.*{why}"):
         MiniBatches(network, x, y)
+
+
+def test_a_convolution_is_no_link_of_a_compiled_chain():
+    """Its matrix would be trained entry by entry in place of its kernel."""
+    conv, _ = convolution(np.ones((1, 1, 2, 2)), (1, 2, 2))
+    assert not chains.can_fuse(Network(4, [("z1", conv)]))
+    assert chains.why_no_chain(Network(4, [("z1", conv)])).endswith("not a dense Affine")
+    assert chains.why_no_chain(Network(2, [("z1", Affine(np.eye(2))), ("a1", ReLU(2))])) == (
+        "node 'a1' is the last one, and not affine"
+    )
+    other = Network(2, [("z1", Affine(np.eye(2))), ("a1", ReLU(2), "x"), ("z2", Affine(np.eye(2)))])
+    assert chains.why_no_chain(other) == "node 'a1' reads x, not z1 alone"
 
 
 def test_a_state_is_taken_up_only_by_the_network_that_it_belongs_to():
