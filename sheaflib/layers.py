@@ -130,9 +130,7 @@ def max_pool(
     return made, made.written
 
 
-def adaptive_average_pool(
-    shape: Sequence[int], output_size: int | Pair
-) -> tuple[Separable, Shape]:
+def adaptive_average_pool(shape: Sequence[int], output_size: int | Pair) -> tuple[Separable, Shape]:
     """The mean over so many windows that cover the image evenly, and the shape it writes.
 
     Window i of m along an axis of n pixels reaches from ⌊i n/m⌋ to before ⌈(i + 1) n/m⌉.
@@ -224,9 +222,7 @@ def permutation(order: ArrayLike) -> Affine:
     return Affine(sp.sparse.csr_array(ones, shape=(len(places), len(places))))
 
 
-def pad(
-    shape: Sequence[int], padding: Any, mode: str = "constant"
-) -> tuple[Separable, Shape]:
+def pad(shape: Sequence[int], padding: Any, mode: str = "constant") -> tuple[Separable, Shape]:
     """The image with more rows and columns around it, and the shape it writes.
 
     padding: a whole number, one an axis, or ((top, bottom), (left, right)). mode: "constant" pads
@@ -350,9 +346,7 @@ def _even(shape: Sequence[int], output_size: int | Pair) -> list[list[Pair]]:
     channels, *sides = image(shape)
     counts = pair("output_size", output_size, len(shape) - 1)
     room("output_size", output_size, channels * math.prod(counts) + sum(counts) + sum(sides))
-    return [
-        [(i * n // m, -(-(i + 1) * n // m)) for i in range(m)] for n, m in zip(sides, counts)
-    ]
+    return [[(i * n // m, -(-(i + 1) * n // m)) for i in range(m)] for n, m in zip(sides, counts)]
 
 
 def _gather(index: np.ndarray, n: int) -> sp.sparse.csr_array:

@@ -212,9 +212,7 @@ class TransposedConvolution(Kernelled):
                 f"padding={brief(padding)} leaves nothing of an image of shape {tuple(shape)}"
             )
         before = (pads[0][0], pads[1][0])
-        windows = Windows(
-            (height, width), size, strides, before, dilations, (sides[0], sides[1])
-        )
+        windows = Windows((height, width), size, strides, before, dilations, (sides[0], sides[1]))
         self._keep(
             kernel,
             bias,
@@ -259,11 +257,12 @@ class TransposedConvolution(Kernelled):
         return super()._arguments() | {"output_padding": self.output_padding[-axes:]}
 
 
-def _kernel(
-    kernel: ArrayLike, shape: Sequence[int], groups: int
-) -> tuple[np.ndarray, Pair, int]:
+def _kernel(kernel: ArrayLike, shape: Sequence[int], groups: int) -> tuple[np.ndarray, Pair, int]:
     """The kernel as an array, its size as (height, width), and the number of groups, checked."""
-    kernel, groups = real_array("kernel", kernel, (None,) * (len(shape) + 1)), whole("groups", groups)
+    kernel, groups = (
+        real_array("kernel", kernel, (None,) * (len(shape) + 1)),
+        whole("groups", groups),
+    )
     if 0 in kernel.shape:
         raise ValueError(f"kernel has shape {kernel.shape}, expected all sides ≥ 1")
     size = kernel.shape[2:] if kernel.ndim == 4 else (1, kernel.shape[2])

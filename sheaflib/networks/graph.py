@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from os import PathLike
 from types import MappingProxyType
-from typing import IO, Mapping, Sequence
+from typing import IO, Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -20,11 +20,13 @@ from sheaflib.networks.operations import Operation, Parameter, Stack
 from sheaflib.networks.output import Output
 from sheaflib.networks.selection import Elementwise, ReLU
 from sheaflib.networks.separation import separated
+from sheaflib.networks.structured import Structured
 from sheaflib.support.checks import batch, brief, items, whole
 
 INPUT = "x"
 A_OUT = "a_out"
 Parameters = dict[str, dict[str, Parameter]]  # node -> name of the parameter -> its numbers
+AT_ONCE = 2**21  # numbers in the values of a forward pass through layers of images
 
 
 @dataclass(frozen=True)
@@ -212,11 +214,8 @@ class Network:
         float64.
         """
         x = batch(INPUT, x, self.n_in)
-        values = {INPUT: x}
-        for node in self.nodes:
-            values[node.name] = node.operation.value(gather(values, node))
-        check_overflow(values)
-        return self.output.value(values[self.output_name])
+        found = [values[self.output_name] for _, values in forward_values(self, x)]
+        return self.output.value(found[0] if len(found) == 1 else np.concatenate(found))
 
     def separated(self) -> Network:
         """The same function as a network whose kinks lie apart, which `equilibrium` and
@@ -286,6 +285,28 @@ def gather(values: dict[str, np.ndarray], node: Node) -> np.ndarray:
     """What a node reads: its one input, or its inputs side by side."""
     parts = [values[name] for name in node.inputs]
     return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
+
+
+def forward_values(
+    network: Network, x: np.ndarray
+) -> Iterator[tuple[slice, dict[str, np.ndarray]]]:
+    """The values of a forward pass by name, "x" included; OverflowError where one leaves float64.
+
+    It comes in one piece, all rows of the batch together. Where a layer of images stores no matrix
+    it comes in pieces of about AT_ONCE numbers, each with the slice of its rows, so that a cache
+    holds what is passed on.
+    """
+    layers = [node.operation for node in network.nodes]
+    large = any(isinstance(layer, Structured) and not layer.stored for layer in layers)
+    one = sum(layer.n_out for layer in layers)
+    step = max(1, AT_ONCE // one) if large else len(x)
+    for start in range(0, len(x), step):
+        rows = slice(start, min(start + step, len(x)))
+        values = {INPUT: x[rows]}
+        for node in network.nodes:
+            values[node.name] = node.operation.value(gather(values, node))
+        check_overflow(values)
+        yield rows, values
 
 
 def check_overflow(values: dict[str, np.ndarray]) -> None:

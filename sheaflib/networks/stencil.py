@@ -18,10 +18,12 @@ import scipy as sp
 from sheaflib.networks.windows import Windows
 
 CHUNK = 2**19  # numbers in the matrix of a chunk's windows: it should stay in the cache
-# (frequencies of the height, of the width) at which `symbol_bound` looks, as long as the cost of
-# its singular values is below COST; 0 stands for no frequency, but for all taps at once
+# (frequencies of the height, of the width) at which `symbol_bound` looks: the first of them that
+# takes no more than COST products for each that a pass takes; 0 stands for no frequency, but for
+# all taps at once
 GRIDS = ((32, 32), (16, 16), (8, 8), (0, 8), (0, 0))
-COST = 2e7
+COST = 10
+SQUARINGS = 3  # of KᴴK, until its Frobenius norm says the largest singular value
 
 
 @dataclass(frozen=True)
@@ -153,30 +155,37 @@ def symbol_bound(kernel: np.ndarray, windows: Windows) -> float:
     cos(π (k − 1)/(2M)), once an axis (derived).
 
     Where singular values at all frequencies would cost too much, an axis is not transformed:
-    ‖Σ_t K_t exp(i t ω)‖ ≤ √k times the norm of the K_t side by side, or one above the other.
+    ‖Σ_t K_t exp(i t ω)‖ ≤ √k times the norm of the K_t side by side, or one above the other. The
+    norm of a matrix K is taken from above, as ‖(KᴴK)^{2^m}‖_F to the power 2^{−m−1}.
     """
     for axis, (stride, dilation) in enumerate(zip(windows.stride, windows.dilation), start=3):
         kernel = _dealt(kernel, axis, stride // math.gcd(stride, dilation))
     groups, writes, reads, h, w = kernel.shape
     small, large = sorted((writes, reads))
+    most = COST * kernel.size * math.prod(windows.count)
     for grid in GRIDS:
-        points = [M // 2 + 1 if M and k > 1 else 1 for M, k in zip(grid, (h, w))]
-        if all(M == 0 or M >= 2 * k for M, k in zip(grid, (h, w))):
-            beside = math.prod(k for M, k in zip(grid, (h, w)) if M == 0)
-            full = max(grid[0], 1) if h > 1 else 1
-            cost = groups * full * points[1] * small * small * large * beside
-            if cost <= COST:
-                break
-    spectrum, factor = kernel.astype(complex), 1.0
-    for axis, M, k in ((3, grid[0], h), (4, grid[1], w)):
+        points = [M if k > 1 else 1 for M, k in zip(grid, (h, w)) if M]
+        taps = math.prod(k for M, k in zip(grid, (h, w)) if M == 0)
+        cost = groups * math.prod(points) / 2 * small**2 * (large * taps + SQUARINGS * small)
+        if cost <= most and all(M == 0 or M >= 2 * k for M, k in zip(grid, (h, w))):
+            break
+    spectrum, factor = np.moveaxis(kernel, (3, 4), (0, 1)), 1.0
+    scale = float(np.abs(kernel).max())
+    if scale == 0:
+        return 0.0
+    spectrum = (spectrum / scale).astype(np.complex64)
+    for axis, M, k in ((1, grid[1], w), (0, grid[0], h)):
         if M == 0:
             factor *= math.sqrt(k)
-        elif k > 1:
-            spectrum = np.fft.fft(spectrum, M, axis=axis)
+        elif k > 1:  # of a real kernel half of the frequencies are conjugates of the others
+            count = M // 2 + 1 if axis == 1 or w == 1 else M
+            waves = np.exp(2j * math.pi / M * np.outer(np.arange(count), np.arange(k)))
+            spectrum = np.tensordot(waves.astype(np.complex64), spectrum, (1, axis))
+            spectrum = np.moveaxis(spectrum, 0, axis)
             factor /= math.cos(math.pi * (k - 1) / (2 * M))
-    if grid[1] and w > 1:  # of a real kernel the other half is the conjugate of this one
-        spectrum = spectrum[..., : grid[1] // 2 + 1]
-    return factor * min(_largest(spectrum, grid, beside) for beside in (True, False))
+    axes = [axis for axis in (0, 1) if grid[axis] == 0]
+    sides = (-1, -2) if axes else (-1,)
+    return scale * factor * min(_largest(_joined(spectrum, axes, side)) for side in sides)
 
 
 def _dealt(kernel: np.ndarray, axis: int, stride: int) -> np.ndarray:
@@ -192,20 +201,28 @@ def _dealt(kernel: np.ndarray, axis: int, stride: int) -> np.ndarray:
     return np.moveaxis(kernel, -1, axis)
 
 
-def _largest(spectrum: np.ndarray, grid: tuple[int, int], beside: bool) -> float:
-    """The largest singular value over groups and frequencies; the taps of an axis that is not
-    transformed lie side by side, or one above the other.
+def _joined(spectrum: np.ndarray, axes: list[int], side: int) -> np.ndarray:
+    """A spectrum (height, width, groups, rows, columns) whose taps along these axes stand side by
+    side in one matrix (side −1), or one above the other (−2).
     """
-    for axis in (3, 4):
-        if grid[axis - 3] == 0:
-            spectrum = np.moveaxis(spectrum, axis, 3 if beside else 2)
-            place = 2 if beside else 1
-            shape = list(spectrum.shape)
-            shape[place : place + 2] = [shape[place] * shape[place + 1]]
-            spectrum = spectrum.reshape(shape)[..., None]
-            spectrum = np.moveaxis(spectrum, -1, axis)
-    matrices = np.moveaxis(spectrum, (1, 2), (-2, -1))
+    for axis in axes:
+        joined = np.concatenate(np.moveaxis(spectrum, axis, 0), axis=side)
+        spectrum = np.expand_dims(joined, axis)
+    return spectrum
+
+
+def _largest(matrices: np.ndarray) -> float:
+    """The largest singular value of matrices (…, n, m), or a little more; in single precision, with
+    more than its rounding added.
+    """
     if matrices.shape[-2] > matrices.shape[-1]:
         matrices = matrices.swapaxes(-2, -1)
-    gram = matrices @ matrices.conj().swapaxes(-2, -1)
-    return float(np.sqrt(max(np.linalg.eigvalsh(gram)[..., -1].max(), 0.0)) * (1 + 1e-12))
+    power = np.matmul(matrices, matrices.conj().swapaxes(-2, -1))
+    log = np.zeros(power.shape[:-2])
+    for m in range(SQUARINGS + 1):
+        size = np.linalg.norm(power, axis=(-2, -1), keepdims=True)
+        size = np.maximum(size, size.max() * 1e-30)
+        log += np.log(size[..., 0, 0]) / 2**m
+        power = power / size
+        power = np.matmul(power, power) if m < SQUARINGS else power
+    return float(np.exp(log.max() / 2)) * (1 + 1e-6 * max(matrices.shape[-2:]) ** 1.5)

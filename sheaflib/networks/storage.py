@@ -350,7 +350,9 @@ _MADE_OF_ARGUMENTS = {
     "batchnorm": BatchNorm,
     "sum": Sum,
 }
-_SIDES = [f"{name}.{part}" for name in ("rows", "columns") for part in ("data", "indices", "indptr")]
+_SIDES = [
+    f"{name}.{part}" for name in ("rows", "columns") for part in ("data", "indices", "indptr")
+]
 # kind -> the arrays that hold an operation, and what makes it of JSON fields and these arrays
 _RESTORE: dict[str, tuple[tuple[str, ...], Callable]] = {
     "relu": ((), lambda field: ReLU(field("n", int), field("slope", Real))),

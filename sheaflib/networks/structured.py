@@ -401,4 +401,6 @@ def _both(a: np.ndarray, rows, columns) -> np.ndarray:
 
 def _times(matrix, v: np.ndarray) -> np.ndarray:
     """The rows of v (n, m) multiplied by a matrix (k, m), dense or sparse: (n, k)."""
-    return v @ matrix.T if isinstance(matrix, np.ndarray) else np.ascontiguousarray((matrix @ v.T).T)
+    return (
+        v @ matrix.T if isinstance(matrix, np.ndarray) else np.ascontiguousarray((matrix @ v.T).T)
+    )

@@ -139,7 +139,8 @@ class Windows:
         room("padding", padding, channels * math.prod(whole_sides))
         room("dilation", dilation, math.prod(d * k for d, k in zip(dilation, size)))
         count = [
-            positions(n, k, s, p, d) for n, k, s, p, d in zip(sides, size, stride, padding, dilation)
+            positions(n, k, s, p, d)
+            for n, k, s, p, d in zip(sides, size, stride, padding, dilation)
         ]
         if min(count) < 1:
             raise ValueError(

@@ -24,7 +24,7 @@ from sheaflib.networks.graph import (
     Network,
     Node,
     check_network,
-    check_overflow,
+    forward_values,
     gather,
 )
 from sheaflib.networks.selection import Selection
@@ -133,15 +133,12 @@ class NeuralSheaf:
         x = batch(INPUT, x, self.network.n_in)
         augmented = flag("augmented", augmented)
         w = np.empty((len(x), self.augmented_layout.size if augmented else self.N))
-        values = {INPUT: x}
         with np.errstate(over="ignore", invalid="ignore"):
-            for node in self.network.nodes:
-                values[node.name] = w[:, self.layout[node.name]] = node.operation.value(
-                    gather(values, node)
-                )
-        check_overflow(values)
-        if augmented and not self.network.output.is_identity:
-            w[:, self.N :] = self.network.output.value(values[node.name])
+            for rows, values in forward_values(self.network, x):
+                for name, place in self.layout.slices.items():
+                    w[rows, place] = values[name]
+                if augmented and not self.network.output.is_identity:
+                    w[rows, self.N :] = self.network.output.value(values[self.network.output_name])
         return w
 
     def pattern(self, w: ArrayLike, x: ArrayLike) -> np.ndarray:

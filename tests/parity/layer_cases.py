@@ -174,7 +174,9 @@ def upsample(rng, axes, sides):
 def permutation(rng, axes, sides):
     order = rng.permutation(math.prod(sides))
     shape = (math.prod(sides),)
-    return Call("permutation", layers.permutation(order), shape, shape, {}, {"order": order.tolist()})
+    return Call(
+        "permutation", layers.permutation(order), shape, shape, {}, {"order": order.tolist()}
+    )
 
 
 def add(rng, axes, sides):
