@@ -12,7 +12,21 @@ import numpy as np
 import scipy.sparse as sparse
 
 from sheaflib import Affine, Clamp, MaxPool, Network, PReLU, ReLU, Stack
-from sheaflib.layers import add, average_pool, batch_norm, convolution, max_pool
+from sheaflib.layers import (
+    adaptive_average_pool,
+    adaptive_max_pool,
+    add,
+    average_pool,
+    batch_norm,
+    convolution,
+    max_pool,
+    pad,
+    permutation,
+    transposed,
+    upsample,
+)
+from sheaflib.networks.convolution import Convolution, TransposedConvolution
+from sheaflib.networks.structured import BatchNorm
 
 WIDEST = 60  # coordinates of a stalk
 OUTPUTS = ("identity", "sigmoid", "softmax")
@@ -67,15 +81,58 @@ def summed(rng, shape):
 
 
 def convolved(rng, shape):
-    if len(shape) != 3:
+    """With groups, dilation, strides and padding of any kind, of images and of signals."""
+    axes, groups = len(shape) - 1, int(rng.choice(divisors(shape[0])))
+    if not axes:
         return None
-    c_out, sides = int(rng.integers(1, 4)), rng.integers(1, 4, size=2).tolist()
-    stride, padding = int(rng.integers(1, 3)), int(rng.integers(0, 2))
-    if min(n + 2 * padding - k for n, k in zip(shape[1:], sides)) < 0:
+    sizes, strides, dilations = (rng.integers(1, top, axes).tolist() for top in (4, 3, 3))
+    padding = rng.integers(0, 3, (axes, 2)).tolist()
+    spans = [d * (k - 1) + 1 for d, k in zip(dilations, sizes)]
+    if any(n + sum(more) < span for n, more, span in zip(shape[1:], padding, spans)):
         return None
-    kernel = rng.standard_normal((c_out, shape[0], *sides)) / np.sqrt(shape[0] * math.prod(sides))
-    bias = rng.standard_normal(c_out) / 2
-    return convolution(kernel, shape, bias, stride=stride, padding=padding)
+    c_out, read = groups * int(rng.integers(1, 3)), shape[0] // groups
+    kernel = rng.standard_normal((c_out, read, *sizes)) / np.sqrt(read * math.prod(sizes))
+    return convolution(
+        kernel,
+        shape,
+        rng.standard_normal(c_out) / 2,
+        stride=tuple(strides),
+        padding=[tuple(ends) for ends in padding],
+        dilation=tuple(dilations),
+        groups=groups,
+    )
+
+
+def backwards(rng, shape):
+    """A transposed convolution."""
+    axes, groups = len(shape) - 1, int(rng.choice(divisors(shape[0])))
+    if not axes:
+        return None
+    sizes, strides, dilations = (rng.integers(1, 3, axes).tolist() for _ in range(3))
+    padding = rng.integers(0, 2, axes).tolist()
+    more = [int(rng.integers(0, max(s, d))) for s, d in zip(strides, dilations)]
+    sides = [
+        (n - 1) * s - 2 * p + d * (k - 1) + 1 + m
+        for n, s, p, d, k, m in zip(shape[1:], strides, padding, dilations, sizes, more)
+    ]
+    if min(sides) < 1:
+        return None
+    written = int(rng.integers(1, 3))
+    kernel = rng.standard_normal((shape[0], written, *sizes)) / np.sqrt(shape[0])
+    return transposed(
+        kernel,
+        shape,
+        rng.standard_normal(groups * written) / 2,
+        stride=tuple(strides),
+        padding=tuple(padding),
+        output_padding=tuple(more),
+        groups=groups,
+        dilation=tuple(dilations),
+    )
+
+
+def divisors(n):
+    return [k for k in range(1, n + 1) if n % k == 0]
 
 
 def normed(rng, shape):
@@ -86,19 +143,48 @@ def normed(rng, shape):
     ), shape
 
 
-def pooled(kind, rng, shape):
-    if len(shape) != 3:
+def pooled(kind, rng, shape, **more):
+    axes = len(shape) - 1
+    if not axes:
         return None
-    size = int(rng.integers(1, 4))
-    return kind(shape, size, int(rng.integers(1, 3))) if size <= min(shape[1:]) else None
+    sizes, strides = rng.integers(1, 4, axes).tolist(), rng.integers(1, 3, axes).tolist()
+    padding = [int(rng.integers(0, size // 2 + 1)) for size in sizes]
+    if any(n + 2 * p < k for n, p, k in zip(shape[1:], padding, sizes)):
+        return None
+    return kind(shape, tuple(sizes), tuple(strides), padding=tuple(padding), **more)
 
 
 def averaged(rng, shape):
-    return pooled(average_pool, rng, shape)
+    return pooled(
+        average_pool,
+        rng,
+        shape,
+        ceil_mode=bool(rng.integers(2)),
+        count_include_pad=bool(rng.integers(2)),
+    )
 
 
 def topped(rng, shape):
-    return pooled(max_pool, rng, shape)
+    return pooled(max_pool, rng, shape, ceil_mode=bool(rng.integers(2)))
+
+
+def evenly(rng, shape):
+    """An adaptive pool, of means or of maxima."""
+    axes = len(shape) - 1
+    if not axes:
+        return None
+    kind = adaptive_average_pool if rng.integers(2) else adaptive_max_pool
+    return kind(shape, tuple(rng.integers(1, 3, axes).tolist()))
+
+
+def moved(rng, shape):
+    """More rows and columns, every pixel twice, or another order."""
+    if len(shape) == 1:
+        return permutation(rng.permutation(shape[0])), shape
+    if rng.integers(2):
+        return upsample(shape, 2)
+    ends = [tuple(rng.integers(0, 2, 2).tolist()) for _ in shape[1:]]
+    return pad(shape, ends, str(rng.choice(["constant", "replicate", "circular"])))
 
 
 # how a node is made: a function of a generator and of the shape that is read -> the operation and
@@ -114,29 +200,33 @@ KINDS = {
     "add": summed,
     "convolution": convolved,
     "batch norm": normed,
+    "transposed": backwards,
     "average pool": averaged,
     "max pool": topped,
+    "adaptive pool": evenly,
+    "moves": moved,
     "stack": None,
 }
-OF_IMAGES = ("convolution", "batch norm", "average pool", "max pool")
+OF_IMAGES = ("convolution", "transposed", "average pool", "max pool", "adaptive pool")
 
 
 def random_dag(rng, kinds=tuple(KINDS), most=9, outputs=OUTPUTS, image=0.6):
-    """A network of up to `most` nodes after an affine one, on images or on vectors.
+    """A network of up to `most` nodes between two affine ones, on images or on vectors.
 
     kinds: which of KINDS are drawn; image: how often the input is an image.
     """
     if rng.random() < image:
-        start = (int(rng.integers(1, 3)), *rng.integers(3, 6, size=2).tolist())
+        start = (int(rng.integers(1, 4)), *rng.integers(2, 6, size=rng.integers(1, 3)).tolist())
     else:
         start = (int(rng.integers(2, 6)),)
     shapes, nodes = {"x": start}, []
-    first = "convolution" if len(start) == 3 and "convolution" in kinds else "dense"
     for k in range(int(rng.integers(2, most + 1))):
         names, order = list(shapes), rng.permutation(kinds).tolist()
         if rng.random() < 0.5:
             order.sort(key=lambda kind: kind not in OF_IMAGES)
-        for kind in [first] if k == 0 else order:
+        if k == 0:
+            order = ["convolution" if len(start) > 1 and rng.random() < 0.7 else "dense"]
+        for kind in order:
             tails = [names[-1] if rng.random() < 0.9 else str(rng.choice(names))]
             if kind == "stack":
                 tails.append(str(rng.choice(names)))
@@ -146,13 +236,14 @@ def random_dag(rng, kinds=tuple(KINDS), most=9, outputs=OUTPUTS, image=0.6):
             if found and math.prod(found[1]) <= WIDEST:
                 break
         else:  # none of the kinds can read it
-            found = dense(rng, shapes[tails[0]])
+            kind, found = "dense", dense(rng, shapes[tails[0]])
             tails = tails[:1]
         operation, shape = found
         name = f"{kind} {k}"
         nodes.append((name, operation, tails))
         shapes[name] = shape
-    if not isinstance(operation, Affine):
+    # a dense end: of a softmax whose logits share all their parts no parameter would feel anything
+    if kind != "dense":
         nodes.append(("last", dense(rng, shape)[0], name))
     output = str(rng.choice(outputs))
     return Network(math.prod(start), nodes, output)
@@ -161,7 +252,7 @@ def random_dag(rng, kinds=tuple(KINDS), most=9, outputs=OUTPUTS, image=0.6):
 def stacked(shapes):
     """Stalks side by side: images of one size keep their shape."""
     operation = Stack(*(math.prod(shape) for shape in shapes))
-    if all(len(shape) == 3 for shape in shapes) and len({shape[1:] for shape in shapes}) == 1:
+    if all(len(shape) > 1 for shape in shapes) and len({shape[1:] for shape in shapes}) == 1:
         return operation, (sum(shape[0] for shape in shapes), *shapes[0][1:])
     return operation, (operation.n_out,)
 
@@ -210,10 +301,30 @@ def _step(operation):
         return "pool", {}, {"windows": operation.windows}
     if isinstance(operation, Stack):
         return "stack", {}, {}
-    own = {"weight": operation.weight, "bias": operation.bias}
-    if sparse.issparse(operation.weight):
-        own |= {"weight": operation.weight.toarray(), "stored": stored(operation.weight)}
+    if isinstance(operation, BatchNorm):
+        names = ("scale", "shift", "mean", "variance")
+        numbers = {"eps": operation.eps}
+        return "norm", numbers, {name: getattr(operation, name) for name in names}
+    if isinstance(operation, (Convolution, TransposedConvolution)):
+        return _convolution(operation)
+    rows, columns, entries = operation.triplets()
+    weight = np.zeros((operation.n_out, operation.n_in))
+    weight[rows, columns] = entries
+    own = {"weight": weight, "bias": operation.bias}
+    if type(operation) is Affine and sparse.issparse(operation.weight):
+        own["stored"] = stored(operation.weight)
     return "affine", {}, own
+
+
+def _convolution(operation):
+    """The same of a convolution of either kind; numbers of a signal are those of its one axis."""
+    axes = operation.kernel.ndim - 2
+    numbers = {"shape": operation.shape, "groups": operation.groups}
+    for name in ("stride", "dilation", "padding", "output_padding"):
+        if hasattr(operation, name):
+            numbers[name] = np.array(getattr(operation, name))[-axes:].tolist()
+    kind = "convolution" if isinstance(operation, Convolution) else "transposed"
+    return kind, numbers, dict(operation.parameters)
 
 
 def stored(weight):

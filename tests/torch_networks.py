@@ -5,6 +5,7 @@ that `python -m tools torch` makes; `gradient_difference` compares the gradients
 import json
 import os
 import subprocess
+from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -65,17 +66,23 @@ def posed(seed):
     return sheaf, x, y, rng.standard_normal((3, sheaf.N))
 
 
+@cache
+def answers(seeds):
+    """PyTorch's gradients of random networks, seed -> arrays by name; one call for a range."""
+    found = ask({f"{seed}": problem("gradients", *posed(seed)) for seed in seeds})
+    return {seed: found[f"{seed}"] for seed in seeds}
+
+
 def gradient_differences(seeds):
     """Of each random network, how far its gradients by `gradient` and `weight_gradient` are from
     PyTorch's, relative to the largest entry of a parameter's gradient: seed -> number.
 
     Where PyTorch's is zero throughout, as behind a dead ReLU, ours has to be, too.
     """
-    cases = {seed: posed(seed) for seed in seeds}
-    answers = ask({f"{seed}": problem("gradients", *case) for seed, case in cases.items()})
     worst = {}
-    for seed, (sheaf, x, y, w) in cases.items():
-        own, found = sheaf.network.parameters, answers[f"{seed}"]
+    for seed, found in answers(seeds).items():
+        sheaf, x, y, w = posed(seed)
+        own = sheaf.network.parameters
         ours = {"of loss": gradient(sheaf.network, x, y), "of energy": weight_gradient(sheaf, x, w)}
         names = {f"{node}.{name}" for node in own for name in own[node]}
         worst[seed] = 0.0

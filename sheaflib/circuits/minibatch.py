@@ -31,7 +31,7 @@ from sheaflib.support.checks import (
     unmasked,
     whole,
 )
-from sheaflib.training.chains import Chain, can_fuse
+from sheaflib.training.chains import Chain, can_fuse, why_no_chain
 from sheaflib.training.objective import check_labels
 
 RULES = {"backprop": BACKPROP, "circuit": EXACT, "rayleigh": RAYLEIGH, "prox": PROX}
@@ -48,8 +48,9 @@ class MiniBatches:
     (decoupled weight decay). Optimiser "least-squares": each affine edge is a regression of its
     current on [a, 1], a + κ(a* − a) for a, the averaged force times ([a,1][a,1]ᵀ averaged +
     damping)⁻¹. β₁ and β₂ are how slowly currents and squares (or these products) are averaged.
-    Raises ValueError for a network that is no small chain, an unknown rule or optimiser, options
-    that do not go together, and labels that do not fit.
+    The chain is of dense affine maps and ReLUs of slope 0: kernels, PReLUs and clamps are trained
+    by `joint_flow` and `gradient_descent`. Raises ValueError for any other network, an unknown rule
+    or optimiser, options that do not go together, and labels that do not fit.
 
     >>> zero = Network.mlp([[[0.0]]])
     >>> line = MiniBatches(zero, [[1.0]], [[2.0]], rule="backprop", optimiser="sgd")
@@ -74,9 +75,10 @@ class MiniBatches:
         decay: float = 0.0,
     ):
         if not can_fuse(check_network(network)):
+            why = why_no_chain(network)
             raise ValueError(
                 f"network is {network!r}, expected a chain of dense affine maps and ReLUs with at"
-                " most 50 000 weights, and numba"
+                f" most 50 000 weights, and numba{why and f', but {why}'}"
             )
         choice("rule", rule, RULES)
         choice("optimiser", optimiser, OPTIMISERS)

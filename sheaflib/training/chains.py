@@ -34,17 +34,26 @@ def can_fuse(network: Network) -> bool:
 
 def is_chain(network: Network) -> bool:
     """Whether dense affine maps and ReLUs alternate, each reading the one before, affine last."""
-    nodes = network.nodes
-    chain = all(
-        node.inputs == (before,) for node, before in zip(nodes, (INPUT, *(n.name for n in nodes)))
-    )
-    kinds = all(type(node.operation) is (ReLU if i % 2 else Affine) for i, node in enumerate(nodes))
-    return (
-        chain
-        and kinds
-        and len(nodes) % 2 == 1
-        and all(isinstance(node.operation.weight, np.ndarray) for node in nodes[::2])
-    )
+    return not why_no_chain(network)
+
+
+def why_no_chain(network: Network) -> str:
+    """What about a network is not as `is_chain` asks, with the node's name; "" where all is.
+
+    >>> from sheaflib.networks.selection import PReLU
+    >>> why_no_chain(Network(2, [("z1", Affine([[1.0, 2.0]])), ("a1", PReLU(1, 0.2))]))
+    "node 'a1' is PReLU(1, 1 slopes), not a ReLU"
+    """
+    before = INPUT
+    for i, node in enumerate(network.nodes):
+        if node.inputs != (before,):
+            return f"node {node.name!r} reads {', '.join(node.inputs)}, not {before} alone"
+        kind, name = (ReLU, "a ReLU") if i % 2 else (Affine, "a dense Affine")
+        operation, before = node.operation, node.name
+        # no subclass: a convolution is an Affine, too, but its matrix is not what is trained
+        if type(operation) is not kind or not (i % 2 or isinstance(operation.weight, np.ndarray)):
+            return f"node {node.name!r} is {operation!r}, not {name}"
+    return "" if len(network.nodes) % 2 else f"node {before!r} is the last one, and not affine"
 
 
 class Chain:
@@ -54,10 +63,10 @@ class Chain:
     """
 
     def __init__(self, network: Network):
-        if not is_chain(network):
+        if why := why_no_chain(network):
             raise ValueError(
                 f"network is {network!r}, expected a chain of dense affine maps with ReLUs between"
-                " them: leave `stepper` out for any other"
+                f" them, but {why}: leave `stepper` out for any other"
             )
         self.network = network
         affine = [node.operation for node in network.affine_nodes]

@@ -112,16 +112,17 @@ def joint_flow(
     """Yield the joint flow of stalks and weights by explicit Euler: first the start, then every
     `every` steps, for ever.
 
-    ω̇ = −α ∂E/∂ω, Ẇ^ℓ = −β Σ_i r_i^ℓ a_i^{ℓ−1}ᵀ, ḃ^ℓ = −β Σ_i r_i^ℓ: sums over the batch, so β =
-    1/B (the default) is a mean. x: (B, n_0); y: (B, n_out), {0, 1} for a sigmoid, one-hot for a
-    softmax; start: stalks (B, N), by default the forward pass, or a TrainingState, which goes on
-    where it stopped to the same bits (its network, not the sheaf's; edge weights are the sheaf's).
-    Stalks alone do not bring their weights: pass the state. The generator never ends: use
-    `itertools.islice`, or break. dt, α: as in `heat`. cold: every that many steps the stalks are
-    the forward pass again (0: never, "warm"). Hard and soft pins hold as in `heat`.
+    ω̇ = −α ∂E/∂ω, Ẇ^ℓ = −β Σ_i r_i^ℓ a_i^{ℓ−1}ᵀ, ḃ^ℓ = −β Σ_i r_i^ℓ, and θ̇ = −β ∂E/∂θ for every
+    other of `Network.parameters`: sums over the batch, so β = 1/B (the default) is a mean. x: (B,
+    n_0); y: (B, n_out), {0, 1} for a sigmoid, one-hot for a softmax; start: stalks (B, N), by
+    default the forward pass, or a TrainingState, which goes on where it stopped to the same bits
+    (its network, not the sheaf's; edge weights are the sheaf's). Stalks alone do not bring their
+    weights: pass the state. The generator never ends: use `itertools.islice`, or break. dt, α: as
+    in `heat`. cold: every that many steps the stalks are the forward pass again (0: never, "warm").
+    Hard and soft pins hold as in `heat`.
 
-    Raises ValueError or TypeError for bad input, TrainingDiverged, with the step and the edge, when
-    the energy is not a number or a million times that of the start.
+    Raises ValueError or TypeError for bad input, a matrix-free map among it, TrainingDiverged, with
+    the step and the edge, when the energy is not a number or a million times that of the start.
 
     >>> from itertools import islice
     >>> line = NeuralSheaf(Network.mlp([[[0.0]]]))
@@ -184,8 +185,8 @@ def gradient_descent(
     start, then every `every` steps.
 
     The gradient is one backward substitution in δ_Ωᵀ (backpropagation), which no edge weight
-    changes. lr: the step of the weights. Labels, `start` and errors as in `joint_flow`; the stalks
-    of a state are its forward pass.
+    changes. lr: the step of all parameters. Labels, `start` and errors as in `joint_flow`; the
+    stalks of a state are its forward pass.
 
     The loss (w + b − 2)² has the gradient −4 for both at 0: one step of ¼ reaches w + b = 2.
 

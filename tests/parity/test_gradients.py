@@ -96,7 +96,7 @@ def test_residual_concatenation_fan_out_leaky_and_pool():
         for name, shape in {"z1": (4, 3), "z2": (4, 4), "z3": (2, 10)}.items()
     }
     windows = np.array([[0, 1, 2], [1, 2, 3], [2, 3, 0]])
-    total = add(4)
+    total = Affine(add(4).weight)  # a sparse map, whose entries are parameters
     network = Network(
         3,
         [
@@ -124,8 +124,9 @@ def test_residual_concatenation_fan_out_leaky_and_pool():
     compare(network, forward, square_loss, RNG.random((6, 2)), RNG.standard_normal((6, 3)))
 
 
-def test_convolution():
-    conv, shape = convolution(RNG.standard_normal((2, 1, 2, 2)), (1, 3, 3), bias=[0.3, -0.2])
+def test_convolution_written_out():
+    conv, _ = convolution(RNG.standard_normal((2, 1, 2, 2)), (1, 3, 3), bias=[0.3, -0.2])
+    conv = Affine(conv.weight, conv.bias)  # one entry for each tap, where a kernel shares them
     head = RNG.standard_normal((1, 8)), RNG.standard_normal(1)
     network = Network(9, [("z1", conv), ("a1", ReLU(8)), ("z2", Affine(*head))])
 

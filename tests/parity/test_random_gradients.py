@@ -5,12 +5,15 @@ With the pattern frozen the output is affine in each single parameter, and the e
 parameters is a parabola in it. So central quotients are exact, whatever the step: here it is 1.
 """
 
+from functools import cache
+from itertools import islice
+
 import effort
 import numpy as np
 import pytest
 import torch_networks
 from random_dags import KINDS, kinds_of, random_dag
-from torch_networks import ask, gradient_differences, posed, problem
+from torch_networks import answers, ask, gradient_differences, posed, problem
 from training_cases import labels, nth
 
 from sheaflib import (
@@ -18,6 +21,7 @@ from sheaflib import (
     Network,
     NeuralSheaf,
     PReLU,
+    ReLU,
     backpropagate,
     gradient_descent,
     harmonic_extension,
@@ -25,6 +29,7 @@ from sheaflib import (
 )
 from sheaflib.circuits.currents import currents, edge_update
 from sheaflib.circuits.minibatch import MiniBatches
+from sheaflib.circuits.relaxation import gauss_seidel, red_black
 from sheaflib.companion.difference_quotients import flat, shifted
 from sheaflib.layers import convolution, max_pool
 from sheaflib.networks.selection import Clamp
@@ -34,7 +39,7 @@ from sheaflib.training.drivers import gradient, loss, weight_gradient
 from sheaflib.training.joint import JointStepper, edge_energies, output_weight
 from sheaflib.training.objective import output_energy
 
-NETWORKS = 500 if effort.TIMES > 1 else 50
+SEEDS = range(500 if effort.TIMES > 1 else 50)
 with_pytorch = pytest.mark.skipif(
     not torch_networks.PYTHON.exists(), reason=torch_networks.NO_PYTORCH
 )
@@ -57,23 +62,22 @@ def test_fifty_random_networks_have_every_operation():
     for seed in range(50):
         sheaf, x, y, _ = posed(seed)
         alive += [abs(flat(own)).max() > 0 for own in gradient(sheaf.network, x, y).values()]
-    assert np.mean(alive) > 0.8
+    assert np.mean(alive) > 0.7
 
 
 @with_pytorch
 def test_random_networks_have_pytorchs_gradients():
     """Of the loss, and of the energy at any stalks."""
-    assert max(gradient_differences(range(NETWORKS)).values()) < 1e-11
+    assert max(gradient_differences(SEEDS).values()) < 1e-11
 
 
 @with_pytorch
 def test_pytorchs_loss_and_energy_are_ours():
-    cases = {f"{seed}": posed(seed) for seed in range(20)}
-    found = ask({name: problem("gradients", *case) for name, case in cases.items()})
-    for name, (sheaf, x, y, w) in cases.items():
-        assert loss(sheaf.network, x, y) == pytest.approx(found[name]["loss"], rel=1e-12)
+    for seed, found in answers(SEEDS).items():
+        sheaf, x, y, w = posed(seed)
+        assert loss(sheaf.network, x, y) == pytest.approx(found["loss"], rel=1e-12)
         energy = sum(edge_energies(sheaf, x, y, w).values())
-        assert energy == pytest.approx(found[name]["energy"], rel=1e-12)
+        assert energy == pytest.approx(found["energy"], rel=1e-12)
 
 
 @with_pytorch
@@ -86,10 +90,10 @@ def test_a_wrong_gradient_is_seen(monkeypatch, kind, part):
         return {**found, part: found[part] * (1 + 1e-9)}
 
     monkeypatch.setattr(kind, "gradient", wrong)
-    assert max(gradient_differences(range(20)).values()) > 1e-10
+    assert max(gradient_differences(SEEDS).values()) > 1e-10
 
 
-@pytest.mark.parametrize("seed", range(NETWORKS))
+@pytest.mark.parametrize("seed", SEEDS)
 def test_gradients_are_difference_quotients(seed):
     """Of ⟨g, output⟩ with the pattern frozen, and of the energy at any stalks."""
     rng = np.random.default_rng([seed, 1])
@@ -169,6 +173,20 @@ def test_every_node_with_parameters_finds_its_gradient_at_its_own_ends(seed, kap
         np.testing.assert_allclose(flat(alone), flat(whole[node.name]), rtol=0, atol=1e-11 * scale)
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_local_schemes_rest_where_the_currents_do(seed):
+    """Whatever the operations: their constants and slopes are in what an edge predicts."""
+    sheaf, x, y, _ = posed(seed)
+    rest = currents(sheaf, x, y).relaxed
+    scale = abs(rest).max()
+    for scheme in (gauss_seidel, red_black):
+        first, then = islice(scheme(sheaf, x, y, rest), 2)
+        np.testing.assert_allclose(then, first, rtol=0, atol=1e-10 * scale)
+        start, *_, end = islice(scheme(sheaf, x, y), 40)
+        moved = abs(start - rest).max()
+        assert abs(end - rest).max() < moved or moved < 1e-10 * scale
+
+
 # training
 # --------------------------------------------------------------------------------------------------
 
@@ -202,6 +220,22 @@ def trained(output):
     return sheaf, x, y, sheaf.forward(x) + 0.3 * rng.standard_normal((10, sheaf.N))
 
 
+STEPS = 30
+DESCENT = {"lr": 0.1}
+JOINT = {"dt": 0.02, "beta": 0.01}
+
+
+@cache
+def ends():
+    """PyTorch's runs of the small CNN: "kind-output" -> arrays by name."""
+    asked = {
+        f"{kind}-{output}": problem(kind, *trained(output), steps=STEPS, **numbers)
+        for kind, numbers in (("descent", DESCENT), ("joint", JOINT))
+        for output in ("identity", "softmax")
+    }
+    return ask(asked)
+
+
 def assert_ends_alike(network, start, found):
     """Every parameter to 1e-11 of its largest entry, and moved."""
     for node, own in network.parameters.items():
@@ -216,21 +250,17 @@ def assert_ends_alike(network, start, found):
 @with_pytorch
 @pytest.mark.parametrize("output", ["identity", "softmax"])
 def test_a_small_cnn_descends_as_by_pytorchs_sgd(output):
-    sheaf, x, y, w = trained(output)
-    steps, lr = 30, 0.1
-    question = problem("descent", sheaf, x, y, w, steps=steps, lr=lr)
-    end = nth(gradient_descent(sheaf, x, y, lr=lr, every=steps), 1).network
-    assert_ends_alike(end, sheaf.network, ask({"cnn": question})["cnn"])
+    sheaf, x, y, _ = trained(output)
+    end = nth(gradient_descent(sheaf, x, y, every=STEPS, **DESCENT), 1).network
+    assert_ends_alike(end, sheaf.network, ends()[f"descent-{output}"])
 
 
 @with_pytorch
 @pytest.mark.parametrize("output", ["identity", "softmax"])
 def test_a_small_cnn_flows_jointly_as_by_pytorchs_sgd_on_the_energy(output):
     sheaf, x, y, w = trained(output)
-    steps, dt, beta = 30, 0.02, 0.01
-    question = problem("joint", sheaf, x, y, w, steps=steps, dt=dt, beta=beta)
-    state = nth(joint_flow(sheaf, x, y, start=w, dt=dt, beta=beta, every=steps), 1)
-    found = ask({"cnn": question})["cnn"]
+    state = nth(joint_flow(sheaf, x, y, start=w, every=STEPS, **JOINT), 1)
+    found = ends()[f"joint-{output}"]
     np.testing.assert_allclose(state.stalks, found["stalks"], rtol=0, atol=1e-11)
     assert_ends_alike(state.network, sheaf.network, found)
 
@@ -252,10 +282,23 @@ def test_compiled_chains_are_of_relus_alone(kind):
         named = nth(run(sheaf, x, y, stepper=stepper, **more, **one), 1)
         chosen = nth(run(sheaf, x, y, **more, **one), 1)
         np.testing.assert_array_equal(named.stalks, chosen.stalks)
-    with pytest.raises(ValueError, match="expected a chain of dense affine maps with ReLUs"):
+    why = rf"but node 'a1' is {kind.__name__}\(.*\), not a ReLU"
+    with pytest.raises(ValueError, match=f"expected a chain of dense affine maps with.*{why}"):
         chains.Chain(network)
-    with pytest.raises(ValueError, match="expected a chain of dense affine maps and ReLUs"):
+    with pytest.raises(ValueError, match=f"expected a chain of dense affine maps and.*{why}"):
         MiniBatches(network, x, y)
+
+
+def test_a_convolution_is_no_link_of_a_compiled_chain():
+    """Its matrix would be trained entry by entry in place of its kernel."""
+    conv, _ = convolution(np.ones((1, 1, 2, 2)), (1, 2, 2))
+    assert not chains.can_fuse(Network(4, [("z1", conv)]))
+    assert chains.why_no_chain(Network(4, [("z1", conv)])).endswith("not a dense Affine")
+    assert chains.why_no_chain(Network(2, [("z1", Affine(np.eye(2))), ("a1", ReLU(2))])) == (
+        "node 'a1' is the last one, and not affine"
+    )
+    other = Network(2, [("z1", Affine(np.eye(2))), ("a1", ReLU(2), "x"), ("z2", Affine(np.eye(2)))])
+    assert chains.why_no_chain(other) == "node 'a1' reads x, not z1 alone"
 
 
 def test_a_state_is_taken_up_only_by_the_network_that_it_belongs_to():

@@ -56,7 +56,7 @@ def graph(output):
             ("a1", ReLU(4, 0.2)),
             ("z2", z2),
             ("p1", Stack(4, 4), ("z2", "z1")),
-            ("s", add(4)),
+            ("s", Affine(add(4).weight)),  # a sparse map, whose entries are trained
             ("a2", ReLU(4, -1.0)),
             ("m", MaxPool(WINDOWS, 4), "s"),
             ("p2", Stack(4, 3, 3), ("a2", "m", "x")),

@@ -74,7 +74,9 @@ def relu(step, own, a):
 
 
 def prelu(step, own, a):
-    return functional.prelu(a.reshape(len(a), len(own["slope"]), -1), own["slope"]).flatten(1)
+    # not functional.prelu, whose derivative at 0 is the slope: here a zero counts as active
+    image, slope = a.reshape(len(a), len(own["slope"]), -1), own["slope"][:, None]
+    return torch.where(image >= 0, image, slope * image).flatten(1)
 
 
 def clamp(step, own, a):
@@ -94,7 +96,46 @@ def affine(step, own, a):
     return functional.linear(a, own["weight"] * own.get("stored", 1), own["bias"])
 
 
-OPERATIONS = {f.__name__: f for f in (relu, prelu, clamp, pool, stack, affine)}
+def norm(step, own, a):
+    running = own["mean"], own["variance"]
+    image = a.reshape(len(a), len(own["scale"]), -1)
+    return functional.batch_norm(
+        image, *running, own["scale"], own["shift"], eps=step["eps"]
+    ).flatten(1)
+
+
+def convolution(step, own, a):
+    image, axes = a.reshape(len(a), *step["shape"]), len(step["shape"]) - 1
+    ends = [n for side in reversed(step["padding"]) for n in side]  # the last axis comes first
+    made = {1: functional.conv1d, 2: functional.conv2d}[axes](
+        functional.pad(image, ends),
+        own["kernel"],
+        own["bias"],
+        stride=step["stride"],
+        dilation=step["dilation"],
+        groups=step["groups"],
+    )
+    return made.flatten(1)
+
+
+def transposed(step, own, a):
+    image, axes = a.reshape(len(a), *step["shape"]), len(step["shape"]) - 1
+    made = {1: functional.conv_transpose1d, 2: functional.conv_transpose2d}[axes](
+        image,
+        own["kernel"],
+        own["bias"],
+        stride=step["stride"],
+        padding=[before for before, _ in step["padding"]],
+        output_padding=step["output_padding"],
+        groups=step["groups"],
+        dilation=step["dilation"],
+    )
+    return made.flatten(1)
+
+
+OPERATIONS = {
+    f.__name__: f for f in (relu, prelu, clamp, pool, stack, affine, norm, convolution, transposed)
+}
 
 
 def summed_loss(z, y, output):
@@ -118,8 +159,9 @@ def gradients(model, given, output):
     stalks, weights = tensor(given["stalks"]), tensor(given["weights"])
     energy = model.energy(x, stalks, weights, y, output, float(given["weight"]))
     found = {"loss": loss.detach(), "energy": energy.detach()}
+    nothing = sum(0 * leaf.sum() for leaf in leaves.values())  # a loss may depend on no parameter
     for what, value in (("of loss", loss), ("of energy", energy)):
-        slopes = torch.autograd.grad(value, list(leaves.values()), materialize_grads=True)
+        slopes = torch.autograd.grad(value + nothing, list(leaves.values()), retain_graph=True)
         found |= {f"{what}/{name}": slope for name, slope in zip(leaves, slopes)}
     return found
 
