@@ -825,6 +825,7 @@ INSIDE = {
         "networks.selection.MaxPool.*",
         "networks.selection.ReLU.*",
         "networks.selection.Selection*",
+        "networks.separation.*",
         "networks.storage.*",
         "sheaves.layout.Layout.split",
         "sheaves.neural.NeuralSheaf.delta*",
