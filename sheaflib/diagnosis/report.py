@@ -17,8 +17,8 @@ from numpy.typing import ArrayLike
 
 from sheaflib.diagnosis import measures, text
 from sheaflib.diagnosis.measures import EdgeRow, Neuron
-from sheaflib.equilibria.kinks import check_separate
 from sheaflib.networks.graph import INPUT, Network
+from sheaflib.networks.separation import check_separate
 from sheaflib.sheaves.neural import NeuralSheaf, check_sheaf
 from sheaflib.support.checks import batch, brief, flag, read_only, real_array, room, whole
 from sheaflib.support.progress import bar as progress_bar

@@ -20,10 +20,9 @@ import numpy as np
 from sheaflib.equilibria.sides import Rule, Settled
 from sheaflib.equilibria.windows import Windows
 from sheaflib.linear.rest import ROUNDING
-from sheaflib.networks.graph import Network
 from sheaflib.networks.operations import Operation, Stack
 from sheaflib.networks.selection import Elementwise, MaxPool
-from sheaflib.networks.separation import kinked_stalks, why_not_separate
+from sheaflib.networks.separation import check_separate, kinked_stalks
 from sheaflib.sheaves.neural import NeuralSheaf
 
 
@@ -259,17 +258,6 @@ def pick(values: Sequence[np.ndarray], side: np.ndarray) -> np.ndarray:
     if len(values) == 2:
         return np.where(side, values[1], values[0])
     return np.select([side == s for s in range(len(values))], list(values))
-
-
-def check_separate(network: Network) -> None:
-    """Raise ValueError for a network whose kinks do not lie apart, naming the node."""
-    kinked = kinked_stalks(network)
-    for node in network.nodes:
-        if why := why_not_separate(network, node, kinked):
-            raise ValueError(
-                f"node {node.name!r} {why}: its kinks do not separate; use network.separated(),"
-                " which gives them a stalk of their own, or relax"
-            )
 
 
 def kinks(sheaf: NeuralSheaf, gamma: np.ndarray) -> dict[str, Kink | Windows]:

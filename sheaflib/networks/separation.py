@@ -61,7 +61,7 @@ def check_separate(network: Network) -> None:
         if why := why_not_separate(network, node, kinked):
             raise ValueError(
                 f"node {node.name!r} {why}, so that its kinks do not lie apart: take the sheaf of"
-                " network.separated()"
+                " network.separated(), or use relax"
             )
 
 

@@ -107,8 +107,8 @@ BAD = {
     "max-pool": (
         solve(NeuralSheaf(POOL)),
         ValueError,
-        r"node 'm' reads windows of the stalk 'z1' that overlap.*do not separate; use"
-        r" network\.separated\(\).*or relax",
+        r"node 'm' reads windows of the stalk 'z1' that overlap.*do not lie apart: take"
+        r" the sheaf of network\.separated\(\), or use relax",
     ),
     "affine map on a kink": (
         solve(NeuralSheaf(BOTH)),

@@ -86,15 +86,15 @@ BAD = {
         ValueError,
         (
             r"report cannot pin this network: node 'm' reads windows of the stalk 'z1' that"
-            r" overlap.*use network\.separated\(\)"
+            r" overlap.*the sheaf of network\.separated\(\)"
         ),
     ),
     "affine map on a kink": (
         call(BOTH),
         ValueError,
         (
-            r"node 'a1' reads the stalk 'z1', which the affine node 'y' reads too.*use"
-            r" network\.separated\(\)"
+            r"node 'a1' reads the stalk 'z1', which the affine node 'y' reads too.*take"
+            r" the sheaf of network\.separated\(\)"
         ),
     ),
     "wide X": (
