@@ -260,7 +260,8 @@ def random_bound(W: sp.sparse.linalg.LinearOperator) -> float:
     n = W.shape[1]
     v = np.random.default_rng(0).standard_normal(n)
     basis, alphas, betas = [v / np.linalg.norm(v)], [], []
-    for _ in range(STEPS):
+    distrust = np.log(1.648 * np.sqrt(n) / 1e-3)  # √ε (2k − 1)
+    for _ in range(max(STEPS, int(distrust / 1.5) + 1)):  # so many that ε is below ⅔
         u = W.rmatvec(W.matvec(basis[-1]))
         alphas.append(float(basis[-1] @ u))
         for _ in range(2):  # orthogonal to all before, to rounding
@@ -274,8 +275,8 @@ def random_bound(W: sp.sparse.linalg.LinearOperator) -> float:
     theta = sp.linalg.eigvalsh_tridiagonal(alphas, betas[: steps - 1])[-1]
     if betas[-1] <= 1e-12 * max(alphas):  # the start's Krylov space has been exhausted
         return float(np.sqrt(max(theta, 0.0)) * (1 + 1e-6))
-    root = np.log(1.648 * np.sqrt(n) / 1e-3) / (2 * steps - 1)
-    return float(np.sqrt(theta / (1 - min(root, 0.95) ** 2)))
+    root = distrust / (2 * steps - 1)
+    return float(np.sqrt(theta / (1 - root**2)))
 
 
 def _check_adjoint(
