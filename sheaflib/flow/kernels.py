@@ -6,24 +6,16 @@ The network is flattened to one list of rows (`flat`); what depends on x alone i
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import scipy as sp
 
+from sheaflib.flow.compiled import compiled, njit, output_edge
 from sheaflib.flow.corners import corners
 from sheaflib.flow.euler import ProxEulerStepper, Stepper, raise_unstable
 from sheaflib.flow.flat import LINEAR, PIECES, SHIFTED, pieces_of, rows_of, steepness_of
 from sheaflib.linear.rest import SLACK
 from sheaflib.sheaves.neural import NeuralSheaf
 
-njit: Any = None  # numba is optional: EulerStepper does the same, slower
-try:
-    from numba import njit
-except ImportError:
-    pass
-
-compiled = njit(cache=True, error_model="numpy") if njit is not None else lambda function: function
 OUTPUTS = {"identity": 0, "sigmoid": 1, "softmax": 2}
 MAX_ENTRIES = 2_000_000  # beyond this BLAS beats the row-by-row loop
 EVENTS = 4096  # room for switches before the engine comes up for air
@@ -225,7 +217,7 @@ def _advance(
             f,
         )
         if output > 0:
-            energy += _output_edge(w, n, last, output, jacobian, weight, p, stress, f)
+            energy += output_edge(w, n, last, output, jacobian, weight, p, stress, f)
         if not energy <= limit:
             return t, UNSTABLE, count, change
         if not by_velocity and t > 0 and change < tol:
@@ -283,19 +275,13 @@ def _advance(
                 before = w[i]
                 delta = step_size * (f[i] - gamma[i] * (before - target[i]))
                 if once and breaks[i, 0] < np.inf:
-                    delta = (
-                        _prox_once(
-                            before,
-                            before + delta,
-                            step_size,
-                            breaks[i, 0],
-                            pull[i, 0],
-                            pull[i, 1],
-                            stiffness[i, 0],
-                            stiffness[i, 1],
-                        )
-                        - before
+                    p_minus, p_plus = pull[i, 0], pull[i, 1]
+                    s_minus, s_plus = stiffness[i, 0], stiffness[i, 1]
+                    at, there = breaks[i, 0], before + delta
+                    there = _prox_once(
+                        before, there, step_size, at, p_minus, p_plus, s_minus, s_plus
                     )
+                    delta = there - before
                 elif implicit and _kinked(breaks, i):
                     free_z = before + delta
                     delta = _prox(before, free_z, step_size, pull, stiffness, breaks, i) - before
@@ -332,7 +318,7 @@ def _select(
     breaks,
     side,
     slope,
-    constant,
+    adds,
     gain,
     shift,
     chosen,
@@ -355,7 +341,7 @@ def _select(
         elif kind[i] >= PIECES:
             chosen[i] = indices[start]
             piece = _piece(w, breaks, chosen[i])
-            new, gain[i], shift[i] = side[i, piece], slope[i, piece], constant[i, piece]
+            new, gain[i], shift[i] = side[i, piece], slope[i, piece], adds[i, piece]
         else:
             for k in range(start + 1, indptr[i + 1]):
                 if w[indices[k]] > w[indices[start + new]]:
@@ -580,43 +566,3 @@ def _unrest(
             unrest, witness, ceiling = here, i, bar * SLACK * top
     memory[WITNESS], memory[CEILING], memory[LARGEST] = witness, ceiling, largest
     return unrest
-
-
-@compiled
-def _output_edge(w, n, last, output, jacobian, weight, p, stress, f):
-    """Stress and forces of the edge a_out − φ(z), z = w[last:last + n_out]; returns its energy."""
-    potential = _phi(w[last : last + len(p)], output, p)
-    energy, dot = 0.0, 0.0
-    for j in range(len(p)):
-        e = w[n + j] - p[j]
-        stress[n + j] = weight[n + j] * e
-        f[n + j] = -stress[n + j]
-        dot += p[j] * stress[n + j]
-        energy += 0.5 * stress[n + j] * e
-        potential -= w[n + j] * w[last + j]
-    for j in range(len(p)):
-        if not jacobian:
-            f[last + j] += stress[n + j]
-        elif output == 1:
-            f[last + j] += p[j] * (1 - p[j]) * stress[n + j]
-        else:
-            f[last + j] += p[j] * (stress[n + j] - dot)
-    return energy if jacobian else weight[n] * potential
-
-
-@compiled
-def _phi(z, output, p):
-    """p = φ(z) for sigmoid (1) or softmax (2); returns the potential ψ(z)."""
-    if output == 1:
-        potential = 0.0
-        for j in range(len(z)):
-            p[j] = 1 / (1 + np.exp(-z[j])) if z[j] >= 0 else np.exp(z[j]) / (1 + np.exp(z[j]))
-            potential += max(z[j], 0.0) + np.log1p(np.exp(-abs(z[j])))
-        return potential
-    top, total = z.max(), 0.0
-    for j in range(len(z)):
-        p[j] = np.exp(z[j] - top)
-        total += p[j]
-    for j in range(len(z)):
-        p[j] /= total
-    return top + np.log(total)
