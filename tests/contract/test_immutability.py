@@ -1,5 +1,6 @@
 """No function changes its arguments, and frozen objects stay frozen."""
 
+import pickle
 from dataclasses import FrozenInstanceError
 
 import numpy as np
@@ -194,3 +195,14 @@ def test_frozen_objects():
     for array in (affine.weight, affine.bias, MaxPool([[0]], 1).windows):
         with pytest.raises(ValueError, match="read-only"):
             array[0] = 5
+
+
+def test_a_network_is_pickled_whatever_is_known_of_it():
+    """What it has computed on the way, its shapes for one, is no part of it."""
+    conv, _ = convolution(np.ones((2, 1, 3, 3)), (1, 4, 4), bias=[0.5, -0.5])
+    network = Network(16, [("z1", conv), ("a1", ReLU(8)), ("z2", Affine(np.ones((1, 8))))])
+    x = np.arange(16.0)[None]
+    shapes, w = network.shapes, NeuralSheaf(network).forward(x)
+    again = pickle.loads(pickle.dumps(network))
+    assert again.shapes == shapes
+    np.testing.assert_array_equal(NeuralSheaf(again).forward(x), w)
