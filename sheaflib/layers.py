@@ -15,8 +15,8 @@ import numpy as np
 import scipy as sp
 from numpy.typing import ArrayLike
 
-from sheaflib.networks.affine import Affine
 from sheaflib.networks.convolution import Convolution, TransposedConvolution
+from sheaflib.networks.gather import Gather
 from sheaflib.networks.operations import Stack
 from sheaflib.networks.pooling import ImagePool
 from sheaflib.networks.structured import BatchNorm, Separable, Sum
@@ -209,7 +209,7 @@ def batch_norm(
     return BatchNorm(scale, shift, mean, variance, eps, pixels)
 
 
-def permutation(order: ArrayLike) -> Affine:
+def permutation(order: ArrayLike) -> Gather:
     """The map that writes coordinate order[i] of what it reads at i: a transposed image, shuffled
     channels, any Gather. A number may stand in `order` once only; ValueError otherwise.
 
@@ -224,8 +224,7 @@ def permutation(order: ArrayLike) -> Affine:
     places = indices("order", order, len(order))
     if len(np.unique(places)) < len(places):
         raise ValueError(f"order holds a number twice, expected each of 0 … {len(order) - 1} once")
-    ones = (np.ones(len(places)), (np.arange(len(places)), places))
-    return Affine(sp.sparse.csr_array(ones, shape=(len(places), len(places))))
+    return Gather(places, len(places))
 
 
 def pad(shape: Sequence[int], padding: Any, mode: str = "constant") -> tuple[Separable, Shape]:

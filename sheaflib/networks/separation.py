@@ -12,9 +12,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Collection
 
 import numpy as np
-import scipy as sp
 
 from sheaflib.networks.affine import Affine
+from sheaflib.networks.gather import Gather
 from sheaflib.networks.operations import Operation
 from sheaflib.networks.selection import MaxPool, Selection
 
@@ -80,7 +80,7 @@ def separated(network: Network) -> list[tuple[str, Operation, tuple[str, ...]]]:
             if isinstance(operation, MaxPool):
                 gather, operation = _window_vertex(operation)
             else:
-                gather = Affine(sp.sparse.eye_array(operation.n_in).tocsr())
+                gather = Gather(np.arange(operation.n_in), operation.n_in)
             nodes.append((name, gather, reads))
             reads = (name,)
         nodes.append((node.name, operation, reads))
@@ -107,19 +107,19 @@ def _disjoint(pool: MaxPool) -> bool:
     return bool((uses == 1).all())
 
 
-def _window_vertex(pool: MaxPool) -> tuple[Affine, MaxPool]:
+def _window_vertex(pool: MaxPool) -> tuple[Gather, MaxPool]:
     """The map that copies each entry once for each window that has it, and the pool on the
     copies.
     """
     first = distinct(pool.windows)
     index = pool.windows[first]
-    entries = (np.ones(len(index)), (np.arange(len(index)), index))
-    gather = sp.sparse.csr_array(entries, shape=(len(index), pool.n_in))
     place = np.zeros(pool.windows.shape, dtype=np.int64)
     place[first] = np.arange(len(index))
     same = pool.windows[:, :, None] == pool.windows[:, None, :]
     first_same = np.argmax(same, axis=2)  # of the entries alike in a window the first
-    return Affine(gather), MaxPool(np.take_along_axis(place, first_same, axis=1), len(index))
+    return Gather(index, pool.n_in), MaxPool(
+        np.take_along_axis(place, first_same, axis=1), len(index)
+    )
 
 
 def _free_name(name: str, taken: set[str]) -> str:

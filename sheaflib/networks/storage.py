@@ -34,6 +34,7 @@ import scipy as sp
 from sheaflib.networks.affine import Affine
 from sheaflib.networks.archive import Archive, field_of
 from sheaflib.networks.convolution import Convolution, TransposedConvolution
+from sheaflib.networks.gather import Gather
 from sheaflib.networks.operations import Operation, Stack
 from sheaflib.networks.pooling import ImagePool
 from sheaflib.networks.selection import Clamp, MaxPool, PReLU, ReLU
@@ -254,6 +255,7 @@ _MADE_OF_ARGUMENTS = {
     "convolution": Convolution,
     "transposed": TransposedConvolution,
     "batchnorm": BatchNorm,
+    "gather": Gather,
     "sum": Sum,
 }
 _SIDES = [
@@ -285,6 +287,7 @@ _RESTORE: dict[str, tuple[tuple[str, ...], Callable]] = {
             scale, shift, mean, variance, field("eps", Real), field("pixels", int)
         ),
     ),
+    "gather": (("index",), lambda field, index: Gather(index, field("n_in", int))),
     "sum": ((), lambda field: Sum(field("n", int), field("parts", int))),
     "separable": (tuple(_SIDES), _restore_separable),
 }

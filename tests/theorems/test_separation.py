@@ -11,6 +11,7 @@ from sheaflib import Affine, Network, NeuralSheaf, ReLU, Stack
 from sheaflib.equilibria.enumeration import enumerate_equilibria
 from sheaflib.networks.selection import Clamp, MaxPool, PReLU, Selection
 from sheaflib.networks.separation import check_separate, distinct
+from sheaflib.training.drivers import weight_gradient
 
 SEEDS = st.integers(0, 2**32 - 1)
 SEPARATE = (
@@ -130,3 +131,16 @@ def test_distinct_entries_are_those_that_stand_first(seed):
     windows = rng.integers(0, 4, (rng.integers(1, 5), rng.integers(1, 6)))
     for window, first in zip(windows.tolist(), distinct(windows).tolist()):
         assert first == [entry not in window[:k] for k, entry in enumerate(window)]
+
+
+def test_what_separates_is_not_trained():
+    """The copies and the window vertices have no parameters, and their gradients and files know
+    it.
+    """
+    pool = MaxPool([[0, 1], [1, 2]], 3)
+    nodes = [("z", Affine(np.eye(3))), ("m", pool), ("a", ReLU(2)), ("y", Affine(np.ones((1, 2))))]
+    plain = Network(3, nodes).separated()
+    assert [node.name for node in plain.nodes] == ["z", "m.window", "m", "a.copy", "a", "y"]
+    assert set(plain.parameters) == {"z", "y"}
+    found = weight_gradient(NeuralSheaf(plain), np.ones((2, 3)), np.ones((2, NeuralSheaf(plain).N)))
+    assert set(found) == {"z", "y"}
