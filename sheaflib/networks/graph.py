@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from os import PathLike
 from types import MappingProxyType
-from typing import IO, Iterator, Mapping, Sequence
+from typing import IO, Any, Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -212,6 +212,10 @@ class Network:
         {'x': (1, 4, 4), 'z1': (2, 2, 2), 'a1': (2, 2, 2)}
         """
         return MappingProxyType(_shapes(self.nodes))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a pickle holds: not what was computed from it."""
+        return {name: getattr(self, name) for name in ("n_in", "nodes", "output")}
 
     def __call__(self, x: ArrayLike) -> np.ndarray:
         """φ(z^{k+1}) for a batch: (B, n_in) -> (B, n_out); OverflowError when the pass leaves

@@ -5,6 +5,7 @@ With the pattern frozen the output is affine in each single parameter, and the e
 parameters is a parabola in it. So central quotients are exact, whatever the step: here it is 1.
 """
 
+import pickle
 from functools import cache
 from itertools import islice
 
@@ -14,7 +15,7 @@ import pytest
 import torch_networks
 from random_dags import KINDS, kinds_of, random_dag
 from torch_networks import answers, ask, gradient_differences, posed, problem
-from training_cases import labels, nth
+from training_cases import labels, nth, theta
 
 from sheaflib import (
     Affine,
@@ -341,3 +342,13 @@ def test_a_matrix_free_map_is_refused_by_name():
         with pytest.raises(TypeError, match="node 'twice': weight is matrix-free"):
             call()
     assert set(edge_update(sheaf, "a", x, w, w)) == {"slope"}
+
+
+def test_a_state_of_training_goes_to_other_processes():
+    sheaf, x, y, _ = trained("identity")
+    state = nth(gradient_descent(sheaf, x, y, every=2, **DESCENT), 1)
+    assert state.network.shapes["conv1"] == (3, 6, 6)
+    again = pickle.loads(pickle.dumps(state))
+    np.testing.assert_array_equal(again.stalks, state.stalks)
+    np.testing.assert_array_equal(theta(again.network), theta(state.network))
+    assert again.network.shapes == state.network.shapes
