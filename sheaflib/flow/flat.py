@@ -15,14 +15,16 @@ from sheaflib.networks.graph import INPUT
 from sheaflib.networks.selection import MaxPool
 from sheaflib.sheaves.neural import NeuralSheaf
 
-LINEAR, MAXIMUM, PIECES, SHIFTED = 0, 1, 2, 3
+LINEAR, MAXIMUM, PIECES, SHIFTED, RELU = 0, 1, 2, 3, 4
 
 
 def rows_of(sheaf: NeuralSheaf, kinks: Corners) -> tuple[np.ndarray, ...]:
     """kind (N,), indptr (N + 1,), indices and entries (nnz,) of every row of the forward pass."""
     kind = np.zeros(sheaf.N, dtype=np.int64)
+    at_zero = len(kinks.breaks) == 1 and not kinks.breaks[kinks.breaks < np.inf].any()
     for reader in kinks.readers:
-        kind[reader.rows] = SHIFTED if reader.shifted else PIECES
+        rectifies = at_zero and (reader.slope[-1] == 1).all() and not reader.shifted
+        kind[reader.rows] = SHIFTED if reader.shifted else RELU if rectifies else PIECES
     parts = []
     for node in sheaf.network.nodes:
         here, operation, columns = sheaf.layout[node.name], node.operation, sheaf.columns(node)

@@ -12,7 +12,7 @@ import scipy as sp
 from sheaflib.flow.compiled import compiled, njit, output_edge
 from sheaflib.flow.corners import corners
 from sheaflib.flow.euler import ProxEulerStepper, Stepper, raise_unstable
-from sheaflib.flow.flat import LINEAR, PIECES, SHIFTED, pieces_of, rows_of, steepness_of
+from sheaflib.flow.flat import LINEAR, PIECES, RELU, SHIFTED, pieces_of, rows_of, steepness_of
 from sheaflib.linear.rest import SLACK
 from sheaflib.sheaves.neural import NeuralSheaf
 
@@ -179,8 +179,9 @@ def _advance(
     gain, shift = np.empty(n), np.zeros(n)
     chosen, pattern = np.empty(n, np.int64), np.empty(n, np.int64)
     pull = np.zeros((width, breaks.shape[1] + 1))
+    below = slope[:, 0].copy()  # of ReLUs
     count, change, moved = 0, np.inf, True
-    once = implicit and breaks.shape[1] == 1
+    at_zero = implicit and _all_at_zero(breaks)
     for t in range(n_steps + 1):
         seen = count
         count = _select(
@@ -191,6 +192,7 @@ def _advance(
             breaks,
             side,
             slope,
+            below,
             constant,
             gain,
             shift,
@@ -226,7 +228,7 @@ def _advance(
             return t, LAST_STEP, count, change
         _pull(kind, indptr, indices, entries, gain, chosen, stress, f, implicit)
         if implicit:
-            _kink_pull(w, kind, slope, constant, chosen, weight, pull)
+            _kink_pull(w, kind, slope, below, constant, chosen, weight, pull)
         if by_velocity and t > 0:
             _follow(memory, change, count > seen, bar, steepness)
             witness = int(memory[WITNESS])
@@ -274,12 +276,15 @@ def _advance(
             if free[i]:
                 before = w[i]
                 delta = step_size * (f[i] - gamma[i] * (before - target[i]))
-                if once and breaks[i, 0] < np.inf:
-                    p_minus, p_plus = pull[i, 0], pull[i, 1]
-                    s_minus, s_plus = stiffness[i, 0], stiffness[i, 1]
-                    at, there = breaks[i, 0], before + delta
-                    there = _prox_once(
-                        before, there, step_size, at, p_minus, p_plus, s_minus, s_plus
+                if at_zero and breaks[i, 0] < np.inf:
+                    there = _prox_at_zero(
+                        before,
+                        before + delta,
+                        step_size,
+                        pull[i, 0],
+                        pull[i, 1],
+                        stiffness[i, 0],
+                        stiffness[i, 1],
                     )
                     delta = there - before
                 elif implicit and _kinked(breaks, i):
@@ -295,6 +300,17 @@ def _advance(
 def _kinked(breaks, i):
     """Whether a coordinate has a break."""
     return breaks.shape[1] > 0 and breaks[i, 0] < np.inf
+
+
+@compiled
+def _all_at_zero(breaks):
+    """Whether no coordinate has another break than 0."""
+    if breaks.shape[1] != 1:
+        return False
+    for i in range(len(breaks)):
+        if breaks[i, 0] != 0 and breaks[i, 0] < np.inf:
+            return False
+    return True
 
 
 @compiled
@@ -318,6 +334,7 @@ def _select(
     breaks,
     side,
     slope,
+    below,
     adds,
     gain,
     shift,
@@ -334,10 +351,9 @@ def _select(
         if kind[i] == LINEAR:
             continue
         start, new = indptr[i], 0
-        if kind[i] == PIECES and breaks.shape[1] == 1:
-            chosen[i] = indices[start]
-            new = 1 if w[chosen[i]] >= breaks[chosen[i], 0] else 0
-            gain[i] = slope[i, new]
+        if kind[i] == RELU:
+            new = 1 if w[indices[start]] >= 0 else 0
+            chosen[i], gain[i] = indices[start], 1.0 if new == 1 else below[i]
         elif kind[i] >= PIECES:
             chosen[i] = indices[start]
             piece = _piece(w, breaks, chosen[i])
@@ -394,13 +410,13 @@ def _pull(kind, indptr, indices, entries, gain, chosen, stress, f, implicit):
 
 
 @compiled
-def _kink_pull(w, kind, slope, constant, chosen, weight, pull):
+def _kink_pull(w, kind, slope, below, constant, chosen, weight, pull):
     """pull (width, K + 1): `Corners.pull` of one sample."""
     pull[:] = 0.0
     for i in range(len(kind)):
-        if kind[i] == PIECES and pull.shape[1] == 2:
-            pull[chosen[i], 0] += slope[i, 0] * weight[i] * w[i]
-            pull[chosen[i], 1] += slope[i, 1] * weight[i] * w[i]
+        if kind[i] == RELU:
+            pull[chosen[i], 0] += below[i] * weight[i] * w[i]
+            pull[chosen[i], 1] += weight[i] * w[i]
         elif kind[i] >= PIECES:
             for k in range(pull.shape[1]):
                 pull[chosen[i], k] += slope[i, k] * weight[i] * (w[i] - constant[i, k])
@@ -420,13 +436,13 @@ def _least(free, h, pull, stiffness, breaks, i, k):
 
 
 @compiled
-def _prox_once(z, free, h, at, pull_minus, pull_plus, stiff_minus, stiff_plus):
-    """`corners.prox` for one coordinate with one break, as those have that ReLUs alone read."""
-    minus = min((free + h * pull_minus) / (1 + h * stiff_minus), at)
-    plus = max((free + h * pull_plus) / (1 + h * stiff_plus), at)
-    if z >= at:
-        return plus if plus != at else minus
-    return minus if minus != at else plus
+def _prox_at_zero(z, free, h, pull_minus, pull_plus, stiff_minus, stiff_plus):
+    """`corners.prox` for one coordinate whose only break is 0, as those have that ReLUs read."""
+    minus = min((free + h * pull_minus) / (1 + h * stiff_minus), 0.0)
+    plus = max((free + h * pull_plus) / (1 + h * stiff_plus), 0.0)
+    if z >= 0:
+        return plus if plus != 0 else minus
+    return minus if minus != 0 else plus
 
 
 @compiled
