@@ -9,7 +9,7 @@ force := $(if $(findstring B,$(firstword -$(MAKEFLAGS))), --force)
 quoted = '$(subst ','\'',$(1))'
 
 .DEFAULT_GOAL := help
-.PHONY: help env figures quick batch check test verify fuzz lab bench mutants torch clean
+.PHONY: help env figures quick batch check test verify fuzz lab bench mutants torch readers clean
 
 help:
 	@$(PYTHON) -m tools help
@@ -50,6 +50,9 @@ mutants:
 
 torch:
 	@$(PYTHON) -m tools torch
+
+readers:
+	@$(PYTHON) -m tools readers
 
 clean:
 	@$(PYTHON) -m tools clean $(ARGS)

@@ -38,9 +38,13 @@ COMMANDS = {  # name: (the module that holds it, what it does)
     "bench": ("bench", "measure speed and memory"),
     "mutants": ("mutants", "plant one-line defects and see the tests catch each"),
     "torch": ("commands", "put PyTorch into build/torch, for tests and bench (CUDA: some GB)"),
+    "readers": (
+        "commands",
+        "compare every operation and gradient with PyTorch's, into figures/01/operations.json",
+    ),
     "clean": ("", "remove build/ and caches (ARGS=--all: .venv too)"),
 }
-WITH_TESTS = ("check", "test", "bench", "mutants")
+WITH_TESTS = ("check", "test", "bench", "mutants", "readers")
 PASSING_ON = ("test", "lab", "bench")  # their further arguments are for what they start
 CACHES = ("__pycache__", ".pytest_cache", ".hypothesis", ".ipynb_checkpoints")
 UNWRITABLE = (errno.EROFS, errno.EACCES, errno.EPERM)

@@ -7,11 +7,9 @@ PyTorch's rows (`make torch`), and only the whole to figures/.
 """
 
 import json
-import subprocess
-import sys
 
+from tools.commands import run
 from tools.project import write_whole
-from tools.surroundings import process_environment, variables
 
 # fmt: skip
 PYTEST = [
@@ -51,9 +49,8 @@ def bench(project, options):
     folder = project.build / "bench"
     folder.mkdir(parents=True, exist_ok=True)
     report = folder / "pytest-benchmark.json"
-    command = [sys.executable, *PYTEST, f"--benchmark-json={report}", *chosen, "benchmarks"]
-    environment = process_environment(variables(project, "full", folder))
-    status = subprocess.call(command, cwd=project.root, env=environment)
+    words = [*PYTEST, f"--benchmark-json={report}", *chosen, "benchmarks"]
+    status = run(project, words, folder)
     whole = not chosen and (project.build / "torch").is_dir()
     if status == 0:
         write(rows(report.read_bytes()), project.figures if whole else folder)

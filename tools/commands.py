@@ -1,4 +1,4 @@
-"""The commands around the notebooks: test, check, lab and torch."""
+"""The commands around the notebooks: test, check, lab, torch and readers."""
 
 import shutil
 import subprocess
@@ -58,20 +58,26 @@ def test(project, options):
 
 def pytest(project, arguments):
     """Run pytest in the environment of all runs; returns its exit status."""
-    environment = process_environment(
-        variables(project, "full", project.build / "test", together=len(notebooks.load(project)))
+    return run(
+        project,
+        ["-m", "pytest", "-q", "--dist", "loadfile", "--no-loadscope-reorder", *arguments],
+        project.build / "test",
+        together=len(notebooks.load(project)),
     )
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-q",
-        "--dist",
-        "loadfile",
-        "--no-loadscope-reorder",
-        *arguments,
-    ]
-    return subprocess.call(command, cwd=project.root, env=environment)
+
+
+def run(project, words, out, together=1):
+    """Run this Python in the environment of all runs, results into `out`; returns its status."""
+    changes = variables(project, "full", out, together)
+    return subprocess.call(
+        [sys.executable, *words], cwd=project.root, env=process_environment(changes)
+    )
+
+
+def readers(project, options):
+    """Compare every operation and gradient with PyTorch's; returns the exit status."""
+    script = ["tests/parity/readers.py"]
+    return torch(project, options) or run(project, script, project.build / "readers")
 
 
 def check(project, options):
@@ -82,9 +88,13 @@ def check(project, options):
 
 def lab(project, options):
     """Open notebooks/ in JupyterLab, with this checkout's sheaflib; returns its exit status."""
-    changes = {**target(), "JUPYTER_PREFER_ENV_PATH": "1", "PYTHONPATH": python_path(project)}
-    command = [sys.executable, "-m", "jupyterlab", *options.arguments]
-    return subprocess.call(command, cwd=project.notebooks, env=process_environment(changes))
+    return subprocess.call(
+        [sys.executable, "-m", "jupyterlab", *options.arguments],
+        cwd=project.notebooks,
+        env=process_environment(
+            {**target(), "JUPYTER_PREFER_ENV_PATH": "1", "PYTHONPATH": python_path(project)}
+        ),
+    )
 
 
 def torch(project, options):

@@ -4,6 +4,7 @@ import json
 import math
 import reprlib
 
+NOT_RUN = ("bench.json", "operations.json")  # no run of a notebook makes these
 UNEXPECTED = 1e-3, 1e-12  # relative and absolute drift of what has four digits and no expectation
 
 
@@ -24,7 +25,7 @@ def between(made, committed):
 
 def values(folder):
     """Return the figures of a folder and the records of its ledger by name."""
-    files = [path for path in folder.rglob("*.json") if path.name != "bench.json"]
+    files = [path for path in folder.rglob("*.json") if path.name not in NOT_RUN]
     found = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in files}
     rows = found.pop("ledger", [])
     return {**found, **{f"claim {row['id']}": row for row in rows}}

@@ -16,7 +16,7 @@ from tools import drift, environment, ledgers, notebooks, runner
 from tools.project import Project, Refusal, digest, file_digest, write_whole
 from tools.surroundings import target, variables
 
-NOT_FIGURES = {"ledger.json", "LEDGER.md", "scoreboard.svg", "bench.json", "bench.md"}
+NOT_FIGURES = {"ledger.json", "LEDGER.md", "scoreboard.svg", *drift.NOT_RUN, "bench.md"}
 ENDINGS = (".json", ".pdf", ".png")
 
 

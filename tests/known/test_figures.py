@@ -81,7 +81,11 @@ def index():
 
 def test_every_figure_has_an_oracle():
     assert set(index()) == set(ORACLES)
-    assert {path.stem for path in FIGURES.rglob("*.json")} - {"ledger", "bench"} <= set(ORACLES)
+    assert {path.stem for path in FIGURES.rglob("*.json")} - {
+        "ledger",
+        "bench",
+        "operations",
+    } <= set(ORACLES)
 
 
 @pytest.mark.parametrize("name", index())

@@ -2,6 +2,7 @@
 its own: `python -m tools torch` makes it, and .ci/run calls that.
 """
 
+import json
 import os
 import re
 import subprocess
@@ -12,6 +13,8 @@ from types import SimpleNamespace
 import layer_cases
 import numpy as np
 import pytest
+import readers
+from torch_networks import gradient_difference
 from training_cases import OUTPUTS, labels, nth, theta
 
 from sheaflib import (
@@ -262,3 +265,17 @@ def test_every_layer_of_images_is_pytorchs(stored, monkeypatch):
     found = layer_cases.largest_difference(PYTHON, 200, seed=int(stored))
     assert found.keys() == layer_cases.DRAWN.keys()
     assert max(found.values()) < 1e-12
+
+
+def test_what_readers_committed_is_found_again():
+    """A tenth of it, drawn alike; of each layer as many calls were made as were drawn."""
+    said = json.loads(readers.FILE.read_text(encoding="utf-8"))
+    layers, gradients = said["layers"], said["gradients"]
+    assert list(layers) == sorted(layer_cases.DRAWN)
+    assert {layer: row["calls"] for layer, row in layers.items()} == readers.calls(readers.CALLS)
+    assert gradients["networks"] == readers.NETWORKS
+    differences = [row["difference"] for row in (*layers.values(), gradients)]
+    again = layer_cases.largest_difference(PYTHON, readers.CALLS // 10)
+    assert again.keys() == layers.keys()
+    again["gradients"] = gradient_difference(readers.NETWORKS // 10)
+    assert max(*differences, *again.values()) <= 1e-12
