@@ -79,10 +79,6 @@ class Network:
         object.__setattr__(self, "nodes", _nodes(self.n_in, nodes))
         object.__setattr__(self, "output", output if isinstance(output, Output) else Output(output))
 
-    def __reduce__(self) -> tuple:
-        # without what is cached, some of which cannot be pickled
-        return type(self), (self.n_in, self.nodes, self.output)
-
     @classmethod
     def mlp(
         cls, weights: Sequence, biases: Sequence | None = None, output: str | Output = "identity"
