@@ -79,7 +79,21 @@ MERGED = Network(
         ("z2", Affine(RNG.standard_normal((1, 4)))),
     ],
 )
+# every kind of kink; its windows overlap
+DRAW = np.random.default_rng(1)
+KINKED = Network(
+    2,
+    [
+        ("z1", Affine(DRAW.standard_normal((2, 2)))),
+        ("a1", PReLU(2, [0.5, 0.1])),
+        ("z2", Affine(DRAW.standard_normal((3, 2)))),
+        ("a2", MaxPool([[0, 1], [1, 2]], 3)),
+        ("z3", Affine(DRAW.standard_normal((1, 2)))),
+        ("a3", Clamp(1, 0.0, 1.0)),
+    ],
+)
 SHEAF, SOFT, GRAPH = NeuralSheaf(NETWORK), NeuralSheaf(CLASSES), NeuralSheaf(MERGED)
+EVERY_KINK = NeuralSheaf(KINKED.separated())
 X, Y, ROWS = RNG.standard_normal((4, 2)), RNG.standard_normal((4, 1)), np.eye(3)[[0, 1, 2, 0]]
 PIN, PATTERN, START = (
     sheaflib.soft("z1", 0.5, 1.0, at=0),
@@ -133,6 +147,11 @@ def in_folder(name, call):
     return called
 
 
+WITH_KINKS = {
+    "sheaf": EVERY_KINK,
+    "start": EVERY_KINK.forward(X) + 0.1,
+    "pins": sheaflib.soft("a3", Y, 1.0),
+}
 FLOW = {"sheaf": SHEAF, "x": X, "start": START, "alpha": 1.0, "pins": PIN}
 STEPS = {
     **FLOW,
@@ -365,6 +384,12 @@ NETWORKS = [
         NETWORK,
         "networks.graph.Network.with_parameters",
         {"parameters": {NETWORK.output_name: {"bias": NETWORK.nodes[-1].operation.bias + 1}}},
+    ),
+    method(
+        KINKED.separated(),
+        "networks.graph.Network.with_parameters",
+        {"parameters": {"a1": {"slope": np.array([0.2, 0.0])}}},
+        "every kink",
     ),
     Case("networks.graph.Network.save", in_folder("saved", NETWORK.save), {"file": "some.npz"}),
     Case("networks.graph.Network.load", in_folder("loaded", Network.load), {"file": "some.npz"}),
@@ -599,6 +624,12 @@ EQUILIBRIA = [
         },
         "classes",
     ),
+    Case(
+        "equilibria.newton.equilibrium",
+        sheaflib.equilibrium,
+        {**WITH_KINKS, "x": X, "tol": 1e-12, "mode": "track", "max_iterations": 30},
+        "every kink",
+    ),
     method(FOUND, "equilibria.newton.Equilibrium.others", {"starts": 2, "seed": 0, "scale": 3.0}),
     method(FOUND.certificate, "equilibria.certificate.Certificate.minimum", {"tol": 0.0}),
     method(FOUND.certificate.basin(), "equilibria.certificate.Basin.holds", {"w": START}),
@@ -608,11 +639,24 @@ EQUILIBRIA = [
         enumerate_equilibria,
         {"sheaf": SHEAF, "x": X[:1], "pins": PIN},
     ),
+    Case(
+        "equilibria.enumeration.enumerate_equilibria",
+        enumerate_equilibria,
+        {"sheaf": EVERY_KINK, "x": X[:1], "pins": sheaflib.soft("a3", 0.5, 1.0)},
+        "every kink",
+    ),
 ]
 FLOWS = [
     Case("flow.heat.heat", first(sheaflib.heat), STEPS),
     Case("flow.heat.heat", first(sheaflib.heat), {**STEPS, **WITH_CLASSES}, "classes"),
+    Case("flow.heat.heat", first(sheaflib.heat), {**STEPS, **WITH_KINKS}, "every kink"),
     Case("flow.heat.relax", sheaflib.relax, {**STEPS, "max_steps": 9}),
+    Case(
+        "flow.heat.relax",
+        sheaflib.relax,
+        {**STEPS, **WITH_KINKS, "stepper": "prox-euler", "max_steps": 9},
+        "every kink",
+    ),
     *(
         Case(
             "flow.heat.relax",
@@ -843,8 +887,6 @@ INSIDE = {
         "sheaves.forces.check_output_force",
         "linear.rest.check_rule",
         "linear.fixed_pattern.check_output_pins",
-        "equilibria.kinks.check_separable",
-        "equilibria.energy.check_label",
         "equilibria.energy.names_a_out",
         "equilibria.certificate.check_rows",
         "flow.heat.check_step",
@@ -915,6 +957,7 @@ INSIDE = {
         "networks.selection.Selection*",
         "networks.separation.*",
         "networks.storage.*",
+        "sheaves.extended.has_constant",
         "sheaves.forces.parameter_gradient",
         "sheaves.layout.Layout.split",
         "sheaves.neural.NeuralSheaf.delta*",
@@ -928,6 +971,7 @@ INSIDE = {
         "linear.lanczos.*",
         "linear.rest.*",
         "linear.substitution.Pinned*",
+        "linear.substitution.Ties*",
         "linear.substitution.held_*",
         "linear.substitution.inject",
         "linear.substitution.masked_forward",
@@ -936,8 +980,10 @@ INSIDE = {
         "linear.substitution.share",
         "equilibria.certificate.holding",
         "equilibria.certificate.kink_forces",
+        "equilibria.certificate.pushes",
         "equilibria.certificate.reach",
-        "equilibria.certificate.steepness",
+        "equilibria.certificate.rectifiers",
+        "equilibria.certificate.row_norms",
         "equilibria.energy.Pieces*",
         "equilibria.energy.Pinned*",
         "equilibria.enumeration.possible_faces",
@@ -950,9 +996,14 @@ INSIDE = {
         "equilibria.newton.line_search",
         "equilibria.newton.newton",
         "equilibria.newton.same_pieces",
-        "equilibria.newton.sides_where",
         "equilibria.newton.why_not",
+        "equilibria.newton.with_zeros",
         "equilibria.newton_steps.*",
+        "equilibria.pinned_output.*",
+        "equilibria.sides.*",
+        "equilibria.windows.*",
+        "flow.compiled.*",
+        "flow.corners.*",
         "flow.euler.*",
         "flow.exact_flow.Monitors",
         "flow.exact_flow.begin",
@@ -961,6 +1012,7 @@ INSIDE = {
         "flow.exact_flow.follow",
         "flow.exact_flow.monitors",
         "flow.first_zero.*",
+        "flow.flat.*",
         "flow.heat.rate_bound",
         "flow.heat.stable_step",
         "flow.heat.why_ended",
