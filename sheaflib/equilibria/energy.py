@@ -22,7 +22,7 @@ from sheaflib.networks.affine import Affine
 from sheaflib.networks.graph import A_OUT, INPUT, Node, gather
 from sheaflib.networks.selection import Selection
 from sheaflib.sheaves.neural import NeuralSheaf
-from sheaflib.sheaves.pins import Pin, Pins, Rows, resolve
+from sheaflib.sheaves.pins import Pin, Pins, Rows, keeps_all, resolve
 
 FEW = 4 * np.finfo(float).eps
 
@@ -43,7 +43,9 @@ class Pieces:
     ties: Ties | None = None
 
     def rows(self, keep: Rows) -> Pieces:
-        """The same for some of the samples."""
+        """The same for some of the samples; itself where all of them stay."""
+        if keeps_all(keep, len(self.w)):
+            return self
         parts = {name: value[keep] for name, value in vars(self).items() if name != "ties"}
         return Pieces(**parts, ties=None if self.ties is None else self.ties.rows(keep))
 
@@ -83,7 +85,9 @@ class PinnedEnergy:
         return w
 
     def rows(self, keep: Rows) -> PinnedEnergy:
-        """The same problem for some of the samples."""
+        """The same problem for some of the samples; itself where all of them stay."""
+        if keeps_all(keep, len(self.x)):
+            return self
         part = copy(self)
         part.x, part.pins, part.rest = self.x[keep], self.pins.rows(keep), self.rest[keep]
         part.value, part.offset = self.value[keep], self.offset[keep]
@@ -280,14 +284,17 @@ class PinnedEnergy:
         """
         v, image = held_forward(self.sheaf, epsilon, at.pattern, at.held, at.ties)
         felt = image if at.ties is None else image - v
-        g = np.where(at.held, self.weights * felt, self.gamma * v)
+        g = self.gamma * v
+        np.multiply(self.weights, felt, out=g, where=at.held)
         if self.output is not None:
             bend = self.output.hessian(at.w[:, self.last], v[:, self.last])
             g[:, self.last] += np.where(at.held[:, self.last], 0.0, bend)
         if at.ties is not None:
             at.ties.add(g, self.gamma * v)
         p = held_backward(self.sheaf, g, at.pattern, at.held, at.ties)
-        return np.where(at.held, 0.0, self.weights * epsilon + p), v, image
+        p += self.weights * epsilon
+        np.copyto(p, 0.0, where=at.held)
+        return p, v, image
 
 
 def names_a_out(sheaf: NeuralSheaf, pins: Pin | Sequence[Pin]) -> bool:
