@@ -68,6 +68,7 @@ class PinnedEnergy:
         springs = self.pins.soft_index < N
         index = self.pins.soft_index[springs]
         self.gamma[index] = self.pins.gamma[springs]
+        self.springs = bool(self.gamma.any())
         self.rest[:, index] = self.pins.soft_value[:, springs]
         self.weights = sheaf.row_weights[:N]
         self.kinks = kinks(sheaf, self.gamma)
@@ -101,7 +102,7 @@ class PinnedEnergy:
         part = self.rows(slice(None))
         gamma = self.gamma + 1 / tau
         part.rest = np.where(self.clamped, self.rest, (self.gamma * self.rest + w / tau) / gamma)
-        part.gamma = np.where(self.clamped, self.gamma, gamma)
+        part.gamma, part.springs = np.where(self.clamped, self.gamma, gamma), True
         part.offset = self.offset + 0.5 * (
             self.gamma * (self.rest - part.rest) ** 2 + (w - part.rest) ** 2 / tau
         ).sum(axis=1)
@@ -165,10 +166,12 @@ class PinnedEnergy:
 
     def energy(self, w: np.ndarray, u: np.ndarray) -> np.ndarray:
         """V (B,) with springs and, for a label, the cross-entropy."""
-        V = (
-            0.5 * (self.weights * (w - u) ** 2 + self.gamma * (w - self.rest) ** 2).sum(axis=1)
-            + self.offset
-        )
+        terms = w - u
+        terms *= terms
+        terms *= self.weights
+        if self.springs:
+            terms += self.gamma * (w - self.rest) ** 2
+        V = 0.5 * terms.sum(axis=1) + self.offset
         return V if self.output is None else V + self.output.energy(w[:, self.last])
 
     def gradient(self, at: Pieces) -> np.ndarray:
@@ -190,6 +193,8 @@ class PinnedEnergy:
         edges, and of the springs, (B,) each.
         """
         edges = np.sqrt((self.weights * (np.abs(at.w) + np.abs(at.image)) ** 2).sum(axis=1))
+        if not self.springs:
+            return edges, np.zeros_like(edges)
         return edges, np.sqrt(
             ((self.gamma * (np.abs(at.w) + np.abs(self.rest))) ** 2 / self.weights).sum(axis=1)
         )
@@ -231,8 +236,10 @@ class PinnedEnergy:
             return (weights * (np.abs(residual) * error + error**2)).sum(axis=1)
 
         edges = change(self.weights, at.w - at.image, FEW * (np.abs(at.w) + np.abs(at.image)))
-        springs = change(self.gamma, at.w - self.rest, FEW * (np.abs(at.w) + np.abs(self.rest)))
-        return edges + springs + FEW * np.abs(at.energy)
+        if self.springs:
+            error = FEW * (np.abs(at.w) + np.abs(self.rest))
+            edges = edges + change(self.gamma, at.w - self.rest, error)
+        return edges + FEW * np.abs(at.energy)
 
     def size(self, gradient: np.ndarray) -> np.ndarray:
         """(Σ g²/w)^½ of a gradient in the injections: half its square bounds how much lower V can
@@ -256,10 +263,9 @@ class PinnedEnergy:
                     gather({INPUT: 0 * self.x, **self.sheaf.layout.split(v)}, node),
                     self.sheaf.own(node, at.pattern),
                 )
-        slope = (
-            self.weights * (trial.w - trial.image) * (v - change)
-            + self.gamma * (trial.w - self.rest) * v
-        )
+        slope = self.weights * (trial.w - trial.image) * np.subtract(v, change, out=change)
+        if self.springs:
+            slope += self.gamma * (trial.w - self.rest) * v
         if self.output is not None:
             slope[:, self.last] += self.output.gradient(trial.w[:, self.last]) * v[:, self.last]
         return slope.sum(axis=1)
