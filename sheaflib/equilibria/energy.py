@@ -22,7 +22,7 @@ from sheaflib.networks.affine import Affine
 from sheaflib.networks.graph import A_OUT, INPUT, Node, gather
 from sheaflib.networks.selection import Selection
 from sheaflib.sheaves.neural import NeuralSheaf
-from sheaflib.sheaves.pins import Pin, Pins, Rows, resolve
+from sheaflib.sheaves.pins import Pin, Pins, Rows, keeps_all, resolve
 
 FEW = 4 * np.finfo(float).eps
 
@@ -43,7 +43,9 @@ class Pieces:
     ties: Ties | None = None
 
     def rows(self, keep: Rows) -> Pieces:
-        """The same for some of the samples."""
+        """The same for some of the samples; itself where all of them stay."""
+        if keeps_all(keep, len(self.w)):
+            return self
         parts = {name: value[keep] for name, value in vars(self).items() if name != "ties"}
         return Pieces(**parts, ties=None if self.ties is None else self.ties.rows(keep))
 
@@ -66,6 +68,7 @@ class PinnedEnergy:
         springs = self.pins.soft_index < N
         index = self.pins.soft_index[springs]
         self.gamma[index] = self.pins.gamma[springs]
+        self.springs = bool(self.gamma.any())
         self.rest[:, index] = self.pins.soft_value[:, springs]
         self.weights = sheaf.row_weights[:N]
         self.kinks = kinks(sheaf, self.gamma)
@@ -83,7 +86,9 @@ class PinnedEnergy:
         return w
 
     def rows(self, keep: Rows) -> PinnedEnergy:
-        """The same problem for some of the samples."""
+        """The same problem for some of the samples; itself where all of them stay."""
+        if keeps_all(keep, len(self.x)):
+            return self
         part = copy(self)
         part.x, part.pins, part.rest = self.x[keep], self.pins.rows(keep), self.rest[keep]
         part.value, part.offset = self.value[keep], self.offset[keep]
@@ -97,7 +102,7 @@ class PinnedEnergy:
         part = self.rows(slice(None))
         gamma = self.gamma + 1 / tau
         part.rest = np.where(self.clamped, self.rest, (self.gamma * self.rest + w / tau) / gamma)
-        part.gamma = np.where(self.clamped, self.gamma, gamma)
+        part.gamma, part.springs = np.where(self.clamped, self.gamma, gamma), True
         part.offset = self.offset + 0.5 * (
             self.gamma * (self.rest - part.rest) ** 2 + (w - part.rest) ** 2 / tau
         ).sum(axis=1)
@@ -161,10 +166,12 @@ class PinnedEnergy:
 
     def energy(self, w: np.ndarray, u: np.ndarray) -> np.ndarray:
         """V (B,) with springs and, for a label, the cross-entropy."""
-        V = (
-            0.5 * (self.weights * (w - u) ** 2 + self.gamma * (w - self.rest) ** 2).sum(axis=1)
-            + self.offset
-        )
+        terms = w - u
+        terms *= terms
+        terms *= self.weights
+        if self.springs:
+            terms += self.gamma * (w - self.rest) ** 2
+        V = 0.5 * terms.sum(axis=1) + self.offset
         return V if self.output is None else V + self.output.energy(w[:, self.last])
 
     def gradient(self, at: Pieces) -> np.ndarray:
@@ -186,6 +193,8 @@ class PinnedEnergy:
         edges, and of the springs, (B,) each.
         """
         edges = np.sqrt((self.weights * (np.abs(at.w) + np.abs(at.image)) ** 2).sum(axis=1))
+        if not self.springs:
+            return edges, np.zeros_like(edges)
         return edges, np.sqrt(
             ((self.gamma * (np.abs(at.w) + np.abs(self.rest))) ** 2 / self.weights).sum(axis=1)
         )
@@ -227,8 +236,10 @@ class PinnedEnergy:
             return (weights * (np.abs(residual) * error + error**2)).sum(axis=1)
 
         edges = change(self.weights, at.w - at.image, FEW * (np.abs(at.w) + np.abs(at.image)))
-        springs = change(self.gamma, at.w - self.rest, FEW * (np.abs(at.w) + np.abs(self.rest)))
-        return edges + springs + FEW * np.abs(at.energy)
+        if self.springs:
+            error = FEW * (np.abs(at.w) + np.abs(self.rest))
+            edges = edges + change(self.gamma, at.w - self.rest, error)
+        return edges + FEW * np.abs(at.energy)
 
     def size(self, gradient: np.ndarray) -> np.ndarray:
         """(Σ g²/w)^½ of a gradient in the injections: half its square bounds how much lower V can
@@ -252,10 +263,9 @@ class PinnedEnergy:
                     gather({INPUT: 0 * self.x, **self.sheaf.layout.split(v)}, node),
                     self.sheaf.own(node, at.pattern),
                 )
-        slope = (
-            self.weights * (trial.w - trial.image) * (v - change)
-            + self.gamma * (trial.w - self.rest) * v
-        )
+        slope = self.weights * (trial.w - trial.image) * np.subtract(v, change, out=change)
+        if self.springs:
+            slope += self.gamma * (trial.w - self.rest) * v
         if self.output is not None:
             slope[:, self.last] += self.output.gradient(trial.w[:, self.last]) * v[:, self.last]
         return slope.sum(axis=1)
@@ -280,14 +290,17 @@ class PinnedEnergy:
         """
         v, image = held_forward(self.sheaf, epsilon, at.pattern, at.held, at.ties)
         felt = image if at.ties is None else image - v
-        g = np.where(at.held, self.weights * felt, self.gamma * v)
+        g = self.gamma * v
+        np.multiply(self.weights, felt, out=g, where=at.held)
         if self.output is not None:
             bend = self.output.hessian(at.w[:, self.last], v[:, self.last])
             g[:, self.last] += np.where(at.held[:, self.last], 0.0, bend)
         if at.ties is not None:
             at.ties.add(g, self.gamma * v)
         p = held_backward(self.sheaf, g, at.pattern, at.held, at.ties)
-        return np.where(at.held, 0.0, self.weights * epsilon + p), v, image
+        p += self.weights * epsilon
+        np.copyto(p, 0.0, where=at.held)
+        return p, v, image
 
 
 def names_a_out(sheaf: NeuralSheaf, pins: Pin | Sequence[Pin]) -> bool:

@@ -413,14 +413,14 @@ def line_search(problem: PinnedEnergy, at: Pieces, step: Step) -> tuple[np.ndarr
     for trial_number in range(BISECTIONS):
         part, here = problem.rows(open_), t[open_, None]
         start = at.rows(open_)
-        trial = part.pieces(
-            start.w + here * v[open_], start.side, image=start.image + here * image[open_]
-        )
+        if len(open_) < n:
+            v, image = step.v[open_], step.image[open_]
+        trial = part.pieces(start.w + here * v, start.side, image=start.image + here * image)
         w[open_] = trial.w
         if trial_number == 0:
             left = trial.energy > at.energy + ARMIJO * slope + slack
         else:
-            rate = part.along(start, trial, v[open_], image[open_])
+            rate = part.along(start, trial, v, image)
             low[open_], high[open_] = (
                 np.where(rate < 0, t[open_], low[open_]),
                 np.where(rate < 0, high[open_], t[open_]),

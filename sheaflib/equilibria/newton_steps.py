@@ -171,30 +171,30 @@ def conjugate_gradient(
     residual, steps = -gradient, np.zeros(len(gradient), dtype=np.int64)
     direction = residual / problem.weights
     size = (residual * direction).sum(axis=1)
+    scratch = np.empty_like(gradient)
     lost = np.zeros(len(gradient))  # twice the energy that the quadratic has lost
     for _ in range(2 * gradient.shape[1] + 10):
         going = (size > accuracy**2 * lost) & ~stiff
         if not going.any():
             break
         bent, dv, d_image = problem.hessian(at, direction)
-        curvature = (direction * bent).sum(axis=1)
-        least = (problem.weights * direction**2).sum(axis=1)
+        curvature = np.multiply(direction, bent, out=scratch).sum(axis=1)
         if problem.output is None:
+            least = (problem.weights * direction**2).sum(axis=1)
             stiff |= going & ~(curvature <= STIFF * least)
         going &= np.isfinite(curvature) & (curvature > 0)
         step = np.where(going, size / np.where(going, curvature, 1), 0)
         lost += step * size
         step = step[:, None]
-        epsilon += step * direction
-        v += step * dv
-        image += step * d_image
-        residual -= step * bent
+        epsilon += np.multiply(direction, step, out=scratch)
+        v += np.multiply(dv, step, out=dv)
+        image += np.multiply(d_image, step, out=d_image)
+        residual -= np.multiply(bent, step, out=bent)
         steps += going
-        scaled = residual / problem.weights
-        new = (residual * scaled).sum(axis=1)
-        direction = (
-            scaled + np.where(going, new / np.where(size > 0, size, 1), 0)[:, None] * direction
-        )
+        scaled = np.divide(residual, problem.weights, out=bent)
+        new = np.multiply(residual, scaled, out=scratch).sum(axis=1)
+        direction *= np.where(going, new / np.where(size > 0, size, 1), 0)[:, None]
+        direction += scaled
         size = np.where(going, new, size)
     return Step(
         v,

@@ -286,14 +286,15 @@ def held_forward(
     f (B, N) (read on F alone), pattern (B, M), held (B, N) of bool. On F, F_σ v = v − f; on C, v −
     F_σ v is what the held edges feel.
     """
-    v, image = np.zeros_like(f), np.zeros_like(f)
+    v, image = np.empty_like(f), np.zeros_like(f)
     values = sheaf.layout.split(v)
     values[INPUT] = np.zeros((len(f), sheaf.network.n_in))
     for node in sheaf.network.nodes:
         here = sheaf.layout[node.name]
         if node.inputs != (INPUT,):
             image[:, here] = node.operation.linear(gather(values, node), sheaf.own(node, pattern))
-        v[:, here] = np.where(held[:, here], 0.0, f[:, here] + image[:, here])
+        np.add(f[:, here], image[:, here], out=v[:, here])
+        np.copyto(v[:, here], 0.0, where=held[:, here])
         if ties and node.name in ties.stalks:
             sample, follower, leader = ties.of(here)
             v[sample, follower] = v[sample, leader]
@@ -340,7 +341,7 @@ def held_backward(
     p = g.copy()
     for node in reversed(sheaf.network.nodes):
         here = sheaf.layout[node.name]
-        p[:, here] = np.where(held[:, here], g[:, here], p[:, here])
+        np.copyto(p[:, here], g[:, here], where=held[:, here])
         if ties and node.name in ties.stalks:
             sample, follower, leader = ties.of(here)
             np.subtract.at(p, (sample, leader), g[sample, follower])

@@ -38,10 +38,13 @@ class Layout:
         return sum(self.dims)
 
     def __getitem__(self, name: str) -> slice:
-        if name not in self:
+        try:
+            return self.slices[name]
+        except (KeyError, TypeError):  # unknown, or without a hash
             names = ", ".join(map(str, self.names))
-            raise ValueError(f"stalk {brief(name)} is unknown, expected one of {names}")
-        return self.slices[name]
+            raise ValueError(
+                f"stalk {brief(name)} is unknown, expected one of {names}"
+            ) from None
 
     def __contains__(self, name: object) -> bool:
         try:

@@ -249,8 +249,8 @@ class NeuralSheaf:
         sign: float = 1.0,
         sizes: bool = False,
     ) -> None:
-        """Add sign · F_nodeᵀ e to the blocks of `out` that the node reads (in place; inputs x are
-        boundary and skipped).
+        """Add sign · F_nodeᵀ e, sign 1 or −1, to the blocks of `out` that the node reads (in place;
+        inputs x are boundary and skipped).
 
         With `sizes`, |F_node|ᵀ in place of F_nodeᵀ.
         """
@@ -265,7 +265,8 @@ class NeuralSheaf:
                 else self.layout[name].stop - self.layout[name].start
             )
             if name != INPUT:
-                out[:, self.layout[name]] += sign * back[:, start : start + width]
+                here, part = self.layout[name], back[:, start : start + width]
+                (np.add if sign > 0 else np.subtract)(out[:, here], part, out=out[:, here])
             start += width
 
     def edge_terms(

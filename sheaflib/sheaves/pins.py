@@ -23,6 +23,16 @@ Rows = slice | list[int] | np.ndarray  # some samples of a batch
 FAR = 2**31  # no coordinate of a stalk is named by a larger number
 
 
+def keeps_all(keep: Rows, n: int) -> bool:
+    """Whether `keep` names all n samples, in their order, so that nothing need be copied."""
+    if isinstance(keep, slice):
+        return False
+    keep = np.asarray(keep)
+    if len(keep) != n:
+        return False
+    return bool(keep.all() if keep.dtype == bool else (keep == np.arange(n)).all())
+
+
 @dataclass(frozen=True, eq=False)
 class Pin:
     """A wish for one stalk: `value` for the coordinates `at` (all by default), stiffness γ
