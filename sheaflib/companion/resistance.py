@@ -435,10 +435,9 @@ def off_force(network: Network, x: np.ndarray, y: np.ndarray) -> float:
     settled = harmonic_extension(sheaf, x, pins=pin, pattern=s).cochain
     forces = weight_gradient(sheaf, x, settled)
     pairs = []
-    for name, (W, b, places) in maps.items():
-        dW, db = (
-            np.asarray(d.toarray() if hasattr(d, "toarray") else d) for d in forces[name].values()
-        )
+    for name, force in forces.items():
+        W, b, places = maps[name]
+        dW, db = (np.asarray(d.toarray() if hasattr(d, "toarray") else d) for d in force.values())
         entries = [(W, dW, place) for place in zip(*places)]
         entries += [(b, db, (i,)) for i in range(len(b))]
         for array, given, place in entries:
