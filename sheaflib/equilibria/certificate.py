@@ -1,7 +1,8 @@
 """What an equilibrium can claim, recomputed from its cochain alone (derived).
 
-At a point where every free coordinate has no gradient and every corner z_j = 0 has Q_− ≥ 0 ≥ Q_+
-(`kinks`), V grows in all directions: in each closed cell that touches the point V is a convex
+At a point where every free coordinate has no gradient, every corner z_j = t is pushed back from
+both sides, Q_− − P_− t ≥ 0 ≥ Q_+ − P_+ t (`kinks`), and every tie of a window is held together
+(`windows`), V grows in all directions: in each closed cell that touches the point V is a convex
 quadratic with L ≻ 0. So the point is a strict local minimum, and there is no other one in any of
 those cells, nor in the product of the charts below, where V is convex.
 
@@ -44,10 +45,13 @@ class Certificate:
 
     residual (B,): max|∂V/∂w| over the coordinates neither clamped nor at a corner. corner (B, N),
     and there the slacks Q_− and −Q_+ (B, N), zero elsewhere: the corner is a minimum where both are
-    ≥ 0. energy_gap (B,): V − V* is at most this, V* the minimum for w's pattern with its corners
-    held (other cells may hold lower ones). gradient (B, N): ∂V/∂w, zero where clamped or at a
-    corner, and terms (B, N), the sizes of the terms that it is a sum of: ROUNDING, 256 ε, times
-    them is its rounding error. injected (B, N): the gradient in the injections of the edges.
+    ≥ 0. In a window of a max-pool corner marks the tied entries: all but the first of them, which
+    they move with (`followers`), or all free ones where a clamped entry holds them. Their slacks
+    are 0, and `windows` judges them. energy_gap (B,): V − V* is at most this, V* the minimum for
+    w's pattern with its corners held (other cells may hold lower ones). gradient (B, N): ∂V/∂w,
+    zero where clamped or at a corner, and terms (B, N), the sizes of the terms that it is a sum of:
+    ROUNDING, 256 ε, times them is its rounding error. injected (B, N): the gradient in the
+    injections of the edges.
     """
 
     problem: PinnedEnergy
@@ -326,7 +330,7 @@ class Basin:
 @np.errstate(over="ignore", invalid="ignore")
 def certify(problem: PinnedEnergy, w: ArrayLike) -> Certificate:
     """The certificate of a cochain (B, N) with its pins imposed; a kink lies at its corner where
-    z_j = 0 exactly.
+    z_j is a break exactly, and entries of a window are tied where they are equal and the largest.
     """
     instance("problem", problem, PinnedEnergy, "PinnedEnergy(sheaf, x, pins)")
     w = check_rows("w", w, problem)

@@ -69,9 +69,12 @@ def equilibrium(
     start, and it need not be the heat flow's limit: for that use `relax` or `exact_flow`. Of the
     start only the coordinates without a kink count, and the sign of those with one. mode "track"
     leaves a side only where the minimum is a wrong corner; "global" takes the lower of both sides
-    in every unit, which finds lower energies more often, and need not find the lowest. A sigmoid or
-    softmax output with a_out pinned (hard, whole) adds the cross-entropy ψ(z) − a_outᵀz; otherwise
-    the output edge is left out.
+    in every unit, which finds lower energies more often, and need not find the lowest.
+
+    Every selection is covered: ReLU, PReLU, clamp and max-pool, where kinks lie apart; elsewhere
+    take the sheaf of `Network.separated()`. Pins on the a_out of a sigmoid or softmax add its
+    cross-entropy κ(ψ(z) − yᵀz) (`pinned_output`): any pins on a sigmoid's; on a softmax's a clamp
+    of all of it, or one spring on all. Without pins there the output edge is left out.
 
     A sample has converged where every coordinate is at rest: |∂V/∂w_i| ≤ tol times the terms that
     it is a sum of, its own and not those of other coordinates (`NeuralSheaf.gradient_terms`). tol
@@ -80,8 +83,8 @@ def equilibrium(
     says of each answer whether it is a minimum, none, or undecided by rounding. Weights, inputs and
     edge weights may have any scale at which V is a float64 number; a sample for which it is not, or
     that rounding keeps from rest, is not `converged`, and `reason` says so. Raises ValueError for
-    max-pool and for kinks that do not separate (`kinks`), for an unknown mode, for other pins on
-    a_out, and for a tol above 1e-3.
+    kinks that do not lie apart, for an unknown mode, for a softmax pinned in part or by unequal
+    springs, and for a tol above 1e-3.
     """
     x = batch(INPUT, x, check_sheaf(sheaf).network.n_in).copy()
     problem = PinnedEnergy(sheaf, x, pins)

@@ -11,9 +11,11 @@ import scipy as sp
 
 from sheaflib import (
     Affine,
+    Clamp,
     Network,
     NeuralSheaf,
     Output,
+    PReLU,
     ReLU,
     Stack,
     equilibrium,
@@ -93,8 +95,10 @@ NETWORKS = {
         image(average_pool(SHAPE, 2)[0], SHAPE),
     ],
     "affine layers given as functions": [chain(matrix_free())],
-    "ReLU, leaky ReLU, absolute value": [
-        chain(affine(5, 4), ReLU(5, slope)) for slope in (0.0, 0.1, -1.0)
+    "ReLU, leaky ReLU, absolute value, PReLU, clamp": [
+        *(chain(affine(5, 4), ReLU(5, slope)) for slope in (0.0, 0.1, -1.0)),
+        chain(affine(5, 4), PReLU(5, [0.1, 0.2, -0.3, 0.0, 0.5])),
+        chain(affine(5, 4), Clamp(5, -0.5, 1.0)),
     ],
     "max-pooling": [image(max_pool(SHAPE, 2)[0], SHAPE)],
     "skip connections: sums and concatenation": [sum_of_branches(), concatenation()],
@@ -147,7 +151,7 @@ def test_the_table_has_the_rows_that_are_tried_here():
     names = [name for name, *_ in rows()]
     assert names[:-1] == list(NETWORKS)
     assert names[-1].startswith("other activations") and rows()[-1][1:] == ["no"] * 3
-    assert {cell.split(",")[0] for _, *cells in rows() for cell in cells} == {"yes", "no"}
+    assert {re.split("[,;]", cell)[0] for _, *cells in rows() for cell in cells} == {"yes", "no"}
 
 
 @pytest.mark.parametrize("verb, column", [(use, USED), (train, TRAINED), (rest, AT_REST)])
@@ -155,6 +159,10 @@ def test_the_table_has_the_rows_that_are_tried_here():
 def test_a_cell_of_the_table_says_what_happens(name, verb, column):
     said = {row[0]: row[1:] for row in rows()}[name][column]
     for network in NETWORKS[name]:
+        if said == "yes, of `network.separated()`":
+            with pytest.raises(ValueError, match=r"network\.separated\(\)"):
+                verb(*given(network))
+            network = network.separated()
         if said == "no":
             with pytest.raises((TypeError, ValueError)):
                 verb(*given(network))
@@ -163,15 +171,16 @@ def test_a_cell_of_the_table_says_what_happens(name, verb, column):
 
 
 def test_a_value_that_an_affine_map_and_a_relu_read_is_refused_with_a_remedy():
-    said = "yes, unless an affine map and a ReLU read the same value (the error says what to do)"
+    said = "yes; where an affine map and a ReLU read the same value, of `network.separated()`"
     assert said in [row[3] for row in rows() if row[0].startswith("skip")]
     use(*given(read_twice()))
     train(*given(read_twice()))
     sheaf, x, y = given(read_twice())
-    with pytest.raises(ValueError, match="; use relax$"):
-        equilibrium(sheaf, x, pins=hard("z3", y))
-    with pytest.raises(ValueError, match="let the ReLU read it through an identity Affine$"):
-        report(sheaf, x, y)
+    remedy = r"which the affine node 'z2' reads too, .*: take the sheaf of network\.separated\(\)"
+    for verb in (equilibrium, report):
+        with pytest.raises(ValueError, match=remedy):
+            verb(sheaf, x, **({"pins": hard("z3", y)} if verb is equilibrium else {"y": y}))
+    rest(*given(read_twice().separated()))
     rest(*given(read_twice(("i", Affine(np.eye(4)), "z1"))))
 
 

@@ -90,6 +90,10 @@ def test_gradient_and_hessian_against_differences(kind, seed):
     gradient = pinned.gradient(at)
     epsilon = np.where(at.held, 0.0, rng.standard_normal((1, sheaf.N)))
     bent, v, image = pinned.hessian(at, epsilon)
+    along = (np.where(at.held, 0.0, v) * slope).sum()
+    np.testing.assert_allclose(
+        (gradient * epsilon).sum(), along, atol=1e-9 * (sizes * abs(v)).sum()
+    )
     if at.ties is not None:
         sample, follower = np.nonzero(at.ties.leader >= 0)
         np.testing.assert_array_equal(v[sample, follower], v[sample, leader[follower]])
