@@ -42,9 +42,7 @@ class Layout:
             return self.slices[name]
         except (KeyError, TypeError):  # unknown, or without a hash
             names = ", ".join(map(str, self.names))
-            raise ValueError(
-                f"stalk {brief(name)} is unknown, expected one of {names}"
-            ) from None
+            raise ValueError(f"stalk {brief(name)} is unknown, expected one of {names}") from None
 
     def __contains__(self, name: object) -> bool:
         try:
