@@ -160,7 +160,7 @@ def small_cnn(rng: np.random.Generator, side: int, channels: int = 3, n_out: int
 
 def deep_cnn(
     rng: np.random.Generator,
-    shape: tuple[int, int, int],
+    shape: tuple[int, ...],
     channels: Sequence[int],
     strides: Sequence[int],
     output: str = "identity",
@@ -171,7 +171,8 @@ def deep_cnn(
     >>> deep_cnn(np.random.default_rng(0), (1, 4, 4), [2, 3], [1, 2])
     Network(x(16) -> z1(32) -> a1(32) -> z2(12) -> a2(12) -> z3(10), identity)
     """
-    n_in, nodes = math.prod(shape), []
+    nodes: list[tuple] = []
+    n_in = math.prod(shape)
     for layer, (count, stride) in enumerate(zip(channels, strides, strict=True), start=1):
         kernel = random_matrix(rng, count, 9 * shape[0]).reshape(count, shape[0], 3, 3)
         bias = 0.1 * rng.standard_normal(count)
