@@ -2,8 +2,7 @@
 pytest-benchmark. `python -m tools bench -k heat` takes some rows only.
 """
 
-from collections.abc import Callable
-from typing import NamedTuple
+from typing import Callable, NamedTuple
 
 
 class Side(NamedTuple):

@@ -1,7 +1,7 @@
-"""Training with PyTorch tensors, for a process of the environment in build/torch.
+"""Training and images with PyTorch tensors, for a process of the environment in build/torch.
 
-The loop uses no autograd, is as lean as PyTorch allows, and updates in place from the output to the
-input, as ours does: the comparison is of engines, not of algorithms.
+Nothing here uses autograd. The training loop is as lean as PyTorch allows, and updates in place
+from the output to the input, as ours does: the comparison is of engines, not of algorithms.
 """
 
 import pickle
@@ -38,14 +38,25 @@ def joint(W, b, z, a, data, steps, dt, output):
         b[0].addmv_(above.T, ones, alpha=-dt_beta)
 
 
+def images(kernels, biases, last, data, strides):
+    """The forward pass of 3 × 3 convolutions with ReLUs and of a last affine map, from the images
+    data[0] to data[1].
+    """
+    a, (weight, bias) = data[0], last
+    for kernel, shift, stride in zip(kernels, biases, strides):
+        a = torch.relu_(torch.conv2d(a, kernel, shift, stride, padding=1))
+    torch.addmm(bias, a.flatten(1), weight.T, out=data[1])
+
+
 def main():
-    """Run the loop as often as asked, on tensors that share the arrays, and send these back."""
+    """Run a function as often as asked, on tensors that share the arrays, and send these back."""
     torch.set_num_threads(1)
     with torch.no_grad(), suppress(EOFError):
         while True:
-            lists, options = pickle.load(sys.stdin.buffer)
-            tensors = [[torch.from_numpy(array) for array in part] for part in lists]
-            joint(*tensors, *options)
+            function, lists, options = pickle.load(sys.stdin.buffer)
+            {"joint": joint, "images": images}[function](
+                *([torch.from_numpy(array) for array in part] for part in lists), *options
+            )
             pickle.dump(lists, sys.stdout.buffer)
             sys.stdout.buffer.flush()
 

@@ -4,7 +4,8 @@ weights, from one generator.
 
 from __future__ import annotations
 
-from typing import Iterator, NamedTuple
+import math
+from typing import Iterator, NamedTuple, Sequence
 
 import numpy as np
 
@@ -155,6 +156,30 @@ def small_cnn(rng: np.random.Generator, side: int, channels: int = 3, n_out: int
         rng.standard_normal((n_out, pool.n_out)) / np.sqrt(pool.n_out), rng.standard_normal(n_out)
     )
     return Network(side**2, [("z1", conv), ("a1", ReLU(conv.n_out)), ("p1", pool), ("z2", dense)])
+
+
+def deep_cnn(
+    rng: np.random.Generator,
+    shape: tuple[int, ...],
+    channels: Sequence[int],
+    strides: Sequence[int],
+    output: str = "identity",
+) -> Network:
+    """A chain of 3 × 3 convolutions with ReLUs on images of this shape, one convolution for each
+    number of channels and stride, and ten outputs: He weights, biases N(0, 0.01).
+
+    >>> deep_cnn(np.random.default_rng(0), (1, 4, 4), [2, 3], [1, 2])
+    Network(x(16) -> z1(32) -> a1(32) -> z2(12) -> a2(12) -> z3(10), identity)
+    """
+    nodes: list[tuple] = []
+    n_in = math.prod(shape)
+    for layer, (count, stride) in enumerate(zip(channels, strides, strict=True), start=1):
+        kernel = random_matrix(rng, count, 9 * shape[0]).reshape(count, shape[0], 3, 3)
+        bias = 0.1 * rng.standard_normal(count)
+        conv, shape = convolution(kernel, shape, bias, stride=stride, padding=1)
+        nodes += [(f"z{layer}", conv), (f"a{layer}", ReLU(conv.n_out))]
+    dense = Affine(random_matrix(rng, 10, math.prod(shape)), 0.1 * rng.standard_normal(10))
+    return Network(n_in, [*nodes, (f"z{len(channels) + 1}", dense)], output)
 
 
 def cube_points(rng: np.random.Generator, count: int, length: int) -> dict[str, np.ndarray]:

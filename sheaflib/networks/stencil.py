@@ -22,7 +22,7 @@ CHUNK = 2**19  # numbers in the matrix of a chunk's windows: it should stay in t
 # takes no more than COST products for each that a pass takes; 0 stands for no frequency, but for
 # all taps at once
 GRIDS = ((32, 32), (16, 16), (8, 8), (0, 8), (0, 0))
-COST = 10
+COST = 4
 SQUARINGS = 3  # of KᴴK, until its Frobenius norm says the largest singular value
 
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks import minibatches
+from benchmarks import training
 from sheaflib import Network
 from sheaflib.circuits import kernels
 from sheaflib.circuits.minibatch import HOLD, MiniBatches
@@ -298,8 +298,8 @@ def test_what_the_protocol_says_is_what_the_code_does():
         defaults["beta2"].default,
         kernels.TINY,
     )
-    updates = {kind: minibatches.budget(f"saddle-{kind}") for kind in ("1h", "2h")}
+    updates = {kind: training.budget(f"saddle-{kind}") for kind in ("1h", "2h")}
     assert PROTOCOL["budget"]["updates"] | {"digits": 0} == updates | {"digits": 0}
-    candidates = [list(which.values()) for which in minibatches.CANDIDATES.values()]
+    candidates = [list(which.values()) for which in training.CANDIDATES.values()]
     assert candidates == PROTOCOL["methods"]["primary"]["kappa_and_stiffness"]
     assert "score" in PROTOCOL["tuning"] and PROTOCOL["second-round"]["tuned_by_one_sweep"]

@@ -8,7 +8,7 @@ from exact_equilibrium import energy, face, rational
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sheaflib import Network, NeuralSheaf, hard, soft
+from sheaflib import Affine, Network, NeuralSheaf, hard, soft
 from sheaflib.equilibria.certificate import MINIMUM, NO_MINIMUM, UNDECIDED, certify
 from sheaflib.equilibria.energy import PinnedEnergy
 from sheaflib.equilibria.newton import equilibrium
@@ -200,6 +200,16 @@ def test_where_v_leaves_float64_the_reason_says_so():
     found = equilibrium(sheaf, [[1.0]], pins=hard("z2", 1.0))
     assert not found.converged[0] and "V or its gradient leaves float64" in found.reason
     assert found.certificate.verdict.tolist() == [UNDECIDED]
+
+
+def test_large_stalks_whose_squares_leave_float64_have_an_energy():
+    """Two edges of weight 1 in a row share a gap d evenly: V = d²/4, all of it powers of two."""
+    identity = Affine([[1.0]])
+    sheaf = NeuralSheaf(Network(1, [("z1", identity), ("z2", identity)]))
+    x, d = 2.0**530, 2.0**490
+    found = equilibrium(sheaf, [[x]], pins=hard("z2", x + d))
+    assert found.converged[0] and found.energy.tolist() == [2.0**978]
+    assert found.cochain.tolist() == [[x + d / 2, x + d]]
 
 
 @pytest.mark.parametrize("factor", [1.0, 1e6, 1e12])
