@@ -6,7 +6,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import pytest
 
-from sheaflib.companion import repository
+from sheaflib.companion import operations, repository
 from sheaflib.companion.record import gallery
 from sheaflib.companion.record.ledger import Ledger
 
@@ -73,6 +73,7 @@ def test_an_installed_copy_finds_the_repository_from_the_working_directory(
         (gallery.bench, "figures/bench.json"),
         (lambda: gallery.committed("01-one"), "figures/01/01-one.json"),
         (lambda: Ledger("01"), "notebooks/claims.toml"),
+        (operations.compared, operations.FILE),
     ],
 )
 def test_where_there_is_no_repository_an_error_says_so(installed, ask, file):

@@ -83,7 +83,7 @@ def place(number: int) -> tuple[float, float]:
     ((8.54, 0.0), (8.54, -1.25))
     """
     row, column = divmod(number, ROW)
-    return STEP * (column if row % 2 == 0 else ROW - 1 - column), -DROP * row
+    return STEP * (column if row % 2 == 0 else ROW - 1 - column), 0.0 - DROP * row
 
 
 def arrow(ax, tail: tuple[float, float], head: tuple[float, float], drawn_as: str) -> None:
