@@ -157,17 +157,6 @@ class TableE2(dict[tuple[str, str], Starts]):
             rows[f"{size} at {SEEDS[size]}, {method}"] = told
         return first + "\n\n" + table("how many end elsewhere", columns, rows)
 
-    def newton_differs(self) -> float:
-        """By how much, relatively, a number of the table for 1H differs when Newton's method takes
-        the place of the flow, at most.
-        """
-        return max(
-            float(abs(np.array(found.means["Newton"][edge]) / found.means["flow"][edge] - 1).max())
-            for (size, _), found in self.items()
-            if size == "1H"
-            for edge in found.means["flow"]
-        )
-
 
 def table_e2(runs: Runs, starts: int, seed: int, samples: int = 50) -> TableE2:
     """Table E.2 over the first test inputs: 1H at 42/42, and 3H at 0/42, which is ours."""

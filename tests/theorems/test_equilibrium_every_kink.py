@@ -120,6 +120,33 @@ def test_the_window_of_the_study():
     assert tied.certificate.corner.tolist() == [[False, True, False]]
 
 
+@pytest.mark.parametrize(
+    "x, pins, w, verdict",
+    [
+        # t = 0 is at rest for both together, but the first entry alone is pushed down from it
+        ([-1.0, 2.0], [hard("m", -1.0)], [0.0, 0.0, -1.0], NO_MINIMUM),
+        # the second entry is pushed up by 1 from a clamped one, and pulled down by t − m
+        ([0.0, 1.0], [hard("g", 0.0, at=0), hard("m", -0.5)], [0.0, 0.0, -0.5], NO_MINIMUM),
+        ([0.0, 1.0], [hard("g", 0.0, at=0), hard("m", -2.0)], [0.0, 0.0, -2.0], MINIMUM),
+    ],
+)
+def test_a_tie_is_a_minimum_where_no_entry_leaves_it(x, pins, w, verdict):
+    pool = Network(2, [("g", Affine(np.eye(2))), ("m", MaxPool([[0, 1]], 2))])
+    problem = PinnedEnergy(NeuralSheaf(pool), np.array([x]), pins)
+    assert certify(problem, [w]).verdict[0] == verdict
+
+
+def test_a_tie_of_three_entries_with_springs():
+    """Three entries of 1 with springs to ½, pulled down to −2: with t in common V is 3(t − 1)²/2 +
+    3(t − ½)²/2 + (t + 2)²/2, with its minimum at 7t = 3 + 3/2 − 2. The springs of both followers
+    pull their leader."""
+    sheaf = NeuralSheaf(Network(3, [("g", Affine(np.eye(3))), ("m", MaxPool([[0, 1, 2]], 3))]))
+    found = equilibrium(sheaf, [[1.0, 1.0, 1.0]], pins=[hard("m", -2.0), soft("g", 0.5, 1.0)])
+    np.testing.assert_allclose(found.cochain, [[*[2.5 / 7] * 3, -2.0]], atol=1e-14)
+    assert found.certificate.verdict[0] == MINIMUM
+    assert found.certificate.followers.tolist() == [[False, True, True, False]]
+
+
 def test_the_clamp_of_one_unit():
     """z → clamp(z, 0, 1) → a with a pinned at 3, and ½ into z: inside, z = (½ + 3)/2 lies beyond
     the bound, and beyond it V has its minimum at z = ½, which is not there: the corner z = 1."""
