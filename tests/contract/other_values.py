@@ -75,7 +75,11 @@ SETS = {
         ),
         (
             {"dt": 0.02, "tol": 1e-6, "gammas": [2.0, 20.0, 50.0], "n_grid": 15},
-            {"label = 2.0": "label = 0.5", "shift = 1.0": "shift = 0.01"},
+            {
+                "label = 2.0": "label = 0.5",
+                "shift = 1.0": "shift = 0.01",
+                "pixels] + 1": "pixels] * 0",
+            },
         ),
     ],
     "06": [
