@@ -68,7 +68,7 @@ class Certificate:
     def residual(self) -> np.ndarray:
         return np.abs(self.gradient).max(axis=1)
 
-    @property
+    @cached_property
     def verdict(self) -> np.ndarray:
         """ "minimum", a strict local one; "no minimum"; or "undecided by rounding", for each
         sample: (B,) of text."""
@@ -106,13 +106,28 @@ class Certificate:
         """The kinks for which rounding decides whether they are at a minimum: (B, N) of bool."""
         return self._kinks(np.where(self.problem.clamped, 0.0, ROUNDING * self.terms))[1]
 
+    @cached_property
+    def _edge_terms(self) -> np.ndarray:
+        """The sizes of the terms of the discrepancy: (B, N)."""
+        return self.problem.sheaf.edge_terms(self.at.w, self.problem.x, self.at.pattern)
+
+    def _pushes(self, kink: Kink | Windows) -> tuple[np.ndarray, np.ndarray]:
+        """w u + γ v of the units of one stalk, what the edge into it and its springs push, and the
+        size of its terms: (B, n) each.
+        """
+        here, problem = kink.here, self.problem
+        spring = problem.gamma[here] * problem.rest[:, here]
+        terms = self._edge_terms[:, here] - np.abs(self.at.w[:, here])
+        force = kink.weight * self.at.image[:, here] + spring
+        return force, kink.weight * terms + np.abs(spring)
+
     def _kinks(self, floor: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Which coordinates are free kinks at no minimum, and for which rounding decides whether
         they are, (B, N) of bool each."""
         broken, doubtful = np.zeros((2, *floor.shape), dtype=bool)
         for kink in self.problem.kinks.values():
             here, clamped = kink.here, self.problem.clamped[kink.here]
-            force, size = pushes(self.problem, kink, self.at)
+            force, size = self._pushes(kink)
             if isinstance(kink, Windows):
                 found = kink.judge(self.at.w, force, size, floor, clamped)
             else:
@@ -167,7 +182,7 @@ class Certificate:
         for kink in problem.kinks.values():
             here, rows = kink.here, row_norms(problem, kink.stalk)
             if isinstance(kink, Windows):
-                force, _ = pushes(problem, kink, self.at)
+                force, _ = self._pushes(kink)
                 room[:, here] = kink.room(w, force, rows, problem.clamped[here])
                 continue
             slope_minus, slope_plus = kink.steepness(w[:, here], kink.weight * rows)
@@ -375,17 +390,6 @@ def check_rows(name: str, w: ArrayLike, problem: PinnedEnergy) -> np.ndarray:
     if len(w) != len(problem.x):
         raise ValueError(f"{name} has {len(w)} rows, expected {len(problem.x)}: one a sample")
     return w
-
-
-def pushes(
-    problem: PinnedEnergy, kink: Kink | Windows, at: Pieces
-) -> tuple[np.ndarray, np.ndarray]:
-    """w u + γ v of the units of one stalk, what the edge into it and its springs push, and the size
-    of its terms: (B, n) each."""
-    here = kink.here
-    spring = problem.gamma[here] * problem.rest[:, here]
-    terms = problem.sheaf.edge_terms(at.w, problem.x, at.pattern)[:, here] - np.abs(at.w[:, here])
-    return kink.weight * at.image[:, here] + spring, kink.weight * terms + np.abs(spring)
 
 
 def kink_forces(problem: PinnedEnergy, kink: Kink, at: Pieces) -> list[np.ndarray]:

@@ -20,7 +20,7 @@ from sheaflib.flow.corners import corners
 from sheaflib.flow.first_zero import EPS
 from sheaflib.networks.graph import INPUT, Network
 from sheaflib.networks.selection import Elementwise, MaxPool
-from sheaflib.networks.separation import kinked_stalks, why_not_separate
+from sheaflib.networks.separation import reasons
 
 ROUNDING = 8 * EPS  # of a sum, relative to the sum of the sizes of its terms
 GRADED = 1e4  # singular values that differ by more than this need the careful method
@@ -275,11 +275,8 @@ def check_covered(network: Network) -> None:
     """Raise ValueError, which names the node, for a selection that the closed form does not
     cover.
     """
-    kinked, instead = (
-        kinked_stalks(network),
-        'use relax, where stepper="prox-euler" holds its kinks',
-    )
-    for node in network.nodes:
+    instead = 'use relax, where stepper="prox-euler" holds its kinks'
+    for node, why in reasons(network):
         operation = node.operation
         if isinstance(operation, MaxPool):
             raise ValueError(
@@ -294,7 +291,6 @@ def check_covered(network: Network) -> None:
                 f"node {node.name!r} is {operation!r}, with kinks at {points}: the exact flow"
                 f" covers ReLUs and PReLUs, whose one kink is at 0; {instead}"
             )
-        why = why_not_separate(network, node, kinked)
         if why:
             raise ValueError(
                 f"node {node.name!r} {why}: their kinks do not separate, which the exact flow does"

@@ -19,6 +19,18 @@ LOOSE = 1e-3  # accuracy of a minimising movement that is only on the way
 SETTLED = 20  # steps with the same pieces before Chebyshev's iteration begins
 
 
+def without_windows(problem: PinnedEnergy, stepper: str) -> PinnedEnergy:
+    """`problem`; ValueError where a max-pool makes kinks, whose ties no stepper can tell from a
+    coordinate that still moves.
+    """
+    for name in problem.windowed:
+        raise ValueError(
+            f"a max-pool reads the stalk {name!r}, which the stepper {stepper} does not cover: its"
+            " ties are at rest under forces; use equilibrium, or the stepper euler"
+        )
+    return problem
+
+
 class ImplicitEulerStepper(BatchStepper):
     """w ← a local minimum of V(v) + |v − w|²/(2αdt): implicit Euler, each step solved by `newton`
     from w, with springs 1/(αdt) everywhere.
@@ -40,7 +52,7 @@ class ImplicitEulerStepper(BatchStepper):
                 "start holds a_out, which implicit steppers leave out; use equilibrium, or the"
                 " stepper prox-euler"
             )
-        self.problem = PinnedEnergy(self.sheaf, self.x, self.pins)
+        self.problem = without_windows(PinnedEnergy(self.sheaf, self.x, self.pins), self.name)
         self.tau = self.alpha * self.dt
         self.touched = np.zeros(len(self.w), dtype=np.int64)
 
@@ -160,7 +172,7 @@ class ChebyshevStepper(BatchStepper):
                 "start holds a_out, which Chebyshev's semi-iteration leaves out; use equilibrium,"
                 " or the stepper prox-euler"
             )
-        self.problem = PinnedEnergy(self.sheaf, self.x, self.pins)
+        self.problem = without_windows(PinnedEnergy(self.sheaf, self.x, self.pins), self.name)
         self.largest = spectrum.bound(self.sheaf, pins=self.pins)
         self.lowest = np.full(len(self.w), self.largest)
         self.rho, self.move = np.zeros(len(self.w)), np.zeros_like(self.w)

@@ -210,6 +210,7 @@ class TransposedConvolution(Kernelled):
             )
         before = (pads[0][0], pads[1][0])
         windows = Windows((height, width), size, strides, before, dilations, (sides[0], sides[1]))
+        room("padding", padding, c_out * math.prod(windows.extent))
         self._keep(
             kernel,
             bias,

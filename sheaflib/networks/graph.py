@@ -366,8 +366,8 @@ def _as_node(entry: Sequence, previous: str) -> Node:
 def _check_node(node: Node, dims: dict[str, int]) -> None:
     if not isinstance(node.operation, Operation):
         raise TypeError(
-            f"node {node.name!r} holds {type(node.operation).__name__}, expected Affine, ReLU,"
-            " MaxPool or Stack as its operation"
+            f"node {node.name!r} holds {type(node.operation).__name__}, expected an operation,"
+            " as Affine, ReLU, MaxPool, Stack and sheaflib.layers make them"
         )
     if node.name in dims or node.name == A_OUT:
         raise ValueError(f"node name {node.name!r} is taken, expected a new name")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Sequence
 
 import numpy as np
 
-from sheaflib.support.checks import whole
+from sheaflib.support.checks import brief, whole
 
 NO_PATTERN = np.zeros((1, 0), dtype=bool)
 Parameter = Any  # an array, or a sparse matrix (CSR) where a weight is stored as one
@@ -178,6 +178,11 @@ def check_parameters(operation: Operation, given: dict[str, Parameter]) -> dict[
         if name not in known:
             names = ", ".join(known) or "none"
             raise ValueError(f"{operation!r} has no parameter {name!r}, its parameters are {names}")
+        stored = type(known[name])
+        if not isinstance(known[name], np.ndarray) and not isinstance(value, stored):
+            raise TypeError(
+                f"{name} is {brief(value)}, expected a {stored.__name__} as in {operation!r}"
+            )
         if np.shape(value) != known[name].shape:
             raise ValueError(
                 f"{name} has shape {np.shape(value)}, expected {known[name].shape} as in"

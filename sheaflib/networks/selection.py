@@ -86,6 +86,8 @@ class Elementwise(Selection):
 
     def _on(self, s: np.ndarray, sides: tuple[float | np.ndarray, ...]) -> np.ndarray:
         """The one of `sides` that the pattern names, (B, n)."""
+        if len(sides) == 2 and s.dtype == bool:
+            return np.where(s, sides[1], sides[0])
         if len(sides) == 2:
             return sides[0] + (sides[1] - sides[0]) * s
         at = s.astype(np.int64, copy=False)
@@ -193,6 +195,7 @@ class PReLU(Elementwise):
     def gradient(
         self, a: np.ndarray, e: np.ndarray, s: np.ndarray = NO_PATTERN
     ) -> dict[str, Parameter]:
+        s = self.pattern(a) if s is NO_PATTERN else s
         per_coordinate = (e * a * (1.0 - s)).sum(axis=0)
         return {"slope": per_coordinate.reshape(len(self.slope), -1).sum(axis=1)}
 

@@ -9,7 +9,7 @@ identity copy of a stalk, or a *window vertex*, which holds one copy of each ent
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Collection
+from typing import TYPE_CHECKING, Collection, Iterator
 
 import numpy as np
 
@@ -32,16 +32,30 @@ def kinked_stalks(network: Network) -> set[str]:
     return {name for node in selections for name in node.inputs} - {INPUT}
 
 
-def why_not_separate(network: Network, node: Node, kinked: Collection[str]) -> str:
-    """Why the kinks that a node makes do not lie apart, as the end of a sentence about it; "" where
-    they do.
+def reasons(network: Network) -> Iterator[tuple[Node, str]]:
+    """Every node, and why the kinks that it makes do not lie apart, as the end of a sentence about
+    it; "" where they do.
     """
-    if not isinstance(node.operation, Selection) or node.inputs == (INPUT,):
-        return ""
-    (name,) = node.inputs
-    source = next(other for other in network.nodes if other.name == name)
-    others = [other for other in network.nodes if name in other.inputs and other is not node]
-    for other in others:
+    kinked = kinked_stalks(network)
+    readers: dict[str, list[Node]] = {}
+    nodes = {node.name: node for node in network.nodes}
+    for node in network.nodes:
+        for name in node.inputs:
+            readers.setdefault(name, []).append(node)
+    for node in network.nodes:
+        if not isinstance(node.operation, Selection) or node.inputs == (INPUT,):
+            yield node, ""
+        else:
+            (name,) = node.inputs
+            yield node, _why_not(node, nodes[name], readers[name], kinked)
+
+
+def _why_not(node: Node, source: Node, readers: list[Node], kinked: Collection[str]) -> str:
+    """What `reasons` says of a selection; source: what it reads, readers: all that read it."""
+    name = source.name
+    for other in readers:
+        if other is node:
+            continue
         if isinstance(other.operation, Affine):
             return f"reads the stalk {name!r}, which the affine node {other.name!r} reads too"
         if isinstance(node.operation, MaxPool) or isinstance(other.operation, MaxPool):
@@ -56,9 +70,8 @@ def why_not_separate(network: Network, node: Node, kinked: Collection[str]) -> s
 
 def check_separate(network: Network) -> None:
     """Raise ValueError unless all kinks of a network lie apart, and name what makes them so."""
-    kinked = kinked_stalks(network)
-    for node in network.nodes:
-        if why := why_not_separate(network, node, kinked):
+    for node, why in reasons(network):
+        if why:
             raise ValueError(
                 f"node {node.name!r} {why}, so that its kinks do not lie apart: take the sheaf of"
                 " network.separated(), or use relax"
@@ -69,12 +82,11 @@ def separated(network: Network) -> list[tuple[str, Operation, tuple[str, ...]]]:
     """The nodes of `Network.separated`: with a vertex of its own before each selection that lacks
     one.
     """
-    kinked = kinked_stalks(network)
     nodes: list[tuple[str, Operation, tuple[str, ...]]] = []
     taken = {node.name for node in network.nodes}
-    for node in network.nodes:
+    for node, why in reasons(network):
         operation, reads = node.operation, node.inputs
-        if why_not_separate(network, node, kinked):
+        if why:
             kind = "window" if isinstance(operation, MaxPool) else "copy"
             name = _free_name(f"{node.name}.{kind}", taken)
             if isinstance(operation, MaxPool):
@@ -115,11 +127,14 @@ def _window_vertex(pool: MaxPool) -> tuple[Gather, MaxPool]:
     index = pool.windows[first]
     place = np.zeros(pool.windows.shape, dtype=np.int64)
     place[first] = np.arange(len(index))
-    same = pool.windows[:, :, None] == pool.windows[:, None, :]
-    first_same = np.argmax(same, axis=2)  # of the entries alike in a window the first
-    return Gather(index, pool.n_in), MaxPool(
-        np.take_along_axis(place, first_same, axis=1), len(index)
-    )
+    # sorted, entries alike stand side by side, and have the place of the first of them
+    order = np.argsort(pool.windows, axis=1, kind="stable")
+    leads = np.take_along_axis(first, order, axis=1)
+    leader = np.maximum.accumulate(np.where(leads, np.arange(leads.shape[1]), 0), axis=1)
+    ranked = np.take_along_axis(np.take_along_axis(place, order, axis=1), leader, axis=1)
+    windows = np.empty_like(place)
+    np.put_along_axis(windows, order, ranked, axis=1)
+    return Gather(index, pool.n_in), MaxPool(windows, len(index))
 
 
 def _free_name(name: str, taken: set[str]) -> str:

@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike
 
 from sheaflib.linear import spectrum
 from sheaflib.networks.graph import INPUT, Network, Parameters
+from sheaflib.networks.operations import Parameter
 from sheaflib.sheaves.forces import force, parameter_gradient
 from sheaflib.sheaves.neural import NeuralSheaf, check_sheaf
 from sheaflib.sheaves.pins import Pins
@@ -32,7 +33,7 @@ class TrainingDiverged(ArithmeticError):
 def descend(network: Network, gradient: Parameters, step: float) -> Network | None:
     """The network with θ − step · gradient, θ all its parameters; None when that leaves float64."""
     moved = {
-        name: {part: value - step * gradient[name][part] for part, value in own.items()}
+        name: {part: _moved(value, step * gradient[name][part]) for part, value in own.items()}
         for name, own in network.parameters.items()
         if name in gradient
     }
@@ -42,6 +43,15 @@ def descend(network: Network, gradient: Parameters, step: float) -> Network | No
         for value in own.values()
     )
     return network.with_parameters(moved) if finite else None
+
+
+def _moved(value: Parameter, change: Parameter) -> Parameter:
+    """value − change; of a sparse weight all stored entries stay stored, also those that are 0."""
+    if not sp.sparse.issparse(value):
+        return value - change
+    moved = value.copy()
+    moved.data = value.data - change.data
+    return moved
 
 
 def runaway_limit(energies: Sequence[float], x: np.ndarray, y: np.ndarray) -> float:
