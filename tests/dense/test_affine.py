@@ -97,3 +97,9 @@ def test_adjoint_of_a_pair_is_checked():
         Affine.from_maps(lambda a: a @ W.T, lambda e: 2 * e @ W, W.shape)
     with pytest.raises(ValueError, match=r"apply\(a\) has shape \(2, 3\), expected \(2, 4\)"):
         Affine.from_maps(lambda a: a, lambda e: e @ W, W.shape)
+
+
+def test_a_sparse_weight_is_not_replaced_by_a_dense_one():
+    affine = Affine(sparse.csr_array(np.eye(2)))
+    with pytest.raises(TypeError, match="weight is array.*expected a csr_array as in Affine"):
+        affine.with_parameters(weight=np.eye(2))

@@ -527,3 +527,9 @@ def test_a_large_network_in_pieces_is_the_one_in_one_piece(monkeypatch):
         monkeypatch.setattr(graph, "AT_ONCE", 1)
         np.testing.assert_allclose(sheaf.forward(x), whole[0], rtol=1e-12, atol=1e-12)
         np.testing.assert_allclose(sheaf.network(x), whole[1], rtol=1e-12, atol=1e-12)
+
+
+def test_an_impossible_extent_is_refused():
+    """What is written is small, but what it is cut out of would have 10¹⁰ entries."""
+    with pytest.raises(ValueError, match=r"padding=65536 asks for \d+ numbers"):
+        layers.transposed(np.ones((1, 1, 2, 2)), (1, 200, 200), padding=2**16, dilation=2**17 - 198)

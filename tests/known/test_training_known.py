@@ -2,11 +2,14 @@
 numbers of the paper's runs.
 """
 
+from itertools import islice
+
 import numpy as np
 import pytest
+import scipy.sparse as sparse
 from training_cases import nth, theta
 
-from sheaflib import Network, NeuralSheaf, hard, soft
+from sheaflib import Affine, Network, NeuralSheaf, hard, soft
 from sheaflib.companion import tasks
 from sheaflib.companion.experiments import TABLE_E1, initial, stalks, train
 from sheaflib.training.descent import DescentStepper
@@ -224,3 +227,20 @@ def test_regression_starts_from_the_recorded_stalks_and_keeps_its_own(name):
         1,
     )
     np.testing.assert_array_equal(run.stalks, state.stalks)
+
+
+def test_a_stored_zero_of_a_sparse_weight_is_trained():
+    """One step on an input that does not reach it, then many on one that does: as the dense weight,
+    W = (1, w₂) and b with W x + b = 3 on the last input."""
+    sparse_weight = sparse.csr_array(([0.0, 1.0], ([0, 0], [0, 1])), shape=(1, 2))
+    ends = []
+    for weight in (sparse_weight, sparse_weight.toarray()):
+        network = Network(2, [("y", Affine(weight, [0.0]))])
+        for x, steps in (([[0.0, 1.0]], 1), ([[1.0, 0.0]], 200)):
+            run = gradient_descent(NeuralSheaf(network), x, [[3.0]], lr=0.1, every=steps)
+            *_, last = islice(run, 2)
+            network = last.network
+        weight = network.nodes[0].operation.weight
+        ends.append(weight.toarray() if sparse.issparse(weight) else weight)
+    np.testing.assert_allclose(ends[0], ends[1], rtol=0, atol=1e-14)
+    assert ends[0][0, 0] > 0.5

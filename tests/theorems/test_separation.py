@@ -9,6 +9,8 @@ from strategies import networks
 
 from sheaflib import Affine, Network, NeuralSheaf, ReLU, Stack
 from sheaflib.equilibria.enumeration import enumerate_equilibria
+from sheaflib.layers import global_max_pool
+from sheaflib.networks.gather import Gather
 from sheaflib.networks.selection import Clamp, MaxPool, PReLU, Selection
 from sheaflib.networks.separation import check_separate, distinct
 from sheaflib.training.drivers import weight_gradient
@@ -144,3 +146,13 @@ def test_what_separates_is_not_trained():
     assert set(plain.parameters) == {"z", "y"}
     found = weight_gradient(NeuralSheaf(plain), np.ones((2, 3)), np.ones((2, NeuralSheaf(plain).N)))
     assert set(found) == {"z", "y"}
+
+
+def test_a_global_pool_is_separated_without_the_square_of_its_windows():
+    """64 windows of 12 544 entries each: their square would have 10¹⁰ entries."""
+    pool, _ = global_max_pool((64, 112, 112))
+    nodes = [("m", pool, "x"), ("y", Affine(np.ones((1, 64))), "m"), ("n", pool, "x")]
+    plain = Network(pool.n_in, [("z", Gather(np.arange(pool.n_in), pool.n_in)), *nodes]).separated()
+    x = np.random.default_rng(0).standard_normal((1, pool.n_in))
+    assert plain.output_name == "n"
+    np.testing.assert_array_equal(plain(x), pool.value(x))

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import minimize_scalar
 
-from sheaflib import Affine, Network, NeuralSheaf, exact_flow, hard, heat, relax, soft
+from sheaflib import Affine, MaxPool, Network, NeuralSheaf, exact_flow, hard, heat, relax, soft
 from sheaflib.companion import ladder
 from sheaflib.companion.tasks import heat_run
 from sheaflib.equilibria.certificate import certify
@@ -479,3 +479,17 @@ def test_fresh_nets_climb_too(start):
         and climb.end.shape == (4, 6 + 6 + 4 + 4 + 1)
         and climb.passes.max() < 150
     )
+
+
+@pytest.mark.parametrize("stepper", ("chebyshev", "implicit-euler", "minimising-movements"))
+def test_ties_of_a_max_pool_are_refused(stepper):
+    """A tie is at rest under forces that no stepper of these can tell from motion."""
+    pool = Network(
+        1, [("z", Affine(np.ones((2, 1)))), ("m", MaxPool([[0, 1]], 2)), ("o", Affine([[1.0]]))]
+    )
+    with pytest.raises(
+        ValueError, match=f"max-pool reads the stalk 'z', which the stepper {stepper}"
+    ):
+        relax(
+            NeuralSheaf(pool), [[3.0]], start=np.zeros((1, 4)), pins=hard("o", -3), stepper=stepper
+        )
