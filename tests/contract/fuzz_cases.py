@@ -900,6 +900,7 @@ INSIDE = {
         "networks.pooling.*",
         "networks.stencil.*",
         "networks.structured.*",
+        "networks.gather.*",
         "networks.windows.*",
         "networks.affine.absolute_bound",
         "networks.affine.random_bound",
@@ -929,6 +930,7 @@ INSIDE = {
     "a flow or a training makes it; its class is the argument `stepper`, and is fuzzed as that": (
         "flow.euler.*Stepper*",
         "flow.steppers.*Stepper*",
+        "flow.steppers.without_windows",
         "training.chains.Fused*Stepper*",
         "training.descent.DescentStepper*",
         "training.joint.JointStepper*",
@@ -965,6 +967,7 @@ INSIDE = {
         "sheaves.neural.NeuralSheaf.columns",
         "sheaves.neural.NeuralSheaf.scatter",
         "sheaves.pins.Pins.*",
+        "sheaves.pins.keeps_all",
         "sheaves.pins.resolve_places",
         "linear.fixed_pattern.Frozen*",
         "linear.fixed_pattern.output_maps",
