@@ -7,12 +7,12 @@ from __future__ import annotations
 from typing import NamedTuple, Sequence
 
 import numpy as np
+import scipy as sp
 
 from sheaflib.companion import experiments
 from sheaflib.companion.random_networks import random_network, random_patterns, random_widths
 from sheaflib.companion.sweep import sweep
 from sheaflib.equilibria.newton import Equilibrium
-from sheaflib.layers import add
 from sheaflib.linear import spectrum
 from sheaflib.linear.fixed_pattern import Frozen
 from sheaflib.linear.harmonic import harmonic_extension
@@ -328,16 +328,18 @@ def spectra_along(runs: dict[str, list], x: np.ndarray, samples: int = 50) -> Sp
 
 
 def residual_network(width: int, blocks: int, rng: np.random.Generator) -> Network:
-    """A ReLU layer of two inputs, blocks s -> ReLU(Ws + b) + s, and one output; He weights."""
+    """A ReLU layer of two inputs, blocks s -> ReLU(Ws + b) + s, and one output; He weights. The
+    sums are affine maps [I I], which learn with the rest.
+    """
 
     def he(n: int, m: int) -> Affine:
         return Affine(rng.standard_normal((n, m)) * np.sqrt(2 / m))
 
     nodes: list[tuple] = [("z1", he(width, 2)), ("a1", ReLU(width))]
-    read = "a1"
+    read, total = "a1", Affine(sp.sparse.hstack([sp.sparse.eye_array(width)] * 2).tocsr())
     for k in range(2, blocks + 2):
         nodes += [(f"z{k}", he(width, width), (read,)), (f"a{k}", ReLU(width))]
-        nodes += [(f"p{k}", Stack(width, width), (f"a{k}", read)), (f"s{k}", add(width))]
+        nodes += [(f"p{k}", Stack(width, width), (f"a{k}", read)), (f"s{k}", total)]
         read = f"s{k}"
     return Network(2, nodes + [(f"z{blocks + 2}", he(1, width), (read,))])
 
