@@ -983,7 +983,6 @@ INSIDE = {
         "linear.substitution.share",
         "equilibria.certificate.holding",
         "equilibria.certificate.kink_forces",
-        "equilibria.certificate.pushes",
         "equilibria.certificate.reach",
         "equilibria.certificate.rectifiers",
         "equilibria.certificate.row_norms",

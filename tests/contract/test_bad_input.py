@@ -186,7 +186,7 @@ BAD = {
     "not an operation": (
         lambda: Network(2, [("a", np.tanh)]),
         TypeError,
-        r"node 'a' holds ufunc, expected Affine, ReLU, MaxPool or Stack",
+        r"node 'a' holds ufunc, expected an operation, as Affine, ReLU, MaxPool, Stack",
     ),
     "bare name": (
         lambda: Network(2, [("a",)]),

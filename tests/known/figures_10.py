@@ -5,6 +5,7 @@ digits, NumPy's steps.
 from itertools import islice
 
 import numpy as np
+import scipy.sparse as sparse
 from figure_oracles import close, oracle
 from oracles import constrained_minimum, dense_laplacian, dense_system, row_weights
 from paraboloid_runs import TRAIN, run, stalks
@@ -12,7 +13,6 @@ from paraboloid_runs import TRAIN, run, stalks
 from sheaflib import Affine, Network, NeuralSheaf, ReLU, Stack, joint_flow
 from sheaflib.companion.random_networks import random_network, random_patterns, random_widths
 from sheaflib.companion.tasks import paper_network
-from sheaflib.layers import add
 from sheaflib.sheaves.pins import resolve
 from sheaflib.training.joint import JointStepper
 
@@ -182,6 +182,11 @@ def _(n):
 # --------------------------------------------------------------------------------------------------
 
 
+def total(width):
+    """A sum of two parts as an affine map, which learns: [I I]."""
+    return Affine(sparse.csr_array(np.hstack([np.eye(width)] * 2)))
+
+
 def residual(width=10, blocks=2):
     """The notebook's residual network, drawn from seed 0."""
     rng, nodes, read = np.random.default_rng(0), [], "a1"
@@ -192,7 +197,7 @@ def residual(width=10, blocks=2):
     nodes = [("z1", Affine(W[0])), ("a1", ReLU(width))]
     for k in range(2, blocks + 2):
         nodes += [(f"z{k}", Affine(W[k - 1]), (read,)), (f"a{k}", ReLU(width))]
-        nodes += [(f"p{k}", Stack(width, width), (f"a{k}", read)), (f"s{k}", add(width))]
+        nodes += [(f"p{k}", Stack(width, width), (f"a{k}", read)), (f"s{k}", total(width))]
         read = f"s{k}"
     return Network(2, [*nodes, (f"z{blocks + 2}", Affine(W[-1]), (read,))])
 
