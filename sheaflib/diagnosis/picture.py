@@ -34,6 +34,7 @@ WIDTH, GRAPH, IMAGE = (
     1.5,
 )  # of the picture, and the heights of its lower parts, in inches
 LONGEST = 30  # characters of a name beside an axis
+PLACE = 48  # characters of a neuron's name and place
 MANY, SMALL = 24, 6.5  # more names than that stand in smaller letters
 SHOWN = 10  # images in a row
 STYLES = (("-", 3.0), ("--", 1.6), (":", 2.0), ("-.", 1.6))
@@ -60,7 +61,7 @@ def overview(report: Report) -> Figure:
         samples(report.loss, report.discord, report.worst, right)
         graph(report.network, report.edges, bands[1].subplots())
         if report.images is not None:
-            bands[2].suptitle("worst samples: label → output")
+            bands[2].suptitle("worst samples: label → output", fontsize=10)
             count = len(report.images)
             axes = bands[2].subplots(1, max(count, SHOWN), squeeze=False)[0]
             images(report.images, [text.sample(report, int(i)) for i in report.worst], axes)
@@ -106,7 +107,9 @@ def neurons(worst: Sequence, ax: Axes | None = None) -> Axes:
     ax = plt.gca() if ax is None else ax
     for place, neuron in enumerate(worst):
         ax.barh(place, neuron.discord, color=EDGE_COLOURS[neuron.kind], height=0.7)
-    ax.set_yticks(range(len(worst)), [short(neuron.name, LONGEST) for neuron in worst])
+    places = [short(neuron.name, PLACE) for neuron in worst]
+    letters = SMALL + 1 if max(map(len, places)) > LONGEST else None
+    ax.set_yticks(range(len(worst)), places, fontsize=letters)
     ax.set_ylim(len(worst) - 0.5, -0.5)
     ax.locator_params(axis="x", nbins=4)
     ax.set(xlabel="mean discord", title="worst neurons")
