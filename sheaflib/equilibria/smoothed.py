@@ -1,10 +1,10 @@
 """V of a pinned sheaf with its kinks rounded off, as a function of injections (derived).
 
 A selection that is affine between its breaks t_b is s₀ z + c₀ + Σ_b Δ_b (z − t_b)₊, Δ_b the change
-of its slope at t_b. Here (y)₊ is replaced by r_μ(y) = (y + √(y² + μ²))/2, which is smooth, differs
-from it by at most μ/2, and becomes it as the width μ shrinks to 0.
+of its slope at t_b. Here (y)₊ is replaced by r_μ(y) = (y + √(y² + μ²))/2, which is smooth, lies
+above it by at most μ/2, and becomes it as the width μ shrinks to 0.
 
-The state is written down by its injections ε = w − F(w), one a coordinate that is not clamped: the
+The state is written down by its injections ε = w − F(w), one a coordinate that is not clamped. The
 cochain w follows from them by a forward pass, so that what lies downstream follows a step at once.
 V is ½ Σ w_e ε_e² there, plus what clamped edges, springs and the label feel.
 """
@@ -12,170 +12,162 @@ V is ½ Σ w_e ε_e² there, plus what clamped edges, springs and the label feel
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Mapping
 
 import numpy as np
 
 from sheaflib.equilibria.energy import PinnedEnergy
 from sheaflib.networks.graph import INPUT, Node, gather
-from sheaflib.networks.selection import Elementwise, MaxPool
-from sheaflib.sheaves.layout import Layout
+from sheaflib.networks.operations import NO_PATTERN
+from sheaflib.networks.selection import Elementwise
+
+Targets = Mapping[str, tuple[np.ndarray, np.ndarray]]  # stalk -> which (1, n), and where to
 
 
 @dataclass(frozen=True, eq=False)
 class Point:
-    """Where one sample stands: injections, the cochain that they make, what each edge carries,
-    (1, N) each, and V.
+    """Where a sample stands: its injections and cochain, what every edge is strained by, w − F(w),
+    (1, N) each; and V.
     """
 
     epsilon: np.ndarray
     w: np.ndarray
-    residual: np.ndarray
+    strain: np.ndarray
     energy: float
 
 
 @dataclass(frozen=True, eq=False)
 class Bend:
-    """The first and second derivatives of V at a point, as one backward pass finds them.
+    """How V bends at a point.
 
-    gradient (1, N): by the injections, 0 where clamped; pull (1, N): ∂V/∂w of each coordinate
-    through what lies downstream; slope and curvature: node -> the derivative of each selection at
-    what it reads, and the second one times the force on it.
+    gradient (1, N): by the injections, 0 where clamped; pull (1, N): ∂V/∂w through what reads it,
+    springs and the label; slope, by node: the derivative of each selection at what it reads;
+    curvature (1, N): the second derivatives of those that read a coordinate, times the forces on
+    them.
     """
 
     gradient: np.ndarray
     pull: np.ndarray
     slope: dict[str, np.ndarray]
-    curvature: dict[str, np.ndarray]
+    curvature: np.ndarray
 
 
 class Smoothed:
-    """V of one sample of a pinned problem whose kinks have the width `mu`.
+    """V of one sample of a pinned problem whose kinks have the width `mu`; ValueError for max-pools.
 
-    passes counts how often every weight has been touched.
+    passes: how often every weight has been touched; budget: how often it may be.
     """
 
-    def __init__(self, problem: PinnedEnergy, mu: float):
-        self.problem, self.sheaf, self.mu, self.passes = problem, problem.sheaf, mu, 0
-        self.clamped, self.weights = problem.clamped, problem.weights
-        self.nodes = self.sheaf.network.nodes
+    def __init__(self, problem: PinnedEnergy, mu: float, budget: float = np.inf):
+        if problem.windowed:
+            raise ValueError(
+                f"mode='homotopy' does not round off max-pools, and {min(problem.windowed)!r} is"
+                " read by one: use mode='track' or 'global'"
+            )
+        self.problem, self.sheaf, self.mu = problem, problem.sheaf, mu
+        self.budget, self.passes = budget, 0
+        self.nodes, self.layout = self.sheaf.network.nodes, self.sheaf.layout
+        self.clamped = problem.clamped
+        self.fixed = problem.impose(np.zeros((1, self.sheaf.N)))
+        # selections of what may move
+        self.kinked = {
+            node.name
+            for node in self.nodes
+            if isinstance(node.operation, Elementwise) and node.inputs != (INPUT,)
+        }
 
     def rounded(self, node: Node, z: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """A selection at z (1, n) with its kinks rounded, its slope and its second derivative."""
+        """A selection at z (1, n) with its kinks rounded off, its slope and second derivative."""
         operation = node.operation
-        if node.inputs == (INPUT,):  # in the input nothing moves
-            s = operation.pattern(z)
-            still = np.zeros_like(z)
-            return operation.value(z, s), still, still
-        slopes = operation.slopes
-        value, slope, bend = slopes[0] * z + operation.offsets[0], slopes[0] + 0 * z, 0 * z
-        for t, below, above in zip(operation.breaks, slopes, slopes[1:]):
+        slope = operation.slopes[0] + np.zeros_like(z)
+        value, second = slope * z + operation.offsets[0], np.zeros_like(z)
+        for t, below, above in zip(operation.breaks, operation.slopes, operation.slopes[1:]):
             y, change = z - t, above - below
             root = np.sqrt(y * y + self.mu**2)
-            value = value + change * 0.5 * (y + root)
-            slope = slope + change * 0.5 * (1 + y / root)
-            bend = bend + change * 0.5 * self.mu**2 / root**3
-        # the sides' offsets follow from continuity: c₀ + Σ Δ_b (z − t_b)₊ needs none of them
-        return value, slope, bend
+            value += change * (y + root) / 2
+            slope += change * (1 + y / root) / 2
+            second += change * self.mu**2 / (2 * root**3)
+        return value, slope, second
 
-    def forward(self, epsilon: np.ndarray) -> Point:
-        """The cochain of injections (1, N), and V: one pass."""
-        layout, problem = self.sheaf.layout, self.problem
-        w, residual = np.empty_like(epsilon), epsilon.copy()
-        values = {INPUT: problem.x, **layout.split(w)}
+    def forward(self, epsilon: np.ndarray, targets: Targets | None = None) -> Point:
+        """The point of some injections (1, N): one pass. Coordinates of `targets` go there, and
+        their injections follow.
+        """
+        problem, epsilon = self.problem, epsilon.copy()
+        w, image = np.empty_like(epsilon), np.empty_like(epsilon)
+        values = {INPUT: problem.x, **self.layout.split(w)}
         for node in self.nodes:
-            here = layout[node.name]
-            read = gather(values, node)
-            if isinstance(node.operation, Elementwise):
-                image = self.rounded(node, read)[0]
+            here, read = self.layout[node.name], gather(values, node)
+            if node.name in self.kinked:
+                image[:, here] = self.rounded(node, read)[0]
             else:
-                image = node.operation.value(read)
-            w[:, here] = image + epsilon[:, here]
-            held = self.clamped[here]
-            if held.any():
-                at = np.arange(here.start, here.stop)[held]
-                w[:, at] = problem.value[:, self._clamp_place(at)]
-                residual[:, at] = w[:, at] - image[:, held]
+                image[:, here] = node.operation.value(read)
+            if targets is not None and node.name in targets:
+                which, where = targets[node.name]
+                epsilon[:, here] = np.where(which, where - image[:, here], epsilon[:, here])
+            w[:, here] = np.where(
+                self.clamped[here], self.fixed[:, here], image[:, here] + epsilon[:, here]
+            )
         self.passes += 1
-        energy = 0.5 * float((self.weights * residual**2).sum()) + float(problem.offset[0])
-        if problem.springs:
-            energy += 0.5 * float((problem.gamma * (w - problem.rest) ** 2).sum())
-        if problem.output is not None:
-            energy += float(problem.output.energy(w[:, problem.last])[0])
-        return Point(epsilon, w, residual, energy)
-
-    def _clamp_place(self, at: np.ndarray) -> np.ndarray:
-        """Where clamped coordinates stand among all clamped ones."""
-        return np.cumsum(self.clamped)[at] - 1
+        return Point(epsilon, w, w - image, float(problem.energy(w, image)[0]))
 
     def bend(self, at: Point) -> Bend:
-        """The derivatives at a point: one pass back."""
-        problem, layout, w = self.problem, self.sheaf.layout, at.w
-        pull = problem.gamma * (w - problem.rest)
+        """How V bends at a point: one pass back."""
+        problem, slopes = self.problem, {}
+        pull = problem.gamma * (at.w - problem.rest)
+        curvature = np.zeros_like(pull)
         if problem.output is not None:
-            pull[:, problem.last] += problem.output.gradient(w[:, problem.last])
-        slope, curvature = {}, {}
-        values = {INPUT: problem.x, **layout.split(w)}
+            pull[:, problem.last] += problem.output.gradient(at.w[:, problem.last])
+        values = {INPUT: problem.x, **self.layout.split(at.w)}
         for node in reversed(self.nodes):
-            force = self._force(node, pull, at.residual)
-            if isinstance(node.operation, Elementwise) and node.inputs != (INPUT,):
-                _, slope[node.name], second = self.rounded(node, gather(values, node))
-                curvature[node.name] = force * second
-                pull[:, layout[node.inputs[0]]] += slope[node.name] * force
+            force = self._force(node, pull, at.strain)
+            if node.name in self.kinked:
+                read = self.layout[node.inputs[0]]
+                _, slopes[node.name], second = self.rounded(node, gather(values, node))
+                curvature[:, read] += force * second
+                pull[:, read] += force * slopes[node.name]
             else:
-                self._back(node, force, pull)
+                self.sheaf.scatter(node, force, NO_PATTERN, pull)
         self.passes += 1
-        gradient = np.where(self.clamped, 0.0, self.weights * at.residual + pull)
-        return Bend(gradient, pull, slope, curvature)
+        gradient = np.where(self.clamped, 0.0, problem.weights * at.strain + pull)
+        return Bend(gradient, pull, slopes, curvature)
 
     def _force(self, node: Node, pull: np.ndarray, strain: np.ndarray) -> np.ndarray:
-        """∂V/∂F of a node: the pull on what it writes, or minus the stress where that is clamped."""
-        here = self.sheaf.layout[node.name]
-        held = self.clamped[here]
-        stress = self.weights[here] * strain[:, here]
-        return np.where(held, -stress, pull[:, here])
-
-    def _back(self, node: Node, force: np.ndarray, out: np.ndarray) -> None:
-        self.sheaf.scatter(node, force, NO_SELECTION, out)
+        """∂V/∂F of a node: the pull on what it writes, or minus the stress where that is
+        clamped.
+        """
+        here = self.layout[node.name]
+        stress = self.problem.weights[here] * strain[:, here]
+        return np.where(self.clamped[here], -stress, pull[:, here])
 
     def hessian(self, at: Point, bend: Bend, d: np.ndarray) -> np.ndarray:
-        """The second derivative by the injections times d (1, N): two passes."""
-        problem, layout = self.problem, self.sheaf.layout
+        """∂²V/∂ε² d (1, N): one pass forward and one back."""
+        problem = self.problem
         v, image = np.zeros_like(d), np.zeros_like(d)
-        values = {INPUT: np.zeros_like(problem.x), **layout.split(v)}
+        values = {INPUT: np.zeros_like(problem.x), **self.layout.split(v)}
         for node in self.nodes:
-            here = layout[node.name]
-            if node.inputs != (INPUT,):
-                if node.name in bend.slope:
-                    image[:, here] = bend.slope[node.name] * values[node.inputs[0]]
-                else:
-                    image[:, here] = node.operation.linear(gather(values, node), NO_SELECTION)
+            here = self.layout[node.name]
+            if node.name in self.kinked:
+                image[:, here] = bend.slope[node.name] * values[node.inputs[0]]
+            elif node.inputs != (INPUT,):
+                image[:, here] = node.operation.linear(gather(values, node), NO_PATTERN)
             v[:, here] = np.where(self.clamped[here], 0.0, image[:, here] + d[:, here])
-        pull = problem.gamma * v
+        pull = problem.gamma * v + bend.curvature * v
         if problem.output is not None:
-            last = problem.last
-            pull[:, last] += problem.output.hessian(at.w[:, last], v[:, last])
+            pull[:, problem.last] += problem.output.hessian(
+                at.w[:, problem.last], v[:, problem.last]
+            )
         for node in reversed(self.nodes):
-            force = self._force(node, pull, -image)
-            if node.name in bend.slope:
-                (read,) = node.inputs
-                pull[:, layout[read]] += bend.slope[node.name] * force
-                pull[:, layout[read]] += bend.curvature[node.name] * v[:, layout[read]]
+            force = self._force(node, pull, v - image)
+            if node.name in self.kinked:
+                pull[:, self.layout[node.inputs[0]]] += force * bend.slope[node.name]
             else:
-                self._back(node, force, pull)
+                self.sheaf.scatter(node, force, NO_PATTERN, pull)
         self.passes += 2
-        return np.where(self.clamped, 0.0, self.weights * d + pull)
+        return np.where(self.clamped, 0.0, problem.weights * d + pull)
 
-    def preconditioner(self, bend: Bend) -> np.ndarray:
-        """The diagonal (1, N) by which gradients are divided: edge weights and springs, and the
-        curvature of kinks that bend V upwards.
+    def scale(self, bend: Bend) -> np.ndarray:
+        """The diagonal (1, N) that gradients are divided by: edge weights, and the curvature of
+        kinks that bend V upwards.
         """
-        found = np.broadcast_to(self.weights, bend.gradient.shape).copy()
-        for node in self.nodes:
-            if node.name in bend.curvature:
-                found[:, self.sheaf.layout[node.inputs[0]]] += np.maximum(
-                    bend.curvature[node.name], 0
-                )
-        return found
-
-
-NO_SELECTION = np.zeros((1, 0), dtype=bool)
+        return self.problem.weights + np.maximum(bend.curvature, 0)
