@@ -154,9 +154,10 @@ def plan(
     dearest = int(MARGIN * spectrum.passes[0]) + 1
     k = max(1, min(m, (left - m * each) // dearest))
     spent, equilibria = int(begun.found.passes.sum()), most_passes(loss, begun)
-    seconds = BESIDE + elapsed + MARGIN * begun.seconds / spent * (equilibria + budget)
+    again = min(budget, measures.PERMUTED * m * measures.MOST) if len(labels) > 1 else 0
+    seconds = BESIDE + elapsed + MARGIN * begun.seconds / spent * (equilibria + again)
     seconds += MARGIN * ((m + 1) * (middle - start) + (k + 1) * (end - middle))
-    passes = n_batch + spent + equilibria + m * each + k * dearest + budget
+    passes = n_batch + spent + equilibria + m * each + k * dearest + again
     estimate = Estimate(seconds, passes / n_batch)
     return Plan(drawn[:m], drawn[:k], labels, own.reshape(-1), estimate, spectrum, resistance)
 

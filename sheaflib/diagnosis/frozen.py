@@ -151,10 +151,7 @@ def _pinned(
 
 
 def permuted(
-    discord: dict[str, np.ndarray],
-    own: np.ndarray,
-    rng: np.random.Generator,
-    times: int = PERMUTED,
+    discord: dict[str, np.ndarray], own: np.ndarray, rng: np.random.Generator, times: int = PERMUTED
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """Mean discord by edge with the samples' own labels, the columns `own` (m,) of discord (m, k):
     edge name -> (m,); and with those permuted among them: edge name -> (times,).

@@ -1,4 +1,4 @@
-"""Discord along a network, drawn on its graph: every edge as dark and as wide as its share."""
+"""Discord along a network, drawn on its graph: every edge as bright and as wide as its share."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ WIDTHS = (0.8, 6.0)  # of an edge, in points: of no discord, and of the largest
 LONGEST = 16  # characters of a vertex's name
 LETTERS = (4.5, 8.0)  # their size in points, by how many there are
 INCHES = 10.0  # that a row of names has
-LIGHTEST = 0.12  # of the colours, so that edges without discord are seen too
+CHARACTER = 0.014  # of a name below the graph, a point high: how much room it takes there
 
 
 def graph(network: Network, rows: Sequence[EdgeRow], ax: Axes | None = None) -> Axes:
@@ -33,12 +33,16 @@ def graph(network: Network, rows: Sequence[EdgeRow], ax: Axes | None = None) -> 
     total = sum(row.discord for row in rows)
     shares = np.array([row.discord / total if total else 0.0 for row in rows])
     most = max(float(shares.max()), 1e-12)
-    colours, norm = plt.get_cmap(DISCORD), Normalize(-LIGHTEST * most, most)
+    colours, norm = plt.get_cmap(DISCORD), Normalize(0, most)
     for (tail, head), share in zip(reads, shares):
         width = WIDTHS[0] + (WIDTHS[1] - WIDTHS[0]) * share / most
         start, stop = (depth[tail], lane[tail]), (depth[head], lane[head])
         between = {lane[name] for name in depth if depth[tail] < depth[name] < depth[head]}
-        rise = 0.35 * (stop[0] - start[0]) ** 0.5 if start[1] == stop[1] and start[1] in between else 0.0
+        rise = (
+            0.35 * (stop[0] - start[0]) ** 0.5
+            if start[1] == stop[1] and start[1] in between
+            else 0.0
+        )
         control = ((start[0] + stop[0]) / 2, (start[1] + stop[1]) / 2 + 2 * rise)
         curve = Path([start, control, stop], [Path.MOVETO, Path.CURVE3, Path.CURVE3])
         ax.add_patch(
@@ -52,6 +56,7 @@ def graph(network: Network, rows: Sequence[EdgeRow], ax: Axes | None = None) -> 
                 gid=f"line:{tail}:{head}",
             )
         )
+    longest = max(len(short(name, LONGEST)) for name in depth)
     letters = float(np.clip(72 * INCHES / (1 + max(depth.values())) * 0.8, *LETTERS))
     for name, x in depth.items():
         ax.plot(x, lane[name], "o", color="0.25", markersize=3, zorder=3)
@@ -67,19 +72,16 @@ def graph(network: Network, rows: Sequence[EdgeRow], ax: Axes | None = None) -> 
         )
     high = max(lane.values()) + 0.5 + 0.35 * max(depth[h] - depth[t] for t, h in reads) ** 0.5
     ax.set_xlim(-0.7, max(depth.values()) + 0.7)
-    ax.set_ylim(min(lane.values()) - 1.6, high)
+    ax.set_ylim(min(lane.values()) - 0.3 - CHARACTER * letters * longest, high)
     ax.set_axis_off()
     ax.set_title("share of discord along the network")
-    bar = ax.figure.colorbar(
+    ax.figure.colorbar(
         ScalarMappable(norm, colours), ax=ax, fraction=0.02, pad=0.01, format="{x:.0%}"
     )
-    bar.ax.set_ylim(0, most)
     return ax
 
 
-def places(
-    network: Network,
-) -> tuple[dict[str, int], dict[str, int], list[tuple[str, str]]]:
+def places(network: Network) -> tuple[dict[str, int], dict[str, int], list[tuple[str, str]]]:
     """Of every vertex its distance from the input along the longest way, and its lane, 0 for the
     first one at a distance and lower for others; and the edges (tail, head), as a sheaf has them.
     """

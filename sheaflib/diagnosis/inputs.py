@@ -74,8 +74,8 @@ def label_rows(network: Network, given: ArrayLike | None, n_batch: int) -> np.nd
     if given is None:
         raise TypeError(f"y is None, expected {n_batch} labels: one a row of x")
     column = kind == "softmax" and n > 1 and hasattr(given, "iloc") and np.shape(given)[1:] == (1,)
-    given = array_of(given)
-    given = given[:, 0] if column else given  # a table of one column, the classes
+    # a table of one column holds the classes
+    given = np.asarray(given)[:, 0] if column else array_of(given)
     try:
         y = real_array("y", given)
     except TypeError as error:

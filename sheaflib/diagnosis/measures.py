@@ -177,9 +177,7 @@ def pinned(
     neurons, converged = np.zeros(sheaf.augmented_layout.size), np.empty(len(at), dtype=bool)
     verdict, passes = np.empty(len(at), dtype=f"U{len(UNDECIDED)}"), np.zeros(len(at), np.int64)
     for rows in chunks(len(at), sheaf.N):
-        found = equilibrium(
-            sheaf, x[at[rows]], pins=hard(stalk, y[of[rows]]), max_passes=limit
-        )
+        found = equilibrium(sheaf, x[at[rows]], pins=hard(stalk, y[of[rows]]), max_passes=limit)
         squares = sheaf.discrepancy(found.cochain, found.x) ** 2
         neurons += squares.sum(axis=0) / len(at)
         converged[rows], verdict[rows] = found.converged, found.certificate.verdict
@@ -238,9 +236,7 @@ def resolved(
     return Resolved(columns, unsettled, spent)
 
 
-def spectra(
-    sheaf: NeuralSheaf, x: np.ndarray, at: np.ndarray, done: Callable = NOBODY
-) -> Spectra:
+def spectra(sheaf: NeuralSheaf, x: np.ndarray, at: np.ndarray, done: Callable = NOBODY) -> Spectra:
     """Spectrum of the samples `at` for the pattern of the forward pass, nothing pinned, to DIGITS.
 
     A dense solver takes a pass each way for each column of L and of L⁻¹.
@@ -289,12 +285,15 @@ def edge_rows(
                 names.layer(sheaf.network, edge),
             )
         )
-    nulls = [
-        band(sum(means.values()), sum(own.values())) if means else Null()
+    at_pattern, again_all = (
+        band(np.sum(list(means.values()), axis=0), np.sum([own[name] for name in means], axis=0))
+        if means
+        else Null()
         for means, own in ((permuted, same), (again, solved))
-    ]
+    )
     size, discord = sum(row.size for row in rows), sum(row.discord for row in rows)
-    return *rows, EdgeRow("total", "", size, discord, np.nan, np.nan, *nulls, "total")
+    total = EdgeRow("total", "", size, discord, np.nan, np.nan, at_pattern, again_all, "total")
+    return *rows, total
 
 
 def band(means: np.ndarray | None, own: np.ndarray | None) -> Null:

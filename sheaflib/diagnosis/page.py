@@ -33,14 +33,10 @@ def html(report: Report) -> str:
     )
 
 
-def table(
-    caption: str, head: Sequence[str], rows: Iterable[Sequence[str]], foot: str = ""
-) -> str:
+def table(caption: str, head: Sequence[str], rows: Iterable[Sequence[str]], foot: str = "") -> str:
     """A table with a caption, the names of its columns, its rows of text, and what stands below."""
     names = "".join(f'<th scope="col">{escape(name)}</th>' for name in head)
-    body = "".join(
-        row(name, [f"<td>{escape(cell)}</td>" for cell in rest]) for name, *rest in rows
-    )
+    body = "".join(row(name, [f"<td>{escape(cell)}</td>" for cell in rest]) for name, *rest in rows)
     return (
         f'<table>\n<caption style="text-align: left">{escape(caption)}</caption>\n'
         f"<thead><tr>{names}</tr></thead>\n<tbody>{body}</tbody>\n{foot}</table>\n"
@@ -80,6 +76,6 @@ def described(report: Report) -> str:
     return (
         f"Left: mean discord by edge, most on {most.layer}{against}. Middle: worst neurons, first"
         f" {report.neurons[0].name}. Right: discord against loss, the {len(report.worst)} samples"
-        " of most discord marked. Below: the network's graph, every edge as dark and wide as its"
+        " of most discord marked. Below: the network's graph, every edge as bright and wide as its"
         f" share of the discord.{images}"
     )

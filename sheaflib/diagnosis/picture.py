@@ -28,7 +28,11 @@ if TYPE_CHECKING:
     from sheaflib.diagnosis.report import Report
 
 NULL = "0.75"
-WIDTH, GRAPH, IMAGE = 11.5, 2.3, 1.5  # of the picture, and the heights of its lower parts, in inches
+WIDTH, GRAPH, IMAGE = (
+    11.5,
+    2.3,
+    1.5,
+)  # of the picture, and the heights of its lower parts, in inches
 LONGEST = 30  # characters of a name beside an axis
 MANY, SMALL = 24, 6.5  # more names than that stand in smaller letters
 SHOWN = 10  # images in a row
@@ -48,13 +52,15 @@ def overview(report: Report) -> Figure:
         tall = 0.8 + 0.24 * max(len(report.edges), 12)
         below = [GRAPH] if report.images is None else [GRAPH, IMAGE]
         fig = Figure(figsize=(WIDTH, tall + sum(below)))
-        bands = fig.subfigures(1 + len(below), 1, height_ratios=[tall, *below])
+        ratios = [tall, *below]
+        bands = fig.subfigures(len(ratios), 1, height_ratios=ratios, squeeze=False)[:, 0]
         left, middle, right = bands[0].subplots(1, 3, width_ratios=(1.25, 1, 1.15))
         edges(report.edges, left, solved=bool(report.permutations))
         neurons(report.neurons, middle)
         samples(report.loss, report.discord, report.worst, right)
         graph(report.network, report.edges, bands[1].subplots())
         if report.images is not None:
+            bands[2].suptitle("worst samples: label → output")
             count = len(report.images)
             axes = bands[2].subplots(1, max(count, SHOWN), squeeze=False)[0]
             images(report.images, [text.sample(report, int(i)) for i in report.worst], axes)
@@ -66,7 +72,7 @@ def edges(rows: Sequence, ax: Axes | None = None, solved: bool = False) -> Axes:
     to 95 % band and median, on a log axis; solved: whether it is the one that was solved again.
     """
     ax = plt.gca() if ax is None else ax
-    small = {"fontsize": SMALL} if len(rows) > MANY else {}
+    letters = SMALL if len(rows) > MANY else None
     for place, row in enumerate(rows):
         null = row.null
         if null.median > 0:
@@ -84,7 +90,7 @@ def edges(rows: Sequence, ax: Axes | None = None, solved: bool = False) -> Axes:
             ax.plot(mark, place, "o", color=EDGE_COLOURS[row.kind], markersize=7, zorder=3)
     if any(row.discord > 0 or row.null.median > 0 for row in rows):
         ax.set_xscale("log")
-    ax.set_yticks(range(len(rows)), [short(row.layer, LONGEST) for row in rows], **small)
+    ax.set_yticks(range(len(rows)), [short(row.layer, LONGEST) for row in rows], fontsize=letters)
     ax.set_ylim(len(rows) - 0.5, -0.5)
     how = "labels permuted, re-solved" if solved else "labels permuted, frozen"
     ax.set(xlabel="mean discord", title=f"edges; grey: {how}")

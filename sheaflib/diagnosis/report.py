@@ -22,13 +22,14 @@ from sheaflib.diagnosis.inputs import check_pinnable, how_many, input_rows, labe
 from sheaflib.diagnosis.measures import EdgeRow, Neuron
 from sheaflib.networks.graph import INPUT, Network
 from sheaflib.sheaves.neural import NeuralSheaf
-from sheaflib.support.checks import choice, flag, read_only, room, whole
+from sheaflib.support.checks import choice, flag, read_only, whole
 from sheaflib.support.progress import bar, watched
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from pandas import DataFrame
 
+LARGEST = 2**62  # passes
 NEURONS = 10  # how many of the worst are listed
 IMAGES = 10  # of the worst samples that are kept to be shown
 
@@ -39,9 +40,10 @@ class Report:
     and one figure; `to_frame` gives the tables to pandas.
 
     edges: one EdgeRow each; total: all together. discord, loss (B,): total pinned discord, and the
-    loss of the forward pass. per_edge: edge name -> (B,). frozen: edge name -> (1000,), mean discord
-    of the samples `subset` (m,) with their labels permuted at the frozen pattern of the forward
-    pass; null: edge name -> (permutations,), the same with equilibria solved again; {} without.
+    loss of the forward pass. per_edge: edge name -> (B,). frozen: edge name -> (1000,), mean
+    discord of the samples `subset` (m,) with their labels permuted at the frozen pattern of the
+    forward pass; null: edge name -> (permutations,), the same with equilibria solved again; {}
+    without.
     resistance (m,): λ_max(ρ) of `subset`; smallest, largest: λ₁ and λ_max of the samples
     `spectral`, some of these, for the pattern of the forward pass, nothing pinned. worst: the
     samples of the largest discord, the worst first. neurons: the worst ones. converged (B,):
@@ -164,8 +166,7 @@ def report(
     rng = np.random.default_rng(whole("seed", seed, least=0))
     shown = watched() if progress is None else flag("progress", progress)
     m, listed = min(whole("samples", samples), len(x)), how_many(worst, len(x))
-    budget = whole("budget", budget, least=0)
-    room("samples", samples, frozen.PERMUTED * m)
+    budget = whole("budget", budget, least=0, most=LARGEST)
     drawn = rng.choice(len(x), m, replace=False)
     output, loss = measures.forward(sheaf, x, y)
     with bar(len(cost.first_of(sheaf, loss)), "report, first samples", shown, leave=False) as told:

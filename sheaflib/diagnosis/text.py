@@ -175,7 +175,7 @@ def solved_null(report: Report) -> list[str]:
         why = f"budget={report.budget} passes is too little" if report.budget else "none"
         cut = [f"{spent} passes did not end one permutation"] if spent else []
         return [why, *cut, f"budget={report.needed} passes are enough for one permutation"]
-    own, totals = null.same, sum(report.null.values())
+    own, totals = null.same, np.sum(list(report.null.values()), axis=0)
     p = (1 + int((totals <= own).sum())) / (n + 1)
     return [
         f"labels permuted {n} times and equilibria solved again",

@@ -86,9 +86,9 @@ def equilibrium(
     must also change what no edge carries by more than 1e-10 of the edge's terms. The certificate
     says of each answer whether it is a minimum, none, or undecided by rounding. Weights, inputs and
     edge weights may have any scale at which V is a float64 number; a sample for which it is not, or
-    that rounding keeps from rest, is not `converged`, and `reason` says so. So is one that has taken
-    max_passes passes over the weights and is not at rest: its answer is the point that was reached
-    by then, whose V is above that of the minimum below it. Raises ValueError for
+    that rounding keeps from rest, is not `converged`, and `reason` says so. The same holds for one
+    that is not at rest after max_passes passes over the weights: its answer is the point that was
+    reached by then, whose V is above that of the minimum below it. Raises ValueError for
     kinks that do not lie apart, for an unknown mode, for a softmax pinned in part or by unequal
     springs, and for a tol above 1e-3.
     """

@@ -82,9 +82,9 @@ def near_minimum(
 
     A gradient that is rounding of its own terms does not say so: a soft direction may hide below a
     stiff one that shares its coordinates. gradient (B, N): in the injections. Where each is small
-    beside its edge's terms, no step need be computed. left (B,): passes that it may take, after which
-    the minimum does not count as here. Returns that, whether it is known, and the passes that it
-    took, (B,) each.
+    beside its edge's terms, no step need be computed. left (B,): passes that it may take, after
+    which the minimum does not count as here. Returns that, whether it is known, and the passes that
+    it took, (B,) each.
     """
     strain = np.sqrt(
         (problem.weights * (at.w - at.image) ** 2).sum(axis=1, keepdims=True) / problem.weights
