@@ -282,6 +282,14 @@ def newton(
                 most - count["passes"][active[rows]],
             )
             count["passes"][active[rows]] += more
+            # where V falls beyond a break that rounding hides, the run goes on there
+            beyond = part.rows(rows).sides_beyond(at.rows(rows))
+            back = converged[active[rows]] & (beyond != at.side[rows]).any(axis=1)
+            if back.any():
+                w[active], side[active] = at.w, at.side
+                side[active[rows[back]]] = beyond[back]
+                converged[active[rows[back]]], before = False, None
+                continue
         # the quadratic was solved, and rounding is what is left
         idle = again & ~converged[active]
         if before is not None and problem.output is not None:
