@@ -16,6 +16,7 @@ import numpy as np
 
 from sheaflib.diagnosis import frozen, measures
 from sheaflib.diagnosis.measures import NOBODY, Solved, Spectra
+from sheaflib.linear.lanczos import EVERY
 from sheaflib.sheaves.neural import NeuralSheaf
 
 ALLOWED = 300  # passes a sample, of everything but the null that is solved again
@@ -24,6 +25,7 @@ FIRST = (8, 64)  # samples that are solved first: at least, and at most
 SMALL = 2**15  # coordinates that are solved for in no time
 BESIDE = 0.5  # seconds that everything else may take
 MARGIN = 1.25  # by how much more than the first samples the others may take
+LONGER = 1.5  # the same of a spectrum
 GROUPS = 8  # at least so many groups of samples, those of large loss last
 FEWEST = 16  # samples in a group that is not cut into smaller ones
 
@@ -60,14 +62,15 @@ def first_of(sheaf: NeuralSheaf, loss: np.ndarray) -> np.ndarray:
 def first(
     sheaf: NeuralSheaf, x: np.ndarray, y: np.ndarray, loss: np.ndarray, done: Callable = NOBODY
 ) -> First:
-    """Solve the first samples: all but the last with EQUILIBRIA passes each, which may take more,
-    up to a quarter of what is left.
+    """Solve the first samples: all but the last within a quarter of all passes that equilibria may
+    take, but with EQUILIBRIA passes each at least; the last within a quarter of what is left.
     """
     at, start = first_of(sheaf, loss), perf_counter()
     left, last = EQUILIBRIA * len(loss), at[-1:]
     parts = []
     if len(at) > 1:
-        parts.append(measures.pinned(sheaf, x, y, at[:-1], at[:-1], EQUILIBRIA, done))
+        most = min(measures.MOST, max(EQUILIBRIA, left // 4 // (len(at) - 1)))
+        parts.append(measures.pinned(sheaf, x, y, at[:-1], at[:-1], most, done))
         left -= int(parts[0].passes.sum())
     most = min(measures.MOST, max(EQUILIBRIA, left // 4))
     parts.append(measures.pinned(sheaf, x, y, last, last, most, done))
@@ -151,7 +154,7 @@ def plan(
     middle = perf_counter()
     spectrum = measures.spectra(sheaf, x, drawn[:1])
     end = perf_counter()
-    dearest = int(MARGIN * spectrum.passes[0]) + 1
+    dearest = int(LONGER * spectrum.passes[0]) + 4 * EVERY
     k = max(1, min(m, (left - m * each) // dearest))
     spent, equilibria = int(begun.found.passes.sum()), most_passes(loss, begun)
     again = min(budget, measures.PERMUTED * m * measures.MOST) if len(labels) > 1 else 0

@@ -22,7 +22,7 @@ LISTED = 10  # samples that are printed
 INDICES = 20  # of samples that did not converge, that are printed
 NARROW = 16  # characters of a layer's name that are always there
 NOISE = 1e-24  # a discord below this is rounding
-HEAD = ("layer", "size", "discord", "its share", "share of ρ")
+HEAD = ("layer", "size", "discord", "share", "share of ρ")
 SAMPLES = ("sample", "label", "output", "loss", "discord", "converged")
 
 
