@@ -1,4 +1,4 @@
-"""Low minima of V on large networks: kinks that are rounded off by a width, which shrinks (derived).
+"""Low minima of V on large networks: kinks rounded off by a width that shrinks (derived).
 
 At a large width V is nearly convex below its start, and a few steps of Newton's method lead far
 down. As the width μ is halved the minimum moves little. At the end V is that of the network but for
@@ -18,6 +18,7 @@ import numpy as np
 
 from sheaflib.equilibria.energy import PinnedEnergy
 from sheaflib.equilibria.smoothed import Bend, Point, Smoothed
+from sheaflib.equilibria.windows import Windows
 
 WIDE = 0.3  # the first width, relative to the root mean square of what the selections read
 COARSE, FINE = 2, 8  # steps of Newton on a level, at most
@@ -31,7 +32,7 @@ ARMIJO = 1e-4  # the fraction of the predicted descent that a step must reach
 SHORTEST = 1e-8
 ON_KINK = 3.5  # widths from a break up to which a coordinate rests on it
 
-Told = Callable[[str, Smoothed, Point, Bend], None]
+Told = Callable[[float, float, float], None]  # of the width, V and the size of the gradient
 
 
 def lowered(
@@ -50,7 +51,7 @@ def lowered(
     while True:
         at, bend = descended(smooth, at, most)
         if tell is not None:
-            tell("coarse" if most == COARSE else "fine", smooth, at, bend)
+            tell(smooth.mu, at.energy, gradient_size(bend, smooth.scale(bend)))
         if smooth.mu <= last or smooth.passes >= budget:
             return at.w, smooth.passes
         if most == COARSE:
@@ -70,11 +71,13 @@ def reading_size(problem: PinnedEnergy, w: np.ndarray) -> float:
 
 
 def on_kinks(smooth: Smoothed, at: Point, bend: Bend, widths: float) -> dict[str, tuple]:
-    """Of every kinked stalk: the nearest break of each coordinate, and which coordinates lie so many
-    widths from it at most where V bends upwards, (1, n) each.
+    """Of every kinked stalk: the nearest break of each coordinate, and which coordinates lie so
+    many widths from it at most where V bends upwards, (1, n) each.
     """
     found = {}
     for name, kink in smooth.problem.kinks.items():
+        if isinstance(kink, Windows):
+            continue  # refused by `Smoothed`
         z = at.w[:, kink.here]
         breaks = np.array(kink.breaks)
         nearest = breaks[np.abs(z[..., None] - breaks).argmin(axis=-1)]
@@ -107,7 +110,7 @@ def descended(smooth: Smoothed, at: Point, most: int) -> tuple[Point, Bend]:
     bend = smooth.bend(at)
     for _ in range(most):
         scale = smooth.scale(bend)
-        size = float(np.sqrt((bend.gradient**2 / scale).sum()))
+        size = gradient_size(bend, scale)
         if size <= SETTLED or smooth.passes >= smooth.budget:
             break
         step = direction(smooth, at, bend, scale, min(ACCURACY, np.sqrt(size)))
@@ -116,6 +119,11 @@ def descended(smooth: Smoothed, at: Point, most: int) -> tuple[Point, Bend]:
             break
         at, bend = new, smooth.bend(new)
     return at, bend
+
+
+def gradient_size(bend: Bend, scale: np.ndarray) -> float:
+    """(Σ g²/scale)^½ of the gradient by the injections."""
+    return float(np.sqrt((bend.gradient**2 / scale).sum()))
 
 
 def direction(

@@ -25,7 +25,6 @@ from sheaflib.networks.selection import Elementwise, MaxPool
 from sheaflib.networks.separation import check_separate, kinked_stalks
 from sheaflib.sheaves.neural import NeuralSheaf
 
-
 CERTAIN = 1e-10  # of the terms of a force: beyond, rounding has not made it
 
 

@@ -53,7 +53,9 @@ class Bend:
 
 
 class Smoothed:
-    """V of one sample of a pinned problem whose kinks have the width `mu`; ValueError for max-pools.
+    """V of one sample of a pinned problem whose kinks have the width `mu`.
+
+    Raises ValueError for a network with max-pools.
 
     passes: how often every weight has been touched; budget: how often it may be.
     """
