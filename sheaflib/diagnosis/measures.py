@@ -177,7 +177,7 @@ def pinned(
     neurons, converged = np.zeros(sheaf.augmented_layout.size), np.empty(len(at), dtype=bool)
     verdict, passes = np.empty(len(at), dtype=f"U{len(UNDECIDED)}"), np.zeros(len(at), np.int64)
     for rows in chunks(len(at), sheaf.N):
-        found = equilibrium(sheaf, x[at[rows]], pins=hard(stalk, y[of[rows]]), max_passes=limit)
+        found = equilibrium(sheaf, x[at[rows]], pins=hard(stalk, y[of[rows]]), budget=limit)
         squares = sheaf.discrepancy(found.cochain, found.x) ** 2
         neurons += squares.sum(axis=0) / len(at)
         converged[rows], verdict[rows] = found.converged, found.certificate.verdict

@@ -164,6 +164,22 @@ class PinnedEnergy:
         kink = self.kinks[node.inputs[0]]
         return kink.pattern(node.operation, side[:, kink.here])
 
+    def sides_beyond(self, at: Pieces) -> np.ndarray:
+        """The sides (B, N), and beyond a break where a coordinate rests on one up to rounding and V
+        falls there; which leaves windows as they are.
+        """
+        side = at.side.copy()
+        for kink in self.kinks.values():
+            if isinstance(kink, Windows):
+                continue
+            here = kink.here
+            u, spring = at.image[:, here], self.gamma[here] * self.rest[:, here]
+            size = np.abs(kink.weight * u) + np.abs(spring)
+            size += sum(kink.reader_terms(reader, at.w) for reader in kink.readers)
+            moved = kink.beyond(kink.forces(u, at.w, spring), size, side[:, here])
+            side[:, here] = np.where(self.clamped[here], side[:, here], moved)
+        return side
+
     def energy(self, w: np.ndarray, u: np.ndarray) -> np.ndarray:
         """V (B,) with springs and, for a label, the cross-entropy."""
         terms = w - u

@@ -25,6 +25,8 @@ from sheaflib.networks.selection import Elementwise, MaxPool
 from sheaflib.networks.separation import check_separate, kinked_stalks
 from sheaflib.sheaves.neural import NeuralSheaf
 
+CERTAIN = 1e-10  # of the terms of a force: beyond, rounding has not made it
+
 
 class Reader(NamedTuple):
     """An edge that reads a kinked stalk: its rows in Ω, its weight w_r, and its slopes m_s and
@@ -127,6 +129,20 @@ class Kink:
         for b, (_, left, right) in enumerate(self.corner_forces(forces)):
             moved[(side == b) & (left >= -nothing) & (right > nothing)] = b + 1
             moved[(side == b + 1) & (right <= nothing) & (left < -nothing)] = b
+        return moved
+
+    def beyond(
+        self, forces: Sequence[np.ndarray], size: np.ndarray, side: np.ndarray
+    ) -> np.ndarray:
+        """The side of every unit: the next one where the minimum on its own side is the break
+        between them up to rounding, and V falls beyond it for certain. size (B, n): the terms of
+        the forces.
+        """
+        moved = side.copy()
+        for b, (_, left, right) in enumerate(self.corner_forces(forces)):
+            falls, rises = right > CERTAIN * size, left < -CERTAIN * size
+            moved[(side == b) & (np.abs(left) <= ROUNDING * size) & falls] = b + 1
+            moved[(side == b + 1) & (np.abs(right) <= ROUNDING * size) & rises] = b
         return moved
 
     def lowest_side(

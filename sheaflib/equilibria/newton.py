@@ -24,13 +24,15 @@ from numpy.typing import ArrayLike
 from sheaflib.equilibria.arrival import Before, arrived, same_pieces, with_zeros
 from sheaflib.equilibria.certificate import NO_MINIMUM, ROUNDING, UNDECIDED, Certificate, certify
 from sheaflib.equilibria.energy import Pieces, PinnedEnergy
+from sheaflib.equilibria.homotopy import lowered
 from sheaflib.equilibria.newton_steps import Step, newton_step
 from sheaflib.equilibria.sides import Rule
 from sheaflib.linear.solution import Solution, shown
 from sheaflib.networks.graph import INPUT
 from sheaflib.sheaves.neural import NeuralSheaf, check_sheaf
 from sheaflib.sheaves.pins import Pin
-from sheaflib.support.checks import batch, brief, choice, positive, whole
+from sheaflib.support.checks import batch, brief, choice, flag, positive, whole
+from sheaflib.support.progress import bar
 
 ARMIJO = 1e-4  # the fraction of the predicted descent that a full step must reach
 # where the slope along a step has fallen to this part of its start, the line search ends
@@ -61,9 +63,10 @@ def equilibrium(
     pins: Pin | Sequence[Pin] = (),
     start: ArrayLike | None = None,
     tol: float = ROUNDING,
-    mode: Literal["track", "global"] = "track",
+    mode: Literal["track", "global", "homotopy"] = "track",
     max_iterations: int = MOST,
-    max_passes: int | None = None,
+    budget: int | None = None,
+    progress: bool | None = None,
 ) -> Equilibrium:
     """An equilibrium of the pinned sheaf over x (B, n_0), reached from `start` (B, N) (default: the
     forward pass).
@@ -73,7 +76,11 @@ def equilibrium(
     start, and it need not be the heat flow's limit: for that use `relax` or `exact_flow`. Of the
     start only the coordinates without a kink count, and the sign of those with one. mode "track"
     leaves a side only where the minimum is a wrong corner; "global" takes the lower of both sides
-    in every unit, which finds lower energies more often, and need not find the lowest.
+    in every unit, which finds lower energies more often, and need not find the lowest. "homotopy"
+    first goes down with kinks rounded off by a width that shrinks (`homotopy`), one sample after
+    the other with a bar (progress: whether it is shown; default: where a person sees it), and
+    Newton's iteration ends it: for large networks, where Newton alone may make small steps for
+    ever, and for low energies. It holds some 25 vectors of length N, and does not cover max-pools.
 
     Every selection is covered: ReLU, PReLU, clamp and max-pool, where kinks lie apart; elsewhere
     take the sheaf of `Network.separated()`. Pins on the a_out of a sigmoid or softmax add its
@@ -87,17 +94,18 @@ def equilibrium(
     says of each answer whether it is a minimum, none, or undecided by rounding. Weights, inputs and
     edge weights may have any scale at which V is a float64 number; a sample for which it is not, or
     that rounding keeps from rest, is not `converged`, and `reason` says so. The same holds for one
-    that is not at rest after max_passes passes over the weights: its answer is the point that was
-    reached by then, whose V is above that of the minimum below it. Raises ValueError for
+    that is not at rest after `budget` passes over the weights: its answer is the point that was
+    reached by then, and `gap` says how much lower V may lie on its pieces. Raises ValueError for
     kinks that do not lie apart, for an unknown mode, for a softmax pinned in part or by unequal
     springs, and for a tol above 1e-3.
     """
     x = batch(INPUT, x, check_sheaf(sheaf).network.n_in).copy()
     problem = PinnedEnergy(sheaf, x, pins)
-    choice("mode", mode, ("track", "global"))
+    choice("mode", mode, ("track", "global", "homotopy"))
     tol, max_iterations = positive("tol", tol), whole("max_iterations", max_iterations)
-    if max_passes is not None:
-        max_passes = whole("max_passes", max_passes, least=FEWEST, most=np.iinfo(np.int64).max)
+    progress = None if progress is None else flag("progress", progress)
+    if budget is not None:
+        budget = whole("budget", budget, least=FEWEST, most=np.iinfo(np.int64).max)
     if tol > LARGEST_TOL:
         raise ValueError(
             f"tol={tol:g} is relative to the terms of each coordinate's gradient, expected at most"
@@ -107,7 +115,8 @@ def equilibrium(
     if len(w) != len(x):
         raise ValueError(f"start has {len(w)} rows, expected {len(x)}: one a row of x")
     with np.errstate(over="ignore", invalid="ignore"):  # what leaves float64 is told in `reason`
-        return newton(problem, problem.impose(w), tol, mode, max_iterations, max_passes)
+        w = problem.impose(w)
+        return solve(problem, w, tol, mode, max_iterations, budget, progress)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -144,6 +153,15 @@ class Equilibrium(Solution):
         return self.problem.energy(w, w - self.sheaf.discrepancy(w, self.x))
 
     @cached_property
+    def gap(self) -> np.ndarray:
+        """Half of Σ g²/w, g = ∂V/∂ε: a bound of how much lower V gets on the pieces where each
+        sample stands, (B,). It says nothing about other pieces.
+        """
+        w = self.cochain[:, : self.sheaf.N]
+        at = self.problem.pieces(w, self.problem.sides(w))
+        return 0.5 * self.problem.size(self.problem.gradient(at)) ** 2
+
+    @cached_property
     def residual(self) -> float:
         """max|∂V/∂w| over the batch and the coordinates that are neither clamped nor at a
         corner.
@@ -171,7 +189,8 @@ class Equilibrium(Solution):
             if not np.isfinite(w).all():
                 raise ValueError(f"scale={scale:g} draws starts that are too large for float64")
             with np.errstate(over="ignore", invalid="ignore"):  # no answer that converged has it
-                found = newton(self.problem, self.problem.impose(w), self.tol, self.mode, MOST)
+                w = self.problem.impose(w)
+                found = solve(self.problem, w, self.tol, self.mode, MOST)
             for i in np.flatnonzero(found.converged).tolist():
                 here = found.cochain[i, : sheaf.N]
                 if all(self._apart(i, here, other) for _, other in kept[i]):
@@ -242,19 +261,51 @@ class Others:
         )
 
 
+def solve(
+    problem: PinnedEnergy,
+    w: np.ndarray,
+    tol: float,
+    mode: str,
+    max_iterations: int,
+    budget: int | None = None,
+    progress: bool | None = False,
+) -> Equilibrium:
+    """Newton's iteration from w (B, N), or from where the homotopy leads from there."""
+    if mode != "homotopy":
+        return newton(problem, w, tol, mode, max_iterations, budget)
+    w, passes = w.copy(), np.zeros(len(w), dtype=np.int64)
+    most = np.inf if budget is None else budget - FEWEST
+    with bar(len(w), "homotopy", progress, leave=False) as shown:
+        for i in range(len(w)):
+
+            def tell(width: float, energy: float, gradient: float) -> None:
+                shown.set_postfix(
+                    width=f"{width:.1e}", V=f"{energy:.6g}", gradient=f"{gradient:.1e}"
+                )
+
+            w[[i]], passes[i] = lowered(problem.rows([i]), w[[i]], most, tell)
+            shown.update()
+    return newton(problem, w, tol, mode, max_iterations, budget, passes)
+
+
 def newton(
     problem: PinnedEnergy,
     w: np.ndarray,
     tol: float,
     mode: str,
     max_iterations: int,
-    max_passes: int | None = None,
+    budget: int | None = None,
+    passes: np.ndarray | None = None,
 ) -> Equilibrium:
-    """Run the iteration from w (B, N); samples that are done leave the batch."""
-    most = max_passes or np.iinfo(np.int64).max
+    """Run the iteration from w (B, N); samples that are done leave the batch. passes (B,): those
+    that led to w.
+    """
+    most = budget or np.iinfo(np.int64).max
     n_batch, active, tol = len(w), np.arange(len(w)), max(tol, ROUNDING)
     w, side = w.copy(), problem.sides(w)
     count = {name: np.zeros(n_batch, dtype=np.int64) for name in ("iterations", "cg", "passes")}
+    if passes is not None:
+        count["passes"] += passes
     converged, lost, stiff, level, stalls, flats = (
         np.zeros(n_batch, dtype=kind) for kind in (bool, bool, bool, bool, np.int64, np.int64)
     )
@@ -282,6 +333,14 @@ def newton(
                 most - count["passes"][active[rows]],
             )
             count["passes"][active[rows]] += more
+            # where V falls beyond a break that rounding hides, the run goes on there
+            beyond = part.rows(rows).sides_beyond(at.rows(rows))
+            back = converged[active[rows]] & (beyond != at.side[rows]).any(axis=1)
+            if back.any():
+                w[active], side[active] = at.w, at.side
+                side[active[rows[back]]] = beyond[back]
+                converged[active[rows[back]]], before = False, None
+                continue
         # the quadratic was solved, and rounding is what is left
         idle = again & ~converged[active]
         if before is not None and problem.output is not None:
@@ -335,7 +394,7 @@ def newton(
             "where V or its gradient leaves float64": lost,
             "where rounding decides on which side of a kink they rest": doubtful,
             "where rounding keeps a coordinate from rest": idle_for_good,
-            f"after {brief(max_passes)} passes": spent,
+            f"after {brief(budget)} passes": spent,
             f"after {brief(max_iterations)} iterations": ~converged,
         },
     )

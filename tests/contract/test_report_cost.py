@@ -48,7 +48,7 @@ def test_an_equilibrium_keeps_within_its_passes(seed, most):
     """
     sheaf, x, y = deep(seed, 6)
     pins = hard("a_out", np.eye(4)[y])
-    cut, whole = (equilibrium(sheaf, x, pins=pins, max_passes=m) for m in (most, None))
+    cut, whole = (equilibrium(sheaf, x, pins=pins, budget=m) for m in (most, None))
     assert (cut.passes <= most).all() and whole.converged.all()
     same = cut.converged
     np.testing.assert_allclose(cut.cochain[same], whole.cochain[same], rtol=1e-6, atol=1e-9)
@@ -61,10 +61,10 @@ def test_an_equilibrium_keeps_within_its_passes(seed, most):
 
 def test_few_passes_are_refused():
     sheaf, x, y = deep(0, 2)
-    with pytest.raises(ValueError, match=f"max_passes=3 must be ≥ {FEWEST}"):
-        equilibrium(sheaf, x, pins=hard("a_out", np.eye(4)[y]), max_passes=3)
-    with pytest.raises(TypeError, match=r"max_passes=30\.0 must be a whole number"):
-        equilibrium(sheaf, x, pins=hard("a_out", np.eye(4)[y]), max_passes=30.0)
+    with pytest.raises(ValueError, match=f"budget=3 must be ≥ {FEWEST}"):
+        equilibrium(sheaf, x, pins=hard("a_out", np.eye(4)[y]), budget=3)
+    with pytest.raises(TypeError, match=r"budget=30\.0 must be a whole number"):
+        equilibrium(sheaf, x, pins=hard("a_out", np.eye(4)[y]), budget=30.0)
 
 
 def test_samples_that_did_not_arrive_are_counted_and_listed(monkeypatch):
