@@ -12,13 +12,12 @@ from collections import Counter, namedtuple
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnx import helper, numpy_helper
 
 from sheaflib import read
 from sheaflib.networks.readers.onnx_file import OPERATORS
-from sheaflib.networks.readers.original import COARSE
 
-FLOATS = {np.dtype(np.float32): 1e-5, np.dtype(np.float64): 1e-12, np.dtype(np.float16): COARSE}
+FLOATS = (np.float16, np.float32, np.float64)
 # One reading of a case: what became of it, and the words of the refusal
 Read = namedtuple("Read", "case operators outcome said")
 
@@ -50,7 +49,8 @@ def models(case):
         for wanted, value in zip(graph.output, outputs):
             if isinstance(value, np.ndarray) and value.dtype in FLOATS:
                 for whole in (False, True):
-                    yield alone(case, place, wanted.name, whole), live, value, whole
+                    model = alone(case, place, wanted.name, whole)
+                    yield model, live, value, whole, (case.rtol, case.atol)
 
 
 def alone(case, place, output, whole):
@@ -79,9 +79,9 @@ def alone(case, place, output, whole):
     return model
 
 
-def outcome(model, live, value, whole):
-    """("passed", "") where the network gives the case's own output, ("refused", why), or ("wrong",
-    how).
+def outcome(model, live, value, whole, close):
+    """("passed", "") where the network gives the case's own output, as closely as the case asks
+    for, ("refused", why), or ("wrong", how). `read` itself compares with the reference evaluator.
     """
     try:
         with warnings.catch_warnings(action="ignore"):
@@ -96,11 +96,10 @@ def outcome(model, live, value, whole):
         expected = np.exp(expected)
     if found.shape != expected.shape:
         return "wrong", f"{found.shape} for {expected.shape}"
-    scale = np.abs(expected).max() or 1.0
-    difference = float(np.abs(found - expected).max() / scale)
-    # the file's own output comes of float32, whatever the reference evaluator has
-    allowed = max(FLOATS[live.dtype], FLOATS[value.dtype], 1e-5)
-    return ("passed", "") if difference <= allowed else ("wrong", f"differs by {difference:.1e}")
+    rtol, atol = close
+    if np.allclose(found, expected, rtol, max(atol, rtol * np.abs(expected).max())):
+        return "passed", ""
+    return "wrong", f"differs by {np.abs(found - expected).max():.1e}"
 
 
 @functools.cache
