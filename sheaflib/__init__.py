@@ -29,6 +29,7 @@ from sheaflib.networks.affine import Affine
 from sheaflib.networks.graph import Network, Node
 from sheaflib.networks.operations import Stack
 from sheaflib.networks.output import Output
+from sheaflib.networks.readers.read import read
 from sheaflib.networks.selection import Clamp, MaxPool, PReLU, ReLU
 from sheaflib.sheaves.cellular import CellularSheaf, SheafEdge
 from sheaflib.sheaves.neural import NeuralSheaf
@@ -48,6 +49,7 @@ __all__ = [
     "PReLU",
     "ReLU",
     "Stack",
+    "read",
     # sheaves
     "CellularSheaf",
     "NeuralSheaf",

@@ -21,7 +21,7 @@ from sheaflib.networks.output import Output
 from sheaflib.networks.selection import Elementwise, ReLU
 from sheaflib.networks.separation import separated
 from sheaflib.networks.structured import Structured
-from sheaflib.support.checks import batch, brief, items, whole
+from sheaflib.support.checks import batch, brief, items, positive, whole
 
 INPUT = "x"
 A_OUT = "a_out"
@@ -57,8 +57,9 @@ class Network:
     the last node.
 
     `nodes` holds Node objects, or tuples (name, operation[, inputs]); a node without inputs reads
-    the node before it. Raises ValueError for an unknown or repeated name, a node that reads a later
-    one, and widths that do not fit.
+    the node before it. `difference` is, of a network that `read` made, its largest difference to
+    the original, relative to the largest output; None of others. Raises ValueError for an unknown
+    or repeated name, a node that reads a later one, and widths that do not fit.
 
     >>> first, last = Affine([[1]], [0.5]), Affine([[2, 1]])
     >>> skip = ("p", Stack(1, 1), ("a1", "x"))
@@ -71,13 +72,24 @@ class Network:
     n_in: int
     nodes: tuple[Node, ...]
     output: Output
+    difference: float | None = None
 
-    def __init__(self, n_in: int, nodes: Sequence = (), output: str | Output = "identity"):
+    def __init__(
+        self,
+        n_in: int,
+        nodes: Sequence = (),
+        output: str | Output = "identity",
+        *,
+        difference: float | None = None,
+    ):
         if hint := way_from(n_in):
             raise TypeError(f"n_in is a {type(n_in).__name__}, expected a whole number{hint}")
         object.__setattr__(self, "n_in", whole("n_in", n_in))
         object.__setattr__(self, "nodes", _nodes(self.n_in, nodes))
         object.__setattr__(self, "output", output if isinstance(output, Output) else Output(output))
+        if difference is not None:
+            difference = positive("difference", difference, zero=True)
+        object.__setattr__(self, "difference", difference)
 
     @classmethod
     def mlp(
@@ -211,7 +223,8 @@ class Network:
 
     def __getstate__(self) -> dict[str, Any]:
         """What a pickle holds: not what was computed from it."""
-        return {name: getattr(self, name) for name in ("n_in", "nodes", "output")}
+        names = ("n_in", "nodes", "output", "difference")
+        return {name: getattr(self, name) for name in names}
 
     def __call__(self, x: ArrayLike) -> np.ndarray:
         """φ(z^{k+1}) for a batch: (B, n_in) -> (B, n_out); OverflowError when the pass leaves
@@ -239,7 +252,7 @@ class Network:
         nodes = separated(self)
         if len(nodes) == len(self.nodes):
             return self
-        return Network(self.n_in, nodes, self.output)
+        return Network(self.n_in, nodes, self.output, difference=self.difference)
 
     def save(self, file: str | PathLike[str] | IO[bytes]) -> None:
         """Write the network to a file of just this name, or to an open binary stream.
@@ -269,10 +282,9 @@ class Network:
 
     def __repr__(self) -> str:
         chain = " -> ".join(f"{node.name}({node.operation.n_out})" for node in self.nodes[:8])
-        return (
-            f"Network(x({self.n_in}) -> {chain}{' -> …' if len(self.nodes) > 8 else ''},"
-            f" {self.output.name})"
-        )
+        more = " -> …" if len(self.nodes) > 8 else ""
+        read = f", read to {self.difference:.1e}" if self.difference is not None else ""
+        return f"Network(x({self.n_in}) -> {chain}{more}, {self.output.name}{read})"
 
 
 def check_network(network: object) -> Network:

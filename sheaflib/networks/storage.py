@@ -34,7 +34,7 @@ import scipy as sp
 from sheaflib.networks.affine import Affine
 from sheaflib.networks.archive import Archive, field_of
 from sheaflib.networks.convolution import Convolution, TransposedConvolution
-from sheaflib.networks.gather import Gather
+from sheaflib.networks.gather import Gather, Scatter
 from sheaflib.networks.operations import Operation, Stack
 from sheaflib.networks.pooling import ImagePool
 from sheaflib.networks.selection import Clamp, MaxPool, PReLU, ReLU
@@ -256,6 +256,7 @@ _MADE_OF_ARGUMENTS = {
     "transposed": TransposedConvolution,
     "batchnorm": BatchNorm,
     "gather": Gather,
+    "scatter": Scatter,
     "sum": Sum,
 }
 _SIDES = [
@@ -288,6 +289,7 @@ _RESTORE: dict[str, tuple[tuple[str, ...], Callable]] = {
         ),
     ),
     "gather": (("index",), lambda field, index: Gather(index, field("n_in", int))),
+    "scatter": (("places", "fill"), lambda field, places, fill: Scatter(places, fill)),
     "sum": ((), lambda field: Sum(field("n", int), field("parts", int))),
     "separable": (tuple(_SIDES), _restore_separable),
 }

@@ -1,0 +1,78 @@
+"""The reference evaluator of ONNX: it computes constants, and moves arrays of places."""
+
+from __future__ import annotations
+
+from typing import Any, Sequence
+
+import numpy as np
+
+from sheaflib.support.checks import MOST, brief
+from sheaflib.support.extras import needs
+
+with needs("reading an ONNX file", "onnx"):
+    import onnx
+    from onnx import helper
+    from onnx.reference import ReferenceEvaluator
+
+
+def evaluate(
+    operator: str,
+    attributes: dict[str, Any],
+    inputs: Sequence[np.ndarray | None],
+    outputs: int,
+    opset: int,
+) -> list[np.ndarray]:
+    """What one operator of ONNX writes for arrays; None stands for an input that is left out.
+
+    Raises ValueError where it asks for an array that is too large to be held.
+    """
+    check_room(operator, inputs)
+    names = ["" if array is None else f"in{place}" for place, array in enumerate(inputs)]
+    feeds = {name: array for name, array in zip(names, inputs) if array is not None}
+    node = helper.make_node(operator, names, [f"out{k}" for k in range(outputs)], **attributes)
+    graph = helper.make_graph(
+        [node],
+        "one",
+        [onnx.ValueInfoProto(name=name) for name in feeds],
+        [onnx.ValueInfoProto(name=name) for name in node.output],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)])
+    return list(ReferenceEvaluator(model).run(None, feeds))
+
+
+def check_room(operator: str, inputs: Sequence[np.ndarray | None]) -> None:
+    """Raise ValueError where an operator asks for more numbers than an index of 32 bits reaches."""
+    first, second = (*inputs, None, None)[:2]
+    count = 0.0
+    if operator == "ConstantOfShape" and first is not None:
+        count = _product(first)
+    elif operator == "Expand" and second is not None:
+        count = _product(np.maximum(second, 1)) * (1 if first is None else first.size)
+    elif operator == "Tile" and first is not None and second is not None:
+        count = first.size * _product(second)
+    elif operator == "Pad" and first is not None and second is not None:
+        ends = np.asarray(second, dtype=float).reshape(2, -1)
+        sides = np.array(first.shape, dtype=float)
+        grown = ends.sum(axis=0) if len(ends[0]) == first.ndim else np.abs(ends).sum()
+        count = float(np.abs(sides + grown).prod())
+    elif operator in ("Range", "OneHot", "EyeLike", "Resize", "Upsample"):
+        count = _told(operator, inputs)
+    if count > MOST // 8:
+        raise ValueError(
+            f"{operator} asks for {brief(count)} numbers, expected at most {MOST // 8}"
+        )
+
+
+def _told(operator: str, inputs: Sequence[np.ndarray | None]) -> float:
+    """How many numbers an operator writes that says so by another number than a shape."""
+    given = [np.asarray(v, dtype=float) for v in inputs if v is not None and v.dtype.kind in "iuf"]
+    if operator == "Range" and len(given) == 3:
+        start, stop, step = (float(v.ravel()[0]) for v in given)
+        return abs(stop - start) / abs(step) if step else float("inf")
+    if operator == "OneHot" and len(given) > 1:
+        return given[0].size * float(given[1].max(initial=0))
+    return 0.0 if not given else float(given[0].size)
+
+
+def _product(values: np.ndarray) -> float:
+    return float(np.abs(np.asarray(values, dtype=float)).prod())

@@ -1,0 +1,89 @@
+"""What ONNX says of the windows of convolutions and pools, as the operations here say it."""
+
+from __future__ import annotations
+
+import numpy as np
+import scipy as sp
+
+from sheaflib.networks.readers.onnx_call import Call
+from sheaflib.networks.readers.views import CONSTANT, View
+from sheaflib.networks.windows import Pair, positions, taps
+
+
+def axes(call: Call, name: str, count: int, default: int = 1) -> list[int]:
+    """An attribute that holds one whole number an axis."""
+    found = call.attribute(name) or [default] * count
+    if len(found) != count:
+        raise ValueError(f"{name}={found}, expected {count} numbers: one an axis of its images")
+    return [int(number) for number in found]
+
+
+def padding(
+    call: Call, sides: list[int], size: list[int], strides: list[int], dilations: list[int]
+) -> list[Pair]:
+    """(before, after) of every axis, from `pads` or `auto_pad`."""
+    count, auto = len(sides), call.attribute("auto_pad", "NOTSET")
+    if auto in ("NOTSET", "VALID"):
+        pads = [0] * (2 * count) if auto == "VALID" else axes(call, "pads", 2 * count, 0)
+        return [(pads[i], pads[i + count]) for i in range(count)]
+    if auto not in ("SAME_UPPER", "SAME_LOWER"):
+        raise ValueError(f"auto_pad={auto!r} is unknown")
+    found = []
+    for n, k, s, d in zip(sides, size, strides, dilations):
+        more = max(0, (-(-n // s) - 1) * s + d * (k - 1) + 1 - n)
+        ends = (more // 2, more - more // 2)
+        found.append(ends if auto == "SAME_UPPER" else ends[::-1])
+    return found
+
+
+def trimmed(view: View, filling: float) -> tuple[View, list[Pair]]:
+    """A tensor of images without rows and columns at its rim that hold this constant alone, and how
+    many these are (before, after) on every axis: a padding of its own that a window reads.
+    """
+    one, constants = view.one, view.constants
+    rim = one == CONSTANT
+    if constants is not None:
+        rim &= constants == filling
+    elif filling != 0:
+        rim = np.zeros(one.shape, dtype=bool)
+    cut, pads = [slice(None)] * view.places.ndim, []
+    for axis in range(1, one.ndim):
+        others = tuple(k for k in range(one.ndim) if k != axis)
+        inside = np.flatnonzero(~rim.all(axis=others))
+        if len(inside) == 0:
+            return view, [(0, 0)] * (one.ndim - 1)
+        low, high = int(inside[0]), int(inside[-1]) + 1
+        pads.append((low, one.shape[axis] - high))
+        cut[view.places.ndim - one.ndim + axis] = slice(low, high)
+    if not any(map(any, pads)):
+        return view, pads
+    fill = None if view.fill is None else view.fill[tuple(cut)]
+    return View(view.sources, view.widths, view.places[tuple(cut)], view.batch, fill), pads
+
+
+def grids(
+    sides: list[int],
+    size: list[int],
+    strides: list[int],
+    pads: list[Pair],
+    dilations: list[int],
+    ceil: bool,
+) -> list[np.ndarray]:
+    """Of every axis the pixels (windows, taps), −1 in the padding; ValueError where none fits."""
+    found = []
+    for n, k, s, p, d in zip(sides, size, strides, pads, dilations):
+        count = positions(n, k, s, p, d, ceil)
+        if count < 1:
+            raise ValueError(f"its window {size} does not fit into an image of sides {sides}")
+        grid = taps(n, k, s, p[0], d, count)
+        if (grid < 0).all(axis=1).any():
+            raise ValueError("one of its windows lies in the padding alone")
+        found.append(grid)
+    return found
+
+
+def means(grid: np.ndarray, n: int, count: np.ndarray) -> sp.sparse.csr_array:
+    """The matrix (windows, n) that sums the taps of each window and divides by its count."""
+    rows, places = np.nonzero(grid >= 0)[0], grid[grid >= 0]
+    entries = (1 / count)[rows]
+    return sp.sparse.csr_array((entries, (rows, places)), shape=(len(grid), n))

@@ -1,0 +1,71 @@
+"""A network that was read, held against the model itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Callable
+
+import numpy as np
+
+from sheaflib.networks.graph import Network
+from sheaflib.support.checks import real_array
+
+# how far apart two ways to compute the same may be, relative to the largest output
+TOLERANCES = {np.dtype(np.float64): 1e-12, np.dtype(np.float32): 1e-5}
+COARSE = 1e-2  # of types with fewer digits
+RANDOM = 6  # random samples that are tried
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A network and the model that it was read from.
+
+    original: takes a batch in the model's own shape, (B, *shape), and gives what the model writes,
+    (B, …); rows: how many
+    samples it takes at once, None for any number; precision: the type it computes with; head: what
+    it applies last, "", softmax, log-softmax or sigmoid.
+    """
+
+    network: Network
+    original: Callable[[np.ndarray], np.ndarray]
+    shape: tuple[int, ...]
+    rows: int | None
+    precision: np.dtype
+    head: str = ""
+
+    def checked(self, example: np.ndarray | None) -> Network:
+        """The network with its largest difference to the original; ValueError where that is more
+        than the precision explains.
+
+        Both are given random samples, and the example.
+        """
+        rows = self.rows or RANDOM
+        tried = np.random.default_rng(0).standard_normal((rows * -(-RANDOM // rows), *self.shape))
+        if example is not None:
+            whole = len(example) // rows * rows if self.rows else len(example)
+            tried = np.concatenate([tried, example[:whole]])
+        tried = tried.astype(self.precision).astype(np.float64)
+        step = self.rows or len(tried)
+        parts = [self.original(tried[i : i + step]) for i in range(0, len(tried), step)]
+        expected = np.concatenate(
+            [np.asarray(p, dtype=np.float64).reshape(step, -1) for p in parts]
+        )
+        if self.head == "log-softmax":
+            expected = np.exp(expected)
+        expected = real_array("the model's own output", expected)
+        found = self.network(tried.reshape(len(tried), -1))
+        if found.shape != expected.shape:
+            raise ValueError(
+                f"the network read writes {found.shape[1]} numbers, the model {expected.shape[1]}"
+            )
+        largest = float(np.abs(expected).max())
+        difference = float(np.abs(found - expected).max()) / (largest or 1.0)
+        allowed = TOLERANCES.get(np.dtype(self.precision), COARSE)
+        if difference > allowed:
+            raise ValueError(
+                f"the network read differs from the model by {difference:.1e} of its largest"
+                f" output, expected at most {allowed:.0e}: this is a fault of the reader"
+            )
+        return Network(
+            self.network.n_in, self.network.nodes, self.network.output, difference=difference
+        )
