@@ -41,9 +41,9 @@ def models(case):
     """Pairs (model, input, output): every float input in turn, every output, in both ways."""
     inputs, outputs = case.data_sets[0]
     graph = case.model.graph
-    if not all(isinstance(array, np.ndarray) for array in inputs):
-        return
-    for place, live in enumerate(inputs):
+    if not all(isinstance(array, (np.ndarray, np.generic)) for array in inputs):
+        return  # lists of tensors, and tensors that may be missing
+    for place, live in enumerate(map(np.asarray, inputs)):
         if live.dtype not in FLOATS or live.size == 0:
             continue
         for wanted, value in zip(graph.output, outputs):
@@ -61,7 +61,7 @@ def alone(case, place, output, whole):
     live = graph.input[place]
     for value, array in zip(graph.input, inputs):
         if value.name != live.name:
-            graph.initializer.append(numpy_helper.from_array(array, value.name))
+            graph.initializer.append(numpy_helper.from_array(np.asarray(array), value.name))
     name, kind = live.name, live.type.tensor_type.elem_type
     shape = [int(n) for n in inputs[place].shape]
     del graph.input[:]

@@ -32,7 +32,8 @@ def gemm(call: Call) -> View:
     alpha, beta = call.attribute("alpha", 1.0), call.attribute("beta", 1.0)
     more = call.given(2)
     if not any(isinstance(tensor, View) for tensor in factors):
-        return call.tracer.scaled(call.label, call.view(2), beta, alpha * factors[0] @ factors[1])
+        product = one_sample([call.view(2)], alpha * factors[0] @ factors[1], 0)
+        return call.tracer.scaled(call.label, call.view(2), beta, product)
     found = _product(call, factors[0], factors[1], alpha)
     if isinstance(more, View):
         scaled = call.tracer.scaled(f"{call.label}.beta", more, beta, 0.0)
@@ -123,9 +124,7 @@ def convolution(call: Call) -> View:
     pads = [(p + before, q + after) for (p, q), (before, after) in zip(pads, more)]
     placing: dict[str, Any] = {"stride": tuple(strides), "dilation": tuple(dilations)}
     groups = call.attribute("group", 1)
-    made = Convolution(
-        kernel, image(view), bias, padding=tuple(pads), groups=groups, **placing
-    )
+    made = Convolution(kernel, image(view), bias, padding=tuple(pads), groups=groups, **placing)
     return call.tracer.written(call.label, made, view, made.written)
 
 

@@ -6,31 +6,27 @@ input are computed by the reference evaluator of ONNX.
 
 from __future__ import annotations
 
-import os
 from collections import Counter
-from typing import Any, Callable, Iterable, Sequence
+from types import MappingProxyType
+from typing import Any, Callable, Mapping, Sequence
 
 import numpy as np
 
 from sheaflib.networks.gather import Gather
 from sheaflib.networks.graph import Network
 from sheaflib.networks.readers import onnx_affine as affine
+from sheaflib.networks.readers import onnx_linear as linear
 from sheaflib.networks.readers import onnx_moves as moves
 from sheaflib.networks.readers import onnx_selections as selections
 from sheaflib.networks.readers.folding import folded
 from sheaflib.networks.readers.onnx_call import Call, Tensor
 from sheaflib.networks.readers.onnx_names import layer_name
-from sheaflib.networks.readers.onnx_reference import check_room, evaluate
+from sheaflib.networks.readers.onnx_opening import array, attribute, float_type, input_shape, opened
+from sheaflib.networks.readers.onnx_reference import check_room, evaluate, evaluator
 from sheaflib.networks.readers.original import Reading
 from sheaflib.networks.readers.tracing import Tracer
-from sheaflib.networks.readers.views import View, check_size, size
+from sheaflib.networks.readers.views import View, size
 from sheaflib.support.checks import brief
-from sheaflib.support.extras import needs
-
-with needs("reading an ONNX file", "onnx"):
-    import onnx
-    from onnx import external_data_helper, helper, inliner, numpy_helper
-    from onnx.reference import ReferenceEvaluator
 
 OPERATORS: dict[str, Callable[[Call], View | list[View]]] = {
     **dict.fromkeys(moves.MOVES, moves.move),
@@ -41,7 +37,7 @@ OPERATORS: dict[str, Callable[[Call], View | list[View]]] = {
     "Pad": moves.pad,
     "Trilu": moves.trilu,
     "Where": moves.where,
-    "Resize": moves.upsample,
+    "Resize": linear.resize,
     "Upsample": moves.upsample,
     "Add": affine.add,
     "AveragePool": affine.average_pool,
@@ -50,6 +46,7 @@ OPERATORS: dict[str, Callable[[Call], View | list[View]]] = {
     "ConvTranspose": affine.transposed,
     "CumSum": affine.cumulated,
     "Div": affine.divide,
+    "Einsum": linear.einsum,
     "Gemm": affine.gemm,
     "GlobalAveragePool": affine.global_average,
     "MatMul": affine.matmul,
@@ -76,9 +73,6 @@ OPERATORS: dict[str, Callable[[Call], View | list[View]]] = {
     "Sigmoid": selections.sigmoid,
     "Softmax": selections.softmax,
 }
-FLOATS = (onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE, onnx.TensorProto.FLOAT16)
-KINDS = onnx.TensorProto.DataType.values()
-MOST_NODES = 100_000  # that functions of a file may become
 # operators that only the last map may be, and what a head lets pass
 AFTER_A_HEAD = (*moves.MOVES, "Cast", "CastLike", "Dropout")
 OTHER = "it is not piecewise affine, or not covered"
@@ -100,11 +94,18 @@ class Model:
     """A file of ONNX that was opened: its graph, its one input, and the output that is read.
 
     model: a path, the bytes of a file, or an onnx.ModelProto; shape: of the example that came with
-    it, or None; output: the name of one of several outputs, or None.
+    it, or None; output: the name of one of several outputs, or None; exact: a number that a file
+    can hold as an attribute, in float32, to the number that was meant.
     """
 
-    def __init__(self, model: Any, shape: tuple[int, ...] | None, output: str | None):
-        self.proto = opened(model)
+    def __init__(
+        self,
+        model: Any,
+        shape: tuple[int, ...] | None,
+        output: str | None,
+        exact: Mapping[float, float],
+    ):
+        self.proto, self.exact = opened(model), exact
         graph = self.proto.graph
         self.opset = next(
             (entry.version for entry in self.proto.opset_import if entry.domain in ("", "ai.onnx")),
@@ -139,7 +140,7 @@ class Model:
         """The network, and what the model applies last: "", softmax, log-softmax or sigmoid."""
         tracer = Tracer(size(self.inner), self.batch)
         views: dict[str, View] = {self.input: tracer.input(self.shape)}
-        self._read_all(self.proto.graph.node, views, tracer)
+        self._read_all(self._needed(), views, tracer)
         if self.output not in views:
             raise ValueError(f"the output {self.output!r} does not depend on the input")
         view = views[self.output]
@@ -155,8 +156,7 @@ class Model:
         """What the file itself writes for a batch, by the reference evaluator."""
         fed = (x[0] if self.vector else x).astype(self.type)
         try:
-            evaluator = ReferenceEvaluator(self.proto)
-            (found,) = evaluator.run([self.output], {self.input: fed})
+            (found,) = evaluator(self.proto).run([self.output], {self.input: fed})
             return np.asarray(found)
         except Exception as error:  # whatever the operators of a file raise that contradicts itself
             raise ValueError(f"ONNX itself cannot compute the model: {error!r}") from error
@@ -167,6 +167,27 @@ class Model:
             raise ValueError("the file holds sparse constants, which are not read")
         for tensor in graph.initializer:
             self.constants[tensor.name] = array(tensor)
+
+    def _needed(self) -> list:
+        """The nodes that the output depends on; ValueError for one of them that is not read.
+
+        This looks at names alone, before anything is computed.
+        """
+        names, nodes = {self.output}, []
+        for node in reversed(self.proto.graph.node):
+            if names.intersection(node.output):
+                names.update(read_by(node))
+                nodes.append(node)
+        nodes.reverse()
+        computed = {self.input}
+        for node in nodes:
+            if node.op_type in ("Shape", "Size") or computed.isdisjoint(read_by(node)):
+                continue
+            computed.update(node.output)
+            if node.domain in ("", "ai.onnx") and node.op_type not in (*OPERATORS, "If"):
+                label = layer_name(node, self.constants)
+                raise ValueError(f"{node.op_type} {label!r}: {refusal(node.op_type)}")
+        return nodes
 
     def _read_all(self, nodes: Sequence, views: dict[str, View], tracer: Tracer) -> None:
         """Nodes one after the other. A tensor that no later one reads is dropped."""
@@ -188,7 +209,7 @@ class Model:
             computed = [tensor for tensor in inputs if isinstance(tensor, View)]
             if node.op_type == "If":
                 return self._choose(node, inputs, views, tracer)
-            attributes = {a.name: attribute(a) for a in node.attribute}
+            attributes = {a.name: self._meant(attribute(a)) for a in node.attribute}
             if node.op_type in ("Shape", "Size") and computed:
                 self._measure(node, attributes, computed[0])
             elif not computed or (node.op_type == "CastLike" and inputs[0] is not computed[0]):
@@ -229,6 +250,10 @@ class Model:
             return self.constants[name]
         raise ValueError(f"it reads {name!r}, which no node before it writes")
 
+    def _meant(self, value: Any) -> Any:
+        """An attribute, with the number that was meant where it is a float."""
+        return self.exact.get(value, value) if isinstance(value, float) else value
+
     def _measure(self, node: Any, attributes: dict, view: View) -> None:
         """Shape and Size of a computed tensor are constants."""
         shape = np.array(view.shape, dtype=np.int64)
@@ -256,7 +281,7 @@ class Model:
         """What an operator of the table writes; ValueError for any other."""
         operator = call.node.op_type
         head = next((view.head for view in computed if view.head), "")
-        if operator not in OPERATORS:
+        if operator not in OPERATORS:  # in a graph of If
             raise ValueError(refusal(operator))
         if head and operator not in AFTER_A_HEAD:
             raise ValueError(
@@ -277,137 +302,25 @@ def refusal(operator: str) -> str:
     return "it is random" if operator in RANDOM else OTHER
 
 
-def opened(model: Any) -> Any:
-    """The onnx.ModelProto of a path, of bytes, or of itself, with its functions written out."""
-    if isinstance(model, (str, os.PathLike)):
-        path = os.fspath(model)
-        model = onnx.load(path, format="protobuf", load_external_data=False)
-        try:
-            external_data_helper.load_external_data_for_model(model, os.path.dirname(path) or ".")
-        except Exception as error:  # of the file system, of the onnx package, of NumPy
-            raise ValueError(
-                f"constants that lie in another file cannot be read: {error}"
-            ) from error
-    elif isinstance(model, (bytes, bytearray, memoryview)):
-        model = onnx.load_model_from_string(bytes(model))
-    if not isinstance(model, onnx.ModelProto) or not model.HasField("graph"):
-        raise ValueError("it holds no model of ONNX")
-    if not model.functions:
-        return model
-    check_functions(model)
-    return inliner.inline_local_functions(model)
-
-
-def check_functions(model: Any) -> None:
-    """Raise ValueError where the functions of a model call themselves, or become too many nodes."""
-    bodies = {(body.domain, body.name): body for body in model.functions}
-    counts: dict[tuple[str, str], float] = {}
-
-    def count(nodes: Iterable, within: tuple) -> float:
-        total = 0.0
-        for node in nodes:
-            key = (node.domain, node.op_type)
-            if key in within:
-                raise ValueError(f"its function {node.op_type!r} calls itself")
-            if key in bodies and key not in counts:
-                if len(within) > 100:
-                    raise ValueError("its functions call one another more than 100 deep")
-                counts[key] = count(bodies[key].node, (*within, key))
-            total += counts.get(key, 1.0)
-            total += sum(count(a.g.node, within) for a in node.attribute if a.HasField("g"))
-        return total
-
-    if count(model.graph.node, ()) > MOST_NODES:
-        raise ValueError(f"its functions make more than {MOST_NODES} nodes")
-
-
 def read_by(node: Any) -> list[str]:
     """The names of the tensors that a node reads, and those that graphs inside it read."""
     inner = [name for a in node.attribute for other in a.g.node for name in read_by(other)]
     return [*node.input, *inner]
 
 
-def attribute(entry: Any) -> Any:
-    """The value of an attribute; ValueError for a graph, and for a constant in another file."""
-    if entry.type in (entry.GRAPH, entry.GRAPHS):
-        raise ValueError("it holds a graph of its own, which is not read")
-    if entry.type == entry.TENSOR:
-        check_inside(entry.t)
-    return helper.get_attribute_value(entry)
-
-
-def array(tensor: Any) -> np.ndarray:
-    """A constant of the file, which holds no NaN."""
-    check_inside(tensor)
-    try:
-        value = numpy_helper.to_array(tensor)
-    except Exception as error:  # of a type or a shape that does not fit
-        raise ValueError(f"the constant {tensor.name!r} cannot be read: {error}") from error
-    if value.dtype.kind == "f" and np.isnan(value).any():
-        raise ValueError(f"the constant {tensor.name!r} holds NaN")
-    return value
-
-
-def check_inside(tensor: Any) -> None:
-    """Raise ValueError for a constant whose numbers lie in another file."""
-    if tensor.data_location == onnx.TensorProto.EXTERNAL:
-        raise ValueError(
-            f"the numbers of the constant {tensor.name!r} lie in another file: pass the path of the"
-            " model"
-        )
-
-
-def float_type(value: Any) -> np.dtype:
-    """The type of the numbers of an input; ValueError where they are no floats."""
-    kind = value.type.tensor_type.elem_type if value.type.HasField("tensor_type") else 0
-    if kind not in FLOATS:
-        names = ", ".join(onnx.TensorProto.DataType.Name(one).lower() for one in FLOATS)
-        found = onnx.TensorProto.DataType.Name(kind).lower() if kind in KINDS else "unknown"
-        raise ValueError(
-            f"the input {value.name!r} is of type {found}, expected a tensor of {names}"
-        )
-    return helper.tensor_dtype_to_np_dtype(kind)
-
-
-def input_shape(value: Any, example: tuple[int, ...] | None) -> tuple[tuple[int, ...], bool]:
-    """The shape of the input with which the model is traced, and whether the number of samples is
-    free. The first axis is that of the samples. Where it is free the model is traced with two.
-
-    Raises ValueError for a size that neither the file nor an example says.
-    """
-    if not value.type.HasField("tensor_type") or not value.type.tensor_type.HasField("shape"):
-        raise ValueError(f"the file does not say the shape of the input {value.name!r}")
-    sides = [dim.dim_value for dim in value.type.tensor_type.shape.dim]
-    if not sides:
-        raise ValueError(f"the input {value.name!r} is a single number, expected (samples, …)")
-    if example is not None and len(example) != len(sides):
-        raise ValueError(
-            f"example has shape {example}, expected {len(sides)} axes as the model's input has"
-        )
-    free = sides[0] <= 0
-    whole = [2 if free else sides[0]]
-    for axis, side in enumerate(sides[1:], start=1):
-        if side <= 0 and example is None:
-            raise ValueError(
-                f"the file leaves axis {axis} of the input {value.name!r} open: pass example=, an"
-                " array of a batch of inputs"
-            )
-        if side > 0 and example is not None and example[axis] != side:
-            raise ValueError(f"example has shape {example}, expected {side} at axis {axis}")
-        whole.append(side if side > 0 or example is None else example[axis])
-    if min(whole) < 1:
-        raise ValueError(f"the input {value.name!r} has the shape {tuple(whole)}")
-    check_size(size(tuple(whole)))
-    return tuple(whole), free
-
-
-def reading(model: Any, example: np.ndarray | None, output: str | None) -> Reading:
-    """A path, bytes or onnx.ModelProto as a network, beside the file's own values.
+def reading(
+    model: Any,
+    example: np.ndarray | None,
+    output: str | None,
+    exact: Mapping[float, float] = MappingProxyType({}),
+) -> Reading:
+    """A path, bytes or onnx.ModelProto as a network, beside the file's own values; exact as Model
+    takes it.
 
     Raises ValueError for what is no file of ONNX and for a model that is not covered, by name.
     """
     try:
-        opened_model = Model(model, None if example is None else example.shape, output)
+        opened_model = Model(model, None if example is None else example.shape, output, exact)
         network, head = opened_model.network()
     except ValueError:
         raise
