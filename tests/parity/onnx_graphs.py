@@ -7,7 +7,7 @@ import numpy as np
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
-from sheaflib.networks.readers.onnx_reference import evaluator
+from sheaflib.networks.readers.onnx_repairs import evaluator
 
 OPSETS = (13, 16, 17, 18, 19, 20, 21, 22)
 BATCHES = ("free", 1, 3, "none")

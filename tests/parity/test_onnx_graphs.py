@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from onnx_graphs import models
 
 from sheaflib import read
-from sheaflib.networks.readers.onnx_reference import evaluator
+from sheaflib.networks.readers.onnx_repairs import evaluator
 
 FITS = "does not fit into an image"  # a window that lies in the padding alone is refused
 

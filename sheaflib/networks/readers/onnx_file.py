@@ -7,6 +7,7 @@ input are computed by the reference evaluator of ONNX.
 from __future__ import annotations
 
 from collections import Counter
+from functools import cached_property
 from types import MappingProxyType
 from typing import Any, Callable, Mapping, Sequence
 
@@ -22,7 +23,8 @@ from sheaflib.networks.readers.folding import folded
 from sheaflib.networks.readers.onnx_call import Call, Tensor
 from sheaflib.networks.readers.onnx_names import layer_name
 from sheaflib.networks.readers.onnx_opening import array, attribute, float_type, input_shape, opened
-from sheaflib.networks.readers.onnx_reference import check_room, evaluate, evaluator
+from sheaflib.networks.readers.onnx_reference import check_room, evaluate
+from sheaflib.networks.readers.onnx_repairs import evaluator
 from sheaflib.networks.readers.original import Reading
 from sheaflib.networks.readers.tracing import Tracer
 from sheaflib.networks.readers.views import View, size
@@ -140,7 +142,10 @@ class Model:
         """The network, and what the model applies last: "", softmax, log-softmax or sigmoid."""
         tracer = Tracer(size(self.inner), self.batch)
         views: dict[str, View] = {self.input: tracer.input(self.shape)}
-        self._read_all(self._needed(), views, tracer)
+        nodes = self._needed()
+        del self.proto.graph.node[:]
+        self.proto.graph.node.extend(nodes)
+        self._read_all(nodes, views, tracer)
         if self.output not in views:
             raise ValueError(f"the output {self.output!r} does not depend on the input")
         view = views[self.output]
@@ -156,10 +161,14 @@ class Model:
         """What the file itself writes for a batch, by the reference evaluator."""
         fed = (x[0] if self.vector else x).astype(self.type)
         try:
-            (found,) = evaluator(self.proto).run([self.output], {self.input: fed})
+            (found,) = self._evaluator.run([self.output], {self.input: fed})
             return np.asarray(found)
         except Exception as error:  # whatever the operators of a file raise that contradicts itself
             raise ValueError(f"ONNX itself cannot compute the model: {error!r}") from error
+
+    @cached_property
+    def _evaluator(self) -> Any:
+        return evaluator(self.proto)
 
     def _keep(self, graph: Any) -> None:
         """Keep the constants of a graph."""

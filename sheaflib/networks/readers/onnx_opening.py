@@ -20,7 +20,9 @@ MOST_NODES = 100_000  # that functions of a file may become
 
 
 def opened(model: Any) -> Any:
-    """The onnx.ModelProto of a path, of bytes, or of itself, with its functions written out."""
+    """An onnx.ModelProto of one's own, of a path, of bytes, or of another one, with its functions
+    written out.
+    """
     if isinstance(model, (str, os.PathLike)):
         path = os.fspath(model)
         model = onnx.load(path, format="protobuf", load_external_data=False)
@@ -32,6 +34,9 @@ def opened(model: Any) -> Any:
             ) from error
     elif isinstance(model, (bytes, bytearray, memoryview)):
         model = onnx.load_model_from_string(bytes(model))
+    elif isinstance(model, onnx.ModelProto):
+        given, model = model, onnx.ModelProto()
+        model.CopyFrom(given)
     if not isinstance(model, onnx.ModelProto) or not model.HasField("graph"):
         raise ValueError("it holds no model of ONNX")
     if not model.functions:

@@ -13,31 +13,6 @@ with needs("reading an ONNX file", "onnx"):
     import onnx
     from onnx import helper
     from onnx.reference import ReferenceEvaluator
-    from onnx.reference.ops import op_conv_transpose
-
-
-class ConvTranspose(op_conv_transpose.ConvTranspose):
-    """The operator of this name with groups that read or write several channels, which the onnx
-    package computes wrongly: one after the other.
-    """
-
-    op_domain = ""
-
-    def _run(
-        self, X: np.ndarray, W: np.ndarray, B: np.ndarray | None = None, **attributes: Any
-    ) -> tuple:
-        groups = attributes.pop("group", None) or 1
-        biases = [None] * groups if B is None else np.split(B, groups)
-        parts = [
-            super(ConvTranspose, self)._run(x, w, b, group=1, **attributes)[0]
-            for x, w, b in zip(np.split(X, groups, axis=1), np.split(W, groups), biases)
-        ]
-        return (np.concatenate(parts, axis=1),)
-
-
-def evaluator(model: onnx.ModelProto) -> ReferenceEvaluator:
-    """The reference evaluator of a model."""
-    return ReferenceEvaluator(model, new_ops=[ConvTranspose])
 
 
 def evaluate(
