@@ -304,6 +304,13 @@ def cumulated(graph, a):
     return graph.add("CumSum", [a.name, axis], a.shape, **more)
 
 
+def halved_by_a_diagonal(graph, a):
+    if graph.opset < 14 or len(a.shape) < 2:
+        return None
+    place, upper = graph.constant(np.array(graph.between(-1, 1))), graph.between(0, 1)
+    return graph.add("Trilu", [a.name, place], a.shape, upper=upper)
+
+
 def multiplied(graph, a):
     n = graph.between(1, 4)
     return graph.add("MatMul", [a.name, graph.numbers(a.shape[-1], n)], (*a.shape[:-1], n))
@@ -326,7 +333,7 @@ def unchanged(graph, a):
 
 ANY = (
     *(kinked, kinked, with_constant, joined, joined, concatenated, part, halved, turned, flat),
-    *(reduced, chosen, cumulated, multiplied, dense, unchanged),
+    *(reduced, chosen, cumulated, halved_by_a_diagonal, multiplied, dense, unchanged),
 )
 LARGEST = 300  # numbers in a tensor
 

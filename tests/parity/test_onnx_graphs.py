@@ -9,7 +9,8 @@ from onnx_graphs import models
 from sheaflib import read
 from sheaflib.networks.readers.onnx_repairs import evaluator
 
-FITS = "does not fit into an image"  # a window that lies in the padding alone is refused
+# A window that lies in the padding alone is refused, and a model that writes constants alone
+REFUSED = ("does not fit into an image", "it reads nothing but constants")
 
 
 @examples(250)
@@ -18,7 +19,7 @@ def test_a_model_is_read_as_the_function_that_it_is(model, seed, rounded):
     try:
         network = read(model)
     except ValueError as error:
-        if FITS not in str(error):
+        if not any(words in str(error) for words in REFUSED):
             raise
         reject()
     value = model.graph.input[0].type.tensor_type.shape.dim

@@ -149,7 +149,10 @@ class Model:
         if self.output not in views:
             raise ValueError(f"the output {self.output!r} does not depend on the input")
         view = views[self.output]
-        last = tracer.stalk("output", view)
+        try:
+            last = tracer.stalk("output", view)
+        except ValueError as error:
+            raise ValueError(f"the output {self.output!r}: {error}") from error
         if not tracer.nodes:  # the model gives back its input
             width = size(self.inner)
             last = tracer.add(self.output, Gather(np.arange(width), width), (last,))

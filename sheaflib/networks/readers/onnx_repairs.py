@@ -1,8 +1,10 @@
 """Operators of ONNX for its reference evaluator, in place of those that it computes wrongly or one
 window after the other.
 
-In version 1.23 of the onnx package pools shift their windows with ceil_mode and SAME_LOWER, leave
-out dilations with VALID, and take no signals; transposed convolutions have one channel a group.
+In version 1.23 of the onnx package batch normalisations of opset 9 to 13 take the mean of the
+batch; pools shift their windows with ceil_mode and SAME_LOWER, leave out dilations with VALID, and
+take no signals; transposed convolutions have one channel a group; Resize of opset 10 and Upsample
+of opset 7 are missing.
 """
 
 from __future__ import annotations
@@ -18,7 +20,27 @@ with needs("reading an ONNX file", "onnx"):
     import onnx
     from onnx.reference import ReferenceEvaluator
     from onnx.reference.op_run import OpRun
-    from onnx.reference.ops import op_conv_transpose
+    from onnx.reference.ops import op_conv_transpose, op_resize
+
+
+class BatchNormalization(OpRun):
+    """In inference, whatever the momentum is; a model in training mode is refused."""
+
+    op_domain = ""
+
+    def _run(
+        self,
+        x: np.ndarray,
+        scale: np.ndarray,
+        shift: np.ndarray,
+        mean: np.ndarray,
+        variance: np.ndarray,
+        **attributes: Any,
+    ) -> tuple:
+        sides = (-1, *[1] * (x.ndim - 2))
+        gain = scale / np.sqrt(variance + attributes["epsilon"])
+        found = (x - mean.reshape(sides)) * gain.reshape(sides) + shift.reshape(sides)
+        return (found.astype(x.dtype),)
 
 
 class ConvTranspose(op_conv_transpose.ConvTranspose):
@@ -70,6 +92,41 @@ class GlobalMaxPool(OpRun):
         return (x.max(axis=tuple(range(2, x.ndim)), keepdims=True),)
 
 
+class Resize(op_resize.Resize):
+    """That of opset 10 too, which has no roi: to the nearest pixel, rounded down."""
+
+    op_domain = ""
+
+    def _run(
+        self,
+        X: np.ndarray,
+        roi: np.ndarray | None = None,
+        scales: np.ndarray | None = None,
+        sizes: np.ndarray | None = None,
+        **attributes: Any,
+    ) -> tuple:
+        if scales is None and sizes is None:
+            return (_enlarged(X, roi),)
+        return super()._run(X, roi, scales, sizes, **attributes)
+
+
+class Upsample(OpRun):
+    """To the nearest pixel, rounded down; in opset 7 its scales are an attribute."""
+
+    op_domain = ""
+
+    def _run(self, x: np.ndarray, scales: Any = None, **attributes: Any) -> tuple:
+        return (_enlarged(x, scales),)
+
+
+def _enlarged(x: np.ndarray, scales: Any) -> np.ndarray:
+    """Every axis times its scale."""
+    for axis, scale in enumerate(map(float, scales)):
+        places = np.arange(int(np.floor(x.shape[axis] * scale)))
+        x = np.take(x, np.floor(places / scale).astype(int), axis)
+    return x
+
+
 def _windows(x: np.ndarray, rim: float, beyond: float, attributes: dict) -> np.ndarray:
     """The windows of images (samples, channels, *sides): (samples, channels, *places, *taps).
 
@@ -104,6 +161,17 @@ def _windows(x: np.ndarray, rim: float, beyond: float, attributes: dict) -> np.n
     return found
 
 
+REPAIRED = [
+    AveragePool,
+    BatchNormalization,
+    ConvTranspose,
+    GlobalMaxPool,
+    MaxPool,
+    Resize,
+    Upsample,
+]
+
+
 def evaluator(model: onnx.ModelProto) -> ReferenceEvaluator:
     """The reference evaluator of a model."""
-    return ReferenceEvaluator(model, new_ops=[AveragePool, ConvTranspose, GlobalMaxPool, MaxPool])
+    return ReferenceEvaluator(model, new_ops=REPAIRED)
