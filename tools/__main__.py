@@ -37,7 +37,7 @@ COMMANDS = {  # name: (the module that holds it, what it does)
     "lab": ("commands", "open the notebooks in JupyterLab"),
     "bench": ("bench", "measure speed and memory"),
     "mutants": ("mutants", "plant one-line defects and see the tests catch each"),
-    "torch": ("commands", "put PyTorch into build/torch, for tests and bench (CUDA: some GB)"),
+    "torch": ("commands", "put PyTorch, Keras and more into build/torch, for tests and bench"),
     "readers": (
         "commands",
         "compare every operation and gradient with PyTorch's, into figures/01/operations.json",

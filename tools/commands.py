@@ -98,11 +98,12 @@ def lab(project, options):
 
 
 def torch(project, options):
-    """Make build/torch, an environment with PyTorch; returns pip's exit status.
+    """Make build/torch, an environment with PyTorch and the other libraries whose models are read,
+    in the versions of readers.lock; returns pip's exit status.
 
-    PyTorch stays out of the lock, since most registries hand out its build for CUDA, with several
-    GB of libraries; PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu leads to the one for
-    processors.
+    They stay out of requirements.lock, since most registries hand out PyTorch's build for CUDA,
+    with several GB of libraries; PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu leads to
+    the one for processors.
     """
     folder, status = project.build / "torch", None
     python = interpreter(folder)
@@ -110,7 +111,7 @@ def torch(project, options):
         if not python.exists():
             subprocess.run([sys.executable, "-m", "venv", folder], check=True)
         status = subprocess.call(
-            [python, "-m", "pip", "install", "--quiet", "torch==2.13.0", "numpy"]
+            [python, "-m", "pip", "install", "--quiet", "-r", project.root / "readers.lock"]
         )
     finally:
         if status != 0:  # else it would be taken for PyTorch's

@@ -61,9 +61,10 @@ def test_the_library_alone_needs_what_it_computes_with():
 def test_the_extras_bring_what_they_are_named_after():
     plots, notebooks, tests = extra("plots"), extra("notebooks"), extra("test")
     assert set(plots) == {"matplotlib", "seaborn", "pillow"}
-    assert set(extra("sklearn")) == {"scikit-learn"} and set(extra("torch")) == {"torch"}
+    for name, brings in (("sklearn", "scikit-learn"), ("onnx", "onnx"), ("torch", "torch")):
+        assert set(extra(name)) == {brings}
     commands = {"jupyterlab", "papermill", "nbval", "joblib", "tqdm"}
-    assert {*commands, *plots, *extra("sklearn")} <= set(notebooks)
+    assert {*commands, *plots, *extra("sklearn"), *extra("onnx")} <= set(notebooks)
     assert set(extra("dask")) == {"joblib", "distributed"}
     assert {"pytest", "hypothesis", "ruff", "mypy", *notebooks, *extra("dask")} <= set(tests)
     assert "torch" not in tests and not {"pytest", "hypothesis", "ruff", "mypy"} & set(notebooks)
