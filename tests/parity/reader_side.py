@@ -4,9 +4,11 @@
 
 import json
 import pickle
+import re
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import torch
@@ -82,7 +84,12 @@ def tried(function, case):
         found = function(case)
     except Exception as error:
         found = {"error": type(error).__name__, "said": str(error)}
-    return found | {"seconds": time.perf_counter() - start}
+        says = getattr(case, "says", ())
+        found |= {
+            "says": says,
+            "fits": {words: bool(re.search(words, str(error))) for words in says},
+        }
+    return found | {"seconds": time.perf_counter() - start, "expected": getattr(case, "output", "")}
 
 
 def read_perceptron(case):
@@ -144,6 +151,12 @@ def refuse_keras(case):
     return {"network": repr(read(case.make()))}
 
 
+def _called(function):
+    """A function that asserts."""
+    function()
+    return {}
+
+
 def read_file(case):
     """How far the network is from what onnxruntime makes of the file."""
     import model_files
@@ -167,6 +180,10 @@ def refuse_file(case):
 
 def of_library(library):
     """The functions that read and refuse its models, and their module."""
+    if library == "torch-calls":
+        import torch_calls
+
+        return _called, _called, SimpleNamespace(READ=torch_calls.CALLS, REFUSED={})
     if library == "torch":
         return read_module, refuse_module, modules()
     if library == "sklearn":
