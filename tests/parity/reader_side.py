@@ -11,7 +11,6 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
-import torch
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
@@ -28,6 +27,8 @@ def difference(found, expected):
 
 def state_of(module):
     """All that reading must leave as it is: numbers, types, modes, gradients, hooks."""
+    import torch
+
     tensors = {**dict(module.named_parameters()), **dict(module.named_buffers())}
     return {
         **{
@@ -50,6 +51,8 @@ def modules():
 
 def read_module(case):
     """How far the network is from the module in float64, by samples of its own."""
+    import torch
+
     torch.manual_seed(0)
     module = modules().randomised(case.make())
     x = torch.randn(3, *case.shape)
@@ -73,6 +76,8 @@ def read_module(case):
 
 def refuse_module(case):
     """What is said of a module that is refused."""
+    import torch
+
     torch.manual_seed(0)
     return {"network": repr(read(case.make(), example=torch.randn(3, *case.shape)))}
 
@@ -200,7 +205,6 @@ def of_library(library):
 
 
 def main():
-    torch.set_num_threads(1)
     target, library, *names = sys.argv[1:]
     reads, refuses, kept = of_library(library)
     found = {}

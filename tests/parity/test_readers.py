@@ -17,7 +17,7 @@ from sheaflib.networks.readers.read import read
 
 needs_libraries = pytest.mark.skipif(not PYTHON.exists(), reason=NO_PYTORCH)
 
-EVERY = {"torch": 4, "keras": 4, "sklearn": 1, "files": 1}  # of so many models one is read here
+EVERY = {"torch": 6, "keras": 5, "sklearn": 1, "files": 1}  # of so many models one is read here
 ALWAYS = {"torch": ["u_net", "resnet_18", "two_heads"], "keras": ["a_square_kernel", "residual"]}
 
 

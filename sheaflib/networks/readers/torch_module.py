@@ -112,6 +112,7 @@ def _exported(module: Any, double: Any, x: Any, torch: Any) -> Any:
     """What PyTorch exports the copy to, with a free batch axis."""
     with needs("reading a module of PyTorch", "onnx"):
         import onnx  # noqa: F401  (torch.onnx would fail in the midst of it)
+        import onnxscript  # noqa: F401
 
     level = logging.root.manager.disable
     logging.disable(logging.WARNING)  # it tells of its own versions
