@@ -18,9 +18,9 @@ from numpy.typing import ArrayLike
 from sheaflib.networks.convolution import Convolution, TransposedConvolution
 from sheaflib.networks.gather import Gather
 from sheaflib.networks.operations import Stack
-from sheaflib.networks.pooling import ImagePool
-from sheaflib.networks.structured import BatchNorm, Separable, Sum
-from sheaflib.networks.windows import Pair, Shape, image, padding_of, pair, positions, taps
+from sheaflib.networks.pooling import ImagePool, repeated
+from sheaflib.networks.structured import BatchNorm, Separable, Sum, means
+from sheaflib.networks.windows import Pair, Shape, grids, image, padding_of, pair
 from sheaflib.support.checks import brief, choice, even, flag, indices, room, unmasked
 
 MODES: dict[str, Literal["constant", "reflect", "edge", "wrap"]] = {
@@ -99,16 +99,13 @@ def average_pool(
     ((1, 1, 2), array([[2.5, 4.5]]))
     """
     include = flag("count_include_pad", count_include_pad)
-    grids = _grids(shape, size, stride, padding, 1, ceil_mode)
+    found = _grids(shape, size, stride, padding, 1, ceil_mode)
     sides, pads, strides = [], _axes(shape, padding), _strides(shape, size, stride)
-    for n, grid, step, pad in zip(image(shape)[1:], grids, strides, pads):
+    for n, grid, step, pad in zip(image(shape)[1:], found, strides, pads):
         start = np.arange(len(grid)) * step - pad
         cut = np.minimum(start + grid.shape[1], n + pad) - start
         count = cut if include else (grid >= 0).sum(axis=1)
-        inside = grid >= 0
-        places = (np.nonzero(inside)[0], grid[inside])
-        weights = (1 / count)[places[0]]
-        sides.append(sp.sparse.csr_array((weights, places), shape=(len(grid), n)))
+        sides.append(means(grid, n, count))
     made = Separable(shape, *sides)
     return made, made.written
 
@@ -130,8 +127,8 @@ def max_pool(
     >>> shape, pool.value(np.arange(8.0)[None])
     ((1, 1, 2), array([[5., 7.]]))
     """
-    grids = _grids(shape, size, stride, padding, dilation, ceil_mode)
-    made = ImagePool(shape, *(_repeated(grid) for grid in grids))
+    found = _grids(shape, size, stride, padding, dilation, ceil_mode)
+    made = ImagePool(shape, *map(repeated, found))
     return made, made.written
 
 
@@ -163,11 +160,11 @@ def adaptive_max_pool(shape: Sequence[int], output_size: int | Pair) -> tuple[Im
     >>> shape, pool.value(np.array([[1.0, 2.0, 5.0]]))
     ((1, 1, 2), array([[2., 5.]]))
     """
-    grids = []
+    parts = []
     for ends in _even(shape, output_size):
         longest = max(stop - start for start, stop in ends)
-        grids.append([[min(start + k, stop - 1) for k in range(longest)] for start, stop in ends])
-    made = ImagePool(shape, np.array(grids[0]), np.array(grids[1]))
+        parts.append([[min(start + k, stop - 1) for k in range(longest)] for start, stop in ends])
+    made = ImagePool(shape, np.array(parts[0]), np.array(parts[1]))
     return made, made.written
 
 
@@ -324,28 +321,12 @@ def _grids(
     channels, *sides = image(shape)
     axes, ceil = len(shape) - 1, flag("ceil_mode", ceil_mode)
     sizes, dilations = pair("size", size, axes), pair("dilation", dilation, axes)
-    strides, pads, grids = _strides(shape, size, stride), _axes(shape, padding), []
-    for n, k, s, p, d in zip(sides, sizes, strides, pads, dilations):
-        if 2 * p > k:
-            raise ValueError(f"padding={brief(padding)} must be at most half of size={brief(size)}")
-        count = max(positions(n, k, s, (p, p), d, ceil), 0)
-        grid = taps(n, k if count else 1, s, p, d, count)
-        if count < 1 or (grid < 0).all(axis=1).any():
-            raise ValueError(
-                f"size: the window {brief(sizes)} does not fit into an image of shape"
-                f" {tuple(shape)} with padding {pads} and dilation {dilations}"
-            )
-        grids.append(grid)
-    room("size", size, channels * grids[0].size * grids[1].size)
-    return grids
-
-
-def _repeated(grid: np.ndarray) -> np.ndarray:
-    """The grid with the first tap of a window that is in the image in place of those that are
-    not.
-    """
-    first = np.take_along_axis(grid, (grid >= 0).argmax(axis=1)[:, None], axis=1)
-    return np.where(grid >= 0, grid, first)
+    strides, pads = _strides(shape, size, stride), _axes(shape, padding)
+    if any(2 * p > k for p, k in zip(pads, sizes)):
+        raise ValueError(f"padding={brief(padding)} must be at most half of size={brief(size)}")
+    found = grids(sides, sizes, strides, [(p, p) for p in pads], dilations, ceil)
+    room("size", size, channels * found[0].size * found[1].size)
+    return found
 
 
 def _even(shape: Sequence[int], output_size: int | Pair) -> list[list[Pair]]:

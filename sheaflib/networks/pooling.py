@@ -100,6 +100,18 @@ class ImagePool(MaxPool):
         return chosen.reshape(len(a), -1)
 
 
+def repeated(grid: np.ndarray) -> np.ndarray:
+    """The grid (windows, taps) with the first tap of a window that is in the image in place of
+    those that are not, which are −1.
+
+    >>> repeated(np.array([[-1, 0, 1], [1, 2, -1]]))
+    array([[0, 0, 1],
+           [1, 2, 1]])
+    """
+    first = np.take_along_axis(grid, (grid >= 0).argmax(axis=1)[:, None], axis=1)
+    return np.where(grid >= 0, grid, first)
+
+
 def _step(index: np.ndarray) -> slice | np.ndarray:
     """Indices that rise evenly as a slice, which takes a view; others as they are."""
     steps = np.diff(index)

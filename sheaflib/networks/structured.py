@@ -387,6 +387,19 @@ class Separable(Structured):
         return f"Separable({self.shape} -> {self.written})"
 
 
+def means(grid: np.ndarray, n: int, count: np.ndarray) -> sp.sparse.csr_array:
+    """The matrix (windows, n) that sums the taps of each window along an axis of n pixels, and
+    divides by its count; a tap of −1 is in the padding.
+
+    >>> means(np.array([[-1, 0], [1, 2]]), 3, np.array([1, 2])).toarray()
+    array([[1. , 0. , 0. ],
+           [0. , 0.5, 0.5]])
+    """
+    inside = grid >= 0
+    places = (np.nonzero(inside)[0], grid[inside])
+    return sp.sparse.csr_array(((1 / count)[places[0]], places), shape=(len(grid), n))
+
+
 def _both(a: np.ndarray, rows: Any, columns: Any) -> np.ndarray:
     """R x Cᵀ for the images x of a batch (B, channels · height · width)."""
     height, width = rows.shape[1], columns.shape[1]

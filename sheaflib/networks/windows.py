@@ -108,6 +108,32 @@ def taps(n: int, k: int, stride: int, before: int, dilation: int, count: int) ->
     return np.where((at >= 0) & (at < n), at, -1)
 
 
+def grids(
+    sides: Sequence[int],
+    size: Sequence[int],
+    stride: Sequence[int],
+    padding: Sequence[Pair],
+    dilation: Sequence[int],
+    ceil: bool,
+) -> list[np.ndarray]:
+    """Of each axis the pixels (windows, taps) of the windows of a pooling, −1 in the padding.
+
+    Each argument has one entry an axis. Raises ValueError where no window fits, and where one lies
+    in the padding alone.
+    """
+    found = []
+    for n, k, s, p, d in zip(sides, size, stride, padding, dilation):
+        count = max(positions(n, k, s, p, d, ceil), 0)
+        grid = taps(n, k if count else 1, s, p[0], d, count)
+        if count < 1 or (grid < 0).all(axis=1).any():
+            raise ValueError(
+                f"size: the window {brief(tuple(size))} does not fit into an image of sides"
+                f" {tuple(sides)} with padding {tuple(padding)} and dilation {tuple(dilation)}"
+            )
+        found.append(grid)
+    return found
+
+
 @dataclass(frozen=True)
 class Windows:
     """The windows of a convolution: of `size` taps, `count` of them, in an image of `sides`; each

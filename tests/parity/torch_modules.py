@@ -215,11 +215,6 @@ def maxout():
     )
 
 
-@read(6)
-def randomised_leaky_relu():
-    return nn.Sequential(nn.Linear(6, 8), nn.RReLU(), nn.Linear(8, 3))
-
-
 @read(4, output="sigmoid")
 def one_probability():
     return nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 1), nn.Sigmoid())
@@ -784,3 +779,8 @@ def a_class_for_an_output():
 @refused(4, says=("", ""))
 def inputs_of_unit_length():
     return Forward(lambda m, x: m.a(F.normalize(x)), a=nn.Linear(4, 2))
+
+
+@refused(6, says=("cannot export", "rrelu"))
+def randomised_leaky_relu():
+    return nn.Sequential(nn.Linear(6, 8), nn.RReLU(), nn.Linear(8, 3))

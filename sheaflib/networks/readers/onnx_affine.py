@@ -9,11 +9,11 @@ import scipy as sp
 
 from sheaflib.networks.convolution import Convolution, TransposedConvolution
 from sheaflib.networks.readers.onnx_call import Call
-from sheaflib.networks.readers.onnx_windows import axes, grids, means, padding, trimmed
+from sheaflib.networks.readers.onnx_windows import axes, padding, trimmed
 from sheaflib.networks.readers.tracing import image
 from sheaflib.networks.readers.views import View, size
-from sheaflib.networks.structured import BatchNorm, Separable
-from sheaflib.networks.windows import Pair
+from sheaflib.networks.structured import BatchNorm, Separable, means
+from sheaflib.networks.windows import Pair, grids
 
 
 def gemm(call: Call) -> View:

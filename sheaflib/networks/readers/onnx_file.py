@@ -7,12 +7,14 @@ input are computed by the reference evaluator of ONNX.
 from __future__ import annotations
 
 import os
-from typing import Any, Callable
+from types import MappingProxyType
+from typing import Any, Callable, Mapping
 
 import numpy as np
 
 from sheaflib.networks.graph import Network
 from sheaflib.networks.readers import onnx_affine as affine
+from sheaflib.networks.readers import onnx_linear as linear
 from sheaflib.networks.readers import onnx_moves as moves
 from sheaflib.networks.readers import onnx_selections as selections
 from sheaflib.networks.readers.folding import folded
@@ -38,7 +40,7 @@ OPERATORS: dict[str, Callable[[Call], View | list[View]]] = {
     "Concat": moves.concat,
     "Dropout": moves.dropout,
     "Pad": moves.pad,
-    "Resize": moves.upsample,
+    "Resize": linear.resize,
     "Upsample": moves.upsample,
     "Add": affine.add,
     "AveragePool": affine.average_pool,
@@ -46,6 +48,7 @@ OPERATORS: dict[str, Callable[[Call], View | list[View]]] = {
     "Conv": affine.convolution,
     "ConvTranspose": affine.transposed,
     "Div": affine.divide,
+    "Einsum": linear.einsum,
     "Gemm": affine.gemm,
     "GlobalAveragePool": affine.global_average,
     "MatMul": affine.matmul,
@@ -86,11 +89,18 @@ class Model:
     """A file of ONNX that was opened: its graph, its one input, and the output that is read.
 
     model: a path, the bytes of a file, or an onnx.ModelProto; shape: of the example that came with
-    it, or None; output: the name of one of several outputs, or None.
+    it, or None; output: the name of one of several outputs, or None; exact: a number that a file
+    can hold as an attribute, in float32, to the number that was meant.
     """
 
-    def __init__(self, model: Any, shape: tuple[int, ...] | None, output: str | None):
-        self.proto = opened(model)
+    def __init__(
+        self,
+        model: Any,
+        shape: tuple[int, ...] | None,
+        output: str | None,
+        exact: Mapping[float, float],
+    ):
+        self.proto, self.exact = opened(model), exact
         graph = self.proto.graph
         self.opset = next(
             (entry.version for entry in self.proto.opset_import if entry.domain in ("", "ai.onnx")),
@@ -149,7 +159,9 @@ class Model:
         try:
             if node.domain not in ("", "ai.onnx"):
                 raise ValueError(f"it is of the domain {node.domain!r}, which is not read")
-            attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+            attributes = {
+                a.name: self._meant(helper.get_attribute_value(a)) for a in node.attribute
+            }
             inputs = [self._tensor(name, views) for name in node.input]
             computed = [tensor for tensor in inputs if isinstance(tensor, View)]
             if node.op_type in ("Shape", "Size") and computed:
@@ -174,6 +186,10 @@ class Model:
         if name in self.constants:
             return self.constants[name]
         raise ValueError(f"it reads {name!r}, which no node before it writes")
+
+    def _meant(self, value: Any) -> Any:
+        """An attribute, with the number that was meant where it is a float."""
+        return self.exact.get(value, value) if isinstance(value, float) else value
 
     def _measure(self, node: Any, attributes: dict, view: View) -> None:
         """Shape and Size of a computed tensor are constants."""
@@ -256,13 +272,19 @@ def input_shape(value: Any, example: tuple[int, ...] | None) -> tuple[tuple[int,
     return tuple(whole), free
 
 
-def reading(model: Any, example: np.ndarray | None, output: str | None) -> Reading:
-    """A path, bytes or onnx.ModelProto as a network, beside the file's own values.
+def reading(
+    model: Any,
+    example: np.ndarray | None,
+    output: str | None,
+    exact: Mapping[float, float] = MappingProxyType({}),
+) -> Reading:
+    """A path, bytes or onnx.ModelProto as a network, beside the file's own values; exact as Model
+    takes it.
 
     Raises ValueError for what is no file of ONNX and for a model that is not covered, by name.
     """
     try:
-        opened_model = Model(model, None if example is None else example.shape, output)
+        opened_model = Model(model, None if example is None else example.shape, output, exact)
         network, head = opened_model.network()
     except (DecodeError, TypeError, UnicodeDecodeError) as error:
         raise ValueError(f"the file is damaged, or no file of ONNX: {error}") from error

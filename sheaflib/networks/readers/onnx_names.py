@@ -11,15 +11,16 @@ WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul", "BatchNormalization", "PR
 
 
 def layer_name(node: Any, constants: Any) -> str:
-    """What to call the layer that a node of ONNX is: the module's path in PyTorch, what its
-    weights have in common, or the node's own name with dots between its parts.
+    """What to call the layer that a node of ONNX is: what its weights have in common, the module's
+    path in PyTorch, or the node's own name with dots between its parts.
 
-    constants holds the names of the file's constants.
+    constants holds the names of the file's constants. The weights come first, since a convolution
+    that PyTorch has exported with its batch normalisation bears the path of the latter.
     """
     found = {entry.key: entry.value for entry in node.metadata_props}
     return (
-        _scope(found.get(SCOPES, ""), found.get(CLASSES, ""), node.op_type)
-        or _of_weights(node, constants)
+        _of_weights(node, constants)
+        or _scope(found.get(SCOPES, ""), found.get(CLASSES, ""), node.op_type)
         or _path(node.name, node.op_type)
         or f"{node.op_type}_{node.output[0]}".lower()
     )

@@ -7,13 +7,14 @@ from dataclasses import replace
 
 import numpy as np
 
-from sheaflib.networks.pooling import ImagePool
+from sheaflib.networks.pooling import ImagePool, repeated
 from sheaflib.networks.readers.onnx_affine import one_sample, reduced
 from sheaflib.networks.readers.onnx_call import Call
-from sheaflib.networks.readers.onnx_windows import axes, grids, padding, trimmed
+from sheaflib.networks.readers.onnx_windows import axes, padding, trimmed
 from sheaflib.networks.readers.tracing import broadcast, image, stacked
 from sheaflib.networks.readers.views import View
 from sheaflib.networks.selection import Clamp, PReLU, ReLU
+from sheaflib.networks.windows import grids
 
 
 def relu(call: Call) -> View:
@@ -149,12 +150,6 @@ def max_pool(call: Call) -> View:
     found = grids(list(shape[1:]), sizes, strides, pads, dilations, ceil)
     made = ImagePool(shape, *([[[0]]] if count == 1 else []), *map(repeated, found))
     return call.tracer.written(call.label, made, view, made.written)
-
-
-def repeated(grid: np.ndarray) -> np.ndarray:
-    """The taps (windows, k) of an axis with one that is in the image in place of those outside."""
-    first = np.take_along_axis(grid, (grid >= 0).argmax(axis=1)[:, None], axis=1)
-    return np.where(grid >= 0, grid, first)
 
 
 def global_max(call: Call) -> View:

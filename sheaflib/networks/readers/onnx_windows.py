@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-import scipy as sp
 
 from sheaflib.networks.readers.onnx_call import Call
 from sheaflib.networks.readers.views import CONSTANT, View
-from sheaflib.networks.windows import Pair, positions, taps
+from sheaflib.networks.windows import Pair
 
 
 def axes(call: Call, name: str, count: int, default: int = 1) -> list[int]:
@@ -59,31 +58,3 @@ def trimmed(view: View, filling: float) -> tuple[View, list[Pair]]:
         return view, pads
     fill = None if view.fill is None else view.fill[tuple(cut)]
     return View(view.sources, view.widths, view.places[tuple(cut)], view.batch, fill), pads
-
-
-def grids(
-    sides: list[int],
-    size: list[int],
-    strides: list[int],
-    pads: list[Pair],
-    dilations: list[int],
-    ceil: bool,
-) -> list[np.ndarray]:
-    """Of every axis the pixels (windows, taps), −1 in the padding; ValueError where none fits."""
-    found = []
-    for n, k, s, p, d in zip(sides, size, strides, pads, dilations):
-        count = positions(n, k, s, p, d, ceil)
-        if count < 1:
-            raise ValueError(f"its window {size} does not fit into an image of sides {sides}")
-        grid = taps(n, k, s, p[0], d, count)
-        if (grid < 0).all(axis=1).any():
-            raise ValueError("one of its windows lies in the padding alone")
-        found.append(grid)
-    return found
-
-
-def means(grid: np.ndarray, n: int, count: np.ndarray) -> sp.sparse.csr_array:
-    """The matrix (windows, n) that sums the taps of each window and divides by its count."""
-    rows, places = np.nonzero(grid >= 0)[0], grid[grid >= 0]
-    entries = (1 / count)[rows]
-    return sp.sparse.csr_array((entries, (rows, places)), shape=(len(grid), n))

@@ -50,7 +50,9 @@ def _original(model: Any, output: str) -> Callable[[np.ndarray], np.ndarray]:
 
     def probabilities(x: np.ndarray) -> np.ndarray:
         found = model.predict_proba(x)
-        return found[:, 1:] if output == "sigmoid" and found.shape[1] == 2 and _two(model) else found
+        return (
+            found[:, 1:] if output == "sigmoid" and found.shape[1] == 2 and _two(model) else found
+        )
 
     return probabilities
 

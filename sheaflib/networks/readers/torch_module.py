@@ -12,7 +12,7 @@ import numpy as np
 
 from sheaflib.networks.readers.onnx_file import reading as onnx_reading
 from sheaflib.networks.readers.original import Reading
-from sheaflib.support.checks import brief, real_array
+from sheaflib.support.checks import real_array
 from sheaflib.support.extras import needs
 
 ROWS = 3  # of the example that a module is exported with: one row would fix the batch at 1
@@ -31,7 +31,11 @@ def reading(module: Any, example: Any) -> Reading:
     x = _example(module, example)
     double = _copied(module, torch).eval().double().cpu().requires_grad_(False)
     _check_outcome(module, double, torch.from_numpy(x), torch)
-    found = onnx_reading(_exported(module, double, torch.from_numpy(x), torch), x, None)
+    program = _exported(module, double, torch.from_numpy(x), torch)
+    exact = _exact_numbers(program, torch)
+    _restore(program.model, exact)
+    program.optimize()
+    found = onnx_reading(program.model_proto, x, None, exact)
 
     def original(x: np.ndarray) -> np.ndarray:
         with torch.no_grad():
@@ -89,8 +93,11 @@ def _check_outcome(module: Any, double: Any, x: Any, torch: Any) -> None:
             f" {_first_line(error)}"
         ) from error
     if not isinstance(found, torch.Tensor):
-        several = f"{len(found)} outputs" if isinstance(found, (tuple, list, dict)) else "no tensor"
-        raise ValueError(f"the {name} of PyTorch has {several}, expected one tensor: {brief(found)}")
+        count = len(found) if isinstance(found, (tuple, list, dict)) else "no"
+        raise ValueError(
+            f"the {name} of PyTorch has {count} outputs, expected one: wrap it in a module that"
+            " returns a single tensor"
+        )
     if found.ndim == 0 or len(found) != len(x) or not found.is_floating_point():
         raise ValueError(
             f"the {name} of PyTorch writes {found.dtype} of shape {tuple(found.shape)} for"
@@ -103,8 +110,8 @@ def _check_outcome(module: Any, double: Any, x: Any, torch: Any) -> None:
         )
 
 
-def _exported(module: Any, double: Any, x: Any, torch: Any) -> bytes:
-    """The copy as the bytes of an ONNX file with a free batch axis."""
+def _exported(module: Any, double: Any, x: Any, torch: Any) -> Any:
+    """What PyTorch exports the copy to, with a free batch axis."""
     with needs("reading a module of PyTorch", "onnx"):
         import onnx  # noqa: F401  (torch.onnx would fail in the midst of it)
 
@@ -114,16 +121,50 @@ def _exported(module: Any, double: Any, x: Any, torch: Any) -> bytes:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             free = ({0: torch.export.Dim.DYNAMIC},)
-            program = torch.onnx.export(
-                double, (x,), dynamo=True, dynamic_shapes=free, verbose=False
-            )
+            return torch.onnx.export(double, (x,), dynamo=True, dynamic_shapes=free, verbose=False)
     except Exception as error:
         raise ValueError(
             f"PyTorch cannot export the {type(module).__name__} to ONNX: {_reason(error)}"
         ) from error
     finally:
         logging.disable(level)
-    return program.model_proto.SerializeToString()
+
+
+def _exact_numbers(program: Any, torch: Any) -> dict[float, float]:
+    """The numbers in the code of a module, as the slope of a leaky ReLU: float32, as ONNX has them
+    beside its operators, to float64, as they stand in the code.
+    """
+    found: dict[float, set[float]] = {float(np.float32(1 / 6)): {1 / 6}}  # a hard sigmoid's slope
+    for node in program.exported_program.graph.nodes:
+        schema = getattr(node.target, "_schema", None)
+        defaults = [] if schema is None else [one.default_value for one in schema.arguments]
+        for leaf in torch.utils._pytree.tree_leaves((node.args, node.kwargs, defaults)):
+            if isinstance(leaf, float) and abs(leaf) < np.finfo(np.float32).max:
+                found.setdefault(float(np.float32(leaf)), set()).add(leaf)
+    return {rounded: meant.pop() for rounded, meant in found.items() if len(meant) == 1}
+
+
+def _restore(model: Any, exact: dict[float, float]) -> None:
+    """Put the exact numbers in place of constants that the exporter has rounded to float32, where
+    all that reads them makes another type of them.
+    """
+    import onnx_ir as ir
+
+    for node in model.graph:
+        if node.op_type == "Constant":
+            (written,) = node.outputs
+            (told,) = node.attributes.values()
+            value = told.value.numpy() if told.name == "value" else np.array(told.value)
+            casts = all(use.node.op_type in ("Cast", "CastLike") for use in written.uses())
+            number = (
+                float(value.ravel()[0]) if value.dtype.kind == "f" and value.size == 1 else None
+            )
+            meant = exact.get(number if number is None else float(np.float32(number)))
+            if casts and meant is not None:
+                array = np.full(value.shape, meant)
+                node.attributes.clear()
+                node.attributes["value"] = ir.AttrTensor("value", ir.tensor(array))
+                written.dtype = ir.DataType.DOUBLE
 
 
 def _reason(error: BaseException) -> str:
