@@ -17,6 +17,7 @@ from sheaflib.plots.palette import EDGE_COLOURS, SERIES
 from sheaflib.sheaves.neural import NeuralSheaf
 
 SIDE = 8  # pixels of an image
+LEVELS = 21  # colours of a change: more would leave fewer for all else in the file
 BESIDE = {"discord": ("-", 2.6), "loss": ("--", 1.6)}  # of the two lists: style and width
 
 
@@ -39,7 +40,7 @@ def pinned_label(
     shown, ways, right = (fig.add_subplot(axes[at]) for at in ((0, 0), (1, 0), (slice(None), 1)))
     picture(shown, image.reshape(SIDE, SIDE), "gray_r", (0.0, 1.0))
     shown.set_title("the image", fontsize=10)
-    drawn = picture(ways, change, "RdBu_r", (-most, most))
+    drawn = picture(ways, change, plt.get_cmap("RdBu_r", LEVELS), (-most, most))
     ways.set_title("how it changes", fontsize=10)
     fig.colorbar(drawn, ax=ways, label="grey level")
     colours = {edge.head: EDGE_COLOURS[edge.kind] for edge in sheaf.edges}
@@ -54,7 +55,7 @@ def pinned_label(
     right.set(xscale="log", xlabel="discord", ylim=(len(colours) - 0.4, -0.6))
     right.grid(axis="y", color="0.92")
     right.set_axisbelow(True)
-    right.legend(loc="lower left")
+    right.legend(loc="upper left")
     return noted(fig, {"image": image, "moved": moved, "held": dict(held), "loose": dict(loose)})
 
 
@@ -85,7 +86,9 @@ def flipped_labels(draws: Draws) -> Figure:
         part = found[name].mean(axis=0) / wrong
         right.plot(lengths, part, style, color=colour, lw=width, label=f"by {name}")
     right.axvline(draws.length, color="0.8", lw=1, zorder=0)
-    right.set(xlabel="length of the list", ylabel="part of the flipped labels found", ylim=(0, 1.05))
+    right.set(
+        xlabel="length of the list", ylabel="part of the flipped labels found", ylim=(0, 1.05)
+    )
     right.legend(loc="lower right")
     return noted(
         fig,
