@@ -121,7 +121,9 @@ def _exported(module: Any, double: Any, x: Any, torch: Any) -> Any:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             free = ({0: torch.export.Dim.DYNAMIC},)
-            return torch.onnx.export(double, (x,), dynamo=True, dynamic_shapes=free, verbose=False)
+            return torch.onnx.export(
+                double, (x,), dynamo=True, dynamic_shapes=free, verbose=False, optimize=False
+            )
     except Exception as error:
         raise ValueError(
             f"PyTorch cannot export the {type(module).__name__} to ONNX: {_reason(error)}"
