@@ -1,5 +1,5 @@
 """The numbers of a report, some samples at a time: discord with labels pinned, a null of permuted
-ones, spectrum, resistance.
+ones, spectrum.
 """
 
 from __future__ import annotations
@@ -8,9 +8,10 @@ from typing import Callable, Iterator, Mapping, NamedTuple
 
 import numpy as np
 
+from sheaflib.diagnosis import names
+from sheaflib.diagnosis.inputs import LARGEST
 from sheaflib.equilibria.certificate import UNDECIDED
-from sheaflib.equilibria.newton import equilibrium
-from sheaflib.linear.resistance import effective_resistance
+from sheaflib.equilibria.newton import FEWEST, equilibrium
 from sheaflib.linear.spectrum import extremes
 from sheaflib.networks.graph import A_OUT
 from sheaflib.sheaves.neural import NeuralSheaf
@@ -18,16 +19,36 @@ from sheaflib.sheaves.pins import hard
 from sheaflib.training.objective import output_energy
 
 ROOM = 2**18  # coordinates that are solved for at once: a hundred megabytes at work
-MOST = 1e150  # beyond this a square leaves float64
 DENSE = 100  # up to this many coordinates the spectrum is taken by a dense solver
+DIGITS = 1e-3  # the relative accuracy of a spectrum: that of the three digits that are shown
+PERMUTED = 1000  # how often labels are permuted at most
+MOST = 2000  # passes of one equilibrium
+LANCZOS = 16  # a spectrum keeps some vectors a sample
+SHORT = 12  # passes: a sample that took so many less than the most may have been cut short
 NOBODY = float  # whom to tell how many more samples are done: none
 
 
-class EdgeRow(NamedTuple):
-    """One edge: mean discord, its shares of discord and of resistance, the null's 5 % point,
-    median, 95 % point; NaN: none.
+class Null(NamedTuple):
+    """Mean discord with labels permuted, 5 % point, median and 95 % point over the permutations,
+    and with the same samples' own labels, found in the same way. NaN: there is none.
+    """
 
-    same: mean discord of the samples that the null is of, which need not be all.
+    low: float = np.nan
+    median: float = np.nan
+    high: float = np.nan
+    same: float = np.nan
+
+    @property
+    def ratio(self) -> float:
+        """Discord over the median: at 1 the network knows no more of these labels than of permuted
+        ones.
+        """
+        return self.same / self.median if self.median else np.nan
+
+
+class EdgeRow(NamedTuple):
+    """One edge: mean discord, its shares of discord and of resistance, NaN: none; its nulls, at the
+    frozen pattern and of equilibria that were solved again; and the layer that it stands for.
     """
 
     name: str
@@ -36,47 +57,71 @@ class EdgeRow(NamedTuple):
     discord: float
     share: float = np.nan
     resistance: float = np.nan
-    low: float = np.nan
-    median: float = np.nan
-    high: float = np.nan
-    same: float = np.nan
+    frozen: Null = Null()
+    solved: Null = Null()
+    layer: str = ""
+
+    @property
+    def null(self) -> Null:
+        """The null that is shown: that of equilibria that were solved again, where there is one,
+        else that at the frozen pattern.
+        """
+        return self.frozen if np.isnan(self.solved.median) else self.solved
 
     @property
     def ratio(self) -> float:
-        """Discord over the null's median, of the same samples: at 1 the network knows no more of
-        these labels than of permuted ones.
-        """
-        return self.same / self.median if self.median else np.nan
+        """That of the null that is shown."""
+        return self.null.ratio
 
 
 class Neuron(NamedTuple):
-    """One coordinate of an edge, "a1[17]", and its mean squared discrepancy."""
+    """One coordinate of an edge, "a1[17]", its mean squared discrepancy, and the edge's kind."""
 
     name: str
     edge: str
     discord: float
+    kind: str = ""
+    layer: str = ""
 
 
-class Stiffness(NamedTuple):
-    """λ₁, λ_max and λ_max(ρ), (m,) each; and by edge the mean of tr ρ_e/tr ρ, its share of the
-    resistance.
-    """
+class Spectra(NamedTuple):
+    """λ₁ and λ_max, (m,) each, and the passes of every sample, (m,)."""
 
     smallest: np.ndarray
     largest: np.ndarray
-    resistance: np.ndarray
-    shares: dict[str, float]
+    passes: np.ndarray
 
 
 class Solved(NamedTuple):
     """Discord by edge, name -> (n,), mean by coordinate, (N,) or with a_out (N + n_out,); and of
-    the samples, (n,) each, which converged, and the certificate's verdict.
+    the samples, (n,) each, which converged, the certificate's verdict, and the passes that they
+    took.
     """
 
     per_edge: dict[str, np.ndarray]
     neurons: np.ndarray
     converged: np.ndarray
     verdict: np.ndarray
+    passes: np.ndarray
+
+    def rows(self, order: np.ndarray) -> Solved:
+        """These samples in another order."""
+        per_edge = {name: values[order] for name, values in self.per_edge.items()}
+        columns = (self.converged[order], self.verdict[order], self.passes[order])
+        return Solved(per_edge, self.neurons, *columns)
+
+    def joined(self, other: Solved) -> Solved:
+        """These samples and then others."""
+        a, b = len(self.passes), len(other.passes)
+        per_edge = {
+            name: np.concatenate([values, other.per_edge[name]])
+            for name, values in self.per_edge.items()
+        }
+        columns = [
+            np.concatenate([getattr(self, name), getattr(other, name)])
+            for name in ("converged", "verdict", "passes")
+        ]
+        return Solved(per_edge, (a * self.neurons + b * other.neurons) / (a + b), *columns)
 
 
 def chunks(count: int, size: int) -> Iterator[slice]:
@@ -100,7 +145,7 @@ def forward(sheaf: NeuralSheaf, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarra
                 w = sheaf.forward(x[rows])
         except OverflowError as error:
             raise ValueError(f"x cannot be diagnosed: {error}") from None
-        wild = ~(np.abs(w) < MOST)
+        wild = ~(np.abs(w) < LARGEST)
         if wild.any():
             i, j = (int(k) for k in np.argwhere(wild)[0])
             raise ValueError(
@@ -121,107 +166,142 @@ def pinned(
     y: np.ndarray,
     at: np.ndarray,
     of: np.ndarray,
+    limit: int,
     done: Callable = NOBODY,
 ) -> Solved:
     """The samples `at` with the labels of the samples `of` pinned: z^{k+1} itself, or a_out, from
-    the forward pass.
+    the forward pass, in at most `limit` passes each.
     """
     stalk = sheaf.network.output_name if sheaf.network.output.is_identity else A_OUT
     per_edge = {edge.name: np.empty(len(at)) for edge in sheaf.edges}
     neurons, converged = np.zeros(sheaf.augmented_layout.size), np.empty(len(at), dtype=bool)
-    verdict = np.empty(len(at), dtype=f"U{len(UNDECIDED)}")
+    verdict, passes = np.empty(len(at), dtype=f"U{len(UNDECIDED)}"), np.zeros(len(at), np.int64)
     for rows in chunks(len(at), sheaf.N):
-        found = equilibrium(sheaf, x[at[rows]], pins=hard(stalk, y[of[rows]]))
+        found = equilibrium(sheaf, x[at[rows]], pins=hard(stalk, y[of[rows]]), max_passes=limit)
         squares = sheaf.discrepancy(found.cochain, found.x) ** 2
         neurons += squares.sum(axis=0) / len(at)
         converged[rows], verdict[rows] = found.converged, found.certificate.verdict
+        passes[rows] = found.passes
         for edge in sheaf.edges:
             per_edge[edge.name][rows] = squares[:, edge.rows].sum(axis=1)
         done(rows.stop - rows.start)
-    return Solved(per_edge, neurons, converged, verdict)
+    return Solved(per_edge, neurons, converged, verdict, passes)
 
 
-def null(
+class Resolved(NamedTuple):
+    """Mean discord by edge of some samples with their labels permuted and their equilibria solved
+    again: edge name -> (permutations,); {} without any. How many of these equilibria did not
+    converge, and the passes that all took.
+    """
+
+    means: dict[str, np.ndarray]
+    unsettled: int
+    passes: int
+
+
+NONE = Resolved({}, 0, 0)
+
+
+def resolved(
     sheaf: NeuralSheaf,
     x: np.ndarray,
     y: np.ndarray,
     subset: np.ndarray,
-    permutations: int,
+    budget: int,
+    guess: int,
     rng: np.random.Generator,
     done: Callable = NOBODY,
-) -> tuple[dict[str, np.ndarray], int]:
-    """Mean discord by edge over the samples `subset` with their labels permuted: edge name ->
-    (permutations,); {} without any.
+) -> Resolved:
+    """As many permutations of the labels of the samples `subset` as fit into `budget` passes, at
+    most PERMUTED; one that the budget cuts short does not count.
 
-    And how many of these equilibria did not converge.
+    The next one is begun where as many passes are left as the dearest one so far took, `guess` for
+    the first one. An equilibrium may take MOST passes.
     """
-    if not permutations:
-        return {}, 0
-    shuffled = np.concatenate([rng.permutation(subset) for _ in range(permutations)])
-    found = pinned(sheaf, x, y, np.tile(subset, permutations), shuffled, done)
-    means = {
-        name: values.reshape(permutations, -1).mean(axis=1)
-        for name, values in found.per_edge.items()
-    }
-    return means, int((~found.converged).sum())
+    spent, unsettled, dearest = 0, 0, guess
+    means: list[dict[str, float]] = []
+    while len(means) < PERMUTED and budget - spent >= max(dearest, len(subset) * FEWEST):
+        shuffled = rng.permutation(subset)
+        most = min(MOST, (budget - spent) // len(subset))
+        found = pinned(sheaf, x, y, subset, shuffled, most)
+        cost = int(found.passes.sum())
+        spent, dearest = spent + cost, max(cost, dearest if means else 0)
+        done(cost)
+        if most < MOST and (found.passes + SHORT > most).any():
+            break
+        unsettled += int((~found.converged).sum())
+        means.append({name: values.mean() for name, values in found.per_edge.items()})
+    edges = means[0] if means else {}
+    columns = {name: np.array([mean[name] for mean in means]) for name in edges}
+    return Resolved(columns, unsettled, spent)
 
 
-def stiffness(
-    sheaf: NeuralSheaf, x: np.ndarray, at: np.ndarray, done: Callable = NOBODY
-) -> Stiffness:
-    """Spectrum and resistance of the samples `at` for the pattern of the forward pass, nothing
-    pinned.
+def spectra(sheaf: NeuralSheaf, x: np.ndarray, at: np.ndarray, done: Callable = NOBODY) -> Spectra:
+    """Spectrum of the samples `at` for the pattern of the forward pass, nothing pinned, to DIGITS.
+
+    A dense solver takes a pass each way for each column of L and of L⁻¹.
     """
-    found, shares = [], {edge.name: 0.0 for edge in sheaf.edges if edge.kind != "output"}
-    for rows in chunks(len(at), sheaf.N * sheaf.network.n_out):
+    found = []
+    for rows in chunks(len(at), sheaf.N * LANCZOS):
         here = x[at[rows]]
-        pattern = sheaf.forward_pattern(here)
-        ends, rho = extremes(sheaf, pattern, dense=DENSE), effective_resistance(sheaf, pattern)
-        found.append((ends.smallest, ends.largest, rho.norm))
-        for name, share in rho.shares.items():
-            shares[name] += float(share.sum() / len(at))
+        ends = extremes(sheaf, sheaf.forward_pattern(here), dense=DENSE, tol=DIGITS)
+        steps = 2 * sheaf.N if ends.steps == (0, 0) else sum(ends.steps)
+        found.append((ends.smallest, ends.largest, np.full(len(here), 1 + 2 * steps)))
         done(rows.stop - rows.start)
-    smallest, largest, resistance = (np.concatenate(column) for column in zip(*found))
-    return Stiffness(smallest, largest, resistance, shares)
+    return Spectra(*(np.concatenate(column) for column in zip(*found)))
 
 
 def edge_rows(
-    sheaf: NeuralSheaf, per_edge: Mapping, subset: np.ndarray, permuted: Mapping, shares: Mapping
+    sheaf: NeuralSheaf,
+    per_edge: Mapping[str, np.ndarray],
+    shares: Mapping[str, float],
+    same: Mapping[str, np.ndarray],
+    permuted: Mapping[str, np.ndarray],
+    subset: np.ndarray,
+    again: Mapping[str, np.ndarray],
 ) -> tuple[EdgeRow, ...]:
     """One row an edge, the last one of all together; shares are of all edges but the output's,
     which has no resistance.
+
+    same, permuted: edge name -> discord of the samples `subset` at the frozen pattern, and its mean
+    with their labels permuted, {} for none; again: that mean with their equilibria solved again.
     """
     inner = sum(per_edge[name].mean() for name in shares)
+    solved = {name: values[subset] for name, values in per_edge.items()}
     rows = []
     for edge in sheaf.edges:
-        mean = float(per_edge[edge.name].mean())
-        share = float(mean / inner) if inner and edge.name in shares else np.nan
-        resistance, around = shares.get(edge.name, np.nan), band(permuted.get(edge.name))
+        name, mean = edge.name, float(per_edge[edge.name].mean())
+        share = float(mean / inner) if inner and name in shares else np.nan
         rows.append(
             EdgeRow(
-                edge.name,
+                name,
                 edge.kind,
                 edge.dim,
                 mean,
                 share,
-                resistance,
-                *around,
-                float(per_edge[edge.name][subset].mean()),
+                shares.get(name, np.nan),
+                band(permuted.get(name), same.get(name)),
+                band(again.get(name), solved[name]),
+                names.layer(sheaf.network, edge),
             )
         )
-    discord, same = (sum(getattr(row, name) for row in rows) for name in ("discord", "same"))
-    around = band(sum(permuted.values()) if permuted else None)
-    return *rows, EdgeRow(
-        "total", "", sum(row.size for row in rows), discord, np.nan, np.nan, *around, same
+    at_pattern, again_all = (
+        band(np.sum(list(means.values()), axis=0), np.sum([own[name] for name in means], axis=0))
+        if means
+        else Null()
+        for means, own in ((permuted, same), (again, solved))
     )
+    size, discord = sum(row.size for row in rows), sum(row.discord for row in rows)
+    total = EdgeRow("total", "", size, discord, np.nan, np.nan, at_pattern, again_all, "total")
+    return *rows, total
 
 
-def band(values: np.ndarray | None) -> tuple[float, float, float]:
-    """5 % point, median and 95 % point, NaN without values."""
-    if values is None:
-        return np.nan, np.nan, np.nan
-    low, median, high = (float(v) for v in np.quantile(values, (0.05, 0.5, 0.95)))
-    return low, median, high
+def band(means: np.ndarray | None, own: np.ndarray | None) -> Null:
+    """The null of mean discords with labels permuted and the discord of samples with their own."""
+    if means is None or own is None:
+        return Null()
+    low, median, high = (float(v) for v in np.quantile(means, (0.05, 0.5, 0.95)))
+    return Null(low, median, high, float(own.mean()))
 
 
 def worst_neurons(sheaf: NeuralSheaf, neurons: np.ndarray, most: int) -> tuple[Neuron, ...]:
@@ -232,7 +312,14 @@ def worst_neurons(sheaf: NeuralSheaf, neurons: np.ndarray, most: int) -> tuple[N
     first = np.flatnonzero(~(falling > np.partition(falling, last)[last]))
     order = first[np.argsort(falling[first], kind="stable")][:most].tolist()
     edges = [e for e in sheaf.edges if e.rows.stop <= sheaf.N]
-    into = [next(e.name for e in edges if e.rows.start <= i < e.rows.stop) for i in order]
+    into = [next(e for e in edges if e.rows.start <= i < e.rows.stop) for i in order]
     return tuple(
-        Neuron(sheaf.layout.label(i), name, float(neurons[i])) for i, name in zip(order, into)
+        Neuron(
+            sheaf.layout.label(i),
+            edge.name,
+            float(neurons[i]),
+            edge.kind,
+            names.layer(sheaf.network, edge),
+        )
+        for i, edge in zip(order, into)
     )

@@ -1,5 +1,5 @@
 """Pictures of a report: discord by edge beside its null, the worst neurons, discord against loss,
-what a list finds.
+the worst samples' images, what a list finds.
 """
 
 from __future__ import annotations
@@ -18,6 +18,9 @@ with needs("the picture of a report", "plots"):
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+from sheaflib.diagnosis import text
+from sheaflib.diagnosis.graph import graph
+from sheaflib.diagnosis.names import short
 from sheaflib.plots import STYLE
 from sheaflib.plots.palette import EDGE_COLOURS, SERIES
 
@@ -25,6 +28,14 @@ if TYPE_CHECKING:
     from sheaflib.diagnosis.report import Report
 
 NULL = "0.75"
+WIDTH, GRAPH, IMAGE = (
+    11.5,
+    2.3,
+    1.5,
+)  # of the picture, and the heights of its lower parts, in inches
+LONGEST = 30  # characters of a name beside an axis
+MANY, SMALL = 24, 6.5  # more names than that stand in smaller letters
+SHOWN = 10  # images in a row
 STYLES = (("-", 3.0), ("--", 1.6), (":", 2.0), ("-.", 1.6))
 
 
@@ -34,40 +45,55 @@ def look() -> AbstractContextManager[None]:
 
 
 def overview(report: Report) -> Figure:
-    """The three panels of a `Report` in one figure."""
+    """The panels of a `Report` in one figure: edges, neurons and samples, below them the network's
+    graph, and the images of the worst samples, where there are.
+    """
     with look():
-        fig = Figure(figsize=(11, 0.8 + 0.35 * max(len(report.edges), 8)))
-        left, middle, right = fig.subplots(1, 3, width_ratios=(1.25, 1, 1.15))
-        edges(report.edges, left)
+        tall = 0.8 + 0.24 * max(len(report.edges), 12)
+        below = [GRAPH] if report.images is None else [GRAPH, IMAGE]
+        fig = Figure(figsize=(WIDTH, tall + sum(below)))
+        ratios = [tall, *below]
+        bands = fig.subfigures(len(ratios), 1, height_ratios=ratios, squeeze=False)[:, 0]
+        left, middle, right = bands[0].subplots(1, 3, width_ratios=(1.25, 1, 1.15))
+        edges(report.edges, left, solved=bool(report.permutations))
         neurons(report.neurons, middle)
         samples(report.loss, report.discord, report.worst, right)
+        graph(report.network, report.edges, bands[1].subplots())
+        if report.images is not None:
+            bands[2].suptitle("worst samples: label → output")
+            count = len(report.images)
+            axes = bands[2].subplots(1, max(count, SHOWN), squeeze=False)[0]
+            images(report.images, [text.sample(report, int(i)) for i in report.worst], axes)
     return fig
 
 
-def edges(rows: Sequence, ax: Axes | None = None) -> Axes:
+def edges(rows: Sequence, ax: Axes | None = None, solved: bool = False) -> Axes:
     """Mean discord of each edge (a mark; of the null's samples, where there is one), the null's 5
-    to 95 % band and median, on a log axis.
+    to 95 % band and median, on a log axis; solved: whether it is the one that was solved again.
     """
     ax = plt.gca() if ax is None else ax
+    letters = SMALL if len(rows) > MANY else None
     for place, row in enumerate(rows):
-        if row.median > 0:
+        null = row.null
+        if null.median > 0:
             ax.plot(
-                [row.low, row.high],
+                [null.low, null.high],
                 [place] * 2,
                 color=NULL,
                 linewidth=9,
                 solid_capstyle="butt",
                 zorder=1,
             )
-            ax.plot(row.median, place, "|", color="0.3", markersize=9, zorder=2)
-        mark = row.same if row.median > 0 else row.discord
+            ax.plot(null.median, place, "|", color="0.3", markersize=9, zorder=2)
+        mark = null.same if null.median > 0 else row.discord
         if mark > 0:
             ax.plot(mark, place, "o", color=EDGE_COLOURS[row.kind], markersize=7, zorder=3)
-    if any(row.discord > 0 or row.median > 0 for row in rows):
+    if any(row.discord > 0 or row.null.median > 0 for row in rows):
         ax.set_xscale("log")
-    ax.set_yticks(range(len(rows)), [row.name.replace("_", " ") for row in rows])
+    ax.set_yticks(range(len(rows)), [short(row.layer, LONGEST) for row in rows], fontsize=letters)
     ax.set_ylim(len(rows) - 0.5, -0.5)
-    ax.set(xlabel="mean discord", title="edges; grey: labels permuted")
+    how = "labels permuted, re-solved" if solved else "labels permuted, frozen"
+    ax.set(xlabel="mean discord", title=f"edges; grey: {how}")
     ax.grid(axis="x", color="0.9")
     ax.set_axisbelow(True)
     return ax
@@ -79,8 +105,8 @@ def neurons(worst: Sequence, ax: Axes | None = None) -> Axes:
     """
     ax = plt.gca() if ax is None else ax
     for place, neuron in enumerate(worst):
-        ax.barh(place, neuron.discord, color=EDGE_COLOURS[neuron.edge.split("_")[0]], height=0.7)
-    ax.set_yticks(range(len(worst)), [neuron.name for neuron in worst])
+        ax.barh(place, neuron.discord, color=EDGE_COLOURS[neuron.kind], height=0.7)
+    ax.set_yticks(range(len(worst)), [short(neuron.name, LONGEST) for neuron in worst])
     ax.set_ylim(len(worst) - 0.5, -0.5)
     ax.locator_params(axis="x", nbins=4)
     ax.set(xlabel="mean discord", title="worst neurons")
@@ -121,6 +147,22 @@ def samples(
     ax.set(xlabel="loss", ylabel="discord", title="samples")
     ax.legend(loc="upper left")
     return ax
+
+
+def images(pixels: np.ndarray, rows: Sequence[Sequence[str]], axes: Sequence[Axes]) -> None:
+    """Images (n, channels, height, width) of 1 or 3 channels, each on axes of its own, with its
+    index, label and output as its title; axes that are left over are taken away.
+
+    Grey levels and colours are stretched to those of all images together.
+    """
+    low, high = float(pixels.min()), float(pixels.max())
+    levels = (pixels - low) / (high - low or 1.0)
+    for ax, one, row in zip(axes, levels, rows):
+        ax.imshow(np.moveaxis(one, 0, -1).squeeze(), cmap="gray", vmin=0, vmax=1)
+        ax.set_title(f"{row[0]}: {row[1]} → {row[2]}", fontsize=7)
+        ax.set_axis_off()
+    for ax in axes[len(pixels) :]:
+        ax.remove()
 
 
 def finds(

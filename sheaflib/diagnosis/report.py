@@ -8,41 +8,52 @@ The label shows in the amount, the weights in the shares.
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Callable, Iterator
+from time import perf_counter
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from sheaflib.diagnosis import measures, text
+from sheaflib.diagnosis import cost, frozen, measures, page, text
+from sheaflib.diagnosis.cost import Estimate
+from sheaflib.diagnosis.inputs import check_pinnable, how_many, input_rows, label_rows
 from sheaflib.diagnosis.measures import EdgeRow, Neuron
 from sheaflib.networks.graph import INPUT, Network
-from sheaflib.networks.separation import check_separate
-from sheaflib.sheaves.neural import NeuralSheaf, check_sheaf
-from sheaflib.support.checks import batch, brief, flag, read_only, real_array, room, whole
-from sheaflib.support.progress import bar as progress_bar
-from sheaflib.training.objective import check_labels
+from sheaflib.sheaves.neural import NeuralSheaf
+from sheaflib.support.checks import choice, flag, read_only, whole
+from sheaflib.support.progress import bar, watched
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from pandas import DataFrame
 
+LARGEST = 2**62  # passes
 NEURONS = 10  # how many of the worst are listed
+IMAGES = 10  # of the worst samples that are kept to be shown
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Report:
-    """What `report` found for B samples. Prints as a table; in a notebook it shows itself as one
-    table and one figure.
+    """What `report` found for B samples. Prints as tables; in a notebook it shows itself as tables
+    and one figure; `to_frame` gives the tables to pandas.
 
     edges: one EdgeRow each; total: all together. discord, loss (B,): total pinned discord, and the
-    loss of the forward pass. per_edge: edge name -> (B,). null: edge name -> (permutations,), mean
-    discord of the samples `subset` (m,) with their labels permuted; {} without a null. smallest,
-    largest, resistance (m,): λ₁, λ_max, λ_max(ρ) of these samples for the pattern of the forward
-    pass, nothing pinned. worst: the samples of the largest discord, the worst first. neurons: the
-    worst ones. converged (B,): whether the solver arrived; verdict (B,): "minimum", "no minimum" or
-    "undecided by rounding", the certificate's; unsettled: how many equilibria of the null did not
-    converge. labels, output (B, n_out).
+    loss of the forward pass. per_edge: edge name -> (B,). frozen: edge name -> (1000,), mean
+    discord of the samples `subset` (m,) with their labels permuted at the frozen pattern of the
+    forward pass; null: edge name -> (permutations,), the same with equilibria solved again; {}
+    without.
+    resistance (m,): λ_max(ρ) of `subset`; smallest, largest: λ₁ and λ_max of the samples
+    `spectral`, some of these, for the pattern of the forward pass, nothing pinned. worst: the
+    samples of the largest discord, the worst first. neurons: the worst ones. converged (B,):
+    whether the solver arrived, else the discord is that of the point which it reached; verdict
+    (B,): "minimum", "no minimum" or "undecided by rounding", the certificate's; unsettled: how many
+    equilibria of the null did not converge. labels, output (B, n_out). passes: over the weights,
+    part -> number. estimate: what was expected after the first samples, seconds and passes a
+    sample; seconds: what it took. needed: passes that one permutation of the null takes at most.
+    images: the worst samples' (n, channels, height, width) where the input is an image of 1 or 3
+    channels.
     """
 
     network: Network
@@ -51,8 +62,10 @@ class Report:
     discord: np.ndarray
     loss: np.ndarray
     per_edge: dict[str, np.ndarray]
+    frozen: dict[str, np.ndarray]
     null: dict[str, np.ndarray]
     subset: np.ndarray
+    spectral: np.ndarray
     smallest: np.ndarray
     largest: np.ndarray
     resistance: np.ndarray
@@ -66,21 +79,41 @@ class Report:
     pinned: str
     start: str
     solver: str
+    passes: dict[str, int]
+    estimate: Estimate
+    seconds: float
+    budget: int
+    needed: int
+    images: np.ndarray | None
 
     @property
     def permutations(self) -> int:
-        """How often the labels were permuted; 0: there is no null."""
+        """How often the labels were permuted and equilibria solved again; 0: there is no such
+        null.
+        """
         return len(next(iter(self.null.values()), ()))
 
-    __repr__, __str__, _repr_html_ = text.line, text.terminal, text.html
+    @property
+    def inner(self) -> tuple[EdgeRow, ...]:
+        """The edges between the network's own stalks: all but the output's."""
+        return tuple(row for row in self.edges if row.kind != "output")
+
+    __repr__, __str__, _repr_html_ = text.line, text.terminal, page.html
 
     def figure(self) -> Figure:
         """The report's picture, a matplotlib figure: discord by edge beside the null, the worst
-        neurons, discord against loss.
+        neurons, discord against loss, and discord along the network's graph.
         """
         from sheaflib.diagnosis.picture import overview
 
         return overview(self)
+
+    def to_frame(self, of: str = "edges") -> DataFrame:
+        """The table of the "edges" or of the "samples" as a pandas DataFrame."""
+        from sheaflib.diagnosis import frame
+
+        choice("of", of, ("edges", "samples"))
+        return frame.edges(self) if of == "edges" else frame.samples(self)
 
 
 def report(
@@ -88,25 +121,33 @@ def report(
     x: ArrayLike,
     y: ArrayLike,
     *,
-    permutations: int = 20,
+    budget: int = 0,
     samples: int = 200,
     worst: int | None = None,
     seed: int = 0,
     progress: bool | None = None,
 ) -> Report:
-    """Diagnose a network by its sheaf on inputs x (B, n_in) and labels y.
+    """Diagnose a network by its sheaf on inputs x and labels y.
 
-    The labels are (B, n_out), (B,) for one output, or classes 0, 1, … (B,) for a softmax.
+    The inputs are (B, n_in), or images (B, channels, height, width) where the network reads images;
+    the labels (B, n_out), (B,) for one output, or classes 0, 1, … (B,) for a softmax. Both may be
+    pandas tables.
 
     The labels are pinned, z^{k+1} itself for an identity output, a_out (hence the cross-entropy)
     for a sigmoid or softmax, and Newton finds the equilibrium from the forward pass; another start
-    may lead elsewhere. The null is the same with the labels of `samples` random samples permuted
-    among them, `permutations` times (0, or labels all alike: no null); spectrum and resistance are
-    of those too. worst: how many samples to list (default: 5 %, at least 5). progress: whether a
-    bar is shown (default: where a person sees it). It costs B + permutations · samples equilibria
-    of 50 to 100 passes over the weights each, in chunks of some hundred megabytes. TypeError or
-    ValueError for bad input, a network that `equilibrium` does not cover, and a forward pass that
-    leaves float64.
+    may lead elsewhere. The null says what permuted labels cost *at the frozen pattern* of the
+    forward pass, of up to `samples` random samples: there each label's discord follows from the
+    effective resistance, nothing is solved, and the samples' own labels are compared at the same
+    pattern. budget: how many passes over the weights to spend on a null of which every equilibrium
+    is solved again; as many permutations as fit, at most 1000. worst: how many samples to list
+    (default: 5 %, at least 5). progress: whether an estimate of the time and a bar are shown
+    (default: where a person sees them).
+
+    Beside the budget it costs at most 300 passes over the weights a sample on average, of which
+    equilibria take 240: what samples of small loss leave goes to those of large loss. A sample that
+    is not at rest by then is not `converged`. Resistances and spectra are of as many of the samples
+    as the rest allows, spectra to three digits. TypeError or ValueError for bad input, a network
+    that `equilibrium` does not cover, and a forward pass that leaves float64.
 
     Three resistors of 1 share an error of 3.
 
@@ -119,22 +160,35 @@ def report(
     >>> [(round(edge.share, 3), round(edge.resistance, 3)) for edge in found.edges]
     [(0.333, 0.333), (0.333, 0.333), (0.333, 0.333)]
     """
-    network = check_pinnable(sheaf).network
-    x = batch(INPUT, x, network.n_in)
+    begin, network = perf_counter(), check_pinnable(sheaf).network
+    x = input_rows(network, x)
     y = read_only(label_rows(network, y, len(x)))
     rng = np.random.default_rng(whole("seed", seed, least=0))
-    progress = None if progress is None else flag("progress", progress)
-    everyone, m = np.arange(len(x)), min(whole("samples", samples), len(x))
-    listed, permutations = how_many(worst, len(x)), whole("permutations", permutations, least=0)
-    room("permutations", permutations, permutations * m)
-    subset = np.sort(rng.choice(len(x), m, replace=False))
-    permutations *= bool((y[subset] != y[subset[0]]).any())
+    shown = watched() if progress is None else flag("progress", progress)
+    m, listed = min(whole("samples", samples), len(x)), how_many(worst, len(x))
+    budget = whole("budget", budget, least=0, most=LARGEST)
+    drawn = rng.choice(len(x), m, replace=False)
     output, loss = measures.forward(sheaf, x, y)
-    with bar(len(x) + (permutations + 1) * m, progress) as done:
-        found = measures.pinned(sheaf, x, y, everyone, everyone, done)
-        null, unsettled = measures.null(sheaf, x, y, subset, permutations, rng, done)
-        stiff = measures.stiffness(sheaf, x, subset, done)
-    *edges, total = measures.edge_rows(sheaf, found.per_edge, subset, null, stiff.shares)
+    with bar(len(cost.first_of(sheaf, loss)), "report, first samples", shown, leave=False) as told:
+        begun = cost.first(sheaf, x, y, loss, told.update)
+    plan = cost.plan(sheaf, x, y, loss, drawn, begun, budget, perf_counter() - begin)
+    if shown:
+        print(cost.said(plan.estimate, len(x)), file=sys.stderr)
+    left = len(x) - len(begun.at) + len(plan.subset) + len(plan.spectral) - 2
+    with bar(left, "report", shown, leave=False) as told:
+        found = cost.others(sheaf, x, y, loss, begun, told.update)
+        law = cost.resistances(sheaf, x, plan, told.update)
+        spectra = cost.spectra(sheaf, x, plan, told.update)
+    subset, differ = plan.subset, len(plan.labels) > 1
+    same, permuted = frozen.permuted(law.discord, plan.own, rng) if differ else ({}, {})
+    again = measures.NONE
+    if differ and budget:
+        guess = 2 * int(found.passes[subset].sum())
+        with bar(budget, "null", shown, leave=False) as told:
+            again = measures.resolved(sheaf, x, y, subset, budget, guess, rng, told.update)
+    *edges, total = measures.edge_rows(
+        sheaf, found.per_edge, law.shares, same, permuted, subset, again.means
+    )
     discord = sum(found.per_edge.values(), np.zeros(len(x)))
     pin = (
         network.output_name
@@ -142,7 +196,14 @@ def report(
         else f"a_out ({network.output.name}, cross-entropy)"
     )
     first = np.argsort(-discord, kind="stable")[:listed]
-    neurons = measures.worst_neurons(sheaf, found.neurons, NEURONS)
+    shape = network.shapes.get(INPUT, ())
+    passes = {
+        "forward": len(x),
+        "equilibria": int(found.passes.sum()),
+        "resistance": law.passes,
+        "spectra": int(spectra.passes.sum()),
+        "null": again.passes,
+    }
     return Report(
         network,
         tuple(edges),
@@ -150,88 +211,27 @@ def report(
         discord,
         loss,
         found.per_edge,
-        null,
+        permuted,
+        again.means,
         subset,
-        stiff.smallest,
-        stiff.largest,
-        stiff.resistance,
+        plan.spectral,
+        spectra.smallest,
+        spectra.largest,
+        law.norm,
         first,
-        neurons,
+        measures.worst_neurons(sheaf, found.neurons, NEURONS),
         found.converged,
         found.verdict,
-        unsettled,
+        again.unsettled,
         y,
         output,
         pin,
         "the forward pass",
         "Newton",
+        passes,
+        plan.estimate,
+        perf_counter() - begin,
+        budget,
+        len(subset) * measures.MOST,
+        x[first[:IMAGES]].reshape(-1, *shape) if len(shape) == 3 and shape[0] in (1, 3) else None,
     )
-
-
-def check_pinnable(sheaf: NeuralSheaf) -> NeuralSheaf:
-    """`sheaf`, if it is one that `equilibrium` covers; TypeError or ValueError says what else came,
-    and what to do.
-    """
-    check_sheaf(sheaf)
-    try:
-        check_separate(sheaf.network)
-    except ValueError as error:
-        raise ValueError(f"report cannot pin this network: {error}") from None
-    return sheaf
-
-
-def how_many(worst: int | None, n_batch: int) -> int:
-    """The length of the list of worst samples; ValueError beyond the batch."""
-    listed = min(n_batch, max(5, round(n_batch / 20))) if worst is None else whole("worst", worst)
-    if listed > n_batch:
-        raise ValueError(
-            f"worst={brief(listed)}, expected at most {n_batch}: x has no more samples"
-        )
-    return listed
-
-
-def label_rows(network: Network, given: ArrayLike | None, n_batch: int) -> np.ndarray:
-    """`given`, the argument y, as float64 labels (B, n_out): a column for one output, one-hot for
-    the classes of a softmax.
-    """
-    n, kind = network.n_out, network.output.name
-    if given is None:
-        raise TypeError(f"y is None, expected {n_batch} labels: one a row of x")
-    try:
-        y = real_array("y", given)
-    except TypeError as error:
-        raise TypeError(f"{error}; np.unique(y, return_inverse=True)[1] numbers classes") from None
-    if y.shape[:1] != (n_batch,):
-        raise ValueError(f"y has shape {y.shape}, expected {n_batch} labels: one a row of x")
-    if y.ndim == 1 and n > 1 and kind == "softmax":
-        wrong = ~np.isin(y, np.arange(n))
-        if wrong.any():
-            at = int(np.argmax(wrong))
-            raise ValueError(
-                f"y holds {y[at]:g} at index {at}, expected classes 0 … {n - 1}: the output is {n}"
-                " wide; np.unique(y, return_inverse=True)[1] numbers classes"
-            )
-        y = np.eye(n)[y.astype(int)]
-    y = y[:, None] if y.ndim == 1 and n == 1 else y
-    if y.shape != (n_batch, n):
-        hint = (
-            "; for classes use y[:, 0]"
-            if kind == "softmax"
-            else '; for classes make the network with output="softmax"'
-        )
-        hint = hint if y.ndim <= 2 and y.size == n_batch else ""
-        raise ValueError(
-            f"y has shape {y.shape}, expected ({n_batch}, {n}): the {kind} output is {n} wide{hint}"
-        )
-    if np.abs(y).max() > measures.MOST:
-        raise ValueError(f"y holds {y.flat[np.abs(y).argmax()]:g}, whose square leaves float64")
-    return check_labels(network.output, y, n, n_batch)
-
-
-@contextmanager
-def bar(total: int, progress: bool | None) -> Iterator[Callable[[int], object]]:
-    """A bar of `total` samples for a person who watches, as `sweep` has: yields what to tell the
-    number of samples done.
-    """
-    with progress_bar(total, "report", progress, leave=False) as shown:
-        yield shown.update

@@ -1,14 +1,15 @@
-"""A report as text: one line, a table for a terminal, a table and a picture for a notebook."""
+"""A report as text: one line, and tables for a terminal."""
 
 from __future__ import annotations
 
-import base64
-from html import escape
 from textwrap import wrap
 from typing import TYPE_CHECKING, Sequence
 
 import numpy as np
 
+from sheaflib.diagnosis.frozen import PERMUTED
+from sheaflib.diagnosis.measures import DENSE, DIGITS
+from sheaflib.diagnosis.names import short
 from sheaflib.equilibria.certificate import UNDECIDED
 
 if TYPE_CHECKING:
@@ -18,16 +19,11 @@ if TYPE_CHECKING:
 COLUMNS = 100  # of a terminal
 MARGIN = 15  # where the facts below the table begin
 LISTED = 10  # samples that are printed
+INDICES = 20  # of samples that did not converge, that are printed
+NARROW = 16  # characters of a layer's name that are always there
 NOISE = 1e-24  # a discord below this is rounding
-HEAD = (
-    "edge",
-    "size",
-    "discord",
-    "its share",
-    "share of ρ",
-    "labels permuted (5 to 95 %)",
-    "ratio",
-)
+HEAD = ("layer", "size", "discord", "its share", "share of ρ")
+SAMPLES = ("sample", "label", "output", "loss", "discord", "converged")
 
 
 def line(report: Report) -> str:
@@ -46,51 +42,25 @@ def line(report: Report) -> str:
 
 def terminal(report: Report) -> str:
     """What `print` prints: at most 100 columns."""
-    rows = [HEAD, *map(cells, (*report.edges, report.total))]
-    widths = [max(map(len, column)) for column in zip(*rows)]
-    padded = [[text.rjust(width) for text, width in zip(row[1:], widths[1:])] for row in rows]
-    table = ["  ".join([row[0].ljust(widths[0]), *texts]) for row, texts in zip(rows, padded)]
+    rows = [head(report), *map(cells, (*report.edges, report.total))]
     below = [line for name, items in facts(report) for line in packed(name, items)]
-    return "\n".join([*wrap(title(report), COLUMNS), "", *table, "", *below])
+    worst = [SAMPLES, *(sample(report, int(i)) for i in report.worst[:LISTED])]
+    parts = (wrap(title(report), COLUMNS), aligned(rows), below, aligned(worst))
+    more = ["…"] if len(report.worst) > LISTED else []
+    return "\n\n".join("\n".join(part) for part in parts) + "".join(f"\n{text}" for text in more)
 
 
-def html(report: Report) -> str:
-    """What a notebook shows: one table and one figure, or what the figure needs."""
-    head = "".join(f'<th scope="col">{escape(text)}</th>' for text in HEAD)
-    rows = map(cells, (*report.edges, report.total))
-    body = "".join(
-        html_row(name, [f"<td>{escape(text)}</td>" for text in rest]) for name, *rest in rows
-    )
-    wide = f'<td colspan="{len(HEAD) - 1}" style="text-align: left">'
-    foot = "".join(
-        html_row(name, [f"{wide}{escape('; '.join(items))}</td>"]) for name, items in facts(report)
-    )
-    return (
-        '<table>\n<caption style="text-align:'
-        f' left">{escape(title(report))}</caption>\n<thead><tr>{head}</tr></thead>\n'
-        f"<tbody>{body}</tbody>\n<tbody>{foot}</tbody>\n</table>\n"
-        f"{html_picture(report)}"
-    )
-
-
-def html_picture(report: Report) -> str:
-    """The report's figure as an <img> that holds its PNG; without matplotlib, what to install."""
-    try:
-        from sheaflib.diagnosis.picture import look
-        from sheaflib.plots.files import shown
-    except ModuleNotFoundError as missing:
-        return f"<p>No picture: {escape(str(missing))}</p>"
-    with look():
-        picture = base64.b64encode(shown(report.figure())).decode()
-    return (
-        f'<img style="max-width: 100%" alt="{escape(described(report))}" '
-        f'src="data:image/png;base64,{picture}">'
-    )
-
-
-def html_row(name: str, parts: Sequence[str]) -> str:
-    """A row of the HTML table: its name, and what stands in its cells."""
-    return f'<tr><th scope="row">{escape(name)}</th>{"".join(parts)}</tr>'
+def aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    """Rows of a table, their first column to the left and cut where there is no room for it."""
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    room = COLUMNS - sum(width + 2 for width in widths[1:])
+    first = min(widths[0], max(room, NARROW))
+    lines = []
+    for name, *rest in rows:
+        cut = name if len(name) <= first else short(name, first - 1)
+        texts = [text.rjust(width) for text, width in zip(rest, widths[1:])]
+        lines.append("  ".join([cut.ljust(first), *texts]))
+    return lines
 
 
 def title(report: Report) -> str:
@@ -106,15 +76,22 @@ def title(report: Report) -> str:
     )
 
 
+def head(report: Report) -> tuple[str, ...]:
+    """The names of the columns: which null is shown is said there."""
+    which = "re-solved" if report.permutations else "frozen"
+    return (*HEAD, f"{which} null (5 to 95 %)", "ratio")
+
+
 def cells(row: EdgeRow) -> tuple[str, ...]:
     """A row of the table as text."""
+    null = row.null
     band = (
         "–"
-        if np.isnan(row.median)
-        else f"{number(row.median)} ({number(row.low)} to {number(row.high)})"
+        if np.isnan(null.median)
+        else f"{number(null.median)} ({number(null.low)} to {number(null.high)})"
     )
     return (
-        row.name,
+        row.layer,
         str(row.size),
         number(row.discord),
         percent(row.share),
@@ -126,54 +103,113 @@ def cells(row: EdgeRow) -> tuple[str, ...]:
 
 def facts(report: Report) -> list[tuple[str, list[str]]]:
     """What stands below the table: a name and what is to be said of it."""
+    lost = np.flatnonzero(~report.converged)
+    indices = ", ".join(map(str, lost[:INDICES])) + (", …" if len(lost) > INDICES else "")
+    unsettled = [
+        f"samples {indices}",
+        "their discord is that of the point reached",
+        "the energy there is above that of the minimum below it",
+    ]
+    digits = [f"to a relative {DIGITS:g}"] * (sum(row.size for row in report.inner) > DENSE)
+    return [
+        *([("not converged", unsettled)] if len(lost) else []),
+        (
+            "λ₁",
+            [
+                spread(report.smallest),
+                f"forward-pass patterns of {len(report.spectral)} samples: median and range",
+                *digits,
+            ],
+        ),
+        ("λ_max", [spread(report.largest), *digits]),
+        (
+            "resistance",
+            [
+                spread(report.resistance),
+                f"λ_max(ρ) of the last stalk, {len(report.subset)} samples",
+                "shares are those of tr ρ",
+            ],
+        ),
+        ("frozen null", frozen_null(report)),
+        ("re-solved null", solved_null(report)),
+        ("passes", passes(report)),
+        (
+            "worst neurons",
+            [
+                f"{short(neuron.name, 50)}: {number(neuron.discord)}"
+                f" ({neuron.layer.split(' · ')[-1]})"
+                for neuron in report.neurons
+            ],
+        ),
+        ("worst samples", [f"{len(report.worst)} by discord"]),
+    ]
+
+
+def frozen_null(report: Report) -> list[str]:
+    """What the null at the frozen pattern is, and what it says."""
+    if not report.frozen:
+        return ["none"]
     doubt = [
         "no better than permuted labels",
         "is x scaled as in training?",
         "are the classes in its order?",
     ]
-    more = ["…"] if len(report.worst) > LISTED else []
-    null = [
-        f"labels of {len(report.subset)} samples permuted {report.permutations} times",
-        "ratio: their own discord over the median",
-        *doubt * (report.total.ratio > 0.5),
-    ]
+    null = report.total.frozen
     return [
-        (
-            "λ₁",
-            [
-                spread(report.smallest),
-                f"forward-pass patterns of {len(report.subset)} samples: median and range",
-            ],
-        ),
-        ("λ_max", [spread(report.largest)]),
-        (
-            "resistance",
-            [spread(report.resistance), "λ_max(ρ) of the last stalk", "shares are those of tr ρ"],
-        ),
-        ("null", null if report.permutations else ["none"]),
-        (
-            "worst samples",
-            [
-                f"{len(report.worst)} by discord",
-                *(sample(report, int(i)) for i in report.worst[:LISTED]),
-                *more,
-            ],
-        ),
-        (
-            "worst neurons",
-            [
-                f"{neuron.name}: {number(neuron.discord)} ({neuron.edge})"
-                for neuron in report.neurons
-            ],
-        ),
+        f"labels of {len(report.subset)} samples permuted {PERMUTED} times",
+        "at the frozen pattern of the forward pass nothing is solved",
+        "ρ alone says what a label costs there",
+        f"own labels there {number(null.same)}, permuted {number(null.median)}",
+        f"ratio {number(null.ratio)}",
+        *doubt * (null.ratio > 0.5),
     ]
 
 
-def sample(report: Report, i: int) -> str:
-    """One sample: its index, discord, label and output."""
+def solved_null(report: Report) -> list[str]:
+    """The same for the null of equilibria that were solved again, or why there is none."""
+    n, null = report.permutations, report.total.solved
+    if not report.frozen:
+        return ["none"]
+    if not n:
+        spent = report.passes["null"]
+        why = f"budget={report.budget} passes is too little" if report.budget else "none"
+        cut = [f"{spent} passes did not end one permutation"] if spent else []
+        return [why, *cut, f"budget={report.needed} passes are enough for one permutation"]
+    own, totals = null.same, np.sum(list(report.null.values()), axis=0)
+    p = (1 + int((totals <= own).sum())) / (n + 1)
+    return [
+        f"labels permuted {n} times and equilibria solved again",
+        f"p = {number(p)}, resolution 1/(n + 1) = {number(1 / (n + 1))}",
+        f"own labels {number(own)}, permuted {number(null.median)}",
+        f"ratio {number(null.ratio)}: own discord over the median",
+    ]
+
+
+def passes(report: Report) -> list[str]:
+    """How many passes over the weights a sample took on average, in all and by part."""
+    count = len(report.discord)
+    parts = [
+        f"{part} {number(total / count)}"
+        + (f" (of {len(report.spectral)} samples)" if part == "spectra" else "")
+        for part, total in report.passes.items()
+        if total
+    ]
+    mean = sum(report.passes.values()) / count
+    return [
+        f"{mean:.0f} over the weights a sample (estimated: at most {report.estimate.passes:.0f})",
+        *parts,
+    ]
+
+
+def sample(report: Report, i: int) -> tuple[str, ...]:
+    """A row of the table of samples: index, label, output, loss, discord, whether it converged."""
     return (
-        f"{i}: {number(report.discord[i])} (label {told(report, report.labels[i])}, output"
-        f" {told(report, report.output[i])})"
+        str(i),
+        told(report, report.labels[i]),
+        told(report, report.output[i]),
+        number(report.loss[i]),
+        number(report.discord[i]),
+        "yes" if report.converged[i] else "no",
     )
 
 
@@ -183,22 +219,6 @@ def told(report: Report, values: np.ndarray) -> str:
         return str(int(np.argmax(values)))
     text = ", ".join(map(number, values[:3])) + (", …" if len(values) > 3 else "")
     return text if len(values) == 1 else f"[{text}]"
-
-
-def described(report: Report) -> str:
-    """The picture in words, for those who do not see it."""
-    most = max(report.edges, key=lambda row: row.discord)
-    ratio = report.total.ratio
-    against = (
-        ""
-        if np.isnan(ratio)
-        else f", in total {number(ratio)} times the median with permuted labels"
-    )
-    return (
-        f"Left: mean discord by edge, most on {most.name}{against}. Middle: worst neurons, first"
-        f" {report.neurons[0].name}. Right: discord against loss, the {len(report.worst)} samples"
-        " of most discord marked."
-    )
 
 
 def spread(values: np.ndarray) -> str:

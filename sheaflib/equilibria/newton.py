@@ -36,6 +36,9 @@ ARMIJO = 1e-4  # the fraction of the predicted descent that a full step must rea
 FLAT = 0.05
 BISECTIONS = 60
 MOST = 300  # iterations
+# passes that an iteration takes beside the steps of CG, and those that end a run
+REST = 12
+FEWEST = 2 * REST + 2  # passes of a run with one step of CG
 FREE = 100  # iterations after which sides change only where the last step was a full one
 # a kink this near, relative to the terms that z_j is a sum of, may lie on either side
 SAME = 1e-10
@@ -60,6 +63,7 @@ def equilibrium(
     tol: float = ROUNDING,
     mode: Literal["track", "global"] = "track",
     max_iterations: int = MOST,
+    max_passes: int | None = None,
 ) -> Equilibrium:
     """An equilibrium of the pinned sheaf over x (B, n_0), reached from `start` (B, N) (default: the
     forward pass).
@@ -82,7 +86,9 @@ def equilibrium(
     must also change what no edge carries by more than 1e-10 of the edge's terms. The certificate
     says of each answer whether it is a minimum, none, or undecided by rounding. Weights, inputs and
     edge weights may have any scale at which V is a float64 number; a sample for which it is not, or
-    that rounding keeps from rest, is not `converged`, and `reason` says so. Raises ValueError for
+    that rounding keeps from rest, is not `converged`, and `reason` says so. The same holds for one
+    that is not at rest after max_passes passes over the weights: its answer is the point that was
+    reached by then, whose V is above that of the minimum below it. Raises ValueError for
     kinks that do not lie apart, for an unknown mode, for a softmax pinned in part or by unequal
     springs, and for a tol above 1e-3.
     """
@@ -90,6 +96,8 @@ def equilibrium(
     problem = PinnedEnergy(sheaf, x, pins)
     choice("mode", mode, ("track", "global"))
     tol, max_iterations = positive("tol", tol), whole("max_iterations", max_iterations)
+    if max_passes is not None:
+        max_passes = whole("max_passes", max_passes, least=FEWEST, most=np.iinfo(np.int64).max)
     if tol > LARGEST_TOL:
         raise ValueError(
             f"tol={tol:g} is relative to the terms of each coordinate's gradient, expected at most"
@@ -99,7 +107,7 @@ def equilibrium(
     if len(w) != len(x):
         raise ValueError(f"start has {len(w)} rows, expected {len(x)}: one a row of x")
     with np.errstate(over="ignore", invalid="ignore"):  # what leaves float64 is told in `reason`
-        return newton(problem, problem.impose(w), tol, mode, max_iterations)
+        return newton(problem, problem.impose(w), tol, mode, max_iterations, max_passes)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -235,9 +243,15 @@ class Others:
 
 
 def newton(
-    problem: PinnedEnergy, w: np.ndarray, tol: float, mode: str, max_iterations: int
+    problem: PinnedEnergy,
+    w: np.ndarray,
+    tol: float,
+    mode: str,
+    max_iterations: int,
+    max_passes: int | None = None,
 ) -> Equilibrium:
     """Run the iteration from w (B, N); samples that are done leave the batch."""
+    most = max_passes or np.iinfo(np.int64).max
     n_batch, active, tol = len(w), np.arange(len(w)), max(tol, ROUNDING)
     w, side = w.copy(), problem.sides(w)
     count = {name: np.zeros(n_batch, dtype=np.int64) for name in ("iterations", "cg", "passes")}
@@ -261,7 +275,11 @@ def newton(
         rows = np.flatnonzero(look)
         if len(rows):
             converged[active[rows]], more = arrived(
-                part.rows(rows), at.rows(rows), gradient[rows], tol
+                part.rows(rows),
+                at.rows(rows),
+                gradient[rows],
+                tol,
+                most - count["passes"][active[rows]],
             )
             count["passes"][active[rows]] += more
         # the quadratic was solved, and rounding is what is left
@@ -273,7 +291,8 @@ def newton(
         w[active], side[active] = at.w, at.side
         lost[active] = ~np.isfinite(at.energy) | ~np.isfinite(size)
         idle_for_good = (stalls >= STALLS) | (flats >= FLAT_STEPS)
-        done = converged | lost | idle_for_good | (count["iterations"] >= max_iterations)
+        spent = count["passes"] > most - REST - 2
+        done = converged | lost | idle_for_good | spent | (count["iterations"] >= max_iterations)
         left = ~done[active]
         if not left.any():
             break
@@ -286,6 +305,7 @@ def newton(
             np.clip(relative, 1e-12, 0.1),
             stiff[active],
             stalls[active] > 1,
+            (most - REST - count["passes"][active]) // 2,
         )
         w[active], full = line_search(part, at, step)
         flat = np.abs(step.slope) <= part.energy_rounding(at)
@@ -298,7 +318,9 @@ def newton(
         before = Before(size, full, full & flat, at.side, at.held)
     rows = np.flatnonzero(~converged & ~lost)
     if len(rows):
-        w[rows], converged[rows], more = with_zeros(problem.rows(rows), w[rows], side[rows], tol)
+        w[rows], converged[rows], more = with_zeros(
+            problem.rows(rows), w[rows], side[rows], tol, most - count["passes"][rows]
+        )
         count["passes"][rows] += more
     augmented = w
     if problem.output is not None:
@@ -313,6 +335,7 @@ def newton(
             "where V or its gradient leaves float64": lost,
             "where rounding decides on which side of a kink they rest": doubtful,
             "where rounding keeps a coordinate from rest": idle_for_good,
+            f"after {brief(max_passes)} passes": spent,
             f"after {brief(max_iterations)} iterations": ~converged,
         },
     )
@@ -349,24 +372,26 @@ def same_pieces(problem: PinnedEnergy, at: Pieces, before: Before, stiff: np.nda
 
 
 def arrived(
-    problem: PinnedEnergy, at: Pieces, gradient: np.ndarray, tol: float
+    problem: PinnedEnergy, at: Pieces, gradient: np.ndarray, tol: float, left: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Whether every coordinate is at rest and, for a tol of ROUNDING, the minimum of the pieces is
-    here; and the passes that it took to see, (B,) each.
+    here; and the passes that it took to see, (B,) each, of those that are left.
     """
     done, passes = problem.at_rest(at, tol)
     rows = np.flatnonzero(done & (tol <= ROUNDING))
     if len(rows):
-        done[rows], _, more = near_minimum(problem.rows(rows), at.rows(rows), gradient[rows])
+        done[rows], _, more = near_minimum(
+            problem.rows(rows), at.rows(rows), gradient[rows], (left - passes)[rows]
+        )
         passes[rows] += more
     return done, passes
 
 
 def with_zeros(
-    problem: PinnedEnergy, w: np.ndarray, side: np.ndarray, tol: float
+    problem: PinnedEnergy, w: np.ndarray, side: np.ndarray, tol: float, left: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """w (B, N) with coordinates that vanish beside the largest one at 0, where that is at rest; w
-    elsewhere. Also whether it is, and the passes that it took, (B,) each.
+    elsewhere. Also whether it is, and the passes that it took, (B,) each, of those that are left.
 
     Where all that a coordinate touches is 0, steps leave rounding of other coordinates on it, which
     is no small part of its own terms.
@@ -374,7 +399,7 @@ def with_zeros(
     small = np.abs(w) <= VANISHING * np.abs(w).max(axis=1, keepdims=True)
     trial = np.where(small & ~problem.clamped, 0.0, w)
     at = problem.pieces(trial, side, Rule("track", True))
-    done, passes = arrived(problem, at, problem.gradient(at), tol)
+    done, passes = arrived(problem, at, problem.gradient(at), tol, left)
     return np.where(done[:, None], at.w, w), done, passes + 2
 
 

@@ -52,15 +52,19 @@ def newton_step(
     accuracy: np.ndarray,
     stiff: np.ndarray,
     again: np.ndarray,
+    most: np.ndarray | None = None,
 ) -> Step:
     """The step to the minimum of the present pieces: by CG, and directly where that is `stiff`,
     (B,), or meets a curvature beyond STIFF.
 
-    again (B,): whether the last direct step has led to where it began, and is to be refined.
+    again (B,): whether the last direct step has led to where it began, and is to be refined. most
+    (B,): steps of CG, two passes each, after which it ends short of the minimum; a direct step that
+    takes more passes is not taken.
     """
-    step = conjugate_gradient(problem, at, gradient, accuracy, stiff)
+    step = conjugate_gradient(problem, at, gradient, accuracy, stiff, most)
     for i in np.flatnonzero(step.stiff).tolist():
-        direct = direct_step(problem.rows([i]), at.rows([i]), gradient[[i]], again[i])
+        rows = MOST_ROWS if most is None else min(MOST_ROWS, 2 * int(most[i] - step.cg[i]) - 2)
+        direct = direct_step(problem.rows([i]), at.rows([i]), gradient[[i]], again[i], rows)
         step.sure[i] = direct is not None
         if direct is not None:  # else what CG has found so far, a descent direction too
             direct.passes += step.passes[i]
@@ -70,7 +74,7 @@ def newton_step(
 
 
 def near_minimum(
-    problem: PinnedEnergy, at: Pieces, gradient: np.ndarray
+    problem: PinnedEnergy, at: Pieces, gradient: np.ndarray, left: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Whether the minimum of the present pieces is here: no edge would carry another value by more
     than CLOSE times its own terms and the rounding of all that the edges are strained by, (Σ w_e
@@ -78,8 +82,9 @@ def near_minimum(
 
     A gradient that is rounding of its own terms does not say so: a soft direction may hide below a
     stiff one that shares its coordinates. gradient (B, N): in the injections. Where each is small
-    beside its edge's terms, no step need be computed. Returns that, whether it is known, and the
-    passes that it took, (B,) each.
+    beside its edge's terms, no step need be computed. left (B,): passes that it may take, after
+    which the minimum does not count as here. Returns that, whether it is known, and the passes that
+    it took, (B,) each.
     """
     strain = np.sqrt(
         (problem.weights * (at.w - at.image) ** 2).sum(axis=1, keepdims=True) / problem.weights
@@ -93,21 +98,24 @@ def near_minimum(
         if not len(far):
             break
         part, again = problem.rows(far), np.full(len(far), form)
+        most = None if left is None else np.maximum(0, (left[far] - passes[far]) // 2)
         step = newton_step(
-            part, at.rows(far), gradient[far], np.full(len(far), ROUGH), again, again
+            part, at.rows(far), gradient[far], np.full(len(far), ROUGH), again, again, most
         )
         near[far] = (np.abs(step.change) <= allowed[far]).all(axis=1)
         sure[far] = step.sure
+        if most is not None:
+            near[far] &= step.cg < most
         passes[far] += step.passes
         far = far[~near[far]]
     return near, sure, passes
 
 
 def direct_step(
-    problem: PinnedEnergy, at: Pieces, gradient: np.ndarray, refine: bool
+    problem: PinnedEnergy, at: Pieces, gradient: np.ndarray, refine: bool, most: int = MOST_ROWS
 ) -> Step | None:
     """The step of one sample by a QR decomposition with one row a held edge and spring; None for
-    more than MOST_ROWS of them.
+    more than `most` of them.
 
     The minimum over the injections ε of ½‖ε‖²_w + ½‖r + Aε‖²_D, r what the held edges and springs
     feel without injections, is η = −Bᵀ(I + BBᵀ)⁻¹ρ with η = w^½ε, B = D^½Aw^{-½}, ρ = D^½r. The QR
@@ -123,7 +131,7 @@ def direct_step(
         moved_by[follows] = at.ties.leader[0, follows]
     springs = np.flatnonzero((problem.gamma > 0) & free[moved_by])
     index, count = np.concatenate([held, moved_by[springs]]), len(held) + len(springs)
-    if count > MOST_ROWS:
+    if count > most:
         return None
     unit = np.zeros((count, sheaf.N))
     unit[np.arange(count), index] = np.repeat([-1.0, 1.0], [len(held), len(springs)])
@@ -158,9 +166,15 @@ def direct_step(
 
 
 def conjugate_gradient(
-    problem: PinnedEnergy, at: Pieces, gradient: np.ndarray, accuracy: np.ndarray, stiff: np.ndarray
+    problem: PinnedEnergy,
+    at: Pieces,
+    gradient: np.ndarray,
+    accuracy: np.ndarray,
+    stiff: np.ndarray,
+    most: np.ndarray | None = None,
 ) -> Step:
-    """Solve (W + AᵀDA) ε = −gradient to a relative accuracy (B,), W being the preconditioner.
+    """Solve (W + AᵀDA) ε = −gradient to a relative accuracy (B,), W being the preconditioner, in
+    at most `most` steps, (B,).
 
     Accuracy is measured in energy: what the quadratic may still lose, at most ½|residual|² as its
     Hessian is W or more, against what it has lost. It ends at a curvature beyond STIFF, where no
@@ -175,6 +189,8 @@ def conjugate_gradient(
     lost = np.zeros(len(gradient))  # twice the energy that the quadratic has lost
     for _ in range(2 * gradient.shape[1] + 10):
         going = (size > accuracy**2 * lost) & ~stiff
+        if most is not None:
+            going &= steps < most
         if not going.any():
             break
         bent, dv, d_image = problem.hessian(at, direction)

@@ -27,3 +27,4 @@ VERDICT_COLOURS = {
 }
 # the first, second, … of what is compared and has no colour of its own
 SERIES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+DISCORD = "plasma"  # how much discord an edge has: bright is much

@@ -100,9 +100,8 @@ def test_an_estimator_holds_the_network_that_is_asked_for():
     holds = "sheaf is a SheafRegressor, .*: its attribute network_ is a Network$"
     with pytest.raises(TypeError, match=holds):
         report(fitted, X, X[:, 0])
-    assert report(
-        NeuralSheaf(fitted.network_), X, X[:, 0], permutations=0, progress=False
-    ).loss.shape == (4,)
+    found = report(NeuralSheaf(fitted.network_), X, X[:, 0], progress=False)
+    assert found.loss.shape == (4,)
 
 
 def test_rows_that_are_no_images_get_no_word_of_flattening():

@@ -9,12 +9,12 @@ from pictures import labels
 from sheaflib import Network, NeuralSheaf
 from sheaflib import report as make
 from sheaflib.diagnosis import picture as report
-from sheaflib.diagnosis.measures import EdgeRow, Neuron
+from sheaflib.diagnosis.measures import EdgeRow, Neuron, Null
 from sheaflib.plots.palette import EDGE_COLOURS
 
 ROWS = [
-    EdgeRow("affine_1", "affine", 4, 0.3, 0.5, 0.5, 1.0, 2.0, 3.0, 0.1),
-    EdgeRow("activation_1", "activation", 4, 0.2, 0.5, 0.5),
+    EdgeRow("affine_1", "affine", 4, 0.3, 0.5, 0.5, Null(1.0, 2.0, 3.0, 0.1), layer="z1 · Affine"),
+    EdgeRow("activation_1", "activation", 4, 0.2, 0.5, 0.5, layer="a1 · ReLU"),
 ]
 
 
@@ -27,7 +27,7 @@ def test_an_edge_is_a_mark_beside_its_band(ax):
         [(0.2, 1)],
     ]
     assert (
-        labels(ax.get_yticklabels()) == ["affine 1", "activation 1"]
+        labels(ax.get_yticklabels()) == ["z1 · Affine", "a1 · ReLU"]
         and ax.get_xscale() == "log"
         and ax.yaxis_inverted()
     )
@@ -46,7 +46,13 @@ def test_nothing_positive_needs_no_logarithm(ax):
 
 def test_neurons_keep_their_order_and_the_colour_of_their_edge(ax):
     assert (
-        report.neurons([Neuron("a1[3]", "activation_1", 2.0), Neuron("z2[0]", "affine_2", 1.0)], ax)
+        report.neurons(
+            [
+                Neuron("a1[3]", "activation_1", 2.0, "activation"),
+                Neuron("z2[0]", "affine_2", 1.0, "affine"),
+            ],
+            ax,
+        )
         is ax
     )
     assert [bar.get_width() for bar in ax.patches] == [2, 1] and labels(ax.get_yticklabels()) == [
@@ -88,23 +94,25 @@ def test_what_lists_find(ax):
     assert labels(ax.get_legend().get_texts()) == ["best possible", "one", "two"]
 
 
-def test_the_overview_has_three_panels():
+def test_the_overview_has_four_panels():
     sheaf = NeuralSheaf(Network.mlp([[[1.0]], [[1.0]]]))
-    found = make(sheaf, [[1.0], [2.0]], [4.0, 3.0], permutations=3, progress=False)
+    found = make(sheaf, [[1.0], [2.0]], [4.0, 3.0], budget=100, progress=False)
     fig = found.figure()
     assert [ax.get_title() for ax in fig.axes] == [
-        "edges; grey: labels permuted",
+        "edges; grey: labels permuted, re-solved",
         "worst neurons",
         "samples",
+        "share of discord along the network",
+        "",  # the bar of colours
     ]
-    assert labels(fig.axes[0].get_yticklabels()) == ["affine 1", "activation 1", "affine 2"]
+    assert labels(fig.axes[0].get_yticklabels()) == ["z1 · Affine", "a1 · ReLU", "z2 · Affine"]
 
 
 @pytest.mark.parametrize(
     "draw",
     [
         lambda: report.edges(ROWS),
-        lambda: report.neurons([Neuron("a1[3]", "activation_1", 2.0)]),
+        lambda: report.neurons([Neuron("a1[3]", "activation_1", 2.0, "activation")]),
         lambda: report.samples([1.0], [1.0], [0]),
         lambda: report.finds([1], {"one": [2.0]}),
     ],

@@ -20,7 +20,8 @@ from PIL import Image
 
 import sheaflib.diagnosis.report  # noqa: F401  (the module, whose name the function takes)
 from sheaflib import Affine, MaxPool, Network, NeuralSheaf, ReLU, Stack, report
-from sheaflib.diagnosis import measures, text
+from sheaflib.diagnosis import measures
+from sheaflib.diagnosis import page as page_of
 from sheaflib.training.objective import loss
 
 MODULE = sys.modules["sheaflib.diagnosis.report"]
@@ -65,7 +66,7 @@ BROKEN = Network(
 
 def call(network=NET, x=X, y=Y, **options):
     sheaf = NeuralSheaf(network) if isinstance(network, Network) else network
-    options = {"permutations": 1, "samples": 4, "progress": False, **options}
+    options = {"budget": 1000, "samples": 4, "progress": False, **options}
     return lambda: report(sheaf, x, y, **options)
 
 
@@ -218,12 +219,8 @@ BAD = {
         ValueError,
         r"x cannot be .*: the forward pass overflows at 'z1'",
     ),
-    "negative permutations": (call(permutations=-1), ValueError, r"permutations=-1 must be ≥ 0"),
-    "half a permutation": (
-        call(permutations=0.5),
-        TypeError,
-        r"permutations=0\.5 must be a whole number",
-    ),
+    "a negative budget": (call(budget=-1), ValueError, r"budget=-1 must be ≥ 0"),
+    "half a pass": (call(budget=0.5), TypeError, r"budget=0\.5 must be a whole number"),
     "no samples of the null": (call(samples=0), ValueError, r"samples=0 must be ≥ 1"),
     "an empty list": (call(worst=0), ValueError, r"worst=0 must be ≥ 1"),
     "a list longer than the batch": (
@@ -247,7 +244,7 @@ KINDS = [("identity", 1), ("identity", 3), ("sigmoid", 1), ("sigmoid", 3), ("sof
 @pytest.mark.parametrize("output, n_out", KINDS)
 def test_what_every_report_holds(output, n_out):
     network, x, y = case(output, n_out, n=130)
-    found = report(NeuralSheaf(network), x, y, permutations=3, samples=20, progress=False)
+    found = report(NeuralSheaf(network), x, y, budget=5000, samples=20, progress=False)
     assert (
         found.discord.shape == found.loss.shape == found.converged.shape == (130,)
         and found.converged.all()
@@ -255,18 +252,20 @@ def test_what_every_report_holds(output, n_out):
     names = [edge.name for edge in NeuralSheaf(network).edges]
     assert [row.name for row in found.edges] == names == list(found.per_edge) == list(
         found.null
-    ) and found.permutations == 3
+    ) == list(found.frozen) and found.permutations >= 3
     for row in found.edges:
-        assert (
-            row.discord == pytest.approx(found.per_edge[row.name].mean())
-            and row.low <= row.median <= row.high
-        )
-        assert found.null[row.name].shape == (3,) and row.median == pytest.approx(
-            np.median(found.null[row.name])
-        )
-        assert row.same == pytest.approx(
-            found.per_edge[row.name][found.subset].mean()
-        ) and row.ratio == pytest.approx(row.same / row.median)
+        assert row.discord == pytest.approx(found.per_edge[row.name].mean())
+        for null, means, times in (
+            (row.solved, found.null, found.permutations),
+            (row.frozen, found.frozen, 1000),
+        ):
+            assert null.low <= null.median <= null.high
+            assert means[row.name].shape == (times,) and null.median == pytest.approx(
+                np.median(means[row.name])
+            )
+            assert null.ratio == pytest.approx(null.same / null.median)
+        assert row.solved.same == pytest.approx(found.per_edge[row.name][found.subset].mean())
+        assert row.null == row.solved and row.ratio == row.solved.ratio
         assert np.isnan(row.share) == np.isnan(row.resistance) == (row.name == "output")
     for column in ("share", "resistance"):
         assert sum(
@@ -281,9 +280,8 @@ def test_what_every_report_holds(output, n_out):
         len(found.worst) == round(130 / 20) == 6
         and (found.discord[found.worst] == np.sort(found.discord)[::-1][:6]).all()
     )
-    assert len(
-        found.subset
-    ) == 20 and found.smallest.shape == found.largest.shape == found.resistance.shape == (20,)
+    assert len(found.subset) == 20 and found.smallest.shape == found.largest.shape == (20,)
+    assert found.resistance.shape == (20,) and (found.spectral == found.subset).all()
     assert (found.smallest <= 1 / found.resistance * (1 + 1e-9)).all() and (
         found.largest >= 1
     ).all()
@@ -299,24 +297,23 @@ def test_labels_are_taken_as_they_come():
     """(B,) for one output; classes, as whole numbers of any type, for a softmax; lists and
     booleans.
     """
-    column = report(NeuralSheaf(NET), X, Y, permutations=0, progress=False)
-    lists = report(NeuralSheaf(NET), X.tolist(), Y[:, 0].tolist(), permutations=0, progress=False)
+    column = report(NeuralSheaf(NET), X, Y, progress=False)
+    lists = report(NeuralSheaf(NET), X.tolist(), Y[:, 0].tolist(), progress=False)
     np.testing.assert_array_equal(lists.discord, column.discord)
-    one_hot = report(NeuralSheaf(SOFTMAX), X, ONE_HOT, permutations=0, progress=False)
+    one_hot = report(NeuralSheaf(SOFTMAX), X, ONE_HOT, progress=False)
     for classes in (CLASSES, CLASSES.astype(float), CLASSES.tolist(), CLASSES.astype(np.uint8)):
         np.testing.assert_array_equal(
-            report(NeuralSheaf(SOFTMAX), X, classes, permutations=0, progress=False).discord,
-            one_hot.discord,
+            report(NeuralSheaf(SOFTMAX), X, classes, progress=False).discord, one_hot.discord
         )
     sigmoid, _, y = case("sigmoid")
     np.testing.assert_array_equal(
-        report(NeuralSheaf(sigmoid), X, y[:, 0] > 0, permutations=0, progress=False).labels, y
+        report(NeuralSheaf(sigmoid), X, y[:, 0] > 0, progress=False).labels, y
     )
 
 
 def test_the_same_seed_gives_the_same_report_and_another_one_another_null():
     one, two, other = (
-        report(NeuralSheaf(NET), X, Y, permutations=4, samples=6, seed=seed, progress=False)
+        report(NeuralSheaf(NET), X, Y, budget=2000, samples=6, seed=seed, progress=False)
         for seed in (1, 1, 2)
     )
     assert str(one) == str(two)
@@ -331,33 +328,31 @@ def test_the_same_seed_gives_the_same_report_and_another_one_another_null():
 @pytest.mark.parametrize("output, n_out", KINDS)
 def test_chunks_do_not_show(output, n_out, monkeypatch):
     network, x, y = case(output, n_out)
-    whole = report(NeuralSheaf(network), x, y, permutations=3, samples=7, progress=False)
+    whole = report(NeuralSheaf(network), x, y, budget=2000, samples=7, progress=False)
     monkeypatch.setattr(measures, "ROOM", 60)
-    parts = report(NeuralSheaf(network), x, y, permutations=3, samples=7, progress=False)
+    parts = report(NeuralSheaf(network), x, y, budget=2000, samples=7, progress=False)
     for name in ("discord", "loss", "smallest", "largest", "resistance", "output"):
         np.testing.assert_allclose(
             getattr(parts, name), getattr(whole, name), rtol=1e-8, err_msg=name
         )
     for a, b in zip((*parts.edges, parts.total), (*whole.edges, whole.total)):
-        np.testing.assert_allclose(a[3:], b[3:], rtol=1e-8)
+        np.testing.assert_allclose(a[3:6], b[3:6], rtol=1e-8)
+        np.testing.assert_allclose(a.frozen, b.frozen, rtol=1e-8)
+        np.testing.assert_allclose(a.solved, b.solved, rtol=1e-8)
     assert parts.worst.tolist() == whole.worst.tolist()
     assert {n.name: n.discord for n in parts.neurons} == pytest.approx(
         {n.name: n.discord for n in whole.neurons}, rel=1e-8
     )
 
 
-@pytest.mark.parametrize(
-    "labels, permutations",
-    [(Y, 0), (np.ones(12), 5), (Y[:1], 5)],
-    ids=["off", "all alike", "one sample"],
-)
-def test_without_a_null_nothing_is_said_of_it(labels, permutations):
-    found = report(
-        NeuralSheaf(NET), X[: len(labels)], labels, permutations=permutations, progress=False
-    )
-    assert found.null == {} and np.isnan(found.total.median) and np.isnan(found.total.ratio)
-    assert found.permutations == 0 and "null           none" in str(found)
-    assert "null's" not in repr(found) and "permuted labels" not in text.described(found)
+@pytest.mark.parametrize("labels", [np.ones(12), Y[:1]], ids=["all alike", "one sample"])
+def test_without_a_null_nothing_is_said_of_it(labels):
+    found = report(NeuralSheaf(NET), X[: len(labels)], labels, budget=5000, progress=False)
+    assert found.null == found.frozen == {}
+    assert np.isnan(found.total.null.median) and np.isnan(found.total.ratio)
+    assert found.permutations == 0 and "re-solved null none" in str(found)
+    assert "frozen null    none" in str(found) and found.passes["null"] == 0
+    assert "null's" not in repr(found) and "permuted labels" not in page_of.described(found)
     if len(labels) == 1:
         assert found._repr_html_()
 
@@ -369,24 +364,25 @@ def test_the_null_permutes_labels_among_the_chosen_samples(monkeypatch):
     seen = []
     original = measures.pinned
 
-    def watched(sheaf, x, y, at, of, done):
+    def watched(sheaf, x, y, at, of, *more):
         seen.append((at, of))
-        return original(sheaf, x, y, at, of, done)
+        return original(sheaf, x, y, at, of, *more)
 
     monkeypatch.setattr(measures, "pinned", watched)
-    found = report(NeuralSheaf(NET), X, Y, permutations=5, samples=7, progress=False)
-    (at, of), (null_at, null_of) = seen
-    assert (
-        at.tolist() == of.tolist() == list(range(12))
-        and null_at.tolist() == 5 * found.subset.tolist()
-    )
-    orders = null_of.reshape(5, 7)
-    assert (np.sort(orders) == found.subset).all() and len({tuple(order) for order in orders}) > 1
+    found = report(NeuralSheaf(NET), X, Y, budget=3000, samples=7, progress=False)
+    n = found.permutations
+    own, again = seen[: len(seen) - n], seen[len(seen) - n :]
+    assert n > 2 and all((at == of).all() for at, of in own)
+    assert sorted(np.concatenate([at for at, _ in own])) == list(range(12))
+    assert all((at == found.subset).all() for at, _ in again)
+    orders = np.array([of for _, of in again])
+    assert (np.sort(orders) == np.sort(found.subset)).all()
+    assert len({tuple(order) for order in orders}) > 1
 
 
 def test_the_report_is_frozen_and_leaves_its_arguments_alone():
     x, y = X.copy(), Y.copy()
-    found = report(NeuralSheaf(NET), x, y, permutations=2, progress=False)
+    found = report(NeuralSheaf(NET), x, y, budget=2000, progress=False)
     np.testing.assert_array_equal(x, X)
     np.testing.assert_array_equal(y, Y)
     y[:] = 7
@@ -401,7 +397,7 @@ def test_the_report_is_frozen_and_leaves_its_arguments_alone():
 
 @pytest.fixture(scope="module")
 def shown():
-    return report(NeuralSheaf(SOFTMAX), X, CLASSES, permutations=4, progress=False)
+    return report(NeuralSheaf(SOFTMAX), X, CLASSES, budget=4000, progress=False)
 
 
 def test_one_line(shown):
@@ -423,28 +419,29 @@ def test_the_terminal_table(shown):
         "labels pinned on a_out (softmax, cross-entropy). Start: the forward pass. Solver: Newton."
         in " ".join(lines[:2])
     )
-    head = next(i for i, line in enumerate(lines) if line.startswith("edge "))
-    rows = [line.split()[0] for line in lines[head + 1 : head + 8]]
+    head = next(i for i, line in enumerate(lines) if line.startswith("layer "))
+    rows = [line.split("  ")[0] for line in lines[head + 1 : head + 8]]
     assert rows == [
-        "affine_1",
-        "activation_1",
-        "affine_2",
-        "activation_2",
-        "affine_3",
-        "output",
+        "z1 · Affine",
+        "a1 · ReLU",
+        "z2 · Affine",
+        "a2 · ReLU",
+        "z3 · Affine",
+        "a_out · softmax",
         "total",
     ]
     assert len({len(line) for line in lines[head : head + 8]}) == 1  # aligned
-    worst = int(shown.worst[0])
-    assert (
-        f"{worst}: {shown.discord[worst]:.3g} (label {CLASSES[worst]}, output"
-        f" {shown.output[worst].argmax()})" in str(shown)
-    )
-    assert (
-        f"{shown.neurons[0].name}: {shown.neurons[0].discord:.3g} ({shown.neurons[0].edge})"
-        in str(shown)
-    )
-    for name in ("λ₁", "λ_max", "resistance", "null", "worst samples", "worst neurons"):
+    samples = next(i for i, line in enumerate(lines) if line.startswith("sample "))
+    assert lines[samples].split() == ["sample", "label", "output", "loss", "discord", "converged"]
+    for line, worst in zip(lines[samples + 1 :], shown.worst.tolist(), strict=True):
+        label, out = CLASSES[worst], shown.output[worst].argmax()
+        numbers = [f"{v:.3g}" for v in (shown.loss[worst], shown.discord[worst])]
+        assert line.split() == [f"{worst}", f"{label}", f"{out}", *numbers, "yes"]
+    neuron = shown.neurons[0]
+    kind = {"affine": "Affine", "activation": "ReLU"}[neuron.kind]
+    assert f"{neuron.name}: {neuron.discord:.3g} ({kind})" in str(shown)
+    names = ("λ₁", "λ_max", "resistance", "frozen null", "re-solved null", "passes")
+    for name in (*names, "worst samples", "worst neurons"):
         assert sum(line.startswith(name) for line in lines) == 1
 
 
@@ -466,15 +463,15 @@ def page(shown):
 
 
 def test_the_notebook_gets_one_table_and_one_figure(shown, page):
-    assert page.count("<table>") == page.count("<img ") == 1 and len(page) < 60_000
+    assert page.count("<table>") == 2 and page.count("<img ") == 1 and len(page) < 80_000
     assert re.findall(r'<tr><th scope="row">([^<]+)</th>', page)[:3] == [
-        "affine_1",
-        "activation_1",
-        "affine_2",
+        "z1 · Affine",
+        "a1 · ReLU",
+        "z2 · Affine",
     ]
     alt, data = re.search(r'alt="([^"]+)" src="data:image/png;base64,([^"]+)"', page).groups()
     assert (
-        alt.startswith("Left: mean discord by edge, most on a")
+        alt.startswith("Left: mean discord by edge, most on ")
         and f"the {len(shown.worst)} samples" in alt
     )
     assert Image.open(io.BytesIO(base64.b64decode(data))).width > 800
@@ -491,13 +488,13 @@ def test_the_picture_does_not_depend_on_the_callers_style_and_leaves_it_alone(sh
 
 
 def test_labels_of_several_outputs_are_told_in_brackets():
-    wide = report(NeuralSheaf(he([3, 4, 5])), X, np.tile(Y, 5), permutations=0, progress=False)
+    wide = report(NeuralSheaf(he([3, 4, 5])), X, np.tile(Y, 5), progress=False)
     text = ", ".join(f"{value:.3g}" for value in wide.labels[wide.worst[0]][:3])
-    assert f"(label [{text}, …], output [" in str(wide)
+    assert f"  [{text}, …]  [" in str(wide)
 
 
 def test_a_perfect_fit_shows_no_noise():
-    exact = report(NeuralSheaf(NET), X, NET(X), permutations=0, progress=False)
+    exact = report(NeuralSheaf(NET), X, NET(X), progress=False)
     assert (
         exact.total.discord < 1e-24
         and "e-2" not in str(exact).replace("< 1e-24", "")
@@ -525,19 +522,22 @@ def test_nothing_is_drawn_before_someone_looks():
 
 
 def test_a_bar_is_shown_where_it_is_asked_for_and_never_under_a_profile(capsys, monkeypatch):
-    report(NeuralSheaf(NET), X, Y, permutations=1, progress=True)
-    assert "report" in capsys.readouterr().err
+    found = report(NeuralSheaf(NET), X, Y, progress=True)
+    said = capsys.readouterr().err
+    assert f"about {found.estimate.seconds:.2g} s for 12 samples" in said
+    assert f"at most {found.estimate.passes:.0f} passes" in said and "report:" in said
     monkeypatch.setenv("SHEAFLIB_PROFILE", "full")
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
-    report(NeuralSheaf(NET), X, Y, permutations=1)
+    report(NeuralSheaf(NET), X, Y)
     assert capsys.readouterr().err == ""
 
 
 def test_the_bar_counts_every_sample(monkeypatch):
-    told = []
+    told, totals = [], []
 
     class Bar:
         def __init__(self, total, **_):
+            totals.append(total)
             told.append(total)
 
         def __enter__(self):
@@ -550,8 +550,12 @@ def test_the_bar_counts_every_sample(monkeypatch):
             told.append(-count)
 
     monkeypatch.setattr("tqdm.tqdm", Bar)
-    report(NeuralSheaf(NET), X, Y, permutations=3, samples=5)
-    assert told[0] == 12 + 3 * 5 + 5 and sum(told) == 0
+    found = report(NeuralSheaf(NET), X, Y, samples=5)
+    first = totals[0]
+    assert totals == [first, 12 - first + (5 - 1) + (len(found.spectral) - 1)] and sum(told) == 0
+    told.clear()
+    found = report(NeuralSheaf(NET), X, Y, samples=5, budget=1000)
+    assert sum(told) == 1000 - found.passes["null"] >= 0
 
 
 def test_a_large_bystander_does_not_hide_a_force():
@@ -559,6 +563,6 @@ def test_a_large_bystander_does_not_hide_a_force():
     springs and an error of 1, is ⅓.
     """
     network = Network.mlp([[[1e13], [1.0]], [[0.0, 1.0]]])
-    found = report(NeuralSheaf(network), [[1.0], [1.0]], [2.0, 4.0], permutations=0, progress=False)
+    found = report(NeuralSheaf(network), [[1.0], [1.0]], [2.0, 4.0], progress=False)
     np.testing.assert_allclose(found.discord, [1 / 3, 3.0], rtol=1e-12)
     assert found.verdict.tolist() == ["minimum"] * 2 and found.converged.all()

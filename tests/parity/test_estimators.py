@@ -218,7 +218,6 @@ def test_predict_is_the_network():
         NeuralSheaf(classifier.network_),
         X,
         np.searchsorted(classifier.classes_, SPECIES),
-        permutations=0,
         progress=False,
     )
     np.testing.assert_array_equal(found.output, classifier.predict_proba(X))

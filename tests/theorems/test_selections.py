@@ -27,7 +27,7 @@ from sheaflib import (
     relax,
     soft,
 )
-from sheaflib.diagnosis import measures
+from sheaflib.diagnosis import frozen, measures
 from sheaflib.flow.euler import EulerStepper, ProxEulerStepper
 from sheaflib.flow.exact_flow import exact_flow
 from sheaflib.flow.kernels import CONSTANT, CompiledProxStepper, CompiledStepper, can_compile
@@ -128,7 +128,8 @@ def test_only_a_clamp_with_a_constant_has_ones(clamp, ones):
 def test_the_measures_of_a_report_that_need_no_equilibrium():
     """λ₁, λ_max and the resistance of the forward pass's patterns by dense matrices."""
     sheaf, x, _ = mixed()
-    found = measures.stiffness(sheaf, x, np.arange(3))
+    found = measures.spectra(sheaf, x, np.arange(3))
+    law = frozen.costs(sheaf, x, np.zeros((1, 2)))
     last = sheaf.layout["z2"]
     for i, s in enumerate(sheaf.forward_pattern(x)):
         L = dense_laplacian(sheaf, s)
@@ -136,8 +137,8 @@ def test_the_measures_of_a_report_that_need_no_equilibrium():
         rho = np.linalg.eigvalsh(np.linalg.inv(L)[last, last])
         assert found.smallest[i] == pytest.approx(values[0], rel=1e-9)
         assert found.largest[i] == pytest.approx(values[-1], rel=1e-9)
-        assert found.resistance[i] == pytest.approx(rho[-1], rel=1e-9)
-    assert sum(found.shares.values()) == pytest.approx(1)
+        assert law.norm[i] == pytest.approx(rho[-1], rel=1e-9)
+    assert sum(law.shares.values()) == pytest.approx(1)
     values, loss = measures.forward(sheaf, x, np.zeros((3, 2)))
     np.testing.assert_array_equal(values, sheaf.network(x))
     np.testing.assert_allclose(loss, (values**2).sum(axis=1) / 2)

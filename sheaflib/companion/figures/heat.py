@@ -17,13 +17,13 @@ from matplotlib.ticker import MaxNLocator
 from sheaflib.companion.flows import Path, Plane
 from sheaflib.companion.record import gallery
 from sheaflib.plots.flow import discord_curves, mark_switches
-from sheaflib.plots.palette import EDGE_COLOURS, SERIES
+from sheaflib.plots.palette import DISCORD, EDGE_COLOURS, SERIES
 from sheaflib.plots.schematic import BOX, schematic
 from sheaflib.sheaves import discord
 from sheaflib.sheaves.neural import NeuralSheaf
 
 INK, GREY = "#000000", "0.6"
-MAP, HEAT = "cividis", "plasma"
+MAP, HEAT = "cividis", DISCORD
 MARKED = {"facecolor": "#fff2c4", "edgecolor": "none", "pad": 1.5}
 STAR = {"marker": "*", "ms": 15, "color": "white", "mec": INK, "ls": "none", "zorder": 4}
 

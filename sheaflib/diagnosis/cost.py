@@ -1,0 +1,193 @@
+"""What a report costs, said before it is spent: first samples, which are kept, an estimate from
+them, and equilibria within a number of passes over the weights.
+
+A pass touches every weight once, forward or transposed. A report takes ALLOWED of them a sample on
+average: EQUILIBRIA for the equilibria, one for the forward pass, and the rest for resistances and
+spectra, of as many samples as that allows. Samples of small loss come to rest in a few dozen
+passes; what they leave goes to those of large loss, which come last.
+"""
+
+from __future__ import annotations
+
+from time import perf_counter
+from typing import Callable, NamedTuple
+
+import numpy as np
+
+from sheaflib.diagnosis import frozen, measures
+from sheaflib.diagnosis.measures import NOBODY, Solved, Spectra
+from sheaflib.sheaves.neural import NeuralSheaf
+
+ALLOWED = 300  # passes a sample, of everything but the null that is solved again
+EQUILIBRIA = 240  # of these for equilibria
+FIRST = (8, 64)  # samples that are solved first: at least, and at most
+SMALL = 2**15  # coordinates that are solved for in no time
+BESIDE = 0.5  # seconds that everything else may take
+MARGIN = 1.25  # by how much more than the first samples the others may take
+GROUPS = 8  # at least so many groups of samples, those of large loss last
+FEWEST = 16  # samples in a group that is not cut into smaller ones
+
+
+class Estimate(NamedTuple):
+    """What a report is expected to take at most, the first samples included: seconds, and passes
+    over the weights a sample.
+    """
+
+    seconds: float
+    passes: float
+
+
+class First(NamedTuple):
+    """The first samples, by rising loss, the one of the largest loss last; what was found, the
+    seconds it took, and the passes that all others may take.
+    """
+
+    at: np.ndarray
+    found: Solved
+    seconds: float
+    left: int
+
+
+def first_of(sheaf: NeuralSheaf, loss: np.ndarray) -> np.ndarray:
+    """Samples at the middles of as many parts of the order by loss, and the one of the largest."""
+    room = max(2, measures.ROOM // sheaf.N)
+    count = min(len(loss), room, int(np.clip(SMALL // sheaf.N, *FIRST)))
+    order = np.argsort(loss, kind="stable")
+    middles = (np.arange(count - 1) + 0.5) * (len(loss) - 1) / max(1, count - 1)
+    return np.append(order[middles.astype(int)], order[-1])
+
+
+def first(
+    sheaf: NeuralSheaf, x: np.ndarray, y: np.ndarray, loss: np.ndarray, done: Callable = NOBODY
+) -> First:
+    """Solve the first samples: all but the last with EQUILIBRIA passes each, which may take more,
+    up to a quarter of what is left.
+    """
+    at, start = first_of(sheaf, loss), perf_counter()
+    left, last = EQUILIBRIA * len(loss), at[-1:]
+    parts = []
+    if len(at) > 1:
+        parts.append(measures.pinned(sheaf, x, y, at[:-1], at[:-1], EQUILIBRIA, done))
+        left -= int(parts[0].passes.sum())
+    most = min(measures.MOST, max(EQUILIBRIA, left // 4))
+    parts.append(measures.pinned(sheaf, x, y, last, last, most, done))
+    left -= int(parts[-1].passes.sum())
+    found = parts[0] if len(parts) == 1 else parts[0].joined(parts[1])
+    return First(at, found, perf_counter() - start, left)
+
+
+def most_passes(loss: np.ndarray, begun: First) -> int:
+    """What the other samples are expected to take at most: as the first ones that have no less
+    loss, and a margin, within what is left.
+    """
+    rank = np.empty(len(loss), dtype=int)
+    rank[np.argsort(loss, kind="stable")] = np.arange(len(loss))
+    others = np.setdiff1d(np.arange(len(loss)), begun.at)
+    above = np.searchsorted(rank[begun.at], rank[others])
+    envelope = np.maximum.accumulate(begun.found.passes)
+    return min(begun.left, int(MARGIN * envelope[above].sum()))
+
+
+def others(
+    sheaf: NeuralSheaf,
+    x: np.ndarray,
+    y: np.ndarray,
+    loss: np.ndarray,
+    begun: First,
+    done: Callable = NOBODY,
+) -> Solved:
+    """All samples: the first ones as they are, the others by rising loss, each with its part of
+    the passes that are left then, and what those before it did not need.
+    """
+    rest = np.setdiff1d(np.arange(len(loss)), begun.at)
+    rest = rest[np.argsort(loss[rest], kind="stable")]
+    left, found, at = begun.left, begun.found, begun.at
+    size = max(FEWEST, len(rest) // GROUPS)
+    for start in range(0, len(rest), size):
+        for rows in measures.chunks(len(rest[start : start + size]), sheaf.N):
+            part = rest[start : start + size][rows]
+            limit = min(measures.MOST, left // (len(rest) - start - rows.start))
+            solved = measures.pinned(sheaf, x, y, part, part, limit, done)
+            left -= int(solved.passes.sum())
+            at = np.append(at, part)
+            found = found.joined(solved)
+    return found.rows(np.argsort(at, kind="stable"))
+
+
+class Plan(NamedTuple):
+    """Of which samples resistances and spectra are found, and the first of them, which are kept;
+    and what all are expected to take at most.
+    """
+
+    subset: np.ndarray
+    spectral: np.ndarray
+    labels: np.ndarray
+    own: np.ndarray
+    estimate: Estimate
+    spectrum: Spectra
+    resistance: frozen.Costs
+
+
+def plan(
+    sheaf: NeuralSheaf,
+    x: np.ndarray,
+    y: np.ndarray,
+    loss: np.ndarray,
+    drawn: np.ndarray,
+    begun: First,
+    budget: int,
+    elapsed: float = 0.0,
+) -> Plan:
+    """How many of the samples `drawn` resistances and spectra are found of; both are found of the
+    first one, to see what they take. elapsed: seconds that have passed.
+    """
+    n_batch, n, each = len(x), sheaf.network.n_out, frozen.passes_of(sheaf)
+    left = (ALLOWED - EQUILIBRIA - 1) * n_batch
+    work = frozen.WORK // (len(sheaf.edges) * n * n)
+    m = max(1, min(len(drawn), left // each, int(np.sqrt(work))))
+    labels, own = np.unique(y[drawn[:m]], axis=0, return_inverse=True)
+    start = perf_counter()
+    resistance = frozen.costs(sheaf, x[drawn[:1]], labels)
+    middle = perf_counter()
+    spectrum = measures.spectra(sheaf, x, drawn[:1])
+    end = perf_counter()
+    dearest = int(MARGIN * spectrum.passes[0]) + 1
+    k = max(1, min(m, (left - m * each) // dearest))
+    spent, equilibria = int(begun.found.passes.sum()), most_passes(loss, begun)
+    again = min(budget, measures.PERMUTED * m * measures.MOST) if len(labels) > 1 else 0
+    seconds = BESIDE + elapsed + MARGIN * begun.seconds / spent * (equilibria + again)
+    seconds += MARGIN * ((m + 1) * (middle - start) + (k + 1) * (end - middle))
+    passes = n_batch + spent + equilibria + m * each + k * dearest + again
+    estimate = Estimate(seconds, passes / n_batch)
+    return Plan(drawn[:m], drawn[:k], labels, own.reshape(-1), estimate, spectrum, resistance)
+
+
+def said(estimate: Estimate, n_batch: int) -> str:
+    """The estimate in words.
+
+    >>> said(Estimate(12.3, 250.4), 80)
+    'report: about 12 s for 80 samples (at most 250 passes over the weights a sample)'
+    """
+    return (
+        f"report: about {estimate.seconds:.2g} s for {n_batch} samples (at most"
+        f" {estimate.passes:.0f} passes over the weights a sample)"
+    )
+
+
+def resistances(
+    sheaf: NeuralSheaf, x: np.ndarray, plan: Plan, done: Callable = NOBODY
+) -> frozen.Costs:
+    """What labels cost at the frozen patterns of the planned samples, the first one known."""
+    parts, rest = [plan.resistance], plan.subset[1:]
+    for rows in measures.chunks(len(rest), sheaf.N * sheaf.network.n_out):
+        parts.append(frozen.costs(sheaf, x[rest[rows]], plan.labels))
+        done(rows.stop - rows.start)
+    return frozen.together(parts)
+
+
+def spectra(sheaf: NeuralSheaf, x: np.ndarray, plan: Plan, done: Callable = NOBODY) -> Spectra:
+    """The spectra of the planned samples, the first one known."""
+    found = [plan.spectrum]
+    if len(plan.spectral) > 1:
+        found.append(measures.spectra(sheaf, x, plan.spectral[1:], done))
+    return Spectra(*(np.concatenate(column) for column in zip(*found)))
