@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from types import MappingProxyType
-from typing import Any, Callable, Mapping
+from typing import Any, Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -72,6 +72,7 @@ OPERATORS: dict[str, Callable[[Call], View | list[View]]] = {
     "ReduceMax": selections.reduce_max,
     "ReduceMin": selections.reduce_min,
     "Relu": selections.relu,
+    "Scaler": linear.scaler,
     "Sigmoid": selections.sigmoid,
     "Softmax": selections.softmax,
 }
@@ -137,7 +138,7 @@ class Model:
         """The network, and what the model applies last: "", softmax, log-softmax or sigmoid."""
         tracer = Tracer(size(self.inner), self.batch)
         views: dict[str, View] = {self.input: tracer.input(self.shape)}
-        for node in self.proto.graph.node:
+        for node in needed(self.proto.graph.node, self.output):
             self._read(node, views, tracer)
         if self.output not in views:
             raise ValueError(f"the output {self.output!r} does not depend on the input")
@@ -157,7 +158,8 @@ class Model:
         """One node: constants are computed, what depends on the input becomes views."""
         label = layer_name(node, self.constants)
         try:
-            if node.domain not in ("", "ai.onnx"):
+            machine_learning = node.domain == "ai.onnx.ml" and node.op_type == "Scaler"
+            if node.domain not in ("", "ai.onnx") and not machine_learning:
                 raise ValueError(f"it is of the domain {node.domain!r}, which is not read")
             attributes = {
                 a.name: self._meant(helper.get_attribute_value(a)) for a in node.attribute
@@ -233,6 +235,16 @@ def opened(model: Any) -> Any:
     if not isinstance(model, onnx.ModelProto) or not model.HasField("graph"):
         raise ValueError("it holds no model of ONNX")
     return inliner.inline_local_functions(model) if model.functions else model
+
+
+def needed(nodes: Sequence[Any], output: str) -> list[Any]:
+    """The nodes that an output depends on, in order; a classifier's label is not read, say."""
+    wanted, found = {output}, []
+    for node in reversed(nodes):
+        if wanted.intersection(node.output):
+            wanted.update(node.input)
+            found.append(node)
+    return found[::-1]
 
 
 def array(tensor: Any) -> np.ndarray:

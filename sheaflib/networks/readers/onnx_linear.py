@@ -93,3 +93,10 @@ def einsum(call: Call) -> View:
     wide = call.tracer.affine(call.label, view, found.reshape(n, -1).T, None)
     reshaped = wide.places.reshape(view.batch, *found.shape[1:])
     return View(wide.sources, wide.widths, reshaped, view.batch)
+
+
+def scaler(call: Call) -> View:
+    """Scaler, of the domain ai.onnx.ml: (a − offset) scale for each feature."""
+    scale = np.array(call.attribute("scale", [1.0]), dtype=float)
+    offset = np.array(call.attribute("offset", [0.0]), dtype=float)
+    return call.tracer.scaled(call.label, call.view(), scale, -offset * scale)
