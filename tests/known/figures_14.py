@@ -158,7 +158,8 @@ def _(n):
         for _ in range(60):
             size = 10.0 ** -rng.integers(2, 5)
             near = {
-                layer: part + size * rng.standard_normal(part.shape) * (rng.random(part.shape) < 0.1)
+                layer: part
+                + size * rng.standard_normal(part.shape) * (rng.random(part.shape) < 0.1)
                 for layer, part in w.items()
             }
             assert energies(near, x, label)[1] > least
