@@ -99,14 +99,14 @@ def draws(
     found["the report"] = Draw(given != truth, {"discord": first.discord, "loss": first.loss})
     for number in numbers:
         labels, flipped = flip(truth, number)
-        at = np.flatnonzero(labels != given)
-        new = [i for i in at if (i, labels[i]) not in known]
-        known |= dict(zip(zip(new, labels[new]), pinned(first, images[new], labels[new])))
+        other = np.flatnonzero(labels != given).tolist()
+        new = [i for i in other if (i, int(labels[i])) not in known]
+        for i, one in zip(new, pinned(first, images[new], labels[new]).tolist()):
+            known[i, int(labels[i])] = one
         total = first.discord.copy()
-        total[at] = [known[i, labels[i]] for i in at]
-        chosen = first.output[np.arange(len(labels)), labels]
-        scores = {"discord": total, "loss": -np.log(chosen)}
-        found[f"draw {number}"] = Draw(flipped, scores)
+        total[other] = [known[i, int(labels[i])] for i in other]
+        loss = -np.log(first.output[np.arange(len(labels)), labels])
+        found[f"draw {number}"] = Draw(flipped, {"discord": total, "loss": loss})
     return found
 
 

@@ -8,6 +8,7 @@ from typing import Any, Mapping
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.colors import Colormap
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch, Rectangle
 
@@ -178,7 +179,7 @@ def pinned_channel(
     return fig
 
 
-def picture(ax, values: np.ndarray, colours: str, limits: tuple[float, float]) -> Any:
+def picture(ax, values: np.ndarray, colours: str | Colormap, limits: tuple[float, float]) -> Any:
     """A channel as pixels, framed thinly, without ticks."""
     shown = ax.imshow(values, cmap=colours, vmin=limits[0], vmax=limits[1], interpolation="nearest")
     ax.set(xticks=[], yticks=[])

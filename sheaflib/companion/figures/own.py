@@ -72,8 +72,8 @@ def flipped_labels(draws: Draws) -> Figure:
         (True, "x", "0.1", "label flipped"),
     ):
         chosen = (first.flipped == flipped) & (loss > 0) & (discord > 0)
-        style: dict[str, Any] = {"linestyle": "none", "color": colour, "label": said}
-        left.plot(loss[chosen], discord[chosen], marker, **style)
+        shown: dict[str, Any] = {"linestyle": "none", "color": colour, "label": said}
+        left.plot(loss[chosen], discord[chosen], marker, **shown)
     left.set(xscale="log", yscale="log", xlabel="loss", ylabel="discord")
     left.legend(loc="upper left")
     wrong = first.flipped.sum()
