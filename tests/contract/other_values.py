@@ -148,6 +148,10 @@ SETS = {
         ({"digit_draws": 2, "n_digits": 300, "seed": 1}, {}),
         ({"digit_draws": 4, "n_digits": 150, "seed": 2}, {}),
     ],
+    "14": [
+        ({"n_images": 80, "flip_draws": 1, "n_spectra": 2, "seed": 1}, {}),
+        ({"n_images": 110, "flip_draws": 2, "n_spectra": 4, "seed": 2}, {}),
+    ],
 }
 
 # parameters whose default is also a number of something else in the notebook: in 10 the speed of

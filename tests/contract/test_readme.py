@@ -6,12 +6,11 @@ import doctest
 import json
 import re
 from pathlib import Path
-from types import SimpleNamespace
 
-import numpy as np
 import pytest
 from pages import anchors
 from pages import links as links_of
+from sklearn.datasets import load_digits
 
 from sheaflib import Network
 
@@ -50,20 +49,6 @@ def links(page):
     return links_of(read(page))
 
 
-def relu_chain(weights, biases, x):
-    """A two-layer network in plain NumPy; weights (n_out, n_in)."""
-    return np.maximum(x @ weights[0].T + biases[0], 0) @ weights[1].T + biases[1]
-
-
-@pytest.fixture
-def layers():
-    rng = np.random.default_rng(0)
-    return [rng.standard_normal((5, 3)), rng.standard_normal((2, 5))], [
-        rng.standard_normal(5),
-        rng.standard_normal(2),
-    ]
-
-
 @pytest.mark.parametrize("name, least", [("README.md", 9), ("docs/library.md", 40)])
 def test_examples_print_what_they_say(name, least):
     text = (ROOT / name).read_text(encoding="utf-8")
@@ -85,43 +70,15 @@ def test_the_first_example_has_about_ten_lines():
     assert len(doctest.DocTestParser().get_examples(first)) == 10
 
 
-def test_from_a_state_dict(layers):
-    """A state_dict maps "0.weight" to a tensor with .numpy(); Linear stores (n_out, n_in)."""
-    weights, biases = layers
-    state = {
-        f"{2 * i}.{name}": SimpleNamespace(numpy=lambda value=value: value)
-        for name, values in (("weight", weights), ("bias", biases))
-        for i, value in enumerate(values)
-    }
-    space = {"model": SimpleNamespace(state_dict=lambda: state)}
-    exec(block("state_dict"), space)
-    x = np.random.default_rng(1).standard_normal((4, 3))
-    np.testing.assert_allclose(space["network"](x), relu_chain(weights, biases, x), atol=1e-12)
-    assert isinstance(space["network"], Network)
-
-
-@pytest.mark.parametrize(
-    "activation, last",
-    [
-        ("identity", lambda z: z),
-        ("logistic", lambda z: 1 / (1 + np.exp(-z))),
-        ("softmax", lambda z: np.exp(z) / np.exp(z).sum(axis=1, keepdims=True)),
-    ],
-)
-def test_from_coefs(layers, activation, last):
-    """scikit-learn's coefs_ are (n_in, n_out), its output activations identity, logistic,
-    softmax.
-    """
-    weights, biases = layers
-    mlp = SimpleNamespace(
-        coefs_=[W.T for W in weights], intercepts_=biases, out_activation_=activation
-    )
-    space = {"mlp": mlp}
-    exec(block("coefs_"), space)
-    x = np.random.default_rng(1).standard_normal((4, 3))
-    np.testing.assert_allclose(
-        space["network"](x), last(relu_chain(weights, biases, x)), atol=1e-12
-    )
+def test_three_lines_read_a_network_and_report_on_it(capsys):
+    """The README's lines as they stand, on the file of notebook 14 and scikit-learn's digits."""
+    lines = block("read(").replace("model.onnx", str(ROOT / "notebooks" / "14-digits-cnn.onnx"))
+    assert len([line for line in lines.splitlines() if line and "import" not in line]) == 3
+    x, y = load_digits(return_X_y=True)
+    space = {"x": x[:8] / 16, "y": y[:8]}
+    exec(lines, space)
+    assert isinstance(space["network"], Network) and space["network"].difference < 1e-5
+    assert "block1.relu1" in capsys.readouterr().out
 
 
 def test_the_readme_is_a_door():

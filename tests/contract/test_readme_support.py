@@ -1,5 +1,6 @@
 """The README's table of what is supported says what the library does: where it says yes the verbs
-of a column run on such a network, and where it says no they refuse it.
+of a column run on such a network, or a file of ONNX that holds it is read, and where it says no
+they refuse it.
 """
 
 import re
@@ -8,6 +9,7 @@ from itertools import islice
 import numpy as np
 import pytest
 import scipy as sp
+from onnx import TensorProto, helper, numpy_helper
 
 from sheaflib import (
     Affine,
@@ -23,6 +25,7 @@ from sheaflib import (
     hard,
     harmonic_extension,
     joint_flow,
+    read,
     relax,
     report,
 )
@@ -34,7 +37,7 @@ RNG = np.random.default_rng(0)
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 TABLE = README.split("| in the network |")[1].split("\n\n")[0]
 # columns
-USED, TRAINED, AT_REST = range(3)
+READ, USED, TRAINED, AT_REST = range(4)
 
 
 def matrix(n, m):
@@ -150,7 +153,7 @@ def given(network):
 def test_the_table_has_the_rows_that_are_tried_here():
     names = [name for name, *_ in rows()]
     assert names[:-1] == list(NETWORKS)
-    assert names[-1].startswith("other activations") and rows()[-1][1:] == ["no"] * 3
+    assert names[-1].startswith("other activations") and rows()[-1][1:] == ["no"] * 4
     assert {re.split("[,;]", cell)[0] for _, *cells in rows() for cell in cells} == {"yes", "no"}
 
 
@@ -172,7 +175,7 @@ def test_a_cell_of_the_table_says_what_happens(name, verb, column):
 
 def test_a_value_that_an_affine_map_and_a_relu_read_is_refused_with_a_remedy():
     said = "yes; where an affine map and a ReLU read the same value, of `network.separated()`"
-    assert said in [row[3] for row in rows() if row[0].startswith("skip")]
+    assert said in [row[4] for row in rows() if row[0].startswith("skip")]
     use(*given(read_twice()))
     train(*given(read_twice()))
     sheaf, x, y = given(read_twice())
@@ -182,6 +185,124 @@ def test_a_value_that_an_affine_map_and_a_relu_read_is_refused_with_a_remedy():
             verb(sheaf, x, **({"pins": hard("z3", y)} if verb is equilibrium else {"y": y}))
     rest(*given(read_twice().separated()))
     rest(*given(read_twice(("i", Affine(np.eye(4)), "z1"))))
+
+
+def file_of(*nodes, shape=(4,), n_out=2, **constants):
+    """The bytes of a file of ONNX: nodes (operator, inputs, outputs, attributes), from the input
+    "x", whose batch axis is free, to "y".
+    """
+    made = [
+        helper.make_node(operator, reads.split(), writes.split(), name=f"layer_{i}", **attributes)
+        for i, (operator, reads, writes, attributes) in enumerate(nodes)
+    ]
+    graph = helper.make_graph(
+        made,
+        "made here",
+        [helper.make_tensor_value_info("x", TensorProto.DOUBLE, ["batch", *shape])],
+        [helper.make_tensor_value_info("y", TensorProto.DOUBLE, ["batch", n_out])],
+        [numpy_helper.from_array(np.asarray(v), name) for name, v in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    return model.SerializeToString()
+
+
+def layers_of(*between, shape=(4,), width=5, **constants):
+    """A file whose nodes `between` make m of z, an affine layer's (B, width), and another affine
+    layer then y.
+    """
+    weights = {"W": matrix(4, width), "b": np.ones(width), "V": matrix(width, 2)}
+    first, last = ("Gemm", "x W b", "z", {}), ("MatMul", "m V", "y", {})
+    return file_of(first, *between, last, shape=shape, **weights, **constants)
+
+
+def images_of(*between, pixels=4, **constants):
+    """A file whose nodes `between` make m of a convolution's images z (B, 1, 4, 4)."""
+    first = ("Conv", "x K", "z", {"pads": [1, 1, 1, 1]})
+    last = [("Flatten", "m", "f", {}), ("MatMul", "f V", "y", {})]
+    weights = {"K": RNG.standard_normal((1, 1, 3, 3)), "V": matrix(pixels, 2)}
+    return file_of(first, *between, *last, shape=SHAPE, **weights, **constants)
+
+
+NORM = {name: np.ones(1) for name in ("scale", "shift", "mean", "variance")}
+POOL = {"kernel_shape": [2, 2], "strides": [2, 2]}
+RELU = ("Relu", "z", "a", {})
+FILES = {
+    "affine layers, dense or sparse; convolution, average pooling, batch norm in inference": [
+        layers_of(("Relu", "z", "m", {})),
+        images_of(
+            ("BatchNormalization", "z scale shift mean variance", "n", {}),
+            ("Relu", "n", "a", {}),
+            ("AveragePool", "a", "m", POOL),
+            **NORM,
+        ),
+    ],
+    "ReLU, leaky ReLU, absolute value, PReLU, clamp": [
+        layers_of(("Relu", "z", "m", {})),
+        layers_of(("LeakyRelu", "z", "m", {"alpha": 0.1})),
+        layers_of(("Abs", "z", "m", {})),
+        layers_of(("PRelu", "z slope", "m", {}), slope=np.array([0.1, 0.2, 0.3, 0.0, 0.5])),
+        layers_of(("Clip", "z low high", "m", {}), low=np.array(-0.5), high=np.array(1.0)),
+    ],
+    "max-pooling": [images_of(("MaxPool", "z", "m", POOL))],
+    "skip connections: sums and concatenation": [
+        layers_of(RELU, ("Add", "a x", "m", {}), width=4),
+        file_of(
+            ("Gemm", "x W b", "z", {}),
+            RELU,
+            ("Concat", "a x", "m", {"axis": 1}),
+            ("MatMul", "m V", "y", {}),
+            W=matrix(4, 5),
+            b=np.ones(5),
+            V=matrix(9, 2),
+        ),
+    ],
+    "identity, sigmoid or softmax at the output": [
+        file_of(("MatMul", "x W", "y", {}), W=matrix(4, 2)),
+        file_of(("MatMul", "x W", "z", {}), ("Sigmoid", "z", "y", {}), W=matrix(4, 2)),
+        file_of(("MatMul", "x W", "z", {}), ("Softmax", "z", "y", {}), W=matrix(4, 2)),
+    ],
+}
+OTHERS = {
+    "Tanh": layers_of(("Tanh", "z", "m", {})),
+    "Gelu": layers_of(("Sigmoid", "z", "s", {}), ("Mul", "s z", "m", {})),
+    "LSTM": layers_of(
+        ("Unsqueeze", "z first", "u", {}),
+        ("LSTM", "u P R", "t", {"hidden_size": 5}),
+        ("Squeeze", "t both", "m", {}),
+        first=np.array([0]),
+        both=np.array([0, 1]),
+        P=np.ones((1, 20, 5)),
+        R=np.ones((1, 20, 5)),
+    ),
+    "attention": layers_of(
+        ("Transpose", "z", "t", {}), ("MatMul", "z t", "q", {}), ("MatMul", "q z", "m", {})
+    ),
+    "BatchNormalization": images_of(
+        ("BatchNormalization", "z scale shift mean variance", "m m1 m2", {"training_mode": 1}),
+        pixels=16,
+        **NORM,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_network_is_read_from_a_file_where_the_table_says_so(name):
+    said = {row[0]: row[1:] for row in rows()}[name][READ]
+    if said == "no":
+        assert name not in FILES
+        with pytest.raises(TypeError, match="model is a function, expected a path or the bytes"):
+            read(lambda x: x)
+        return
+    for file in FILES[name]:
+        network = read(file)
+        assert network.difference < 1e-12
+        use(*given(network))
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_what_is_not_piecewise_affine_is_refused_by_its_layer(name):
+    with pytest.raises(ValueError, match=r"'?layer_\d"):
+        read(OTHERS[name])
 
 
 @pytest.mark.parametrize("name", ["tanh", "relu", "gelu"])

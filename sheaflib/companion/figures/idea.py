@@ -20,7 +20,7 @@ EARLY, EVERY_EARLY, EVERY_LATE = 2000, 5, 25  # steps that are drawn of the quan
 PARTS = {
     "the sheaf": ("01", "02", "03"),
     "heat and pins": ("04", "05", "08"),
-    "diagnosis": ("09", "10", "12", "13"),
+    "diagnosis": ("09", "10", "12", "13", "14"),
     "training": ("06", "07", "11"),
 }
 BUILDS_ON = {  # a notebook -> those that it takes up
@@ -37,8 +37,9 @@ BUILDS_ON = {  # a notebook -> those that it takes up
     "11": ("06",),
     "12": ("10",),
     "13": ("12",),
+    "14": ("13",),
 }
-ROUTES = {"from topology": ("00", "01", "02"), "from PyTorch": ("00", "03", "05", "06", "09", "13")}
+ROUTES = {"from topology": ("00", "01", "02"), "from PyTorch": ("00", "03", "05", "06", "09", "14")}
 ROUTE_MARKS = {"from topology": ("^", "0.15"), "from PyTorch": ("s", "0.55")}
 BOX = 2.5, 0.66  # width and height of a notebook on the map
 ACROSS, DOWN = 3.0, 1.15  # from one box to the next
@@ -56,7 +57,7 @@ def map_of_the_book(titles: Mapping[str, str]) -> Figure:
         for row, number in enumerate(numbers)
     }
     place["00"] = (0.0, 0.0)
-    fig, ax = plt.subplots(figsize=(11.5, 5.6))
+    fig, ax = plt.subplots(figsize=(11.5, 6.6))
     for column, part in enumerate(PARTS):
         left = ACROSS * column - BOX[0] / 2
         ax.text(left, -0.57 * DOWN, part, style="italic", color="0.35")
@@ -69,7 +70,7 @@ def map_of_the_book(titles: Mapping[str, str]) -> Figure:
         xs, ys = xs - BOX[0] / 2 + 0.08 + 0.2 * shift, ys - BOX[1] / 2 + 0.06
         ax.plot(xs, ys, marker, color=colour, linestyle="none", label=f"read first, coming {name}")
     ax.legend(loc="lower left")
-    ax.set(xlim=(-1.4, 3 * ACROSS + 1.4), ylim=(-4 * DOWN - 0.5, 0.6))
+    ax.set(xlim=(-1.4, 3 * ACROSS + 1.4), ylim=(-5 * DOWN - 0.5, 0.6))
     ax.set_axis_off()
     fig.numbers = {"notebooks": dict(titles), "builds on": BUILDS_ON, "routes": ROUTES}
     return fig

@@ -8,6 +8,7 @@ from typing import Any, Mapping
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.colors import Colormap
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch, Rectangle
 
@@ -19,6 +20,7 @@ from sheaflib.sheaves.neural import NeuralSheaf
 
 STEP, DROP = 1.22, 1.25  # from a vertex to the next one, and from a row to the next one, in inches
 HALF, LOW = 0.44, 0.24  # half the width and half the height of a vertex
+SHAPE = 0.19  # height of the shape below it
 ROW = 8  # vertices a row
 NEW = "#f3e3ef"  # a vertex that separated() has added
 LINES = {"affine": "-", "activation": "-", "pool": (0, (3, 1.2)), "projection": "-"}
@@ -95,10 +97,11 @@ def arrow(ax, tail: tuple[float, float], head: tuple[float, float], drawn_as: st
     if y == v:
         side = np.sign(u - x)
         far = abs(u - x) > 1.5 * STEP
-        ends = ((x, y - LOW), (u, v - LOW)) if far else ((x + side * HALF, y), (u - side * HALF, v))
-        bend = f"arc3,rad={0.3 * side:g}" if far else bend
+        below = (x, y - LOW - SHAPE), (u, v - LOW - SHAPE)
+        ends = below if far else ((x + side * HALF, y), (u - side * HALF, v))
+        bend = f"arc3,rad={0.2 * side:g}" if far else bend
     else:
-        ends = ((x, y - LOW - 0.19), (u, v + LOW))
+        ends = ((x, y - LOW - SHAPE), (u, v + LOW))
     ax.annotate(
         "",
         ends[1],
@@ -176,7 +179,7 @@ def pinned_channel(
     return fig
 
 
-def picture(ax, values: np.ndarray, colours: str, limits: tuple[float, float]) -> Any:
+def picture(ax, values: np.ndarray, colours: str | Colormap, limits: tuple[float, float]) -> Any:
     """A channel as pixels, framed thinly, without ticks."""
     shown = ax.imshow(values, cmap=colours, vmin=limits[0], vmax=limits[1], interpolation="nearest")
     ax.set(xticks=[], yticks=[])
