@@ -96,7 +96,7 @@ def label_rows(network: Network, given: ArrayLike | None, n_batch: int) -> np.nd
         hint = (
             "; for classes use y[:, 0]"
             if kind == "softmax"
-            else '; for classes make the network with output="softmax"'
+            else '; for classes take network.with_output("softmax")'
         )
         hint = hint if y.ndim <= 2 and y.size == n_batch else ""
         raise ValueError(

@@ -205,6 +205,17 @@ class Network:
         ]
         return Network(self.n_in, nodes, self.output)
 
+    def with_output(self, output: str | Output) -> Network:
+        """The network with another output map on the same last node: softmax, say, for a
+        classifier that was read with its logits.
+
+        Raises ValueError for an unknown one.
+
+        >>> Network.mlp([[[1.0]]]).with_output("sigmoid")([[0.0]])
+        array([[0.5]])
+        """
+        return Network(self.n_in, self.nodes, output, difference=self.difference)
+
     @cached_property
     def shapes(self) -> Mapping[str, tuple[int, ...]]:
         """The shapes (channels, height, width) of the stalks that hold images, and (channels,

@@ -386,6 +386,7 @@ NETWORKS = [
         "networks.graph.Network.with_parameters",
         {"parameters": {NETWORK.output_name: {"bias": NETWORK.nodes[-1].operation.bias + 1}}},
     ),
+    method(NETWORK, "networks.graph.Network.with_output", {"output": "sigmoid"}),
     method(
         KINKED.separated(),
         "networks.graph.Network.with_parameters",

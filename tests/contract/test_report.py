@@ -157,13 +157,13 @@ BAD = {
         ValueError,
         (
             r"y has shape \(12,\), expected \(12, 3\): the identity output is 3 wide; for classes"
-            r' make .* with output="softmax"'
+            r' take network.with_output\("softmax"\)'
         ),
     ),
     "classes of sigmoids": (
         call(he([3, 4, 3], "sigmoid"), y=CLASSES),
         ValueError,
-        r'the sigmoid output is 3 wide; for classes make the network with output="softmax"',
+        r'the sigmoid output is 3 wide; for classes take network.with_output\("softmax"\)',
     ),
     "a column of classes": (
         call(SOFTMAX, y=CLASSES[:, None]),
