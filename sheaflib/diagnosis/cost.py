@@ -25,7 +25,8 @@ FIRST = (8, 128)  # samples that are solved first: at least, and at most
 SMALL = 2**16  # coordinates that are solved for in no time
 ROWS = 2**13  # the same, where resistances and spectra are found
 BESIDE = 0.5  # seconds that everything else may take
-MARGIN = 1.25  # by how much more than the first samples the others may take
+MARGIN = 1.25  # by how many more passes than the first samples the others may take
+SLOWER = 1.5  # by how much longer a pass of theirs may take
 LONGER = 1.5  # the same of a spectrum
 GROUPS = 8  # at least so many groups of samples, those of large loss last
 FEWEST = 16  # samples in a group that is not cut into smaller ones
@@ -167,8 +168,8 @@ def plan(
         spectrum = joined(spectrum, more)
     spent, equilibria = int(begun.found.passes.sum()), most_passes(loss, begun)
     again = min(budget, measures.PERMUTED * m * measures.MOST) if len(labels) > 1 else 0
-    seconds = BESIDE + elapsed + MARGIN * begun.pace * (equilibria + again)
-    seconds += MARGIN * (m * of_resistance + k * of_spectrum)
+    seconds = BESIDE + elapsed + SLOWER * begun.pace * (equilibria + again)
+    seconds += SLOWER * (m * of_resistance + k * of_spectrum)
     passes = n_batch + spent + equilibria + m * each + k * dearest + again
     estimate = Estimate(seconds, passes / n_batch)
     return Plan(drawn[:m], drawn[:k], labels, own.reshape(-1), estimate, spectrum, resistance)

@@ -35,7 +35,7 @@ WIDTH, GRAPH, IMAGE = (
 )  # of the picture, and the heights of its lower parts, in inches
 LONGEST = 30  # characters of a name beside an axis
 PLACE = 48  # characters of a neuron's name and place
-MANY, SMALL = 24, 6.5  # more names than that stand in smaller letters
+SMALL = 6.5  # points of the letters of many names
 SHOWN = 10  # images in a row
 STYLES = (("-", 3.0), ("--", 1.6), (":", 2.0), ("-.", 1.6))
 
@@ -50,15 +50,20 @@ def overview(report: Report) -> Figure:
     graph, and the images of the worst samples, where there are.
     """
     with look():
-        tall = 0.8 + 0.24 * max(len(report.edges), 12)
+        many = len(report.edges) > text.MANY
+        tall = 0.8 + (0.16 if many else 0.24) * max(len(report.edges), 12)
         below = [GRAPH] if report.images is None else [GRAPH, IMAGE]
         fig = Figure(figsize=(WIDTH, tall + sum(below)))
         ratios = [tall, *below]
         bands = fig.subfigures(len(ratios), 1, height_ratios=ratios, squeeze=False)[:, 0]
-        left, middle, right = bands[0].subplots(1, 3, width_ratios=(1.25, 1, 1.15))
-        edges(report.edges, left, solved=bool(report.permutations))
-        neurons(report.neurons, middle)
-        samples(report.loss, report.discord, report.worst, right)
+        if many:  # a long list beside two panels
+            panels = bands[0].subplot_mosaic([["edges", "neurons"], ["edges", "samples"]])
+        else:
+            row, widths = [["edges", "neurons", "samples"]], (1.25, 1, 1.15)
+            panels = bands[0].subplot_mosaic(row, width_ratios=widths)
+        edges(report.edges, panels["edges"], solved=bool(report.permutations))
+        neurons(report.neurons, panels["neurons"])
+        samples(report.loss, report.discord, report.worst, panels["samples"])
         graph(report.network, report.edges, bands[1].subplots())
         if report.images is not None:
             bands[2].suptitle("worst samples: label → output", fontsize=10)
@@ -73,7 +78,7 @@ def edges(rows: Sequence, ax: Axes | None = None, solved: bool = False) -> Axes:
     to 95 % band and median, on a log axis; solved: whether it is the one that was solved again.
     """
     ax = plt.gca() if ax is None else ax
-    letters = SMALL if len(rows) > MANY else None
+    letters = SMALL if len(rows) > text.MANY else None
     for place, row in enumerate(rows):
         null = row.null
         if null.median > 0:

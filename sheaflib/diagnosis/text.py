@@ -20,6 +20,7 @@ COLUMNS = 100  # of a terminal
 MARGIN = 15  # where the facts below the table begin
 LISTED = 10  # samples that are printed
 INDICES = 20  # of samples that did not converge, that are printed
+MANY = 24  # more layers than that are drawn in smaller letters, beside two panels
 NARROW = 16  # characters of a layer's name that are always there
 NOISE = 1e-24  # a discord below this is rounding
 HEAD = ("layer", "size", "discord", "share", "of ρ")
