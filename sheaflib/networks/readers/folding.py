@@ -111,6 +111,6 @@ def _kernel(before: Kernelled, gains: np.ndarray) -> np.ndarray:
 
 def _ordered(layer: Affine, gather: Gather) -> Affine:
     """A dense layer that reads what a gather reads, in place of what it writes."""
-    weight = np.zeros((layer.n_out, gather.n_in))
-    np.add.at(weight, (slice(None), gather.index), layer.weight)
-    return Affine(weight, layer.bias)
+    transposed = np.zeros((gather.n_in, layer.n_out))
+    np.add.at(transposed, gather.index, layer.weight.T)
+    return Affine(transposed.T, layer.bias)

@@ -4,6 +4,8 @@ the move, to an array of places.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from sheaflib.networks.readers.onnx_call import Call
@@ -104,6 +106,8 @@ def upsample(call: Call) -> View:
         raise ValueError(f"its mode is {mode!r}, expected 'nearest'")
     view = call.view()
     attributes: dict = {"mode": "nearest"}
+    inputs: list[Any]
+    scales: Any
     if call.node.op_type == "Upsample" or call.opset < 11:  # both rounded down in old versions
         scales = np.array(call.numbers("scales", 1), dtype=np.float32)
         attributes |= {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
