@@ -126,16 +126,17 @@ def _name_layers(proto: Any, model: Any) -> None:
     names.pop(b"", None)
     known = {}
     for tensor in proto.graph.initializer:
-        path = names.get(_numbers(numpy_helper.to_array(tensor)))
-        if path is not None:
-            known[tensor.name] = path
+        layer = names.get(_numbers(numpy_helper.to_array(tensor)))
+        if layer is not None:
+            known[tensor.name] = layer
     last = ""
     for node in proto.graph.node:
         own = next((known[name] for name in node.input if name in known), None)
         operator = node.op_type.lower()
         del node.metadata_props[:]
-        node.name = own or (f"{last}.{operator}" if last else operator)
-        last = own or last
+        node.name = own if own is not None else f"{last}.{operator}".lstrip(".")
+        if own is not None:
+            last = own
 
 
 def _numbers(weight: Any) -> bytes:

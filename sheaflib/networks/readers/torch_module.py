@@ -157,10 +157,9 @@ def _restore(model: Any, exact: dict[float, float]) -> None:
             (told,) = node.attributes.values()
             value = told.value.numpy() if told.name == "value" else np.array(told.value)
             casts = all(use.node.op_type in ("Cast", "CastLike") for use in written.uses())
-            number = (
-                float(value.ravel()[0]) if value.dtype.kind == "f" and value.size == 1 else None
-            )
-            meant = exact.get(number if number is None else float(np.float32(number)))
+            if value.dtype.kind != "f" or value.size != 1:
+                continue
+            meant = exact.get(float(np.float32(value.ravel()[0])))
             if casts and meant is not None:
                 array = np.full(value.shape, meant)
                 node.attributes.clear()
