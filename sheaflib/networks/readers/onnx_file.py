@@ -97,7 +97,8 @@ class Model:
     """A file of ONNX that was opened: its graph, its one input, and the output that is read.
 
     model: a path, the bytes of a file, or an onnx.ModelProto; shape: of the example that came with
-    it, or None; output: the name of one of several outputs, or None; exact: a number that a file
+    it, or None; output: the name of one of several outputs, or None; precision: the type with the
+    fewest digits that it computes with; exact: a number that a file
     can hold as an attribute, in float32, to the number that was meant.
     """
 
@@ -123,7 +124,7 @@ class Model:
             names = ", ".join(value.name for value in inputs) or "none"
             raise ValueError(f"the model has the inputs {names}, expected one")
         self.input = inputs[0].name
-        self.type = float_type(inputs[0])
+        self.type = self.precision = float_type(inputs[0])
         self.shape, self.free = input_shape(inputs[0], shape)
         # a vector without a batch axis is one sample
         self.vector = len(self.shape) == 1 and not self.free
@@ -304,6 +305,9 @@ class Model:
             )
         arrays = [t.places if isinstance(t, View) else t for t in call.inputs]
         check_room(operator, arrays, call.attributes)
+        if operator in ("Cast", "CastLike"):
+            kinds = (self.precision, moves.cast_type(call))
+            self.precision = max(kinds, key=lambda kind: np.finfo(kind).eps)
         return OPERATORS[operator](call)
 
 
@@ -343,4 +347,4 @@ def reading(
     except Exception as error:  # of protobuf, or of what a damaged file says of itself
         raise ValueError(f"the file is damaged, or no file of ONNX: {error}") from error
     rows = None if opened_model.free else opened_model.batch
-    return Reading(network, opened_model, opened_model.inner, rows, opened_model.type, head)
+    return Reading(network, opened_model, opened_model.inner, rows, opened_model.precision, head)

@@ -32,6 +32,10 @@ MOVES = (
 )
 
 
+# numbers of ONNX for the types of floats of NumPy
+CAST_TO = {1: np.dtype(np.float32), 10: np.dtype(np.float16), 11: np.dtype(np.float64)}
+
+
 def move(call: Call) -> list[View]:
     """What an operator of MOVES writes."""
     view = call.view()
@@ -155,10 +159,19 @@ def upsample(call: Call) -> View:
 
 def cast(call: Call) -> View:
     """Cast and CastLike between float types: nothing changes but the rounding."""
-    view = call.view()
-    if call.node.op_type == "Cast" and call.attribute("to") not in (1, 10, 11, 16):
+    return call.view()
+
+
+def cast_type(call: Call) -> np.dtype:
+    """The type of floats that a Cast or CastLike makes; ValueError for another type."""
+    like = call.given(1)
+    if call.node.op_type == "CastLike":
+        found = np.dtype(np.float64) if isinstance(like, View) else np.asarray(like).dtype
+    else:
+        found = CAST_TO.get(call.attribute("to"), np.dtype(int))
+    if found not in CAST_TO.values():
         raise ValueError("it turns numbers into another type than a float, which rounds them")
-    return view
+    return found
 
 
 def dropout(call: Call) -> View:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Callable
 
@@ -13,7 +14,7 @@ from sheaflib.support.checks import real_array
 # how far apart two ways to compute the same may be, relative to the largest output
 TOLERANCES = {np.dtype(np.float64): 1e-12, np.dtype(np.float32): 1e-5}
 COARSE = 1e-2  # of types with fewer digits
-RANDOM = 6  # random samples that are tried
+RANDOM, LARGE = 6, 50_000  # random samples that are tried: two of more numbers than this
 
 
 @dataclass(frozen=True)
@@ -21,9 +22,8 @@ class Reading:
     """A network and the model that it was read from.
 
     original: takes a batch in the model's own shape, (B, *shape), and gives what the model writes,
-    (B, …); rows: how many
-    samples it takes at once, None for any number; precision: the type it computes with; head: what
-    it applies last, "", softmax, log-softmax or sigmoid.
+    (B, …); rows: how many samples it takes at once, None for any number; precision: the type it
+    computes with; head: what it applies last, "", softmax, log-softmax or sigmoid.
     """
 
     network: Network
@@ -39,8 +39,9 @@ class Reading:
 
         Both are given random samples, and the example.
         """
-        rows = self.rows or RANDOM
-        tried = np.random.default_rng(0).standard_normal((rows * -(-RANDOM // rows), *self.shape))
+        count = RANDOM if math.prod(self.shape) <= LARGE else 2
+        rows = self.rows or count
+        tried = np.random.default_rng(0).standard_normal((rows * -(-count // rows), *self.shape))
         if example is not None:
             whole = len(example) // rows * rows if self.rows else len(example)
             tried = np.concatenate([tried, example[:whole]])

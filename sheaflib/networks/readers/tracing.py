@@ -58,11 +58,10 @@ class Tracer:
     def stalk(self, label: str, view: View) -> str:
         """The name of a stalk that holds the entries of a tensor in the tensor's order."""
         places, fill = view.one.ravel(), view.constants
-        used = np.unique(places[places != CONSTANT])
-        if len(used) == 0:
-            raise ValueError("it reads nothing but constants")
-        source, places = self._joined(label, view, places, used)
         live = places != CONSTANT
+        if not live.any():
+            raise ValueError("it reads nothing but constants")
+        source, places = self._joined(label, view, places, places[live])
         name = self._gathered(label, source, places[live])
         if live.all():
             return name
@@ -73,10 +72,12 @@ class Tracer:
         self, label: str, view: View, places: np.ndarray, used: np.ndarray
     ) -> tuple[str, np.ndarray]:
         """One stalk that holds all coordinates which a view uses, and the places in it."""
+        if len(view.sources) == 1:
+            return view.sources[0], places
         ends = np.cumsum([0, *view.widths])
-        needed = [
-            k for k in range(len(view.sources)) if ((used >= ends[k]) & (used < ends[k + 1])).any()
-        ]
+        read = np.zeros(view.total, dtype=bool)
+        read[used] = True
+        needed = [k for k in range(len(view.sources)) if read[ends[k] : ends[k + 1]].any()]
         moved = places.copy()
         start = 0
         for k in needed:
