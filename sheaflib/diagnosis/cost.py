@@ -16,14 +16,18 @@ import numpy as np
 
 from sheaflib.diagnosis import frozen, measures
 from sheaflib.diagnosis.measures import NOBODY, Solved, Spectra
+from sheaflib.linear.lanczos import EVERY
 from sheaflib.sheaves.neural import NeuralSheaf
 
 ALLOWED = 300  # passes a sample, of everything but the null that is solved again
 EQUILIBRIA = 240  # of these for equilibria
-FIRST = (8, 64)  # samples that are solved first: at least, and at most
-SMALL = 2**15  # coordinates that are solved for in no time
+FIRST = (8, 128)  # samples that are solved first: at least, and at most
+SMALL = 2**16  # coordinates that are solved for in no time
+ROWS = 2**13  # the same, where resistances and spectra are found
 BESIDE = 0.5  # seconds that everything else may take
-MARGIN = 1.25  # by how much more than the first samples the others may take
+MARGIN = 1.25  # by how many more passes than the first samples the others may take
+SLOWER = 1.5  # by how much longer a pass of theirs may take
+LONGER = 1.5  # the same of a spectrum
 GROUPS = 8  # at least so many groups of samples, those of large loss last
 FEWEST = 16  # samples in a group that is not cut into smaller ones
 
@@ -39,12 +43,12 @@ class Estimate(NamedTuple):
 
 class First(NamedTuple):
     """The first samples, by rising loss, the one of the largest loss last; what was found, the
-    seconds it took, and the passes that all others may take.
+    seconds that a pass of a sample among others took, and the passes that all others may take.
     """
 
     at: np.ndarray
     found: Solved
-    seconds: float
+    pace: float
     left: int
 
 
@@ -60,20 +64,22 @@ def first_of(sheaf: NeuralSheaf, loss: np.ndarray) -> np.ndarray:
 def first(
     sheaf: NeuralSheaf, x: np.ndarray, y: np.ndarray, loss: np.ndarray, done: Callable = NOBODY
 ) -> First:
-    """Solve the first samples: all but the last with EQUILIBRIA passes each, which may take more,
-    up to a quarter of what is left.
+    """Solve the first samples: all but the last within a quarter of all passes that equilibria may
+    take, but with EQUILIBRIA passes each at least; the last within a quarter of what is left.
     """
     at, start = first_of(sheaf, loss), perf_counter()
     left, last = EQUILIBRIA * len(loss), at[-1:]
-    parts = []
+    parts, pace = [], 0.0
     if len(at) > 1:
-        parts.append(measures.pinned(sheaf, x, y, at[:-1], at[:-1], EQUILIBRIA, done))
+        most = min(measures.MOST, max(EQUILIBRIA, left // 4 // (len(at) - 1)))
+        parts.append(measures.pinned(sheaf, x, y, at[:-1], at[:-1], most, done))
         left -= int(parts[0].passes.sum())
+        pace = (perf_counter() - start) / int(parts[0].passes.sum())
     most = min(measures.MOST, max(EQUILIBRIA, left // 4))
     parts.append(measures.pinned(sheaf, x, y, last, last, most, done))
     left -= int(parts[-1].passes.sum())
     found = parts[0] if len(parts) == 1 else parts[0].joined(parts[1])
-    return First(at, found, perf_counter() - start, left)
+    return First(at, found, pace, left)
 
 
 def most_passes(loss: np.ndarray, begun: First) -> int:
@@ -139,24 +145,31 @@ def plan(
     elapsed: float = 0.0,
 ) -> Plan:
     """How many of the samples `drawn` resistances and spectra are found of; both are found of the
-    first one, to see what they take. elapsed: seconds that have passed.
+    first ones, to see what they take. elapsed: seconds that have passed.
     """
     n_batch, n, each = len(x), sheaf.network.n_out, frozen.passes_of(sheaf)
     left = (ALLOWED - EQUILIBRIA - 1) * n_batch
     work = frozen.WORK // (len(sheaf.edges) * n * n)
     m = max(1, min(len(drawn), left // each, int(np.sqrt(work))))
     labels, own = np.unique(y[drawn[:m]], axis=0, return_inverse=True)
+    few = int(np.clip(ROWS // sheaf.N, 1, FIRST[0]))
     start = perf_counter()
-    resistance = frozen.costs(sheaf, x[drawn[:1]], labels)
-    middle = perf_counter()
+    resistance = frozen.costs(sheaf, x[drawn[: min(m, few)]], labels)
+    of_resistance = (perf_counter() - start) / len(resistance.norm)
+    start = perf_counter()
     spectrum = measures.spectra(sheaf, x, drawn[:1])
-    end = perf_counter()
-    dearest = int(MARGIN * spectrum.passes[0]) + 1
+    of_spectrum = perf_counter() - start
+    dearest = int(LONGER * spectrum.passes[0]) + 4 * EVERY
     k = max(1, min(m, (left - m * each) // dearest))
+    if few > 1 and k > 1:  # several at once take less time each
+        start = perf_counter()
+        more = measures.spectra(sheaf, x, drawn[1 : min(k, few)])
+        of_spectrum = (perf_counter() - start) / len(more.passes)
+        spectrum = joined(spectrum, more)
     spent, equilibria = int(begun.found.passes.sum()), most_passes(loss, begun)
     again = min(budget, measures.PERMUTED * m * measures.MOST) if len(labels) > 1 else 0
-    seconds = BESIDE + elapsed + MARGIN * begun.seconds / spent * (equilibria + again)
-    seconds += MARGIN * ((m + 1) * (middle - start) + (k + 1) * (end - middle))
+    seconds = BESIDE + elapsed + SLOWER * begun.pace * (equilibria + again)
+    seconds += SLOWER * (m * of_resistance + k * of_spectrum)
     passes = n_batch + spent + equilibria + m * each + k * dearest + again
     estimate = Estimate(seconds, passes / n_batch)
     return Plan(drawn[:m], drawn[:k], labels, own.reshape(-1), estimate, spectrum, resistance)
@@ -177,8 +190,8 @@ def said(estimate: Estimate, n_batch: int) -> str:
 def resistances(
     sheaf: NeuralSheaf, x: np.ndarray, plan: Plan, done: Callable = NOBODY
 ) -> frozen.Costs:
-    """What labels cost at the frozen patterns of the planned samples, the first one known."""
-    parts, rest = [plan.resistance], plan.subset[1:]
+    """What labels cost at the frozen patterns of the planned samples, the first ones known."""
+    parts, rest = [plan.resistance], plan.subset[len(plan.resistance.norm) :]
     for rows in measures.chunks(len(rest), sheaf.N * sheaf.network.n_out):
         parts.append(frozen.costs(sheaf, x[rest[rows]], plan.labels))
         done(rows.stop - rows.start)
@@ -186,8 +199,13 @@ def resistances(
 
 
 def spectra(sheaf: NeuralSheaf, x: np.ndarray, plan: Plan, done: Callable = NOBODY) -> Spectra:
-    """The spectra of the planned samples, the first one known."""
-    found = [plan.spectrum]
-    if len(plan.spectral) > 1:
-        found.append(measures.spectra(sheaf, x, plan.spectral[1:], done))
-    return Spectra(*(np.concatenate(column) for column in zip(*found)))
+    """The spectra of the planned samples, the first ones known."""
+    rest = plan.spectral[len(plan.spectrum.passes) :]
+    if not len(rest):
+        return plan.spectrum
+    return joined(plan.spectrum, measures.spectra(sheaf, x, rest, done))
+
+
+def joined(first: Spectra, rest: Spectra) -> Spectra:
+    """The spectra of some samples and then of others."""
+    return Spectra(*(np.concatenate(columns) for columns in zip(first, rest)))

@@ -54,14 +54,15 @@ def costs(sheaf: NeuralSheaf, x: np.ndarray, labels: np.ndarray) -> Costs:
     """The discord of every edge for inputs x (m, n_in) and each of `labels` (k, n_out)."""
     w = sheaf.forward(x)
     law = Resistance(sheaf, sheaf.pattern(w, x), sheaf.layout[sheaf.network.output_name])
-    z, rho, weight = w[:, law.place], law.total, sheaf.edge_weights
+    z, parts, weight = w[:, law.place], law.edges, sheaf.edge_weights
+    rho = np.sum(list(parts.values()), axis=0)
     current = currents(sheaf.network.output, rho, z, labels, weight.get("output", 1.0))
-    found = {}
-    for name, part in law.edges.items():
+    trace, found, shares = np.trace(rho, axis1=1, axis2=2), {}, {}
+    for name, part in parts.items():
         found[name] = ((current @ part) * current).sum(axis=2) / weight[name]
+        shares[name] = float((np.trace(part, axis1=1, axis2=2) / trace).mean())
     if not sheaf.network.output.is_identity:
         found["output"] = (current**2).sum(axis=2) / weight["output"] ** 2
-    shares = {name: float(share.mean()) for name, share in law.shares.items()}
     return Costs(found, np.linalg.eigvalsh(rho)[:, -1], shares, len(x) * passes_of(sheaf))
 
 
