@@ -188,12 +188,12 @@ def doubles():
     return keras.Sequential([keras.Input((6,), dtype="float64"), *made])
 
 
-@refused("Tanh", "dense")
+@refused("Tanh 'dense.tanh'")
 def tanh():
     return chain((6,), L.Dense(8, activation="tanh", name="dense"), L.Dense(3))
 
 
-@refused("Gelu|Erf|Mul|Pow")
+@refused("Gelu")
 def gelu():
     return chain((6,), L.Dense(8, activation="gelu"), L.Dense(3))
 
@@ -203,22 +203,22 @@ def elu():
     return chain((6,), L.Dense(8, activation="elu"), L.Dense(3))
 
 
-@refused("softmax", "last")
+@refused("reads what a softmax writes")
 def softmax_inside():
     return chain((6,), L.Dense(8, activation="softmax"), L.Dense(3))
 
 
-@refused("LayerNormalization|Reduce|Mul|Sqrt|Rsqrt|Reciprocal")
+@refused("LayerNormalization")
 def layer_normalization():
     return chain((6,), L.Dense(8), L.LayerNormalization(), L.Dense(3))
 
 
-@refused("")
+@refused("'lstm")
 def lstm():
     return chain((5, 4), L.LSTM(3), L.Dense(2))
 
 
-@refused("")
+@refused("MatMul", "multi_head_attention")
 def attention():
     x = keras.Input((5, 4))
     return keras.Model(x, L.MultiHeadAttention(2, 3)(x, x))

@@ -4,12 +4,13 @@
 
 import json
 import pickle
+import re
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
-import torch
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
@@ -26,6 +27,8 @@ def difference(found, expected):
 
 def state_of(module):
     """All that reading must leave as it is: numbers, types, modes, gradients, hooks."""
+    import torch
+
     tensors = {**dict(module.named_parameters()), **dict(module.named_buffers())}
     return {
         **{
@@ -48,6 +51,8 @@ def modules():
 
 def read_module(case):
     """How far the network is from the module in float64, by samples of its own."""
+    import torch
+
     torch.manual_seed(0)
     module = modules().randomised(case.make())
     x = torch.randn(3, *case.shape)
@@ -71,6 +76,8 @@ def read_module(case):
 
 def refuse_module(case):
     """What is said of a module that is refused."""
+    import torch
+
     torch.manual_seed(0)
     return {"network": repr(read(case.make(), example=torch.randn(3, *case.shape)))}
 
@@ -82,7 +89,12 @@ def tried(function, case):
         found = function(case)
     except Exception as error:
         found = {"error": type(error).__name__, "said": str(error)}
-    return found | {"seconds": time.perf_counter() - start}
+        says = getattr(case, "says", ())
+        found |= {
+            "says": says,
+            "fits": {words: bool(re.search(words, str(error))) for words in says},
+        }
+    return found | {"seconds": time.perf_counter() - start, "expected": getattr(case, "output", "")}
 
 
 def read_perceptron(case):
@@ -144,6 +156,12 @@ def refuse_keras(case):
     return {"network": repr(read(case.make()))}
 
 
+def _called(function):
+    """A function that asserts."""
+    function()
+    return {}
+
+
 def read_file(case):
     """How far the network is from what onnxruntime makes of the file."""
     import model_files
@@ -167,6 +185,10 @@ def refuse_file(case):
 
 def of_library(library):
     """The functions that read and refuse its models, and their module."""
+    if library == "torch-calls":
+        import torch_calls
+
+        return _called, _called, SimpleNamespace(READ=torch_calls.CALLS, REFUSED={})
     if library == "torch":
         return read_module, refuse_module, modules()
     if library == "sklearn":
@@ -183,7 +205,6 @@ def of_library(library):
 
 
 def main():
-    torch.set_num_threads(1)
     target, library, *names = sys.argv[1:]
     reads, refuses, kept = of_library(library)
     found = {}

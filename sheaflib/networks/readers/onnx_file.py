@@ -242,7 +242,7 @@ def needed(nodes: Sequence[Any], output: str) -> list[Any]:
     wanted, found = {output}, []
     for node in reversed(nodes):
         if wanted.intersection(node.output):
-            wanted.update(node.input)
+            wanted.update(name for name in node.input if name)
             found.append(node)
     return found[::-1]
 
