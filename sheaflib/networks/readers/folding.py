@@ -31,24 +31,26 @@ def folded(nodes: list[Entry], last: str) -> list[Entry]:
     """
     vertices = {name: Vertex(operation, reads) for name, operation, reads in nodes}
     _keep_needed(vertices, last)
+    readers = Counter(read for vertex in vertices.values() for read in vertex.reads)
     instead: dict[str, str] = {}  # a vertex that went away -> the one that holds its numbers
     for name in list(vertices):
         here = vertices[name]
         here.reads = tuple(instead.get(read, read) for read in here.reads)
         (*_, source) = here.reads
         before = vertices.get(source)
-        if before is None or len(here.reads) > 1 or _readers(vertices, instead)[source] != 1:
+        if before is None or len(here.reads) > 1 or readers[source] != 1:
             continue
         if isinstance(here.operation, BatchNorm):
             made = _scaled(before.operation, here.operation)
             if made is not None:
                 before.operation = made
-                instead[name] = source
+                instead[name], readers[source] = source, readers[name]
                 del vertices[name]
         elif type(here.operation) is Affine and isinstance(before.operation, Gather):
-            here.operation = _ordered(here.operation, before.operation)
-            here.reads = before.reads
-            del vertices[source]
+            if before.operation.n_in <= 2 * before.operation.n_out:
+                here.operation = _ordered(here.operation, before.operation)
+                here.reads = before.reads
+                del vertices[source]
     return [(name, vertex.operation, vertex.reads) for name, vertex in vertices.items()]
 
 
@@ -62,11 +64,6 @@ def _keep_needed(vertices: dict[str, Vertex], last: str) -> None:
             open_ += vertices[name].reads
     for name in [name for name in vertices if name not in needed]:
         del vertices[name]
-
-
-def _readers(vertices: dict[str, Vertex], instead: dict[str, str]) -> Counter[str]:
-    """How many vertices read each one."""
-    return Counter(instead.get(read, read) for vertex in vertices.values() for read in vertex.reads)
 
 
 def _gain_and_shift(norm: BatchNorm) -> tuple[np.ndarray, np.ndarray]:
@@ -111,6 +108,4 @@ def _kernel(before: Kernelled, gains: np.ndarray) -> np.ndarray:
 
 def _ordered(layer: Affine, gather: Gather) -> Affine:
     """A dense layer that reads what a gather reads, in place of what it writes."""
-    weight = np.zeros((layer.n_out, gather.n_in))
-    np.add.at(weight, (slice(None), gather.index), layer.weight)
-    return Affine(weight, layer.bias)
+    return Affine(layer.weight @ gather.matrix(), layer.bias)

@@ -3,45 +3,92 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import scipy as sp
 
 from sheaflib.networks.convolution import Convolution, TransposedConvolution
 from sheaflib.networks.readers.onnx_call import Call
+from sheaflib.networks.readers.onnx_reference import evaluate
 from sheaflib.networks.readers.onnx_windows import axes, padding, trimmed
 from sheaflib.networks.readers.tracing import image
-from sheaflib.networks.readers.views import View, size
+from sheaflib.networks.readers.views import View, check_size, size
 from sheaflib.networks.structured import BatchNorm, Separable, means
 from sheaflib.networks.windows import Pair, grids
 
 
 def gemm(call: Call) -> View:
-    """Gemm: alpha A B + beta C, where B and C are constants."""
-    view, weight = call.view(), call.constant(1)
-    if call.attribute("transA", 0):
+    """Gemm: alpha A B + beta C, where A or B is a constant."""
+    factors = _factors(call)
+    for place, name in enumerate(("transA", "transB")):
+        if len(factors[place].shape) != 2:
+            raise ValueError(
+                f"its input {place} has shape {factors[place].shape}, expected two axes"
+            )
+        if call.attribute(name, 0):
+            factors[place] = _turned(factors[place])
+    alpha, beta = call.attribute("alpha", 1.0), call.attribute("beta", 1.0)
+    more = call.given(2)
+    if not any(isinstance(tensor, View) for tensor in factors):
+        product = one_sample([call.view(2)], alpha * factors[0] @ factors[1], 0)
+        return call.tracer.scaled(call.label, call.view(2), beta, product)
+    found = _product(call, factors[0], factors[1], alpha)
+    if isinstance(more, View):
+        scaled = call.tracer.scaled(f"{call.label}.beta", more, beta, 0.0)
+        return call.tracer.sum(call.label, [found, scaled])
+    if more is None:
+        return found
+    bias = one_sample([found], call.constant(2), 2)
+    return call.tracer.scaled(call.label, found, 1.0, beta * bias)
+
+
+def _turned(tensor: Any) -> Any:
+    """A matrix transposed."""
+    if isinstance(tensor, np.ndarray):
+        return tensor.T
+    if tensor.batch > 1:
         raise ValueError("it transposes the computed tensor (transA), which mixes the samples")
-    weight = (weight if call.attribute("transB", 0) else weight.T) * call.attribute("alpha", 1.0)
-    bias = call.constant(2)
-    if bias is not None:
-        bias = np.broadcast_to(one_sample(call, bias, 2), (len(weight),))
-        bias = bias * call.attribute("beta", 1.0)
-    return call.tracer.affine(call.label, view, weight, bias)
+    fill = None if tensor.fill is None else tensor.fill.T
+    return replace(tensor, places=tensor.places.T, fill=fill)
 
 
 def matmul(call: Call) -> View:
     """MatMul of a computed tensor and a constant, on either side."""
-    if isinstance(call.given(0), View) and isinstance(call.given(1), View):
+    first, second = _factors(call)
+    return _product(call, first, second)
+
+
+def _factors(call: Call) -> list:
+    """The two tensors that an operator multiplies, of which one is computed."""
+    found = [
+        call.inputs[k] if isinstance(call.inputs[k], View) else call.constant(k) for k in (0, 1)
+    ]
+    if any(tensor is None for tensor in found):
+        raise ValueError("one of the two tensors that it multiplies is missing")
+    return found
+
+
+def _product(call: Call, first: Any, second: Any, factor: float = 1.0) -> View:
+    """The product of a computed tensor and a constant, in either order, times a factor."""
+    if isinstance(first, View) and isinstance(second, View):
         raise ValueError("it multiplies two computed tensors, as attention does")
-    if isinstance(call.given(0), View):
-        return _from_right(call, call.view(), call.constant(1))
-    weight = call.constant(0)
+    if isinstance(first, View):
+        return _from_right(call, first, factor * _matrix(second, first))
+    weight, view = factor * _matrix(first, second), second
     if weight.ndim != 2:
         raise ValueError(f"its constant has shape {weight.shape}, expected two axes")
-    view = call.view(1)
     if view.one.ndim == 1 and not view.lead:
         return call.tracer.affine(call.label, view, weight, None)
     return call.tracer.along(call.label, view, weight)
+
+
+def _matrix(weight: np.ndarray, view: View) -> np.ndarray:
+    """A constant without axes of size 1 before its last two, where these add none to a product."""
+    if 2 < weight.ndim <= len(view.shape) and set(weight.shape[:-2]) == {1}:
+        return weight.reshape(weight.shape[-2:])
+    return weight
 
 
 def _from_right(call: Call, view: View, weight: np.ndarray) -> View:
@@ -75,10 +122,9 @@ def convolution(call: Call) -> View:
     pads = padding(call, sides, sizes, strides, dilations)
     view, more = trimmed(whole, 0.0)
     pads = [(p + before, q + after) for (p, q), (before, after) in zip(pads, more)]
+    placing: dict[str, Any] = {"stride": tuple(strides), "dilation": tuple(dilations)}
     groups = call.attribute("group", 1)
-    made = Convolution(
-        kernel, image(view), bias, tuple(strides), tuple(pads), tuple(dilations), groups
-    )
+    made = Convolution(kernel, image(view), bias, padding=tuple(pads), groups=groups, **placing)
     return call.tracer.written(call.label, made, view, made.written)
 
 
@@ -92,10 +138,14 @@ def transposed(call: Call) -> View:
     more = axes(call, "output_padding", count, 0)
     shape = image(call.view())
     pads, more = _transposed_padding(call, shape[1:], kernel.shape[2:], strides, dilations, more)
+    placing: dict[str, Any] = {
+        "stride": tuple(strides),
+        "padding": tuple(pads),
+        "output_padding": tuple(more),
+        "dilation": tuple(dilations),
+    }
     groups = call.attribute("group", 1)
-    made = TransposedConvolution(
-        kernel, shape, bias, tuple(strides), tuple(pads), tuple(more), groups, tuple(dilations)
-    )
+    made = TransposedConvolution(kernel, shape, bias, groups=groups, **placing)
     return call.tracer.written(call.label, made, call.view(), made.written)
 
 
@@ -227,12 +277,12 @@ def subtract(call: Call) -> View:
     """Sub of computed tensors and constants."""
     first, second = call.given(0), call.given(1)
     if not isinstance(second, View):
-        shift = -one_sample(call, call.constant(1), 1)
+        shift = -one_sample([call.view()], call.constant(1), 1)
         return call.tracer.scaled(call.label, call.view(), 1.0, shift)
     negative = call.tracer.scaled(f"{call.label}.negative", second, -1.0, 0.0)
     if isinstance(first, View):
         return call.tracer.sum(call.label, [first, negative])
-    return call.tracer.scaled(call.label, negative, 1.0, one_sample(call, call.constant(0), 0))
+    return call.tracer.scaled(call.label, negative, 1.0, one_sample([second], call.constant(0), 0))
 
 
 def multiply(call: Call) -> View:
@@ -247,7 +297,7 @@ def divide(call: Call) -> View:
     """Div by a constant."""
     if isinstance(call.given(1), View):
         raise ValueError("it divides by a computed tensor")
-    divisor = one_sample(call, call.constant(1), 1)
+    divisor = one_sample([call.view()], call.constant(1), 1)
     if (divisor == 0).any():
         raise ValueError("it divides by 0")
     return call.tracer.scaled(call.label, call.view(), 1 / divisor, 0.0)
@@ -258,24 +308,42 @@ def negative(call: Call) -> View:
     return call.tracer.scaled(call.label, call.view(), -1.0, 0.0)
 
 
+def cumulated(call: Call) -> View:
+    """CumSum along an axis."""
+    view = call.view()
+    axis = int(np.ravel(call.constant(1))[0]) % len(view.shape) - len(view.lead)
+    if axis < 0:
+        raise ValueError("it sums along the batch axis, which mixes the samples")
+    one = view.one.shape
+    others = [k for k in range(len(one)) if k != axis]
+    shape = (math.prod(one[k] for k in others), one[axis])
+    check_size(one[axis] ** 2)
+    turned = view.rearranged((*others, axis), shape)
+    units = [np.eye(one[axis]), np.array(1)]
+    matrix = evaluate("CumSum", call.attributes, units, 1, call.opset)[0].T
+    made = Separable(shape, [[1.0]], matrix)
+    found = call.tracer.written(call.label, made, turned, [*(one[k] for k in others), one[axis]])
+    return found.rearranged([*range(axis), len(others), *range(axis, len(others))], one)
+
+
 def _parts(call: Call) -> tuple[list[View], list[np.ndarray]]:
     """The computed inputs of an operator, and the constants as they stand in one sample."""
     places = range(len(call.inputs))
     views = [call.view(k) for k in places if isinstance(call.inputs[k], View)]
     constants = [
-        one_sample(call, call.constant(k), k)
+        one_sample(views, call.constant(k), k)
         for k in places
         if not isinstance(call.inputs[k], View)
     ]
     return views, constants
 
 
-def one_sample(call: Call, constant: np.ndarray, place: int) -> np.ndarray:
-    """A constant as it meets the entries of one sample: without the batch axis, where it has one.
+def one_sample(views: list[View], constant: np.ndarray, place: int) -> np.ndarray:
+    """A constant, the input at a place, as it meets the entries of one sample of these tensors:
+    without the batch axis, where it has one.
 
     Raises ValueError where it differs between samples.
     """
-    views = [tensor for tensor in call.inputs if isinstance(tensor, View)]
     rank, batch = max(len(view.shape) for view in views), views[0].batch
     has_batch = any(view.lead for view in views)
     if constant.ndim < rank or not has_batch:

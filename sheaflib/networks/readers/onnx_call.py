@@ -42,7 +42,11 @@ class Call:
         """The input at a place, which depends on the model's input; ValueError if it does not."""
         value = self.given(place)
         if not isinstance(value, View):
-            raise ValueError(f"its input {place} is {brief(value)}, expected a computed tensor")
+            found = next(k for k, tensor in enumerate(self.inputs) if isinstance(tensor, View))
+            raise ValueError(
+                f"its input {found} is computed from the model's input, expected its input {place}"
+                " to be so, and this one a constant"
+            )
         return value
 
     def constant(self, place: int, default: Any = None) -> Any:

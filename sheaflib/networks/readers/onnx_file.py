@@ -6,12 +6,14 @@ input are computed by the reference evaluator of ONNX.
 
 from __future__ import annotations
 
-import os
+from collections import Counter
+from functools import cached_property
 from types import MappingProxyType
 from typing import Any, Callable, Mapping, Sequence
 
 import numpy as np
 
+from sheaflib.networks.gather import Gather
 from sheaflib.networks.graph import Network
 from sheaflib.networks.readers import onnx_affine as affine
 from sheaflib.networks.readers import onnx_linear as linear
@@ -20,18 +22,13 @@ from sheaflib.networks.readers import onnx_selections as selections
 from sheaflib.networks.readers.folding import folded
 from sheaflib.networks.readers.onnx_call import Call, Tensor
 from sheaflib.networks.readers.onnx_names import layer_name
+from sheaflib.networks.readers.onnx_opening import array, attribute, float_type, input_shape, opened
 from sheaflib.networks.readers.onnx_reference import check_room, evaluate
+from sheaflib.networks.readers.onnx_repairs import evaluator
 from sheaflib.networks.readers.original import Reading
 from sheaflib.networks.readers.tracing import Tracer
 from sheaflib.networks.readers.views import View, size
-from sheaflib.support.checks import MOST, brief, real_array
-from sheaflib.support.extras import needs
-
-with needs("reading an ONNX file", "onnx"):
-    import onnx
-    from google.protobuf.message import DecodeError
-    from onnx import helper, inliner, numpy_helper
-    from onnx.reference import ReferenceEvaluator
+from sheaflib.support.checks import brief
 
 OPERATORS: dict[str, Callable[[Call], View | list[View]]] = {
     **dict.fromkeys(moves.MOVES, moves.move),
@@ -40,6 +37,8 @@ OPERATORS: dict[str, Callable[[Call], View | list[View]]] = {
     "Concat": moves.concat,
     "Dropout": moves.dropout,
     "Pad": moves.pad,
+    "Trilu": moves.trilu,
+    "Where": moves.where,
     "Resize": linear.resize,
     "Upsample": moves.upsample,
     "Add": affine.add,
@@ -47,6 +46,7 @@ OPERATORS: dict[str, Callable[[Call], View | list[View]]] = {
     "BatchNormalization": affine.batch_norm,
     "Conv": affine.convolution,
     "ConvTranspose": affine.transposed,
+    "CumSum": affine.cumulated,
     "Div": affine.divide,
     "Einsum": linear.einsum,
     "Gemm": affine.gemm,
@@ -79,6 +79,13 @@ OPERATORS: dict[str, Callable[[Call], View | list[View]]] = {
 # operators that only the last map may be, and what a head lets pass
 AFTER_A_HEAD = (*moves.MOVES, "Cast", "CastLike", "Dropout")
 OTHER = "it is not piecewise affine, or not covered"
+NOT_CONTINUOUS = (
+    "And ArgMax ArgMin Ceil Equal Floor Greater GreaterOrEqual Hardmax IsInf IsNaN Less LessOrEqual"
+    " Mod NonZero Not Or QuantizeLinear Round Shrink Sign ThresholdedRelu TopK Xor"
+).split()
+RANDOM = (
+    "Bernoulli Multinomial RandomNormal RandomNormalLike RandomUniform RandomUniformLike"
+).split()
 NOT_AFFINE = (
     "Attention Celu Elu Erf Exp Gelu GRU GroupNormalization HardSwish InstanceNormalization"
     " LayerNormalization Log LRN LSTM Mish Pow Reciprocal RMSNormalization RNN Selu Softplus"
@@ -90,7 +97,8 @@ class Model:
     """A file of ONNX that was opened: its graph, its one input, and the output that is read.
 
     model: a path, the bytes of a file, or an onnx.ModelProto; shape: of the example that came with
-    it, or None; output: the name of one of several outputs, or None; exact: a number that a file
+    it, or None; output: the name of one of several outputs, or None; precision: the type with the
+    fewest digits that it computes with; exact: a number that a file
     can hold as an attribute, in float32, to the number that was meant.
     """
 
@@ -109,50 +117,101 @@ class Model:
         )
         if self.opset < 7:
             raise ValueError(f"the file is of opset {self.opset}, expected 9 or newer")
-        self.constants = {tensor.name: array(tensor) for tensor in graph.initializer}
-        if graph.sparse_initializer:
-            raise ValueError("the file holds sparse constants, which are not read")
+        self.constants: dict[str, Any] = {}
+        self._keep(graph)
         inputs = [value for value in graph.input if value.name not in self.constants]
         if len(inputs) != 1:
             names = ", ".join(value.name for value in inputs) or "none"
             raise ValueError(f"the model has the inputs {names}, expected one")
         self.input = inputs[0].name
-        self.type = helper.tensor_dtype_to_np_dtype(inputs[0].type.tensor_type.elem_type)
-        if self.type.kind != "f":
-            raise ValueError(f"the input {self.input!r} is of {self.type}, expected float numbers")
+        self.type = self.precision = float_type(inputs[0])
         self.shape, self.free = input_shape(inputs[0], shape)
         # a vector without a batch axis is one sample
-        self.batch = self.shape[0] if len(self.shape) > 1 or self.free else 0
-        self.inner = self.shape[1:] if self.batch else self.shape
-        names = [value.name for value in graph.output]
-        if output is None and len(names) != 1:
+        self.vector = len(self.shape) == 1 and not self.free
+        self.batch = 1 if self.vector else self.shape[0]
+        self.inner = self.shape if self.vector else self.shape[1:]
+        outputs = [value.name for value in graph.output]
+        if output is None and len(outputs) != 1:
             raise ValueError(
-                f"the model has the outputs {', '.join(names)}, expected one: pass output=, the"
+                f"the model has the outputs {', '.join(outputs)}, expected one: pass output=, the"
                 " name of one of them"
             )
-        if output is not None and output not in names:
-            raise ValueError(f"output={brief(output)}, expected one of {', '.join(names)}")
-        self.output = names[0] if output is None else output
+        if output is not None and output not in outputs:
+            raise ValueError(f"output={brief(output)}, expected one of {', '.join(outputs)}")
+        self.output = outputs[0] if output is None else output
 
     def network(self) -> tuple[Network, str]:
         """The network, and what the model applies last: "", softmax, log-softmax or sigmoid."""
         tracer = Tracer(size(self.inner), self.batch)
         views: dict[str, View] = {self.input: tracer.input(self.shape)}
-        for node in needed(self.proto.graph.node, self.output):
-            self._read(node, views, tracer)
+        nodes = self._needed()
+        del self.proto.graph.node[:]
+        self.proto.graph.node.extend(nodes)
+        self._read_all(nodes, views, tracer)
         if self.output not in views:
             raise ValueError(f"the output {self.output!r} does not depend on the input")
         view = views[self.output]
-        last = tracer.stalk("output", view)
+        try:
+            last = tracer.stalk("output", view)
+        except ValueError as error:
+            raise ValueError(f"the output {self.output!r}: {error}") from error
+        if not tracer.nodes:  # the model gives back its input
+            width = size(self.inner)
+            last = tracer.add(self.output, Gather(np.arange(width), width), (last,))
         nodes = folded(tracer.nodes, last)
         output = view.head.removeprefix("log-") or "identity"
         return Network(size(self.inner), nodes, output), view.head
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """What the file itself writes for a batch, by the reference evaluator."""
-        evaluator = ReferenceEvaluator(self.proto)
-        fed = (x if self.batch else x[0]).astype(self.type)
-        return np.asarray(evaluator.run([self.output], {self.input: fed})[0])
+        fed = (x[0] if self.vector else x).astype(self.type)
+        try:
+            (found,) = self._evaluator.run([self.output], {self.input: fed})
+            return np.asarray(found)
+        except Exception as error:  # whatever the operators of a file raise that contradicts itself
+            raise ValueError(f"ONNX itself cannot compute the model: {error!r}") from error
+
+    @cached_property
+    def _evaluator(self) -> Any:
+        return evaluator(self.proto)
+
+    def _keep(self, graph: Any) -> None:
+        """Keep the constants of a graph."""
+        if graph.sparse_initializer:
+            raise ValueError("the file holds sparse constants, which are not read")
+        for tensor in graph.initializer:
+            self.constants[tensor.name] = array(tensor)
+
+    def _needed(self) -> list:
+        """The nodes that the output depends on; ValueError for one of them that is not read.
+
+        This looks at names alone, before anything is computed.
+        """
+        names, nodes = {self.output}, []
+        for node in reversed(self.proto.graph.node):
+            if names.intersection(node.output):
+                names.update(read_by(node))
+                nodes.append(node)
+        nodes.reverse()
+        computed = {self.input}
+        for node in nodes:
+            if node.op_type in ("Shape", "Size") or computed.isdisjoint(read_by(node)):
+                continue
+            computed.update(node.output)
+            if node.domain in ("", "ai.onnx") and node.op_type not in (*OPERATORS, "If"):
+                label = layer_name(node, self.constants)
+                raise ValueError(f"{node.op_type} {label!r}: {refusal(node.op_type)}")
+        return nodes
+
+    def _read_all(self, nodes: Sequence, views: dict[str, View], tracer: Tracer) -> None:
+        """Nodes one after the other. A tensor that no later one reads is dropped."""
+        readers = Counter(name for node in nodes for name in read_by(node))
+        for node in nodes:
+            self._read(node, views, tracer)
+            for name in node.input:
+                readers[name] -= 1
+                if readers[name] == 0 and name != self.output:
+                    views.pop(name, None)
 
     def _read(self, node: Any, views: dict[str, View], tracer: Tracer) -> None:
         """One node: constants are computed, what depends on the input becomes views."""
@@ -161,23 +220,40 @@ class Model:
             machine_learning = node.domain == "ai.onnx.ml" and node.op_type == "Scaler"
             if node.domain not in ("", "ai.onnx") and not machine_learning:
                 raise ValueError(f"it is of the domain {node.domain!r}, which is not read")
-            attributes = {
-                a.name: self._meant(helper.get_attribute_value(a)) for a in node.attribute
-            }
             inputs = [self._tensor(name, views) for name in node.input]
             computed = [tensor for tensor in inputs if isinstance(tensor, View)]
+            if node.op_type == "If":
+                return self._choose(node, inputs, views, tracer)
+            attributes = {a.name: self._meant(attribute(a)) for a in node.attribute}
             if node.op_type in ("Shape", "Size") and computed:
                 self._measure(node, attributes, computed[0])
-            elif not computed:
+            elif not computed or (node.op_type == "CastLike" and inputs[0] is not computed[0]):
                 self._compute(node, attributes, inputs)
             else:
                 call = Call(label, node, attributes, inputs, self.opset, tracer)
                 found = self._called(call, computed)
                 views.update(zip(node.output, found if isinstance(found, list) else [found]))
-        except (ArithmeticError, AttributeError, LookupError, MemoryError) as error:
-            raise ValueError(f"{node.op_type} {label!r}: {error!r}") from error
-        except (AssertionError, RuntimeError, TypeError, ValueError) as error:
+        except ValueError as error:
             raise ValueError(f"{node.op_type} {label!r}: {error}") from error
+        except Exception as error:  # whatever comes of attributes and shapes that do not fit
+            raise ValueError(f"{node.op_type} {label!r}: {error!r}") from error
+        return None
+
+    def _choose(self, node: Any, inputs: list, views: dict[str, View], tracer: Tracer) -> None:
+        """If, for a constant condition: the nodes of one of its two graphs."""
+        if isinstance(inputs[0], View) or inputs[0] is None:
+            raise ValueError("it chooses by a computed number, which is not continuous")
+        wanted = "then_branch" if bool(np.ravel(inputs[0])[0]) else "else_branch"
+        (graph,) = [a.g for a in node.attribute if a.name == wanted]
+        self._keep(graph)
+        for inner in graph.node:
+            self._read(inner, views, tracer)
+        for name, value in zip(node.output, graph.output):
+            tensor = self._tensor(value.name, views)
+            if isinstance(tensor, View):
+                views[name] = tensor
+            elif tensor is not None:
+                self.constants[name] = tensor
 
     def _tensor(self, name: str, views: dict[str, View]) -> Tensor | None:
         """The tensor of a name, None for an input that is left out."""
@@ -204,9 +280,15 @@ class Model:
 
     def _compute(self, node: Any, attributes: dict, inputs: list) -> None:
         """What does not depend on the input is a constant."""
-        if any(a.type in (5, 10) for a in node.attribute):
-            raise ValueError("it holds a graph of its own, which is not read")
-        found = evaluate(node.op_type, attributes, inputs, len(node.output), self.opset)
+        operator = node.op_type
+        if operator in RANDOM:
+            raise ValueError("it is random")
+        given = [array for array in inputs if array is not None]
+        if operator == "CastLike":  # of a constant, into the type of a computed tensor
+            given = [array for array in given if not isinstance(array, View)]
+            self.constants[node.output[0]] = given[0].astype(self.type)
+            return
+        found = evaluate(operator, attributes, inputs, len(node.output), self.opset)
         for name, value in zip(node.output, found):
             self.constants[name] = np.asarray(value)
 
@@ -214,74 +296,34 @@ class Model:
         """What an operator of the table writes; ValueError for any other."""
         operator = call.node.op_type
         head = next((view.head for view in computed if view.head), "")
-        if operator not in OPERATORS:
-            raise ValueError("it is not piecewise affine" if operator in NOT_AFFINE else OTHER)
+        if operator not in OPERATORS:  # in a graph of If
+            raise ValueError(refusal(operator))
         if head and operator not in AFTER_A_HEAD:
             raise ValueError(
                 f"it reads what a {head} writes, expected the {head} to be last: inside a network"
                 " it is not piecewise affine"
             )
         arrays = [t.places if isinstance(t, View) else t for t in call.inputs]
-        check_room(operator, arrays)
+        check_room(operator, arrays, call.attributes)
+        if operator in ("Cast", "CastLike"):
+            kinds = (self.precision, moves.cast_type(call))
+            self.precision = max(kinds, key=lambda kind: np.finfo(kind).eps)
         return OPERATORS[operator](call)
 
 
-def opened(model: Any) -> Any:
-    """The onnx.ModelProto of a path, of bytes, or of itself, with its functions written out."""
-    if isinstance(model, (str, os.PathLike)):
-        model = onnx.load(os.fspath(model))
-    elif isinstance(model, (bytes, bytearray, memoryview)):
-        model = onnx.load_model_from_string(bytes(model))
-    if not isinstance(model, onnx.ModelProto) or not model.HasField("graph"):
-        raise ValueError("it holds no model of ONNX")
-    return inliner.inline_local_functions(model) if model.functions else model
+def refusal(operator: str) -> str:
+    """Why an operator that is not in the table is not read."""
+    if operator in NOT_AFFINE:
+        return "it is not piecewise affine"
+    if operator in NOT_CONTINUOUS:
+        return "it is not continuous"
+    return "it is random" if operator in RANDOM else OTHER
 
 
-def needed(nodes: Sequence[Any], output: str) -> list[Any]:
-    """The nodes that an output depends on, in order; a classifier's label is not read, say."""
-    wanted, found = {output}, []
-    for node in reversed(nodes):
-        if wanted.intersection(node.output):
-            wanted.update(name for name in node.input if name)
-            found.append(node)
-    return found[::-1]
-
-
-def array(tensor: Any) -> np.ndarray:
-    """A constant of the file, its numbers checked."""
-    value = numpy_helper.to_array(tensor)
-    return real_array(tensor.name, value).astype(value.dtype) if value.dtype.kind == "f" else value
-
-
-def input_shape(value: Any, example: tuple[int, ...] | None) -> tuple[tuple[int, ...], bool]:
-    """The shape of the input with which the model is traced, and whether the number of samples is
-    free. The first axis is that of the samples. Where it is free the model is traced with two.
-
-    Raises ValueError for a size that neither the file nor an example says.
-    """
-    if not value.type.HasField("tensor_type") or not value.type.tensor_type.HasField("shape"):
-        raise ValueError(f"the file does not say the shape of the input {value.name!r}")
-    sides = [dim.dim_value for dim in value.type.tensor_type.shape.dim]
-    if not sides:
-        raise ValueError(f"the input {value.name!r} is a single number, expected (samples, …)")
-    if example is not None and len(example) != len(sides):
-        raise ValueError(
-            f"example has shape {example}, expected {len(sides)} axes as the model's input has"
-        )
-    free = sides[0] <= 0
-    whole = [2 if free else sides[0]]
-    for axis, side in enumerate(sides[1:], start=1):
-        if side <= 0 and example is None:
-            raise ValueError(
-                f"the file leaves axis {axis} of the input {value.name!r} open: pass example=, an"
-                " array of a batch of inputs"
-            )
-        if side > 0 and example is not None and example[axis] != side:
-            raise ValueError(f"example has shape {example}, expected {side} at axis {axis}")
-        whole.append(side if side > 0 else example[axis])
-    if min(whole) < 1 or size(tuple(whole)) > MOST // 8:
-        raise ValueError(f"the input {value.name!r} has the shape {tuple(whole)}")
-    return tuple(whole), free
+def read_by(node: Any) -> list[str]:
+    """The names of the tensors that a node reads, and those that graphs inside it read."""
+    inner = [name for a in node.attribute for other in a.g.node for name in read_by(other)]
+    return [*node.input, *inner]
 
 
 def reading(
@@ -298,7 +340,11 @@ def reading(
     try:
         opened_model = Model(model, None if example is None else example.shape, output, exact)
         network, head = opened_model.network()
-    except (DecodeError, TypeError, UnicodeDecodeError) as error:
+    except ValueError:
+        raise
+    except OSError:
+        raise
+    except Exception as error:  # of protobuf, or of what a damaged file says of itself
         raise ValueError(f"the file is damaged, or no file of ONNX: {error}") from error
-    rows = None if opened_model.free else max(opened_model.batch, 1)
-    return Reading(network, opened_model, opened_model.inner, rows, opened_model.type, head)
+    rows = None if opened_model.free else opened_model.batch
+    return Reading(network, opened_model, opened_model.inner, rows, opened_model.precision, head)

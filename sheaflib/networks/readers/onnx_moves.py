@@ -4,11 +4,13 @@ the move, to an array of places.
 
 from __future__ import annotations
 
+from typing import Callable, Sequence
+
 import numpy as np
 
 from sheaflib.networks.readers.onnx_call import Call
 from sheaflib.networks.readers.onnx_reference import evaluate
-from sheaflib.networks.readers.views import CONSTANT, View, side_by_side
+from sheaflib.networks.readers.views import CONSTANT, View, check_size, side_by_side, size
 
 # operators that move the entries of their first input, whatever the other inputs say
 MOVES = (
@@ -28,6 +30,10 @@ MOVES = (
     "Transpose",
     "Unsqueeze",
 )
+
+
+# numbers of ONNX for the types of floats of NumPy
+CAST_TO = {1: np.dtype(np.float32), 10: np.dtype(np.float16), 11: np.dtype(np.float64)}
 
 
 def move(call: Call) -> list[View]:
@@ -76,11 +82,32 @@ def pad(call: Call) -> View:
 
 def concat(call: Call) -> View:
     """Concat, of constants too."""
-    tensors = [tensor for tensor in call.inputs if tensor is not None]
+    axis = call.attribute("axis", 1)
+    return _together(call.inputs, lambda arrays: np.concatenate(arrays, axis))
+
+
+def where(call: Call) -> View:
+    """Where, for a constant condition."""
+    if isinstance(call.given(0), View):
+        raise ValueError("it chooses by a computed tensor, which is not continuous")
+    condition = call.constant(0)
+    check_size(size(np.broadcast_shapes(*(t.shape for t in call.inputs if t is not None))))
+    return _together(call.inputs[1:], lambda arrays: np.where(condition, *arrays))
+
+
+def trilu(call: Call) -> View:
+    """Trilu: what lies on one side of a diagonal stays, and 0 stands on the other."""
+    view = call.view()
+    ones = [np.ones(view.shape), call.constant(1)]
+    kept = evaluate("Trilu", call.attributes, ones, 1, call.opset)[0] == 1
+    return _together([view, np.zeros(())], lambda arrays: np.where(kept, *arrays))
+
+
+def _together(tensors: Sequence, make: Callable[[list], np.ndarray]) -> View:
+    """What a move makes of the places of several tensors, of which some may be constants."""
     views = [tensor for tensor in tensors if isinstance(tensor, View)]
-    if any(view.head for view in views):
-        raise ValueError(f"it reads what a {views[0].head} writes, expected that to be last")
     sources, widths, placed = side_by_side(views)
+    check_size(sum(size(tensor.shape) for tensor in tensors))
     order = iter(placed)
     places, fills, filled = [], [], False
     for tensor in tensors:
@@ -92,9 +119,7 @@ def concat(call: Call) -> View:
             places.append(np.full(tensor.shape, CONSTANT))
             fills.append(tensor.astype(np.float64))
             filled = True
-    axis = call.attribute("axis", 1)
-    fill = np.concatenate(fills, axis) if filled else None
-    return View(sources, widths, np.concatenate(places, axis), views[0].batch, fill)
+    return View(sources, widths, make(places), views[0].batch, make(fills) if filled else None)
 
 
 def upsample(call: Call) -> View:
@@ -102,34 +127,51 @@ def upsample(call: Call) -> View:
     mode = call.attribute("mode", "nearest")
     if mode != "nearest":
         raise ValueError(f"its mode is {mode!r}, expected 'nearest'")
+    if call.attribute("coordinate_transformation_mode") == "tf_crop_and_resize":
+        raise ValueError("it crops (tf_crop_and_resize), which is not read")
     view = call.view()
+    rank = len(view.shape)
     attributes: dict = {"mode": "nearest"}
+    scales: np.ndarray | None
+    sizes: np.ndarray | None = None
     if call.node.op_type == "Upsample" or call.opset < 11:  # both rounded down in old versions
         scales = np.array(call.numbers("scales", 1), dtype=np.float32)
         attributes |= {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
-        sizes = np.floor(np.array(view.shape) * scales.astype(float))
-        inputs = [None, scales, None]
     else:
         attributes |= call.attributes
-        inputs = [None, call.given(2), call.given(3)]
-        scales = np.ones(1) if inputs[1] is None else np.asarray(inputs[1], dtype=float)
-        sizes = np.ones(1) if inputs[2] is None else np.asarray(inputs[2], dtype=float)
-        sizes = sizes if inputs[2] is not None else np.floor(scales * view.shape[-len(scales) :])
-    if sizes.prod() * max(1, view.batch) > 2**28:
-        raise ValueError(f"it asks for {sizes.prod():g} numbers")
+        scales, sizes = call.constant(2), call.constant(3)
+        scales = None if scales is None or scales.size == 0 else scales.astype(np.float32)
+    axes = call.axes(rank, rank, list(range(rank))) or []
+    factors = np.ones(rank)
+    if scales is not None:
+        factors[axes] = scales
+    elif sizes is not None:
+        factors[axes] = sizes / np.array(view.shape)[axes]
+    if attributes.get("keep_aspect_ratio_policy", b"stretch") != b"stretch":
+        factors[axes] = factors[axes].max()
+    check_size(float((np.array(view.shape) * np.abs(factors)).prod()))
 
     def done(array: np.ndarray) -> np.ndarray:
-        return evaluate("Resize", attributes, [array, *inputs], 1, 19)[0]
+        return evaluate("Resize", attributes, [array, None, scales, sizes], 1, 19)[0]
 
     return moved(view, np.rint(done(view.places)), None if view.fill is None else done(view.fill))
 
 
 def cast(call: Call) -> View:
     """Cast and CastLike between float types: nothing changes but the rounding."""
-    view = call.view()
-    if call.node.op_type == "Cast" and call.attribute("to") not in (1, 10, 11, 16):
+    return call.view()
+
+
+def cast_type(call: Call) -> np.dtype:
+    """The type of floats that a Cast or CastLike makes; ValueError for another type."""
+    like = call.given(1)
+    if call.node.op_type == "CastLike":
+        found = np.dtype(np.float64) if isinstance(like, View) else np.asarray(like).dtype
+    else:
+        found = CAST_TO.get(call.attribute("to"), np.dtype(int))
+    if found not in CAST_TO.values():
         raise ValueError("it turns numbers into another type than a float, which rounds them")
-    return view
+    return found
 
 
 def dropout(call: Call) -> View:

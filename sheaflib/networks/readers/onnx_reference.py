@@ -6,7 +6,7 @@ from typing import Any, Sequence
 
 import numpy as np
 
-from sheaflib.support.checks import MOST, brief
+from sheaflib.networks.readers.views import check_size
 from sheaflib.support.extras import needs
 
 with needs("reading an ONNX file", "onnx"):
@@ -26,7 +26,7 @@ def evaluate(
 
     Raises ValueError where it asks for an array that is too large to be held.
     """
-    check_room(operator, inputs)
+    check_room(operator, inputs, attributes)
     names = ["" if array is None else f"in{place}" for place, array in enumerate(inputs)]
     feeds = {name: array for name, array in zip(names, inputs) if array is not None}
     node = helper.make_node(operator, names, [f"out{k}" for k in range(outputs)], **attributes)
@@ -40,8 +40,10 @@ def evaluate(
     return list(ReferenceEvaluator(model).run(None, feeds))
 
 
-def check_room(operator: str, inputs: Sequence[np.ndarray | None]) -> None:
-    """Raise ValueError where an operator asks for more numbers than an index of 32 bits reaches."""
+def check_room(
+    operator: str, inputs: Sequence[np.ndarray | None], attributes: dict[str, Any]
+) -> None:
+    """Raise ValueError where an operator makes more numbers than a tensor may hold."""
     first, second = (*inputs, None, None)[:2]
     count = 0.0
     if operator == "ConstantOfShape" and first is not None:
@@ -55,12 +57,22 @@ def check_room(operator: str, inputs: Sequence[np.ndarray | None]) -> None:
         sides = np.array(first.shape, dtype=float)
         grown = ends.sum(axis=0) if len(ends[0]) == first.ndim else np.abs(ends).sum()
         count = float(np.abs(sides + grown).prod())
-    elif operator in ("Range", "OneHot", "EyeLike", "Resize", "Upsample"):
+    elif operator == "Gather" and first is not None and second is not None:
+        side = first.shape[attributes.get("axis", 0)] if first.ndim else 1
+        count = first.size / max(side, 1) * second.size
+    elif operator == "MatMul" and first is not None and second is not None:
+        count = first.size / max(first.shape[-1:] or (1,)) * second.size
+        count /= max(*second.shape[-2:-1], 1, 1)
+    elif operator in ("Range", "OneHot", "HannWindow", "HammingWindow", "BlackmanWindow"):
         count = _told(operator, inputs)
-    if count > MOST // 8:
-        raise ValueError(
-            f"{operator} asks for {brief(count)} numbers, expected at most {MOST // 8}"
-        )
+    else:
+        try:
+            shapes = [array.shape for array in inputs if array is not None]
+            count = float(np.prod(np.broadcast_shapes(*shapes), dtype=float))
+        except ValueError:  # no operator that takes its inputs entry by entry
+            count = 0.0
+    if count > sum(array.size for array in inputs if array is not None):
+        check_size(count)
 
 
 def _told(operator: str, inputs: Sequence[np.ndarray | None]) -> float:
@@ -71,7 +83,7 @@ def _told(operator: str, inputs: Sequence[np.ndarray | None]) -> float:
         return abs(stop - start) / abs(step) if step else float("inf")
     if operator == "OneHot" and len(given) > 1:
         return given[0].size * float(given[1].max(initial=0))
-    return 0.0 if not given else float(given[0].size)
+    return float(given[0].ravel()[0]) if given and given[0].size else 0.0
 
 
 def _product(values: np.ndarray) -> float:

@@ -35,7 +35,7 @@ def absolute(call: Call) -> View:
 
 def prelu(call: Call) -> View:
     """PRelu with a slope a channel, an entry, or one for all."""
-    slope = one_sample(call, call.constant(1), 1)
+    slope = one_sample([call.view()], call.constant(1), 1)
 
     def made(view: View) -> PReLU:
         slopes = view.in_order(slope)
@@ -78,7 +78,7 @@ def maximum(call: Call, sign: float = 1.0) -> View:
     """Max of tensors and constants, entry by entry."""
     views = [tensor for tensor in call.inputs if isinstance(tensor, View)]
     constants = [
-        one_sample(call, call.constant(place), place)
+        one_sample(views, call.constant(place), place)
         for place, tensor in enumerate(call.inputs)
         if not isinstance(tensor, View)
     ]

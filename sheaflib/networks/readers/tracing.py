@@ -12,7 +12,7 @@ from sheaflib.networks.convolution import Convolution
 from sheaflib.networks.gather import Gather, Scatter
 from sheaflib.networks.graph import A_OUT, INPUT
 from sheaflib.networks.operations import Operation, Stack
-from sheaflib.networks.readers.views import CONSTANT, View, side_by_side, size
+from sheaflib.networks.readers.views import CONSTANT, View, check_size, side_by_side, size
 from sheaflib.networks.selection import MaxPool, Selection
 from sheaflib.networks.structured import BatchNorm, Sum
 
@@ -189,6 +189,7 @@ def broadcast(view: View, shape: tuple[int, ...]) -> View:
     """The tensor with its entries repeated to a shape of one sample, as NumPy does."""
     if view.one.shape == tuple(shape):
         return view
+    check_size(view.batch * size(shape))
     longer = (*view.lead, *[1] * (len(shape) - view.one.ndim), *view.one.shape)
     whole = (*view.lead, *shape)
     places = np.broadcast_to(view.places.reshape(longer), whole)

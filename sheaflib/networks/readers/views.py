@@ -13,7 +13,10 @@ from typing import Sequence
 
 import numpy as np
 
+from sheaflib.support.checks import brief
+
 SAMPLE = 2**40  # the place of coordinate i in sample b is b · SAMPLE + i
+LARGEST = 2**25  # numbers in a tensor, of all samples that a model is traced with together
 CONSTANT = -1  # the place of an entry that is in no stalk: the model says its number
 
 
@@ -24,8 +27,8 @@ class View:
     sources: names of stalks, widths: of these, side by side; places: of the tensor's shape, the
     batch axis included, b · SAMPLE + i for coordinate i of the stalks in sample b, or CONSTANT;
     fill: numbers of the same shape, read where a place is CONSTANT, or None where there are none;
-    batch: how many samples the model is traced with, 0 where its tensors have no batch axis; head:
-    "", or the output map, softmax or sigmoid, that has been applied to it.
+    batch: how many samples the model is traced with, at least 1; head: "", or the output map,
+    softmax or sigmoid, that has been applied to it.
     """
 
     sources: tuple[str, ...]
@@ -38,7 +41,8 @@ class View:
     @classmethod
     def of(cls, name: str, width: int, shape: tuple[int, ...], batch: int) -> View:
         """The whole stalk `name`, in order, as a tensor of a shape."""
-        places = np.arange(max(batch, 1))[:, None] * SAMPLE + np.arange(width)
+        check_size(batch * width)
+        places = np.arange(batch)[:, None] * SAMPLE + np.arange(width)
         return cls((name,), (width,), places.reshape(shape), batch)
 
     @property
@@ -52,8 +56,11 @@ class View:
 
     @property
     def lead(self) -> tuple[int, ...]:
-        """The batch axis of the tensor, (batch,), or () where it has none."""
-        return (self.batch,) if self.batch and self.shape[:1] == (self.batch,) else ()
+        """The batch axis of the tensor, (batch,), or () where it has none, as a vector of a single
+        sample.
+        """
+        has_axis = self.shape[:1] == (self.batch,) and (self.batch > 1 or len(self.shape) > 1)
+        return (self.batch,) if has_axis else ()
 
     @property
     def one(self) -> np.ndarray:
@@ -98,7 +105,7 @@ class View:
         """The entries with the axes of one sample in another order, and then in another shape of
         one sample.
         """
-        samples, one = max(self.batch, 1), self.one.shape
+        samples, one = self.batch, self.one.shape
         axes = [0, *(axis + 1 for axis in (range(len(one)) if order is None else order))]
 
         def turned(array: np.ndarray) -> np.ndarray:
@@ -135,10 +142,17 @@ def side_by_side(views: list[View]) -> tuple[tuple[str, ...], tuple[int, ...], l
         own = np.cumsum([0, *view.widths])
         sample, coordinate = np.divmod(view.places, SAMPLE)
         part = np.searchsorted(own, coordinate, side="right") - 1
-        moved = np.array([starts[name] for name in view.sources])[np.clip(part, 0, None)]
-        moved = sample * SAMPLE + moved + coordinate - own[np.clip(part, 0, None)]
+        part = np.minimum(part, len(view.widths) - 1)  # a constant is in none
+        moved = np.array([starts[name] for name in view.sources])[part]
+        moved = sample * SAMPLE + moved + coordinate - own[part]
         places.append(np.where(view.places == CONSTANT, CONSTANT, moved))
     return tuple(widths), tuple(widths.values()), places
+
+
+def check_size(count: float) -> None:
+    """Raise ValueError where a tensor would hold more numbers than this reader traces."""
+    if count > LARGEST:
+        raise ValueError(f"it makes a tensor of {brief(count)} numbers, expected at most {LARGEST}")
 
 
 def size(shape: tuple[int, ...]) -> int:
