@@ -150,7 +150,7 @@ SETS = {
     ],
     "14": [
         ({"n_images": 80, "flip_draws": 1, "n_spectra": 2, "seed": 1}, {}),
-        ({"n_images": 110, "flip_draws": 2, "n_spectra": 4, "seed": 2}, {}),
+        ({"n_images": 110, "flip_draws": 4, "n_spectra": 4, "seed": 2}, {}),
     ],
 }
 

@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import onnx_cases
 from torch_networks import PYTHON, ROOT
 
 HERE = Path(__file__).parent
@@ -22,6 +23,7 @@ MODULES = {
 }
 # how far apart a network and its model may be: PyTorch and scikit-learn compute in float64
 BOUNDS = {"torch": 1e-12, "sklearn": 1e-12, "keras": 1e-5, "files": 1e-5}
+COUNTED = ("cases", "passed", "refused", "wrong")  # of ONNX's own tests
 PACKAGES = ("torch", "onnx", "onnxruntime", "onnxscript", "keras", "scikit-learn", "skl2onnx")
 
 
@@ -67,7 +69,8 @@ def wrong(library, name, found):
 
 def compared():
     """What the file holds: versions of all packages, and of each library the models that are read,
-    with their differences to two digits, and those that are refused, with the message.
+    with their differences to two digits, and those that are refused, with the message; and how
+    many of ONNX's own tests of operators passed.
 
     AssertionError where one is wrong.
     """
@@ -83,4 +86,5 @@ def compared():
             "read": {n: float(f"{found[n]['told']:.1e}") for n in declared(library, "read")},
             "refused": {n: found[n]["said"] for n in declared(library, "refused")},
         }
-    return written
+    counts = onnx_cases.node_tests()
+    return written | {"node-tests": {key: counts[key] for key in COUNTED}}
