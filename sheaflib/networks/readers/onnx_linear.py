@@ -11,6 +11,7 @@ import scipy as sp
 from sheaflib.networks.readers.onnx_call import Call
 from sheaflib.networks.readers.onnx_moves import upsample
 from sheaflib.networks.readers.onnx_reference import evaluate
+from sheaflib.networks.readers.onnx_scales import pixels
 from sheaflib.networks.readers.tracing import image
 from sheaflib.networks.readers.views import View, size
 from sheaflib.networks.structured import Separable
@@ -31,7 +32,7 @@ def resize(call: Call) -> View:
     if call.attribute("keep_aspect_ratio_policy", "stretch") != "stretch":
         raise ValueError("it keeps the ratio of the sides, which is not read")
     view = call.view()
-    asked, told = _asked(call, len(view.shape))
+    asked, told = _asked(call, view.shape)
     if any(told(axis, view.shape[axis]) != view.shape[axis] for axis in (0, 1)):
         raise ValueError("it changes the number of samples or of channels")
     shape = image(view)
@@ -40,18 +41,22 @@ def resize(call: Call) -> View:
     return call.tracer.written(call.label, made, view, made.written)
 
 
-def _asked(call: Call, rank: int) -> tuple[Any, Any]:
+def _asked(call: Call, shape: tuple[int, ...]) -> tuple[Any, Any]:
     """Functions of an axis: which scale or size it is asked for, as inputs of Resize, and which
     size that is.
     """
     scales, sizes = call.constant(2), call.constant(3)
-    axes = [axis % rank for axis in call.attribute("axes", range(rank))]
+    axes = [axis % len(shape) for axis in call.attribute("axes", range(len(shape)))]
     if scales is not None and scales.size:
         found = dict(zip(axes, np.asarray(scales, dtype=np.float32)))
-        return (
-            lambda axis: (np.array([found.get(axis, 1.0)], dtype=np.float32), None),
-            lambda axis, n: math.floor(n * found.get(axis, 1.0)),
-        )
+        made = {axis: pixels(shape[axis], scale) for axis, scale in found.items()}
+        aligned = call.attribute("coordinate_transformation_mode") == "align_corners"
+
+        def asked(axis: int) -> tuple:
+            count, whole = made.get(axis, (shape[axis], True))
+            return (None, count) if whole or aligned else (np.array([found[axis]]), None)
+
+        return asked, lambda axis, n: made.get(axis, (n, True))[0]
     wanted = dict(zip(axes, np.asarray(sizes, dtype=np.int64)))
     return (lambda axis: (None, wanted.get(axis)), lambda axis, n: wanted.get(axis, n))
 

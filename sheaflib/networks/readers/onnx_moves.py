@@ -10,7 +10,9 @@ import numpy as np
 
 from sheaflib.networks.readers.onnx_call import Call
 from sheaflib.networks.readers.onnx_reference import evaluate
+from sheaflib.networks.readers.onnx_scales import one_axis_each
 from sheaflib.networks.readers.views import CONSTANT, View, check_size, side_by_side, size
+from sheaflib.support.checks import brief
 
 # operators that move the entries of their first input, whatever the other inputs say
 MOVES = (
@@ -137,11 +139,23 @@ def upsample(call: Call) -> View:
     if call.node.op_type == "Upsample" or call.opset < 11:  # both rounded down in old versions
         scales = np.array(call.numbers("scales", 1), dtype=np.float32)
         attributes |= {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+        if (scales < 1).any():
+            raise ValueError(
+                f"its scales are {brief(scales.tolist())}, expected none below 1: before opset 11"
+                " ONNX does not say which pixels stay in a smaller image"
+            )
     else:
         attributes |= call.attributes
         scales, sizes = call.constant(2), call.constant(3)
         scales = None if scales is None or scales.size == 0 else scales.astype(np.float32)
-    axes = call.axes(rank, rank, list(range(rank))) or []
+    given = call.attribute("axes", range(rank))
+    axes = [axis % rank for axis in given if -rank <= axis < rank]
+    told = scales if scales is not None else sizes
+    if told is None or not len(given) == len(axes) == len(told):
+        raise ValueError(
+            f"it has the axes {brief(list(given))} and the scales or sizes"
+            f" {brief(None if told is None else told.tolist())}, expected one an axis of {rank}"
+        )
     factors = np.ones(rank)
     if scales is not None:
         factors[axes] = scales
@@ -151,8 +165,16 @@ def upsample(call: Call) -> View:
         factors[axes] = factors[axes].max()
     check_size(float((np.array(view.shape) * np.abs(factors)).prod()))
 
+    steps: list = [(None, sizes)]
+    if scales is not None:
+        aligned = call.attribute("coordinate_transformation_mode") == "align_corners"
+        steps = list(one_axis_each(view.shape, scales, axes, aligned))
+        attributes.pop("axes", None)
+
     def done(array: np.ndarray) -> np.ndarray:
-        return evaluate("Resize", attributes, [array, None, scales, sizes], 1, 19)[0]
+        for by, to in steps:
+            array = evaluate("Resize", attributes, [array, None, by, to], 1, 19)[0]
+        return array
 
     return moved(view, np.rint(done(view.places)), None if view.fill is None else done(view.fill))
 

@@ -3,8 +3,9 @@ window after the other.
 
 In version 1.23 of the onnx package batch normalisations of opset 9 to 13 take the mean of the
 batch; pools shift their windows with ceil_mode and SAME_LOWER, leave out dilations with VALID, and
-take no signals; transposed convolutions have one channel a group; Resize of opset 10 and Upsample
-of opset 7 are missing.
+take no signals; transposed convolutions have one channel a group; Resize multiplies by its scales
+in float64, and with align_corners takes them where sizes count; Resize of opset 10 and Upsample of
+opset 7 are missing.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from sheaflib.networks.readers.onnx_scales import one_axis_each, pixels
 from sheaflib.networks.readers.views import check_size
 from sheaflib.support.extras import needs
 
@@ -107,7 +109,13 @@ class Resize(op_resize.Resize):
     ) -> tuple:
         if scales is None and sizes is None:
             return (_enlarged(X, roi),)
-        return super()._run(X, roi, scales, sizes, **attributes)
+        if scales is None or not len(scales):
+            return super()._run(X, roi, None, sizes, **attributes)
+        aligned = attributes.get("coordinate_transformation_mode") == "align_corners"
+        axes = attributes.pop("axes", None) or range(X.ndim)
+        for by, to in one_axis_each(X.shape, scales, [axis % X.ndim for axis in axes], aligned):
+            (X,) = super()._run(X, roi, by, to, **attributes)
+        return (X,)
 
 
 class Upsample(OpRun):
@@ -121,9 +129,10 @@ class Upsample(OpRun):
 
 def _enlarged(x: np.ndarray, scales: Any) -> np.ndarray:
     """Every axis times its scale."""
-    for axis, scale in enumerate(map(float, scales)):
-        places = np.arange(int(np.floor(x.shape[axis] * scale)))
-        x = np.take(x, np.floor(places / scale).astype(int), axis)
+    for axis, scale in enumerate(scales):
+        count, whole = pixels(x.shape[axis], scale)
+        places = np.arange(count) * x.shape[axis] / count if whole else np.arange(count) / scale
+        x = np.take(x, np.floor(places).astype(int), axis)
     return x
 
 

@@ -1,0 +1,52 @@
+"""Resize and Upsample of ONNX against pixels that are found by hand, where ONNX's own reference
+evaluator gives others.
+"""
+
+import numpy as np
+import pytest
+from onnx import helper
+from onnx_files import model
+
+from sheaflib import read
+
+
+def resized(shape, value, kind, opset=18, batch="N", **attributes):
+    """The network of a file that resizes images of a shape (channels, …)."""
+    inputs = (
+        ["x", "v"] if opset < 11 else ["x", "", "v"] if kind == "scales" else ["x", "", "", "v"]
+    )
+    array = np.array(value, dtype=np.float32 if kind == "scales" else np.int64)
+    node = helper.make_node("Resize", inputs, ["y"], **attributes)
+    return read(model([node], {"v": array}, [batch, *shape], opset=opset))
+
+
+@pytest.mark.parametrize("mode", ["nearest", "linear"])
+@pytest.mark.parametrize("n, scale, count", [(10, 0.7, 7), (100, 0.29, 29), (9, 0.7, 6)])
+def test_a_scale_is_multiplied_by_in_float32(mode, n, scale, count):
+    found = resized((1, n), [1, 1, scale], "scales", mode=mode)
+    assert found.n_out == count
+
+
+def test_a_tie_that_float32_makes_is_one():
+    """0.6 of 5 pixels: their middles lie at (i + ½) / 0.6 − ½ = 1/3, 2, 11/3."""
+    at = {"coordinate_transformation_mode": "half_pixel", "nearest_mode": "floor"}
+    found = resized((1, 5), [1, 1, 0.6], "scales", **at)
+    np.testing.assert_array_equal(found(np.arange(5.0)[None]), [[0, 2, 3]])
+
+
+@pytest.mark.parametrize("mode", ["nearest", "linear"])
+def test_aligned_corners_are_aligned_whatever_the_scale(mode):
+    """Half of 5 pixels are 2 of them: the first one and the last one."""
+    at = {"mode": mode, "coordinate_transformation_mode": "align_corners"}
+    found = resized((1, 5), [1, 1, 0.5], "scales", **at)
+    np.testing.assert_array_equal(found(np.arange(5.0)[None]), [[0, 4]])
+
+
+def test_signals_are_resized_to_a_size():
+    found = resized((1, 3), [2, 1, 6], "sizes", batch=2)
+    np.testing.assert_array_equal(found(np.arange(3.0)[None]), [[0, 0, 1, 1, 2, 2]])
+
+
+def test_what_an_old_version_leaves_open_is_refused():
+    with pytest.raises(ValueError, match="expected none below 1"):
+        resized((1, 5), [1, 1, 0.6], "scales", opset=10)
