@@ -8,7 +8,7 @@ evaluator of ONNX computes both in float64.
 from __future__ import annotations
 
 import math
-from typing import Iterator, Sequence
+from typing import Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -29,7 +29,7 @@ def pixels(n: int, scale: float) -> tuple[int, bool]:
 
 
 def one_axis_each(
-    shape: Sequence[int], scales: Sequence[float], axes: Sequence[int], aligned: bool
+    shape: Sequence[int], scales: Iterable[float], axes: Iterable[int], aligned: bool
 ) -> Iterator[tuple[np.ndarray | None, np.ndarray | None]]:
     """The inputs (scales, sizes) of a Resize of each axis after the other, one of the two None.
 

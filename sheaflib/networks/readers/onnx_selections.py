@@ -179,6 +179,8 @@ def softmax(call: Call) -> View:
     view = call.view()
     rank = len(view.shape)
     axis = call.attribute("axis", 1 if call.opset < 13 else -1) % rank
+    if axis < len(view.lead) and view.batch > 1:
+        raise ValueError("it acts along the batch axis, which mixes the samples")
     rest = view.shape[axis:] if call.opset < 13 else (view.shape[axis],)
     if math.prod(rest) != view.one.size:
         raise ValueError(

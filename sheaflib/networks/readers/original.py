@@ -43,8 +43,7 @@ class Reading:
         rows = self.rows or count
         tried = np.random.default_rng(0).standard_normal((rows * -(-count // rows), *self.shape))
         if example is not None:
-            whole = len(example) // rows * rows if self.rows else len(example)
-            tried = np.concatenate([tried, example[:whole]])
+            tried = np.concatenate([tried, self._whole_batches(example)])
         tried = tried.astype(self.precision).astype(np.float64)
         step = self.rows or len(tried)
         parts = [self.original(tried[i : i + step]) for i in range(0, len(tried), step)]
@@ -70,3 +69,14 @@ class Reading:
         return Network(
             self.network.n_in, self.network.nodes, self.network.output, difference=difference
         )
+
+    def _whole_batches(self, example: np.ndarray) -> np.ndarray:
+        """The example, its samples repeated up to as many as the model takes at once; ValueError
+        where it has another shape.
+        """
+        given = example[None] if example.shape == self.shape and self.rows == 1 else example
+        if given.shape[1:] != self.shape:
+            sides = "".join(f", {n}" for n in self.shape)
+            raise ValueError(f"example has shape {example.shape}, expected (B{sides})")
+        rows = self.rows or 1
+        return np.resize(given, (rows * -(-len(given) // rows), *self.shape))
