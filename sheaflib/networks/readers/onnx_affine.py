@@ -12,7 +12,7 @@ import scipy as sp
 from sheaflib.networks.convolution import Convolution, TransposedConvolution
 from sheaflib.networks.readers.onnx_call import Call
 from sheaflib.networks.readers.onnx_reference import evaluate
-from sheaflib.networks.readers.onnx_windows import axes, padding, trimmed
+from sheaflib.networks.readers.onnx_windows import axes, check_windows, padding, trimmed
 from sheaflib.networks.readers.tracing import image
 from sheaflib.networks.readers.views import View, check_size, size
 from sheaflib.networks.structured import BatchNorm, Separable, means
@@ -194,6 +194,7 @@ def average_pool(call: Call) -> View:
     shape = image(call.view())
     sides = list(shape[1:])
     pads = padding(call, sides, sizes, strides, dilations)
+    check_windows(sides, sizes, pads)
     ceil = bool(call.attribute("ceil_mode", 0))
     matrices = []
     for n, k, s, p, d, grid in zip(

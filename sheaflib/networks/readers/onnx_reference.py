@@ -15,6 +15,15 @@ with needs("reading an ONNX file", "onnx"):
     from onnx.reference import ReferenceEvaluator
 
 
+# operators on images with windows, whose padding and strides say how much they write
+WINDOWS = ("AveragePool", "Conv", "ConvInteger", "ConvTranspose", "LpPool", "MaxPool")
+# operators that numbers other than shapes tell how much to write, which no network makes weights by
+UNBOUNDED = (
+    "AffineGrid CenterCropPad Col2Im DFT ImageDecoder MaxRoiPool MaxUnpool MelWeightMatrix RoiAlign"
+    " STFT TfIdfVectorizer"
+).split()
+
+
 def evaluate(
     operator: str,
     attributes: dict[str, Any],
@@ -26,7 +35,13 @@ def evaluate(
 
     Raises ValueError where it asks for an array that is too large to be held.
     """
+    given = {id(array): array for array in inputs if array is not None}
+    total = sum(array.size for array in given.values())
     check_room(operator, inputs, attributes)
+    if operator in UNBOUNDED:
+        raise ValueError("it is not covered for constants, since it may make them of any size")
+    if (count := _grown(operator, inputs, attributes)) > total:
+        check_size(count)
     names = ["" if array is None else f"in{place}" for place, array in enumerate(inputs)]
     feeds = {name: array for name, array in zip(names, inputs) if array is not None}
     node = helper.make_node(operator, names, [f"out{k}" for k in range(outputs)], **attributes)
@@ -37,7 +52,11 @@ def evaluate(
         [onnx.ValueInfoProto(name=name) for name in node.output],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)])
-    return list(ReferenceEvaluator(model).run(None, feeds))
+    found = list(ReferenceEvaluator(model).run(None, feeds))
+    for value in found:
+        if np.size(value) > total:
+            check_size(np.size(value))
+    return found
 
 
 def check_room(
@@ -73,6 +92,59 @@ def check_room(
             count = 0.0
     if count > sum(array.size for array in inputs if array is not None):
         check_size(count)
+
+
+def _grown(operator: str, inputs: Sequence[np.ndarray | None], attributes: dict[str, Any]) -> float:
+    """How many numbers an operator holds at a time, where attributes or several inputs say so
+    together; 0 for any other.
+    """
+    given = [array for array in inputs if array is not None]
+    first, second = (*given, None, None)[:2]
+    if operator == "Concat":
+        return float(sum(array.size for array in given))
+    if operator == "Gemm" and first is not None and second is not None:
+        rows, columns = bool(attributes.get("transA")), not attributes.get("transB")
+        return float(first.shape[rows]) * second.shape[columns]
+    if operator == "Einsum":
+        return _summed(attributes.get("equation", b""), given)
+    if operator in WINDOWS and first is not None:
+        return _windowed(operator, first, second, attributes)
+    if operator in ("Resize", "Upsample") and first is not None:
+        scales = [np.maximum(v, 1) for v in given[1:] if v.dtype.kind == "f" and v.size]
+        sizes = [v for v in given[1:] if v.dtype.kind == "i"]
+        grown = first.size * max(map(_product, scales), default=1.0)
+        return max(grown, *map(_product, sizes)) if sizes else grown
+    return 0.0
+
+
+def _summed(equation: Any, given: Sequence[np.ndarray]) -> float:
+    """How many numbers an Einsum writes."""
+    text = equation.decode() if isinstance(equation, bytes) else str(equation)
+    terms, arrow, written = text.replace(" ", "").partition("->")
+    if "." in text:  # at most each number of an input by each one of the others
+        return _product([array.size for array in given])
+    sides = {
+        letter: side
+        for term, array in zip(terms.split(","), given)
+        for letter, side in zip(term, array.shape)
+    }
+    return _product([sides.get(letter, 1) for letter in (written if arrow else sides)])
+
+
+def _windowed(
+    operator: str, first: np.ndarray, kernel: np.ndarray | None, attributes: dict[str, Any]
+) -> float:
+    """How many numbers the windows hold that an operator on images lays into them."""
+    sides = np.array(first.shape[2:], dtype=float)
+    size = np.array(attributes.get("kernel_shape") or np.shape(kernel)[2:], dtype=float)
+    steps = attributes.get("strides") if operator == "ConvTranspose" else None
+    ends = np.array(attributes.get("pads") or np.zeros(2 * len(sides)), dtype=float)
+    grown = sides * np.array(steps or 1.0) + np.abs(ends).reshape(2, -1).sum(axis=0)
+    if operator == "ConvTranspose":
+        grown += size * np.array(attributes.get("dilations") or 1.0)
+        grown += np.array(attributes.get("output_padding") or 0.0)
+    channels = max(*first.shape[1:2], *np.shape(kernel)[:2], 1)
+    return len(first) * channels * float(grown.prod() * size.prod())
 
 
 def _told(operator: str, inputs: Sequence[np.ndarray | None]) -> float:

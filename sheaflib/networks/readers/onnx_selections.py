@@ -10,7 +10,7 @@ import numpy as np
 from sheaflib.networks.pooling import ImagePool, repeated
 from sheaflib.networks.readers.onnx_affine import one_sample, reduced
 from sheaflib.networks.readers.onnx_call import Call
-from sheaflib.networks.readers.onnx_windows import axes, padding, trimmed
+from sheaflib.networks.readers.onnx_windows import axes, check_windows, padding, trimmed
 from sheaflib.networks.readers.tracing import broadcast, image, stacked
 from sheaflib.networks.readers.views import View
 from sheaflib.networks.selection import Clamp, PReLU, ReLU
@@ -146,6 +146,7 @@ def max_pool(call: Call) -> View:
     view, more = trimmed(whole, -math.inf)
     pads = [(p + before, q + after) for (p, q), (before, after) in zip(pads, more)]
     shape = image(view)
+    check_windows(list(shape[1:]), sizes, pads)
     ceil = bool(call.attribute("ceil_mode", 0))
     found = grids(list(shape[1:]), sizes, strides, pads, dilations, ceil)
     made = ImagePool(shape, *([[[0]]] if count == 1 else []), *map(repeated, found))

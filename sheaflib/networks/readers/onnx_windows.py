@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from sheaflib.networks.readers.onnx_call import Call
-from sheaflib.networks.readers.views import CONSTANT, View
+from sheaflib.networks.readers.views import CONSTANT, View, check_size
 from sheaflib.networks.windows import Pair
 
 
@@ -33,6 +33,14 @@ def padding(
         ends = (more // 2, more - more // 2)
         found.append(ends if auto == "SAME_UPPER" else ends[::-1])
     return found
+
+
+def check_windows(sides: list[int], size: list[int], pads: list[Pair]) -> None:
+    """Raise ValueError where the taps of a pooling along an axis are more than this reader
+    traces.
+    """
+    for n, k, ends in zip(sides, size, pads):
+        check_size(float(n + sum(ends)) * k)
 
 
 def trimmed(view: View, filling: float) -> tuple[View, list[Pair]]:
