@@ -11,7 +11,7 @@ import scipy as sp
 from sheaflib.networks.readers.onnx_call import Call
 from sheaflib.networks.readers.onnx_moves import upsample
 from sheaflib.networks.readers.onnx_reference import evaluate
-from sheaflib.networks.readers.onnx_scales import pixels
+from sheaflib.networks.readers.onnx_scales import check_aligned, pixels
 from sheaflib.networks.readers.tracing import image
 from sheaflib.networks.readers.views import View, size
 from sheaflib.networks.structured import Separable
@@ -51,10 +51,12 @@ def _asked(call: Call, shape: tuple[int, ...]) -> tuple[Any, Any]:
         found = dict(zip(axes, np.asarray(scales, dtype=np.float32)))
         made = {axis: pixels(shape[axis], scale) for axis, scale in found.items()}
         aligned = call.attribute("coordinate_transformation_mode") == "align_corners"
+        for axis, (_, whole) in made.items():
+            check_aligned(shape[axis], found[axis], whole, aligned)
 
         def asked(axis: int) -> tuple:
             count, whole = made.get(axis, (shape[axis], True))
-            return (None, count) if whole or aligned else (np.array([found[axis]]), None)
+            return (None, count) if whole else (np.array([found[axis]]), None)
 
         return asked, lambda axis, n: made.get(axis, (n, True))[0]
     wanted = dict(zip(axes, np.asarray(sizes, dtype=np.int64)))

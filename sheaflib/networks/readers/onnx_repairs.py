@@ -4,8 +4,7 @@ window after the other.
 In version 1.23 of the onnx package batch normalisations of opset 9 to 13 take the mean of the
 batch; pools shift their windows with ceil_mode and SAME_LOWER, leave out dilations with VALID, and
 take no signals; transposed convolutions have one channel a group; Resize multiplies by its scales
-in float64, and with align_corners takes them where sizes count; Resize of opset 10 and Upsample of
-opset 7 are missing.
+in float64; Resize of opset 10 and Upsample of opset 7 are missing.
 """
 
 from __future__ import annotations
