@@ -218,7 +218,7 @@ def resolved(
     The next one is begun where as many passes are left as the dearest one so far took, `guess` for
     the first one. An equilibrium may take MOST passes.
     """
-    spent, unsettled, dearest = 0, 0, guess
+    spent, unsettled, dearest = 0, 0, min(guess, len(subset) * MOST)
     means: list[dict[str, float]] = []
     while len(means) < PERMUTED and budget - spent >= max(dearest, len(subset) * FEWEST):
         shuffled = rng.permutation(subset)

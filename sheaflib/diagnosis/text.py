@@ -22,6 +22,7 @@ LISTED = 10  # samples that are printed
 INDICES = 20  # of samples that did not converge, that are printed
 MANY = 24  # more layers than that are drawn in smaller letters, beside two panels
 NARROW = 16  # characters of a layer's name that are always there
+TIE = 1e-6  # a permutation that leaves every label as it was costs the same but for rounding
 NOISE = 1e-24  # a discord below this is rounding
 HEAD = ("layer", "size", "discord", "share", "of ρ")
 SAMPLES = ("sample", "label", "output", "loss", "discord", "converged")
@@ -151,7 +152,7 @@ def frozen_null(report: Report) -> list[str]:
     if not report.frozen:
         return ["none"]
     doubt = [
-        "no better than permuted labels",
+        "own labels cost more than half of what permuted ones do",
         "is x scaled as in training?",
         "are the classes in its order?",
     ]
@@ -177,7 +178,7 @@ def solved_null(report: Report) -> list[str]:
         cut = [f"{spent} passes did not end one permutation"] if spent else []
         return [why, *cut, f"budget={report.needed} passes are enough for one permutation"]
     own, totals = null.same, np.sum(list(report.null.values()), axis=0)
-    p = (1 + int((totals <= own).sum())) / (n + 1)
+    p = (1 + int((totals <= own * (1 + TIE)).sum())) / (n + 1)
     return [
         f"labels permuted {n} times and equilibria solved again",
         f"p = {number(p)}, resolution 1/(n + 1) = {number(1 / (n + 1))}",
