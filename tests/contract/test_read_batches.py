@@ -1,9 +1,12 @@
 """What `read` makes of the batch axis of a model, and of an example."""
 
+import warnings
+
 import numpy as np
 import pytest
 from onnx import helper
 from onnx_files import model
+from pandas import DataFrame
 from sklearn.neural_network import MLPRegressor
 
 from sheaflib import Network, read
@@ -14,15 +17,19 @@ VECTOR = model([helper.make_node("MatMul", ["x", "w"], ["y"])], {"w": WEIGHT}, [
 DENSE = Network.mlp([[[1.0]]])
 
 
+def fitted(X):
+    with warnings.catch_warnings(action="ignore"):
+        mlp = MLPRegressor(hidden_layer_sizes=[3], solver="lbfgs", max_iter=2)
+        return mlp.fit(X, np.arange(5.0))
+
+
 def test_the_example_of_a_model_of_one_vector_is_a_vector():
     assert read(VECTOR, np.ones(4)).difference < 1e-5
 
 
 @pytest.mark.parametrize("shape", [(3, 4), (3, 2, 1), (2,)])
 def test_an_example_of_another_shape_is_refused_by_its_shape(shape):
-    mlp = MLPRegressor(hidden_layer_sizes=[3], solver="lbfgs", max_iter=2).fit(
-        np.eye(5, 2), np.arange(5.0)
-    )
+    mlp = fitted(np.eye(5, 2))
     said = rf"example has shape \({', '.join(map(str, shape))},?\), expected \(B, 2\)"
     with pytest.raises(ValueError, match=said):
         read(mlp, np.ones(shape))
@@ -42,3 +49,10 @@ def test_a_softmax_along_the_batch_axis_is_named(batch):
     node = helper.make_node("Softmax", ["x"], ["y"], axis=0, name="last")
     with pytest.raises(ValueError, match="Softmax 'last': it acts along the batch axis"):
         read(model([node], {}, [batch, 2]))
+
+
+def test_a_model_that_was_fitted_to_a_table_is_read_without_a_warning():
+    table = DataFrame(np.eye(5, 2), columns=["a", "b"])
+    mlp = fitted(table)
+    with warnings.catch_warnings(action="error"):
+        assert read(mlp).difference < 1e-12

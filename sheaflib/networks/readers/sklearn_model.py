@@ -5,6 +5,7 @@ scikit-learn itself is not imported: what a fitted model has learned are arrays 
 
 from __future__ import annotations
 
+import warnings
 from typing import Any, Callable
 
 import numpy as np
@@ -43,10 +44,14 @@ def reading(model: Any) -> Reading:
 def _original(model: Any, output: str) -> Callable[[np.ndarray], np.ndarray]:
     """What scikit-learn itself says of inputs (B, n_in), as (B, n_out).
 
-    Of two classes it is the probability of the second one, `classes_[1]`.
+    Of two classes it is the probability of the second one, `classes_[1]`. Nothing is said of the
+    names of columns, which a model that was fitted to a table has, and an array has not.
     """
-    if output == "identity":
-        return lambda x: np.asarray(model.predict(x)).reshape(len(x), -1)
+
+    def values(x: np.ndarray) -> np.ndarray:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "X does not have valid feature names")
+            return probabilities(x) if output != "identity" else np.asarray(model.predict(x))
 
     def probabilities(x: np.ndarray) -> np.ndarray:
         found = model.predict_proba(x)
@@ -54,7 +59,7 @@ def _original(model: Any, output: str) -> Callable[[np.ndarray], np.ndarray]:
             found[:, 1:] if output == "sigmoid" and found.shape[1] == 2 and _two(model) else found
         )
 
-    return probabilities
+    return lambda x: values(x).reshape(len(x), -1)
 
 
 def _two(model: Any) -> bool:
