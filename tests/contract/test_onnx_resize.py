@@ -1,5 +1,5 @@
-"""Resize and Upsample of ONNX against pixels that are found by hand, where ONNX's own reference
-evaluator gives others.
+"""Resize, Pad and Softmax of ONNX against numbers that are found by hand, where ONNX's own
+reference evaluator gives others, or none.
 """
 
 import numpy as np
@@ -54,3 +54,31 @@ def test_signals_are_resized_to_a_size():
 def test_what_an_old_version_leaves_open_is_refused():
     with pytest.raises(ValueError, match="expected none below 1"):
         resized((1, 5), [1, 1, 0.6], "scales", opset=10)
+
+
+@pytest.mark.parametrize("opset", [10, 11, 18])
+def test_a_padding_below_zero_takes_a_rim_away(opset):
+    """Of 0, 1, 2, 3 the first one goes, and two sevens come after the last one."""
+    pads = [0, 0, -1, 0, 0, 2]
+    given = {"pads": pads, "value": 7.0} if opset < 11 else {}
+    inputs = ["x"] if opset < 11 else ["x", "p", "v"]
+    constants = {"p": np.array(pads), "v": np.array(7, np.float32)} if opset > 10 else {}
+    node = helper.make_node("Pad", inputs, ["y"], **given)
+    found = read(model([node], constants, ["N", 1, 4], opset=opset))
+    np.testing.assert_array_equal(found(np.arange(4.0)[None]), [[1, 2, 3, 7, 7]])
+
+
+@pytest.mark.parametrize("mode, pads", [("constant", [-3, -3]), ("reflect", [-1, 1])])
+def test_a_padding_that_cannot_be_is_refused(mode, pads):
+    node = helper.make_node("Pad", ["x", "p"], ["y"], mode=mode, name="rim")
+    constants = {"p": np.array([0, 0, pads[0], 0, 0, pads[1]])}
+    with pytest.raises(ValueError, match=r"Pad 'rim': its pads .* at axis 2 take away some of 4"):
+        read(model([node], constants, ["N", 1, 4]))
+
+
+@pytest.mark.parametrize("operator", ["Softmax", "LogSoftmax"])
+@pytest.mark.parametrize("axis", [{}, {"axis": 1}, {"axis": -2}])
+def test_a_softmax_of_an_old_version_is_over_all_axes_from_its_axis_on(operator, axis):
+    node = helper.make_node(operator, ["x"], ["y"], **axis)
+    network = read(model([node], {}, ["N", 2, 3], opset=11))
+    np.testing.assert_allclose(network(np.zeros((1, 6))), 1 / 6)

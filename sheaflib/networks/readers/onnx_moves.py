@@ -10,6 +10,7 @@ import numpy as np
 
 from sheaflib.networks.readers.onnx_call import Call
 from sheaflib.networks.readers.onnx_reference import evaluate
+from sheaflib.networks.readers.onnx_repairs import padded
 from sheaflib.networks.readers.onnx_scales import one_axis_each
 from sheaflib.networks.readers.views import CONSTANT, View, check_size, side_by_side, size
 from sheaflib.support.checks import brief
@@ -63,7 +64,7 @@ def moved(view: View, places: np.ndarray, fill: np.ndarray | None) -> View:
 
 
 def pad(call: Call) -> View:
-    """Pad: with a constant, by reflection, by the edge, or around."""
+    """Pad: with a constant, by reflection, by the edge, or around; pads below 0 take away."""
     view = call.view()
     mode = call.attribute("mode", "constant")
     pads = np.array(call.numbers("pads", 1), dtype=np.int64)
@@ -71,15 +72,14 @@ def pad(call: Call) -> View:
     value = float(np.ravel(value)[0])
     axes = call.constant(3)
 
-    def done(array: np.ndarray, filling: np.ndarray) -> np.ndarray:
-        inputs = [array, pads, filling if mode == "constant" else None, axes]
-        return evaluate("Pad", {"mode": mode}, inputs, 1, 21)[0]
+    def done(array: np.ndarray, filling: float) -> np.ndarray:
+        return padded(array, pads, mode, filling, axes)
 
-    places = done(view.places, np.array(CONSTANT))
+    places = done(view.places, CONSTANT)
     if value == 0 and view.fill is None:
         return moved(view, places, None)
     fill = np.zeros(view.shape) if view.fill is None else view.fill
-    return moved(view, places, done(fill, np.array(value)))
+    return moved(view, places, done(fill, value))
 
 
 def concat(call: Call) -> View:

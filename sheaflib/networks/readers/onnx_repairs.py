@@ -4,7 +4,8 @@ window after the other.
 In version 1.23 of the onnx package batch normalisations of opset 9 to 13 take the mean of the
 batch; pools shift their windows with ceil_mode and SAME_LOWER, leave out dilations with VALID, and
 take no signals; transposed convolutions have one channel a group; Resize multiplies by its scales
-in float64; Resize of opset 10 and Upsample of opset 7 are missing.
+in float64; a padding takes nothing away; a softmax of opset 9 to 12 is over one axis; Resize of
+opset 10 and Upsample of opset 7 are missing.
 """
 
 from __future__ import annotations
@@ -93,6 +94,22 @@ class GlobalMaxPool(OpRun):
         return (x.max(axis=tuple(range(2, x.ndim)), keepdims=True),)
 
 
+class Pad(OpRun):
+    """With pads below 0 too, which take a rim away."""
+
+    op_domain = ""
+
+    def _run(
+        self,
+        x: np.ndarray,
+        pads: Any = None,
+        value: Any = None,
+        axes: Any = None,
+        **attributes: Any,
+    ) -> tuple:
+        return (padded(x, pads, attributes.get("mode") or "constant", value, axes),)
+
+
 class Resize(op_resize.Resize):
     """That of opset 10 too, which has no roi: to the nearest pixel, rounded down."""
 
@@ -117,6 +134,29 @@ class Resize(op_resize.Resize):
         return (X,)
 
 
+class Softmax(OpRun):
+    """Before opset 13 over all axes from its axis on."""
+
+    op_domain = ""
+
+    def _run(self, x: np.ndarray, **_: Any) -> tuple:
+        old = self.run_params["opsets"][""] < 13
+        told = [entry.i for entry in self.onnx_node.attribute if entry.name == "axis"]
+        first = (told or [1 if old else -1])[0] % x.ndim
+        axes = tuple(range(first, x.ndim)) if old else first
+        exponents = np.exp(x - x.max(axis=axes, keepdims=True))
+        return (exponents / exponents.sum(axis=axes, keepdims=True),)
+
+
+class LogSoftmax(Softmax):
+    """The logarithm of it."""
+
+    op_domain = ""
+
+    def _run(self, x: np.ndarray, **_: Any) -> tuple:
+        return (np.log(super()._run(x)[0]),)
+
+
 class Upsample(OpRun):
     """To the nearest pixel, rounded down; in opset 7 its scales are an attribute."""
 
@@ -124,6 +164,31 @@ class Upsample(OpRun):
 
     def _run(self, x: np.ndarray, scales: Any = None, **attributes: Any) -> tuple:
         return (_enlarged(x, scales),)
+
+
+def padded(x: np.ndarray, pads: Any, mode: Any, value: Any, axes: Any) -> np.ndarray:
+    """x with a rim of so many entries at both ends of each of the axes; what a pad below 0 says is
+    taken away first.
+    """
+    count, cut, rim = 1.0, [slice(None)] * x.ndim, [(0, 0)] * x.ndim
+    axes = range(x.ndim) if axes is None else [int(axis) % x.ndim for axis in axes]
+    for axis, low, high in zip(axes, *np.array(pads, dtype=int).reshape(2, -1).tolist()):
+        side = x.shape[axis]
+        if min(low, 0) + min(high, 0) < -side or mode != "constant" and min(low, high) < 0:
+            raise ValueError(
+                f"its pads {(low, high)} at axis {axis} take away some of {side} entries, expected"
+                " no more than there are, and mode='constant'"
+            )
+        cut[axis] = slice(max(0, -low), side + min(high, 0))
+        rim[axis] = (max(low, 0), max(high, 0))
+    x = x[tuple(cut)]
+    for side, ends in zip(x.shape, rim):
+        count *= side + sum(ends)
+    check_size(count)
+    if mode != "constant":
+        return np.pad(x, rim, mode=mode)
+    value = 0 if value is None else np.ravel(value)[0]
+    return np.pad(x, rim, constant_values=value).astype(x.dtype)
 
 
 def _enlarged(x: np.ndarray, scales: Any) -> np.ndarray:
@@ -175,7 +240,10 @@ REPAIRED = [
     ConvTranspose,
     GlobalMaxPool,
     MaxPool,
+    Pad,
     Resize,
+    Softmax,
+    LogSoftmax,
     Upsample,
 ]
 
