@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Sequence
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from sheaflib.networks.readers.views import check_size
 from sheaflib.support.extras import needs
@@ -136,14 +137,15 @@ def _windowed(
 ) -> float:
     """How many numbers the windows hold that an operator on images lays into them."""
     sides = np.array(first.shape[2:], dtype=float)
-    size = np.array(attributes.get("kernel_shape") or np.shape(kernel)[2:], dtype=float)
+    shape = () if kernel is None else kernel.shape
+    size = np.array(attributes.get("kernel_shape") or shape[2:], dtype=float)
     steps = attributes.get("strides") if operator == "ConvTranspose" else None
     ends = np.array(attributes.get("pads") or np.zeros(2 * len(sides)), dtype=float)
     grown = sides * np.array(steps or 1.0) + np.abs(ends).reshape(2, -1).sum(axis=0)
     if operator == "ConvTranspose":
         grown += size * np.array(attributes.get("dilations") or 1.0)
         grown += np.array(attributes.get("output_padding") or 0.0)
-    channels = max(*first.shape[1:2], *np.shape(kernel)[:2], 1)
+    channels = max(*first.shape[1:2], *shape[:2], 1)
     return len(first) * channels * float(grown.prod() * size.prod())
 
 
@@ -158,5 +160,5 @@ def _told(operator: str, inputs: Sequence[np.ndarray | None]) -> float:
     return float(given[0].ravel()[0]) if given and given[0].size else 0.0
 
 
-def _product(values: np.ndarray) -> float:
+def _product(values: ArrayLike) -> float:
     return float(np.abs(np.asarray(values, dtype=float)).prod())
