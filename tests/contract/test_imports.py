@@ -42,6 +42,7 @@ EXEMPT = {
     "sheaflib.support.progress": {"tqdm"},
     "sheaflib.companion.digits": {"sklearn"},
     "sheaflib.companion.race": {"sklearn"},
+    "sheaflib.networks.readers.torch_module": {"torch"},
     "sheaflib.circuits.estimators": {"sklearn"},
     "sheaflib.circuits.mlp": {"sklearn"},
     "sheaflib.circuits.passes": {"sklearn"},

@@ -1,5 +1,6 @@
-"""Every operation, and every gradient by its parameters, against PyTorch's: `python -m tools
-readers` runs this and commits the outcome to figures/01/operations.json, which notebook 01 reads.
+"""What `python -m tools readers` runs, with two outcomes to commit: every operation, and every
+gradient by its parameters, against PyTorch's, to figures/01/operations.json, which notebook 01
+reads; and models of other libraries as networks, to figures/14/readers.json, which 14 reads.
 """
 
 import json
@@ -14,6 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "tests" / "parity")]
 
 import layer_cases  # noqa: E402
+import model_cases  # noqa: E402
 import torch_networks  # noqa: E402
 
 from sheaflib.support.files import replacing  # noqa: E402
@@ -52,12 +54,13 @@ def two_digits(number):
 
 
 def main():
-    """Write the file, whole or not at all."""
-    text = json.dumps(compared(), indent=1) + "\n"
-    FILE.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(FILE) as stream:
-        stream.write(text.encode())
-    print(text, end="")
+    """Write the files, each whole or not at all."""
+    for file, found in ((FILE, compared()), (model_cases.FILE, model_cases.compared())):
+        text = json.dumps(found, indent=1) + "\n"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(file) as stream:
+            stream.write(text.encode())
+        print(text, end="")
 
 
 if __name__ == "__main__":

@@ -1,20 +1,10 @@
-"""Modules of PyTorch for test_readers.py: those that are read, and those that are refused.
-
-They are made and read in the environment of build/torch. Where PyTorch is missing, only the names
-can be had, which the tests are named after.
-"""
+"""Modules of PyTorch for test_readers.py: those that are read, and those that are refused."""
 
 from typing import NamedTuple
 
-try:
-    import torch
-    from torch import nn
-    from torch.nn import functional as F
-
-    Module = nn.Module
-except ModuleNotFoundError:
-    torch = nn = F = None
-    Module = object
+import torch
+from torch import nn
+from torch.nn import functional as F
 
 
 class Case(NamedTuple):
@@ -53,7 +43,7 @@ def refused(*shape, says):
     return keep
 
 
-class Forward(Module):
+class Forward(nn.Module):
     """A module with named parts and a function for `forward`, which gets the module and x."""
 
     def __init__(self, forward, **parts):
@@ -394,7 +384,7 @@ def dense_concatenation():
     )
 
 
-class Residual(Module):
+class Residual(nn.Module):
     """A residual block; `before`: batch norms and ReLUs stand before the convolutions."""
 
     def __init__(self, n_in, n_out, stride=1, before=False):
@@ -651,59 +641,59 @@ def a_branch_that_nothing_reads():
 # ---------------------------------------------------------------------------------- refusals
 
 
-@refused(3, says=("1", "Tanh"))
+@refused(3, says=("Tanh '1'",))
 def tanh():
     return nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2))
 
 
-@refused(3, says=("act", "G[Ee][Ll][Uu]|Erf"))
+@refused(3, says=("Gelu 'act'",))
 def gelu():
     return Forward(
         lambda m, x: m.b(m.act(m.a(x))), a=nn.Linear(3, 4), act=nn.GELU(), b=nn.Linear(4, 2)
     )
 
 
-@refused(3, says=("1", "SiLU|Swish|Sigmoid|Mul"))
+@refused(3, says=("Mul '1'", "sigmoid"))
 def silu():
     return nn.Sequential(nn.Linear(3, 4), nn.SiLU(), nn.Linear(4, 2))
 
 
-@refused(3, says=("1", "HardSwish"))
+@refused(3, says=("HardSwish '1'",))
 def hardswish():
     return nn.Sequential(nn.Linear(3, 4), nn.Hardswish(), nn.Linear(4, 2))
 
 
-@refused(3, says=("1", "Elu|ELU"))
+@refused(3, says=("Elu '1'",))
 def elu():
     return nn.Sequential(nn.Linear(3, 4), nn.ELU(), nn.Linear(4, 2))
 
 
-@refused(3, says=("1", "Softplus"))
+@refused(3, says=("Softplus '1'",))
 def softplus():
     return nn.Sequential(nn.Linear(3, 4), nn.Softplus(), nn.Linear(4, 2))
 
 
-@refused(3, says=("1", "Sigmoid"))
+@refused(3, says=("'2': it reads what a sigmoid writes",))
 def sigmoid_inside():
     return nn.Sequential(nn.Linear(3, 4), nn.Sigmoid(), nn.Linear(4, 2))
 
 
-@refused(3, says=("1", "Softmax"))
+@refused(3, says=("'2': it reads what a softmax writes",))
 def softmax_inside():
     return nn.Sequential(nn.Linear(3, 4), nn.Softmax(1), nn.Linear(4, 2))
 
 
-@refused(3, says=("1", "LayerNorm"))
+@refused(3, says=("LayerNormalization '1'",))
 def layer_norm():
     return nn.Sequential(nn.Linear(3, 4), nn.LayerNorm(4), nn.Linear(4, 2))
 
 
-@refused(4, 5, 5, says=("norm", "InstanceNorm|GroupNorm"))
+@refused(4, 5, 5, says=("InstanceNormalization 'norm'",))
 def group_norm():
     return Forward(lambda m, x: m.norm(x).flatten(1), norm=nn.GroupNorm(2, 4))
 
 
-@refused(5, 4, says=("attention", ""))
+@refused(5, 4, says=("MatMul 'attention",))
 def attention():
     return Forward(
         lambda m, x: m.attention(x, x, x, need_weights=False)[0].flatten(1),
@@ -711,7 +701,7 @@ def attention():
     )
 
 
-@refused(4, 5, 5, says=("Mul|Sigmoid", ""))
+@refused(4, 5, 5, says=("Mul", "sigmoid"))
 def squeeze_and_excitation():
     return Forward(
         lambda m, x: (x * torch.sigmoid(m.gate(x.mean((2, 3))))[:, :, None, None]).flatten(1),
@@ -719,32 +709,32 @@ def squeeze_and_excitation():
     )
 
 
-@refused(3, says=("Mul", ""))
+@refused(3, says=("Mul", "two computed tensors"))
 def product_of_branches():
     return Forward(lambda m, x: m.a(x) * m.b(x), a=nn.Linear(3, 2), b=nn.Linear(3, 2))
 
 
-@refused(3, says=("Div", ""))
+@refused(3, says=("Div", "divides by a computed tensor"))
 def division_by_a_branch():
     return Forward(lambda m, x: m.a(x) / (1 + m.b(x).abs()), a=nn.Linear(3, 2), b=nn.Linear(3, 2))
 
 
-@refused(3, says=("2|two|several", "output"))
+@refused(3, says=("2 outputs",))
 def two_heads():
     return Forward(lambda m, x: (m.a(x), m.b(x)), a=nn.Linear(3, 2), b=nn.Linear(3, 2))
 
 
-@refused(5, 4, says=("LSTM|lstm", ""))
+@refused(5, 4, says=("LSTM 'lstm'",))
 def lstm():
     return Forward(lambda m, x: m.lstm(x)[0][:, -1], lstm=nn.LSTM(4, 3, batch_first=True))
 
 
-@refused(4, says=("batch|sample", ""))
+@refused(4, says=("ReduceMean", "samples"))
 def samples_that_see_each_other():
     return Forward(lambda m, x: m.a(x - x.mean(0)), a=nn.Linear(4, 2))
 
 
-@refused(4, says=("norm|1", "batch|BatchNorm|sample|Reduce"))
+@refused(4, says=("'norm'", "samples"))
 def batch_norm_by_the_batch():
     return Forward(
         lambda m, x: m.b(m.norm(m.a(x))),
@@ -754,29 +744,29 @@ def batch_norm_by_the_batch():
     )
 
 
-@refused(4, says=("", ""))
+@refused(4, says=("other numbers", "dropout or noise"))
 def dropout_that_never_ends():
     return Forward(
         lambda m, x: m.b(F.dropout(m.a(x), training=True)), a=nn.Linear(4, 5), b=nn.Linear(5, 2)
     )
 
 
-@refused(4, says=("", ""))
+@refused(4, says=("other numbers", "dropout or noise"))
 def noise():
     return Forward(lambda m, x: m.a(x) + torch.randn(2), a=nn.Linear(4, 2))
 
 
-@refused(4, says=("Where|Greater|threshold", ""))
+@refused(4, says=("LessOrEqual '1'",))
 def threshold_with_a_jump():
     return nn.Sequential(nn.Linear(4, 5), nn.Threshold(0.3, 0.0), nn.Linear(5, 2))
 
 
-@refused(4, says=("ArgMax|int", ""))
+@refused(4, says=("int64",))
 def a_class_for_an_output():
     return Forward(lambda m, x: m.a(x).argmax(1), a=nn.Linear(4, 2))
 
 
-@refused(4, says=("", ""))
+@refused(4, says=("ReduceL2",))
 def inputs_of_unit_length():
     return Forward(lambda m, x: m.a(F.normalize(x)), a=nn.Linear(4, 2))
 

@@ -33,13 +33,14 @@ def reading(model: Any, example: Any) -> Reading:
     shape = _shape(model, example)
     proto = onnx.load_model_from_string(_exported(model, shape, keras))
     _name_layers(proto, model)
-    found = onnx_reading(proto, np.zeros((ROWS, *shape)), None, _exact_numbers(model))
+    found = onnx_reading(proto, np.zeros((ROWS, *shape)), None)
 
     def original(x: np.ndarray) -> np.ndarray:
         tensor = keras.ops.convert_to_tensor(x.astype(found.precision))
         return np.asarray(keras.ops.convert_to_numpy(model(tensor, training=False)))
 
-    return replace(found, original=original, rows=None)
+    # in a model of float64 too the export rounds numbers of the code to float32
+    return replace(found, original=original, rows=None, precision=np.dtype(np.float32))
 
 
 def _shape(model: Any, example: Any) -> tuple[int, ...]:
@@ -125,16 +126,17 @@ def _name_layers(proto: Any, model: Any) -> None:
     names.pop(b"", None)
     known = {}
     for tensor in proto.graph.initializer:
-        path = names.get(_numbers(numpy_helper.to_array(tensor)))
-        if path is not None:
-            known[tensor.name] = path
+        layer = names.get(_numbers(numpy_helper.to_array(tensor)))
+        if layer is not None:
+            known[tensor.name] = layer
     last = ""
     for node in proto.graph.node:
         own = next((known[name] for name in node.input if name in known), None)
         operator = node.op_type.lower()
         del node.metadata_props[:]
-        node.name = own or (f"{last}.{operator}" if last else operator)
-        last = own or last
+        node.name = own if own is not None else f"{last}.{operator}".lstrip(".")
+        if own is not None:
+            last = own
 
 
 def _numbers(weight: Any) -> bytes:
@@ -143,22 +145,3 @@ def _numbers(weight: Any) -> bytes:
 
     array = np.sort(np.asarray(keras.ops.convert_to_numpy(weight)), axis=None)
     return array.tobytes() if array.size and array[0] != array[-1] else b""
-
-
-def _exact_numbers(model: Any) -> dict[float, float]:
-    """The numbers in the layers' settings: float32, as ONNX has them beside its operators, to
-    float64.
-    """
-    found: dict[float, float] = {float(np.float32(1 / 6)): 1 / 6}  # a hard sigmoid's slope
-    settings: list[Any] = []
-    with contextlib.suppress(NotImplementedError, TypeError, ValueError):  # of a class of one's own
-        settings.append(model.get_config())
-    while settings:
-        value = settings.pop()
-        if isinstance(value, dict):
-            settings += value.values()
-        elif isinstance(value, (list, tuple)):
-            settings += value
-        elif isinstance(value, float) and abs(value) < np.finfo(np.float32).max:
-            found[float(np.float32(value))] = value
-    return found

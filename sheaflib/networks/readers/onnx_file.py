@@ -72,6 +72,7 @@ OPERATORS: dict[str, Callable[[Call], View | list[View]]] = {
     "ReduceMax": selections.reduce_max,
     "ReduceMin": selections.reduce_min,
     "Relu": selections.relu,
+    "Scaler": linear.scaler,
     "Sigmoid": selections.sigmoid,
     "Softmax": selections.softmax,
 }
@@ -216,7 +217,8 @@ class Model:
         """One node: constants are computed, what depends on the input becomes views."""
         label = layer_name(node, self.constants)
         try:
-            if node.domain not in ("", "ai.onnx"):
+            machine_learning = node.domain == "ai.onnx.ml" and node.op_type == "Scaler"
+            if node.domain not in ("", "ai.onnx") and not machine_learning:
                 raise ValueError(f"it is of the domain {node.domain!r}, which is not read")
             inputs = [self._tensor(name, views) for name in node.input]
             computed = [tensor for tensor in inputs if isinstance(tensor, View)]

@@ -35,7 +35,7 @@ def resize(call: Call) -> View:
     if any(told(axis, view.shape[axis]) != view.shape[axis] for axis in (0, 1)):
         raise ValueError("it changes the number of samples or of channels")
     shape = image(view)
-    matrices = [_interpolation(n, *asked(axis), given) for axis, n in enumerate(shape[1:], start=2)]
+    matrices = [_interpolation(n, asked(axis), given) for axis, n in enumerate(shape[1:], start=2)]
     made = Separable(shape, *([[[1.0]]] if len(matrices) == 1 else []), *matrices)
     return call.tracer.written(call.label, made, view, made.written)
 
@@ -56,8 +56,9 @@ def _asked(call: Call, rank: int) -> tuple[Any, Any]:
     return (lambda axis: (None, wanted.get(axis)), lambda axis, n: wanted.get(axis, n))
 
 
-def _interpolation(n: int, scale: Any, wanted: Any, attributes: dict) -> sp.sparse.csr_array:
-    """The matrix that interpolates along an axis of n pixels."""
+def _interpolation(n: int, asked: tuple[Any, Any], attributes: dict) -> sp.sparse.csr_array:
+    """The matrix that interpolates along an axis of n pixels, asked for by a scale or a size."""
+    scale, wanted = asked
     if scale is None and wanted is None:
         return sp.sparse.eye_array(n, format="csr")
     count = math.floor(n * float(scale[0])) if scale is not None else int(wanted)
@@ -83,7 +84,9 @@ def einsum(call: Call) -> View:
         raise ValueError(f"its equation {equation!r} does not keep the samples as first axis")
     shape = view.one.shape
     n = size(shape)
-    operands = [call.constant(k) if k != places[0] else None for k in range(len(call.inputs))]
+    operands: list[Any] = [
+        call.constant(k) if k != places[0] else None for k in range(len(call.inputs))
+    ]
     if n * n > MOST_ENTRIES:
         raise ValueError(f"it reads {n} numbers of a sample, expected at most 2048")
     operands[places[0]] = np.eye(n).reshape(n, *shape)
@@ -93,3 +96,10 @@ def einsum(call: Call) -> View:
     wide = call.tracer.affine(call.label, view, found.reshape(n, -1).T, None)
     reshaped = wide.places.reshape(view.batch, *found.shape[1:])
     return View(wide.sources, wide.widths, reshaped, view.batch)
+
+
+def scaler(call: Call) -> View:
+    """Scaler, of the domain ai.onnx.ml: (a − offset) scale for each feature."""
+    scale = np.array(call.attribute("scale", [1.0]), dtype=float)
+    offset = np.array(call.attribute("offset", [0.0]), dtype=float)
+    return call.tracer.scaled(call.label, call.view(), scale, -offset * scale)

@@ -6,7 +6,6 @@ import os
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from sheaflib.networks.graph import Network
 from sheaflib.networks.readers.original import Reading
@@ -19,7 +18,7 @@ KINDS = (
 OTHER_FILES = (".pt", ".pth", ".pkl", ".pickle", ".joblib", ".h5", ".keras", ".ckpt", ".npz")
 
 
-def read(model: Any, example: ArrayLike | None = None, *, output: str | None = None) -> Network:
+def read(model: Any, example: Any = None, *, output: str | None = None) -> Network:
     """A trained model of another library as a Network, held against the model itself.
 
     model: a path or the bytes of an ONNX file, an onnx.ModelProto, a module of PyTorch, a model of
@@ -44,11 +43,13 @@ def read(model: Any, example: ArrayLike | None = None, *, output: str | None = N
 
     >>> from sklearn.neural_network import MLPRegressor
     >>> X, y = np.arange(8.0).reshape(4, 2), np.arange(4.0)
-    >>> mlp = MLPRegressor([3], max_iter=5, random_state=0, solver="lbfgs").fit(X, y)
+    >>> mlp = MLPRegressor(hidden_layer_sizes=[3], solver="lbfgs", max_iter=5).fit(X, y)
     >>> network = read(mlp)
     >>> bool(np.allclose(network(X)[:, 0], mlp.predict(X)))
     True
     """
+    if hasattr(example, "detach"):  # a tensor of PyTorch
+        example = example.detach().cpu().double().numpy()
     given = None if example is None else real_array("example", example)
     if given is not None and (given.ndim < 1 or given.size == 0):
         raise ValueError(f"example has shape {given.shape}, expected a batch of inputs (B, …)")

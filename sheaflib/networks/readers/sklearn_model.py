@@ -172,7 +172,8 @@ def _perceptron(name: str, step: Any) -> tuple[list[tuple[str, Operation]], str]
             f"{_said(name, step)} has the output {brief(step.out_activation_)}, expected one of"
             f" {', '.join(OUTPUTS)}"
         )
-    before, nodes = f"{name}." if name else "", []
+    before = f"{name}." if name else ""
+    nodes: list[tuple[str, Operation]] = []
     for layer, (weight, bias) in enumerate(zip(weights, biases), start=1):
         nodes.append((f"{before}layer{layer}", Affine(np.asarray(weight, dtype=float).T, bias)))
         if layer < len(weights) and step.activation == "relu":

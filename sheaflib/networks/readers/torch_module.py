@@ -29,7 +29,7 @@ def reading(module: Any, example: Any) -> Reading:
 
     module = getattr(module, "_orig_mod", module)  # what torch.compile wraps
     x = _example(module, example)
-    double = _copied(module, torch).eval().double().cpu().requires_grad_(False)
+    double = _copied(module, torch)
     _check_outcome(module, double, torch.from_numpy(x), torch)
     program = _exported(module, double, torch.from_numpy(x), torch)
     exact = _exact_numbers(program, torch)
@@ -52,8 +52,6 @@ def _example(module: Any, example: Any) -> np.ndarray:
             f"{what} does not say which shape its inputs have: pass some, as in read(module,"
             " example=x) with x of the shape (batch, …)"
         )
-    if hasattr(example, "detach"):
-        example = example.detach().cpu().double().numpy()
     x = real_array("example", example)
     if x.ndim < 2 or len(x) == 0:
         raise ValueError(f"example has shape {x.shape}, expected a batch of inputs, (batch, …)")
@@ -61,7 +59,7 @@ def _example(module: Any, example: Any) -> np.ndarray:
 
 
 def _copied(module: Any, torch: Any) -> Any:
-    """A copy of a module, and of the tensors that are neither parameters nor buffers, too.
+    """A copy of a module in evaluation mode, in float64, on the processor, without gradients.
 
     PyTorch refuses to copy tensors that it has computed with gradients, as an old weight
     normalisation keeps one.
@@ -72,7 +70,7 @@ def _copied(module: Any, torch: Any) -> Any:
             if isinstance(value, torch.Tensor) and not value.is_leaf:
                 computed[id(value)] = value.detach().clone()
     try:
-        return copy.deepcopy(module, computed)
+        return copy.deepcopy(module, computed).eval().double().cpu().requires_grad_(False)
     except Exception as error:
         raise ValueError(
             f"the {type(module).__name__} of PyTorch cannot be copied: {_first_line(error)}"
@@ -114,6 +112,7 @@ def _exported(module: Any, double: Any, x: Any, torch: Any) -> Any:
     """What PyTorch exports the copy to, with a free batch axis."""
     with needs("reading a module of PyTorch", "onnx"):
         import onnx  # noqa: F401  (torch.onnx would fail in the midst of it)
+        import onnxscript  # noqa: F401
 
     level = logging.root.manager.disable
     logging.disable(logging.WARNING)  # it tells of its own versions
@@ -158,10 +157,9 @@ def _restore(model: Any, exact: dict[float, float]) -> None:
             (told,) = node.attributes.values()
             value = told.value.numpy() if told.name == "value" else np.array(told.value)
             casts = all(use.node.op_type in ("Cast", "CastLike") for use in written.uses())
-            number = (
-                float(value.ravel()[0]) if value.dtype.kind == "f" and value.size == 1 else None
-            )
-            meant = exact.get(number if number is None else float(np.float32(number)))
+            if value.dtype.kind != "f" or value.size != 1:
+                continue
+            meant = exact.get(float(np.float32(value.ravel()[0])))
             if casts and meant is not None:
                 array = np.full(value.shape, meant)
                 node.attributes.clear()
