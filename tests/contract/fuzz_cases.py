@@ -17,6 +17,7 @@ from typing import Any, Callable, NamedTuple
 
 import numpy as np
 import scipy.sparse as sparse
+from onnx_files import SOUND
 
 import sheaflib
 from sheaflib import (
@@ -368,7 +369,13 @@ NETWORKS = [
             "n_in": 2,
             "nodes": [("z1", Affine(np.ones((1, 2)))), ("a1", ReLU(1), "z1")],
             "output": "identity",
+            "difference": 1e-7,
         },
+    ),
+    Case(
+        "networks.readers.read.read",
+        sheaflib.read,
+        {"model": SOUND["branches"], "example": np.ones((3, 4)), "output": "y"},
     ),
     Case(
         "networks.graph.Network.mlp",
@@ -911,6 +918,7 @@ INSIDE = {
         "networks.structured.*",
         "networks.gather.*",
         "networks.windows.*",
+        "networks.readers.[!r]*",
         "networks.affine.absolute_bound",
         "networks.affine.random_bound",
         "networks.graph.forward_values",

@@ -145,7 +145,7 @@ def upsample(call: Call) -> View:
         attributes |= call.attributes
         scales, sizes = call.constant(2), call.constant(3)
         scales = None if scales is None or scales.size == 0 else scales.astype(np.float32)
-    axes = call.axes(rank, rank, list(range(rank))) or []
+    axes = [axis % rank for axis in call.attribute("axes", range(rank))]
     factors = np.ones(rank)
     if scales is not None:
         factors[axes] = scales
