@@ -29,7 +29,7 @@ from sheaflib.equilibria.sides import Rule
 from sheaflib.linear.solution import Solution, shown
 from sheaflib.networks.graph import INPUT
 from sheaflib.sheaves.neural import NeuralSheaf, check_sheaf
-from sheaflib.sheaves.pins import Pin
+from sheaflib.sheaves.pins import Pin, Pins
 from sheaflib.support.checks import batch, brief, choice, positive, whole
 
 ARMIJO = 1e-4  # the fraction of the predicted descent that a full step must reach
@@ -58,7 +58,7 @@ def equilibrium(
     sheaf: NeuralSheaf,
     x: ArrayLike,
     *,
-    pins: Pin | Sequence[Pin] = (),
+    pins: Pin | Sequence[Pin] | Pins = (),
     start: ArrayLike | None = None,
     tol: float = ROUNDING,
     mode: Literal["track", "global"] = "track",
