@@ -48,6 +48,8 @@ def read(model: Any, example: Any = None, *, output: str | None = None) -> Netwo
     >>> bool(np.allclose(network(X)[:, 0], mlp.predict(X)))
     True
     """
+    if type(example).__module__ == "torch":  # a tensor may have gradients, or lie on a GPU
+        example = example.detach().cpu().double().numpy()
     given = None if example is None else real_array("example", example)
     if given is not None and (given.ndim < 1 or given.size == 0):
         raise ValueError(f"example has shape {given.shape}, expected a batch of inputs (B, …)")
