@@ -28,6 +28,7 @@ BESIDE = 0.5  # seconds that everything else may take
 MARGIN = 1.25  # by how many more passes than the first samples the others may take
 SLOWER = 1.5  # by how much longer a pass of theirs may take
 LONGER = 1.5  # the same of a spectrum
+RESERVE = 60  # passes of a sample that no other one takes
 GROUPS = 8  # at least so many groups of samples, those of large loss last
 FEWEST = 16  # samples in a group that is not cut into smaller ones
 
@@ -103,16 +104,21 @@ def others(
     done: Callable = NOBODY,
 ) -> Solved:
     """All samples: the first ones as they are, the others by rising loss, each with its part of
-    the passes that are left then, and what those before it did not need.
+    the passes that are left then, and what those before it did not need. Where the first ones say
+    that not all will be needed, it may take more, but for RESERVE that each later one keeps.
     """
     rest = np.setdiff1d(np.arange(len(loss)), begun.at)
     rest = rest[np.argsort(loss[rest], kind="stable")]
     left, found, at = begun.left, begun.found, begun.at
     size = max(FEWEST, len(rest) // GROUPS)
+    slack = begun.left / max(1, most_passes(loss, begun))
     for start in range(0, len(rest), size):
         for rows in measures.chunks(len(rest[start : start + size]), sheaf.N):
             part = rest[start : start + size][rows]
-            limit = min(measures.MOST, left // (len(rest) - start - rows.start))
+            later = len(rest) - start - rows.stop
+            share = int(slack * left / (later + len(part)))
+            kept = min(RESERVE, left // (later + len(part)))
+            limit = min(measures.MOST, share, (left - later * kept) // len(part))
             solved = measures.pinned(sheaf, x, y, part, part, limit, done)
             left -= int(solved.passes.sum())
             at = np.append(at, part)

@@ -11,7 +11,7 @@ import numpy as np
 from sheaflib.diagnosis import names
 from sheaflib.diagnosis.inputs import LARGEST
 from sheaflib.equilibria.certificate import UNDECIDED
-from sheaflib.equilibria.newton import FEWEST, equilibrium
+from sheaflib.equilibria.newton import FEWEST, Equilibrium, equilibrium
 from sheaflib.linear.spectrum import extremes
 from sheaflib.networks.graph import A_OUT
 from sheaflib.sheaves.neural import NeuralSheaf
@@ -24,6 +24,7 @@ DIGITS = 1e-3  # the relative accuracy of a spectrum: that of the three digits t
 PERMUTED = 1000  # how often labels are permuted at most
 MOST = 2000  # passes of one equilibrium
 LANCZOS = 16  # a spectrum keeps some vectors a sample
+NEAR = 1e-6  # of the terms of a coordinate's gradient: a sample is as good as at rest
 SHORT = 12  # passes: a sample that took so many less than the most may have been cut short
 NOBODY = float  # whom to tell how many more samples are done: none
 
@@ -182,10 +183,31 @@ def pinned(
         neurons += squares.sum(axis=0) / len(at)
         converged[rows], verdict[rows] = found.converged, found.certificate.verdict
         passes[rows] = found.passes
+        near, more = nearly(found, limit)
+        converged[rows] |= near
+        passes[rows] += more
         for edge in sheaf.edges:
             per_edge[edge.name][rows] = squares[:, edge.rows].sum(axis=1)
         done(rows.stop - rows.start)
     return Solved(per_edge, neurons, converged, verdict, passes)
+
+
+def nearly(found: Equilibrium, limit: int) -> tuple[np.ndarray, np.ndarray]:
+    """Which samples that only rounding keeps from rest are there to a relative NEAR of the terms of
+    their gradients, which is more than three digits need; and the passes that it took to see, (B,)
+    each.
+    """
+    near, passes = np.zeros(len(found.x), dtype=bool), np.zeros(len(found.x), dtype=np.int64)
+    rows = np.flatnonzero(~found.converged & (found.passes + FEWEST <= limit))
+    if len(rows):
+        start = found.cochain[rows, : found.sheaf.N]
+        pins = found.pins.rows(rows)
+        again = equilibrium(
+            found.sheaf, found.x[rows], pins=pins, start=start, tol=NEAR, budget=FEWEST
+        )
+        near[rows] = again.converged & (again.iterations == 0)
+        passes[rows] = again.passes
+    return near, passes
 
 
 class Resolved(NamedTuple):

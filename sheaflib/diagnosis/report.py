@@ -47,7 +47,8 @@ class Report:
     resistance (m,): λ_max(ρ) of `subset`; smallest, largest: λ₁ and λ_max of the samples
     `spectral`, some of these, for the pattern of the forward pass, nothing pinned. worst: the
     samples of the largest discord, the worst first. neurons: the worst ones. converged (B,):
-    whether the solver arrived, else the discord is that of the point which it reached; verdict
+    whether the solver arrived, or is there to more than three digits where rounding keeps it from
+    rest; else the discord is that of the point which it reached; verdict
     (B,): "minimum", "no minimum" or "undecided by rounding", the certificate's; unsettled: how many
     equilibria of the null did not converge. labels, output (B, n_out). passes: over the weights,
     part -> number. estimate: what was expected after the first samples, seconds and passes a

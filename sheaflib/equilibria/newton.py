@@ -30,7 +30,7 @@ from sheaflib.equilibria.sides import Rule
 from sheaflib.linear.solution import Solution, shown
 from sheaflib.networks.graph import INPUT
 from sheaflib.sheaves.neural import NeuralSheaf, check_sheaf
-from sheaflib.sheaves.pins import Pin
+from sheaflib.sheaves.pins import Pin, Pins
 from sheaflib.support.checks import batch, brief, choice, flag, positive, whole
 from sheaflib.support.progress import bar
 
@@ -60,7 +60,7 @@ def equilibrium(
     sheaf: NeuralSheaf,
     x: ArrayLike,
     *,
-    pins: Pin | Sequence[Pin] = (),
+    pins: Pin | Sequence[Pin] | Pins = (),
     start: ArrayLike | None = None,
     tol: float = ROUNDING,
     mode: Literal["track", "global", "homotopy"] = "track",

@@ -88,6 +88,24 @@ def test_samples_that_did_not_arrive_are_counted_and_listed(monkeypatch):
     assert "not converged samples 7; their" in " ".join(str(one).split())
 
 
+def test_what_rounding_keeps_from_rest_is_there_for_a_report():
+    """An answer that says of itself that it has not arrived counts where it is at rest to 1e-6, and
+    not where it is the forward pass, or where no passes are left.
+    """
+    sheaf, x, y = deep(7, 5)
+    pins = hard("a_out", np.eye(4)[y])
+    found = equilibrium(sheaf, x, pins=pins)
+    doubted = replace(found, converged=np.arange(5) > 2)
+    near, passes = measures.nearly(doubted, 2000)
+    assert near.tolist() == [True] * 3 + [False] * 2
+    assert (passes[:3] > 0).all() and passes[:3].max() <= FEWEST and not passes[3:].any()
+    w = sheaf.forward(x)
+    early = replace(doubted, cochain=np.hstack([w, sheaf.network(x)]))
+    assert not measures.nearly(early, 2000)[0].any()
+    near, passes = measures.nearly(doubted, int(found.passes.min()))
+    assert not near.any() and not passes.any()
+
+
 def test_what_easy_samples_leave_goes_to_hard_ones(monkeypatch):
     """Of 40 samples all but four have the label of the network itself: those four take more than
     their even part, and all arrive.
