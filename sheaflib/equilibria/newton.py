@@ -21,11 +21,11 @@ from typing import Literal, Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from sheaflib.equilibria.arrival import Before, arrived, same_pieces, with_zeros
+from sheaflib.equilibria.arrival import Before, arrived, same_pieces, why_not, with_zeros
 from sheaflib.equilibria.certificate import NO_MINIMUM, ROUNDING, UNDECIDED, Certificate, certify
-from sheaflib.equilibria.energy import Pieces, PinnedEnergy
+from sheaflib.equilibria.energy import PinnedEnergy
 from sheaflib.equilibria.homotopy import lowered
-from sheaflib.equilibria.newton_steps import Step, newton_step
+from sheaflib.equilibria.newton_steps import line_search, newton_step
 from sheaflib.equilibria.sides import Rule
 from sheaflib.linear.solution import Solution, shown
 from sheaflib.networks.graph import INPUT
@@ -34,10 +34,6 @@ from sheaflib.sheaves.pins import Pin, Pins
 from sheaflib.support.checks import batch, brief, choice, flag, positive, whole
 from sheaflib.support.progress import bar
 
-ARMIJO = 1e-4  # the fraction of the predicted descent that a full step must reach
-# where the slope along a step has fallen to this part of its start, the line search ends
-FLAT = 0.05
-BISECTIONS = 60
 MOST = 300  # iterations
 # passes that an iteration takes beside the steps of CG, and those that end a run
 REST = 12
@@ -415,50 +411,3 @@ def newton(
         cg=count["cg"],
         passes=count["passes"],
     )
-
-
-def why_not(converged: np.ndarray, causes: dict[str, np.ndarray]) -> str:
-    """How many samples did not converge, each counted under the first cause that holds for it; ""
-    when all did."""
-    left, parts = ~converged, []
-    for cause, holds in causes.items():
-        count = int((left & holds).sum())
-        if count:
-            parts.append(f"{count} of {len(converged)} samples not converged {cause}")
-        left = left & ~holds
-    return "; ".join(parts)
-
-
-def line_search(problem: PinnedEnergy, at: Pieces, step: Step) -> tuple[np.ndarray, np.ndarray]:
-    """The full step where it lowers V_β by enough, else the minimum of V_β along it, where its
-    slope vanishes: the new w, and which were full.
-
-    V_β is convex along v and what the affine maps give is linear in t, so that a trial touches no
-    weight.
-    """
-    v, image, slope, n = step.v, step.image, step.slope, len(at.w)
-    w, low, high, slack = at.w.copy(), np.zeros(n), np.ones(n), problem.energy_rounding(at)
-    t, open_ = np.ones(n), np.arange(n)
-    for trial_number in range(BISECTIONS):
-        part, here = problem.rows(open_), t[open_, None]
-        start = at.rows(open_)
-        if len(open_) < n:
-            v, image = step.v[open_], step.image[open_]
-        trial = part.pieces(start.w + here * v, start.side, image=start.image + here * image)
-        w[open_] = trial.w
-        if trial_number == 0:
-            left = trial.energy > at.energy + ARMIJO * slope + slack
-        else:
-            rate = part.along(start, trial, v, image)
-            low[open_], high[open_] = (
-                np.where(rate < 0, t[open_], low[open_]),
-                np.where(rate < 0, high[open_], t[open_]),
-            )
-            # a slope may fall by much and V rise all the same
-            higher = trial.energy > at.energy[open_] + slack[open_]
-            left = (np.abs(rate) > FLAT * np.abs(slope[open_])) | higher
-        open_ = open_[left]
-        if not len(open_):
-            break
-        t[open_] = (low[open_] + high[open_]) / 2
-    return w, t == 1
