@@ -16,9 +16,9 @@ one that does not arrive within its passes has failed and is counted so.
 Newton ("track") and the homotopy run to the end; the homotopy's V is lower, equal (to 1e-9 of V) or
 higher. Wilson's intervals of 95 %.
 
-*The lists*: 400 random networks [2,6,1] and 200 [2,4,4,1] of which every minimum is known, labels up
-to 10 from what the network says; from the forward pass. Beside the modes, Newton from the forward
-pass and as many random starts as the homotopy's passes allow, of which the lowest counts.
+*The lists*: 400 random networks [2,6,1] and 200 [2,4,4,1] of which every minimum is known, labels
+up to 10 from what the network says; from the forward pass. Beside the modes, Newton from the
+forward pass and as many random starts as the homotopy's passes allow, of which the lowest counts.
 
 *The ResNet-20*: seed 0. Goal: certified within 4 000 passes.
 
@@ -33,14 +33,13 @@ networks it arrives, and no other method does so in fewer passes.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
-from typing import Any, Mapping, NamedTuple
+from typing import Any
 
 import numpy as np
 import scipy as sp
 
 from sheaflib.companion import descents, digits, repository
-from sheaflib.companion.ladder import table, toy
+from sheaflib.companion.ladder import toy
 from sheaflib.companion.pinned_problems import DEEP, RESNET, SMALL, problem, start
 from sheaflib.companion.sweep import sweep
 from sheaflib.equilibria.certificate import MINIMUM

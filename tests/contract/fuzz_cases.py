@@ -202,6 +202,7 @@ REPORT = {
     "samples": 2,
     "worst": 1,
     "seed": 0,
+    "mode": "track",
     "progress": False,
 }
 ESTIMATOR = {
@@ -632,6 +633,22 @@ EQUILIBRIA = [
         sheaflib.equilibrium,
         {**WITH_KINKS, "x": X, "tol": 1e-12, "mode": "track", "max_iterations": 30, "budget": 99},
         "every kink",
+    ),
+    Case(
+        "equilibria.newton.equilibrium",
+        sheaflib.equilibrium,
+        {
+            "sheaf": SOFT,
+            "x": X,
+            "pins": sheaflib.hard("a_out", ROWS),
+            "start": WITH_A_OUT,
+            "tol": 1e-12,
+            "mode": "homotopy",
+            "max_iterations": 30,
+            "budget": 200,
+            "progress": False,
+        },
+        "the homotopy",
     ),
     method(FOUND, "equilibria.newton.Equilibrium.others", {"starts": 2, "seed": 0, "scale": 3.0}),
     method(FOUND.certificate, "equilibria.certificate.Certificate.minimum", {"tol": 0.0}),
