@@ -79,8 +79,9 @@ def equilibrium(
     in every unit, which finds lower energies more often, and need not find the lowest. "homotopy"
     first goes down with kinks rounded off by a width that shrinks (`homotopy`), one sample after
     the other with a bar (progress: whether it is shown; default: where a person sees it), and
-    Newton's iteration ends it: for large networks, where Newton alone may make small steps for
-    ever, and for low energies. It holds some 25 vectors of length N, and does not cover max-pools.
+    Newton's iteration ends it by the rule of "global": for large networks, where Newton alone may
+    make small steps for ever, and for low energies. It holds some 25 vectors of length N, and does
+    not cover max-pools.
 
     Every selection is covered: ReLU, PReLU, clamp and max-pool, where kinks lie apart; elsewhere
     take the sheaf of `Network.separated()`. Pins on the a_out of a sigmoid or softmax add its

@@ -196,17 +196,16 @@ def test_the_module_that_the_function_hides_is_there():
 
 
 def test_a_mode_is_handed_on_and_may_take_four_times_as_many_passes():
-    """Discord, verdicts and passes are those of `equilibrium` in that mode, and the page names
-    it.
-    """
+    """Discord is that of `equilibrium` in that mode, and the page names it."""
     sheaf, x, y = deep(4, 12)
     found = report(sheaf, x, y, mode="homotopy", progress=False)
     pins = hard("a_out", np.eye(sheaf.network.n_out)[y])
     same = equilibrium(sheaf, x, pins=pins, mode="homotopy", progress=False)
-    assert found.converged.all() and found.passes["equilibria"] == same.passes.sum()
-    np.testing.assert_allclose(
-        found.discord, (sheaf.discrepancy(same.cochain, x) ** 2).sum(axis=1), rtol=1e-9
-    )
+    discord = (sheaf.discrepancy(same.cochain, x) ** 2).sum(axis=1)
+    assert found.converged.all() and same.converged.all()
+    np.testing.assert_allclose(found.discord, discord, rtol=1e-8)
+    track = report(sheaf, x, y, progress=False)
+    assert not np.allclose(found.discord, track.discord, rtol=1e-3)
     assert "a homotopy and Newton" in str(found)
     assert cost.each_equilibrium("homotopy") == 4 * cost.each_equilibrium("track") == 960
     with pytest.raises(ValueError, match="mode"):
