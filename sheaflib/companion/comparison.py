@@ -82,7 +82,7 @@ class Comparison:
         """
         found = {"arrives": 0, "first": 0, "problems": 0}
         for problem in self.race:
-            if problem.startswith(DEEP):
+            if problem in DEEP:
                 arrived = {m: p for m, p in self.arrivals(problem).items() if p is not None}
                 found["problems"] += 1
                 found["arrives"] += HOMOTOPY in arrived
@@ -113,12 +113,12 @@ class Comparison:
 
     # starts
 
-    def counts(self, family: str = "") -> dict[str, int]:
-        """How often the homotopy ends lower than Newton, equal and higher: of a family, or of
-        all.
+    def counts(self, family: str = "", newton: str = NEWTON) -> dict[str, int]:
+        """How often the homotopy ends lower than Newton in a mode, equal and higher: of a family,
+        or of all.
         """
         runs = [run for name, own in self.starts.items() if family in ("", name) for run in own]
-        return compared([run[NEWTON][0] for run in runs], [run[HOMOTOPY][0] for run in runs])
+        return compared([run[newton][0] for run in runs], [run[HOMOTOPY][0] for run in runs])
 
     def lower(self) -> dict[str, Any]:
         """The counts of all families, the interval of the share of lower ends among those that
@@ -135,9 +135,12 @@ class Comparison:
             found = self.counts(family)
             share = interval(found["lower"], found["lower"] + found["higher"])
             means = [sum(r[m][1] for r in runs) / len(runs) for m in (NEWTON, HOMOTOPY)]
+            beside = self.counts(family, "Newton, global").values()
             told = f"{share[0]:.2f} to {share[1]:.2f}"
-            rows[family] = [*map(str, found.values()), told, *map(spaced, means)]
-        columns = ["lower", "equal", "higher", "lower of those that differ", "Newton's passes"]
+            rows[family] = [*map(str, found.values()), told, "/".join(map(str, beside))]
+            rows[family] += map(spaced, means)
+        columns = ["lower", "equal", "higher", "of those that differ", "beside global"]
+        columns.append("Newton's passes")
         return Table(table("the homotopy beside Newton", [*columns, "the homotopy's"], rows))
 
     # networks whose minima are known
@@ -168,7 +171,11 @@ class Comparison:
         """
         shares = self.global_shares()
         nets = [net for own in self.lists.values() for net in own]
-        above = {f"above-{way}": shares[HOMOTOPY] > shares[way] for way in WAYS if way != HOMOTOPY}
+        above = {
+            f"above-{way.split()[-1]}": shares[HOMOTOPY] > shares[way]
+            for way in WAYS
+            if way != HOMOTOPY
+        }
         return above | {
             "shares": list(shares.values()),
             "several": sum(net["minima"] > 1 for net in nets),

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from sheaflib import MaxPool, Network, NeuralSheaf, equilibrium, hard, soft
 from sheaflib.equilibria.certificate import MINIMUM, NO_MINIMUM
 from sheaflib.equilibria.energy import PinnedEnergy
+from sheaflib.equilibria.enumeration import enumerate_equilibria
 from sheaflib.equilibria.homotopy import lowered
 from sheaflib.equilibria.smoothed import Smoothed
 from sheaflib.networks.affine import Affine
@@ -174,3 +175,21 @@ def test_widths_end_where_coordinates_rest_on_kinks():
     found = equilibrium(sheaf, x, pins=problem.pins, mode="homotopy")
     V = problem.energy(w, w - sheaf.discrepancy(w, x))[0]
     assert found.passes[0] > passes and 0 <= V - found.energy[0] <= 1e-2 * V
+
+
+def test_it_ends_on_the_lowest_side():
+    """Random networks with several minima, all of them known: the homotopy, which ends by the rule
+    of the lowest side, finds the lowest one in nine cases of ten; without that rule, in eight.
+    """
+    several = found = 0
+    for number in range(100):
+        rng = np.random.default_rng(number)
+        sheaf = NeuralSheaf(Network.he([2, 6, 1], rng))
+        x = rng.standard_normal((1, 2))
+        pins = hard("z2", sheaf.network(x) + rng.uniform(-10, 10))
+        known = enumerate_equilibria(sheaf, x, pins=pins)
+        if len(known.minima) > 1:
+            several += 1
+            answer = equilibrium(sheaf, x, pins=pins, mode="homotopy")
+            found += answer.energy[0] <= known.energies[0] * (1 + 1e-9)
+    assert several >= 30 and found >= 0.9 * several

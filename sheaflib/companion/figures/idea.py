@@ -19,7 +19,7 @@ EARLY, EVERY_EARLY, EVERY_LATE = 2000, 5, 25  # steps that are drawn of the quan
 
 PARTS = {
     "the sheaf": ("01", "02", "03"),
-    "heat and pins": ("04", "05", "08"),
+    "heat and pins": ("04", "05", "08", "15"),
     "diagnosis": ("09", "10", "12", "13"),
     "training": ("06", "07", "11"),
 }
@@ -37,6 +37,7 @@ BUILDS_ON = {  # a notebook -> those that it takes up
     "11": ("06",),
     "12": ("10",),
     "13": ("12",),
+    "15": ("08",),
 }
 ROUTES = {"from topology": ("00", "01", "02"), "from PyTorch": ("00", "03", "05", "06", "09", "13")}
 ROUTE_MARKS = {"from topology": ("^", "0.15"), "from PyTorch": ("s", "0.55")}
