@@ -155,7 +155,8 @@ class Comparison:
 
     def listed(self) -> Table:
         """How often each way finds the global minimum, and its mean passes."""
-        columns, rows = [], {way: [] for way in WAYS}
+        columns: list[str] = []
+        rows: dict[str, list[str]] = {way: [] for way in WAYS}
         for widths, nets in self.lists.items():
             several = sum(net["minima"] > 1 for net in nets)
             columns += [f"{widths}, all {len(nets)}", f"the {several} with several", "passes"]

@@ -87,6 +87,7 @@ def gauss_newton(of: Problem, w: np.ndarray, most: int) -> Descent:
     """
     record, n = Record(of, w, most), of.sheaf.network.n_out
     problem = record.smooth.problem
+    assert problem.output is not None  # a label is pinned
     point, bend = record.at(record.begin)
     unit = np.zeros((n, of.sheaf.N))
     unit[:, problem.last] = np.eye(n)
@@ -127,7 +128,7 @@ def lbfgs(of: Problem, w: np.ndarray, most: int) -> Descent:
 
     while not record.spent:
         before = record.best
-        options = {"maxfun": (most - record.smooth.passes) // 2, "maxiter": most}
+        options: dict[str, float] = {"maxfun": (most - record.smooth.passes) // 2, "maxiter": most}
         options |= {"ftol": 0.0, "gtol": 1e-9, "maxcor": 20}
         found = sp.optimize.minimize(
             value, epsilon[0], jac=True, method="L-BFGS-B", options=options
@@ -159,16 +160,18 @@ def by_budget(of: Problem, w: np.ndarray, most: int, mode: str, growth: float = 
     """`equilibrium` from w (1, N), begun again with budgets that grow by a factor until it
     converges: V of each answer, whose passes are those of one run.
     """
-    passes, energy, budget = [], [], float(2 * FEWEST)
+    passes: list[int] = []
+    energy: list[float] = []
+    budget = float(2 * FEWEST)
     while True:
         found = solved(of, w, mode, min(most, int(budget)))
         passes.append(int(found.passes[0]))
-        energy.append(min(float(found.energy[0]), *energy[-1:]) if energy else found.energy[0])
+        energy.append(min([float(found.energy[0]), *energy[-1:]]))
         if found.converged[0] or budget >= most:
             break
         budget *= growth
     end = "at rest" if found.converged[0] else found.reason
-    return Descent(passes, list(map(float, energy)), certified(found), end)
+    return Descent(passes, energy, certified(found), end)
 
 
 def solved(of: Problem, w: np.ndarray, mode: str, budget: int | None = None) -> Equilibrium:

@@ -143,25 +143,24 @@ def labelled(name: str, samples: int) -> dict[str, Any]:
     images, truth = digits.digits(samples)
     given, wrong = digits.flip(truth, 0)
     sheaf = NeuralSheaf(digits.train(images, given, 0, **LABELLED[name]))
-    pins, ends = hard("a_out", np.eye(10)[given]), {}
-    length, found = int(wrong.sum()), {}
+    pins, length = hard("a_out", np.eye(10)[given]), int(wrong.sum())
+    energies, order, found = [], [], {}
     for method in (NEWTON, HOMOTOPY):
         mode: Any = MODES[method]
-        end = ends[method] = equilibrium(sheaf, images, pins=pins, mode=mode, progress=False)
+        end = equilibrium(sheaf, images, pins=pins, mode=mode, progress=False)
         edges = discord.per_edge(sheaf, end.cochain, images)
+        energies.append(end.energy)
+        order.append(np.sum(list(edges.values()), axis=0))
         found[method] = {
             "edges": {edge: float(values.mean()) for edge, values in edges.items()},
             "energy": float(end.energy.mean()),
             "passes": float(end.passes.mean()),
             "certified": int((end.converged & (end.certificate.verdict == MINIMUM)).sum()),
-            "enrichment": float(digits.enrichment(sum(edges.values()), wrong, length)),
+            "enrichment": float(digits.enrichment(order[-1], wrong, length)),
         }
-        ends[f"{method} discord"] = sum(edges.values())
-    counted = compared(ends[NEWTON].energy, ends[HOMOTOPY].energy)
-    order = [ends[f"{method} discord"] for method in (NEWTON, HOMOTOPY)]
     lists = [set(np.argsort(-score, kind="stable")[:length].tolist()) for score in order]
     return found | {
-        "counts": counted,
+        "counts": compared(*energies),
         "rank correlation": float(sp.stats.spearmanr(*order).statistic),
         "of both lists": len(lists[0] & lists[1]) / length,
     }
@@ -209,7 +208,7 @@ def measure_all() -> dict[str, Any]:
 
 def measure_race() -> dict[str, dict]:
     """The race: family -> method -> Descent."""
-    cases = [
+    cases: list[dict[str, Any]] = [
         {"family": family, "seed": 0, "method": method, "most": MOST[size]}
         for size, families in (("small", SMALL), ("deep", DEEP))
         for family in families
@@ -223,7 +222,7 @@ def measure_race() -> dict[str, dict]:
 
 def measure_resnet() -> dict[str, dict]:
     """The race on the ResNet-20, with fewer looks on the way: method -> Descent."""
-    common = {"family": RESNET, "seed": 0, "growth": 9.0}
+    common: dict[str, Any] = {"family": RESNET, "seed": 0, "growth": 9.0}
     cases = [
         common | {"method": method, "most": MOST["resnet"] if method == HOMOTOPY else RESNET_OTHERS}
         for method in (HOMOTOPY, NEWTON, *INJECTIONS)
@@ -233,7 +232,7 @@ def measure_resnet() -> dict[str, dict]:
 
 def measure_starts() -> dict[str, list[dict]]:
     """Ends by family, seed after seed and start after start."""
-    cases = [
+    cases: list[dict[str, Any]] = [
         {"family": family, "seed": seed, "number": number}
         for family in SMALL
         for seed in range(SEEDS)
@@ -247,7 +246,9 @@ def measure_starts() -> dict[str, list[dict]]:
 
 def measure_lists() -> dict[str, list[dict]]:
     """Networks whose minima are known, by widths."""
-    cases = [{"widths": w, "number": k} for w, count in LISTS.items() for k in range(count)]
+    cases: list[dict[str, Any]] = [
+        {"widths": w, "number": k} for w, count in LISTS.items() for k in range(count)
+    ]
     found: dict[str, list] = {}
     for case, run in zip(cases, sweep(listed, cases, label="lists")):
         found.setdefault(case["widths"], []).append(run)
