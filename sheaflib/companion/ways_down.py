@@ -202,8 +202,30 @@ def measure_all() -> dict[str, Any]:
     }
     file = repository.results() / FILE
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(shortened(found), indent=1) + "\n", encoding="utf-8")
+    file.write_text(written(shortened(found)) + "\n", encoding="utf-8")
     return shortened(found)
+
+
+def written(part: Any, depth: int = 3) -> str:
+    """JSON with one line for each part at a depth.
+
+    >>> print(written({"a": [[1, 2], [3]]}, 2))
+    {
+    "a": [
+    [1, 2],
+    [3]
+    ]
+    }
+    """
+    if not depth or not isinstance(part, (dict, list)):
+        return json.dumps(part, ensure_ascii=False)
+    if isinstance(part, list):
+        return "[\n" + ",\n".join(written(value, depth - 1) for value in part) + "\n]"
+    rows = [
+        f"{json.dumps(key, ensure_ascii=False)}: {written(value, depth - 1)}"
+        for key, value in part.items()
+    ]
+    return "{\n" + ",\n".join(rows) + "\n}"
 
 
 def measure_race() -> dict[str, dict]:

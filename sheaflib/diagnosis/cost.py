@@ -23,11 +23,14 @@ from sheaflib.sheaves.neural import NeuralSheaf
 ALLOWED = 300  # passes a sample, of everything but the null that is solved again
 EQUILIBRIA = 240  # of these for equilibria
 DEARER = 4  # times as many passes the homotopy may take
-FIRST = (8, 64)  # samples that are solved first: at least, and at most
-SMALL = 2**15  # coordinates that are solved for in no time
+FIRST = (8, 128)  # samples that are solved first: at least, and at most
+SMALL = 2**16  # coordinates that are solved for in no time
+ROWS = 2**13  # the same, where resistances and spectra are found
 BESIDE = 0.5  # seconds that everything else may take
-MARGIN = 1.25  # by how much more than the first samples the others may take
+MARGIN = 1.25  # by how many more passes than the first samples the others may take
+SLOWER = 1.5  # by how much longer a pass of theirs may take
 LONGER = 1.5  # the same of a spectrum
+RESERVE = 60  # passes of a sample that no other one takes
 GROUPS = 8  # at least so many groups of samples, those of large loss last
 FEWEST = 16  # samples in a group that is not cut into smaller ones
 
@@ -43,12 +46,12 @@ class Estimate(NamedTuple):
 
 class First(NamedTuple):
     """The first samples, by rising loss, the one of the largest loss last; what was found, the
-    seconds it took, and the passes that all others may take.
+    seconds that a pass of a sample among others took, and the passes that all others may take.
     """
 
     at: np.ndarray
     found: Solved
-    seconds: float
+    pace: float
     left: int
 
 
@@ -79,16 +82,17 @@ def first(
     """
     at, start, each = first_of(sheaf, loss), perf_counter(), each_equilibrium(mode)
     left, last = each * len(loss), at[-1:]
-    parts = []
+    parts, pace = [], 0.0
     if len(at) > 1:
         most = min(measures.MOST, max(each, left // 4 // (len(at) - 1)))
         parts.append(measures.pinned(sheaf, x, y, at[:-1], at[:-1], most, done, mode))
         left -= int(parts[0].passes.sum())
+        pace = (perf_counter() - start) / int(parts[0].passes.sum())
     most = min(measures.MOST, max(each, left // 4))
     parts.append(measures.pinned(sheaf, x, y, last, last, most, done, mode))
     left -= int(parts[-1].passes.sum())
     found = parts[0] if len(parts) == 1 else parts[0].joined(parts[1])
-    return First(at, found, perf_counter() - start, left)
+    return First(at, found, pace, left)
 
 
 def most_passes(loss: np.ndarray, begun: First) -> int:
@@ -113,16 +117,21 @@ def others(
     mode: Mode = "track",
 ) -> Solved:
     """All samples: the first ones as they are, the others by rising loss, each with its part of
-    the passes that are left then, and what those before it did not need.
+    the passes that are left then, and what those before it did not need. Where the first ones say
+    that not all will be needed, it may take more, but for RESERVE that each later one keeps.
     """
     rest = np.setdiff1d(np.arange(len(loss)), begun.at)
     rest = rest[np.argsort(loss[rest], kind="stable")]
     left, found, at = begun.left, begun.found, begun.at
     size = max(FEWEST, len(rest) // GROUPS)
+    slack = begun.left / max(1, most_passes(loss, begun))
     for start in range(0, len(rest), size):
         for rows in measures.chunks(len(rest[start : start + size]), sheaf.N):
             part = rest[start : start + size][rows]
-            limit = min(measures.MOST, left // (len(rest) - start - rows.start))
+            later = len(rest) - start - rows.stop
+            share = int(slack * left / (later + len(part)))
+            kept = min(RESERVE, left // (later + len(part)))
+            limit = min(measures.MOST, share, (left - later * kept) // len(part))
             solved = measures.pinned(sheaf, x, y, part, part, limit, done, mode)
             left -= int(solved.passes.sum())
             at = np.append(at, part)
@@ -155,24 +164,31 @@ def plan(
     elapsed: float = 0.0,
 ) -> Plan:
     """How many of the samples `drawn` resistances and spectra are found of; both are found of the
-    first one, to see what they take. elapsed: seconds that have passed.
+    first ones, to see what they take. elapsed: seconds that have passed.
     """
     n_batch, n, each = len(x), sheaf.network.n_out, frozen.passes_of(sheaf)
     left = (ALLOWED - EQUILIBRIA - 1) * n_batch
     work = frozen.WORK // (len(sheaf.edges) * n * n)
     m = max(1, min(len(drawn), left // each, int(np.sqrt(work))))
     labels, own = np.unique(y[drawn[:m]], axis=0, return_inverse=True)
+    few = int(np.clip(ROWS // sheaf.N, 1, FIRST[0]))
     start = perf_counter()
-    resistance = frozen.costs(sheaf, x[drawn[:1]], labels)
-    middle = perf_counter()
+    resistance = frozen.costs(sheaf, x[drawn[: min(m, few)]], labels)
+    of_resistance = (perf_counter() - start) / len(resistance.norm)
+    start = perf_counter()
     spectrum = measures.spectra(sheaf, x, drawn[:1])
-    end = perf_counter()
+    of_spectrum = perf_counter() - start
     dearest = int(LONGER * spectrum.passes[0]) + 4 * EVERY
     k = max(1, min(m, (left - m * each) // dearest))
+    if few > 1 and k > 1:  # several at once take less time each
+        start = perf_counter()
+        more = measures.spectra(sheaf, x, drawn[1 : min(k, few)])
+        of_spectrum = (perf_counter() - start) / len(more.passes)
+        spectrum = joined(spectrum, more)
     spent, equilibria = int(begun.found.passes.sum()), most_passes(loss, begun)
     again = min(budget, measures.PERMUTED * m * measures.MOST) if len(labels) > 1 else 0
-    seconds = BESIDE + elapsed + MARGIN * begun.seconds / spent * (equilibria + again)
-    seconds += MARGIN * ((m + 1) * (middle - start) + (k + 1) * (end - middle))
+    seconds = BESIDE + elapsed + SLOWER * begun.pace * (equilibria + again)
+    seconds += SLOWER * (m * of_resistance + k * of_spectrum)
     passes = n_batch + spent + equilibria + m * each + k * dearest + again
     estimate = Estimate(seconds, passes / n_batch)
     return Plan(drawn[:m], drawn[:k], labels, own.reshape(-1), estimate, spectrum, resistance)
@@ -193,8 +209,8 @@ def said(estimate: Estimate, n_batch: int) -> str:
 def resistances(
     sheaf: NeuralSheaf, x: np.ndarray, plan: Plan, done: Callable = NOBODY
 ) -> frozen.Costs:
-    """What labels cost at the frozen patterns of the planned samples, the first one known."""
-    parts, rest = [plan.resistance], plan.subset[1:]
+    """What labels cost at the frozen patterns of the planned samples, the first ones known."""
+    parts, rest = [plan.resistance], plan.subset[len(plan.resistance.norm) :]
     for rows in measures.chunks(len(rest), sheaf.N * sheaf.network.n_out):
         parts.append(frozen.costs(sheaf, x[rest[rows]], plan.labels))
         done(rows.stop - rows.start)
@@ -202,8 +218,13 @@ def resistances(
 
 
 def spectra(sheaf: NeuralSheaf, x: np.ndarray, plan: Plan, done: Callable = NOBODY) -> Spectra:
-    """The spectra of the planned samples, the first one known."""
-    found = [plan.spectrum]
-    if len(plan.spectral) > 1:
-        found.append(measures.spectra(sheaf, x, plan.spectral[1:], done))
-    return Spectra(*(np.concatenate(column) for column in zip(*found)))
+    """The spectra of the planned samples, the first ones known."""
+    rest = plan.spectral[len(plan.spectrum.passes) :]
+    if not len(rest):
+        return plan.spectrum
+    return joined(plan.spectrum, measures.spectra(sheaf, x, rest, done))
+
+
+def joined(first: Spectra, rest: Spectra) -> Spectra:
+    """The spectra of some samples and then of others."""
+    return Spectra(*(np.concatenate(columns) for columns in zip(first, rest)))

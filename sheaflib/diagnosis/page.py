@@ -73,9 +73,11 @@ def described(report: Report) -> str:
         else f", in total {number(ratio)} times the median with permuted labels"
     )
     images = "" if report.images is None else " At the bottom: the images of the worst samples."
+    many = len(report.edges) > text.MANY
+    middle, right = ("Right, above", "Right, below") if many else ("Middle", "Right")
     return (
-        f"Left: mean discord by edge, most on {most.layer}{against}. Middle: worst neurons, first"
-        f" {report.neurons[0].name}. Right: discord against loss, the {len(report.worst)} samples"
+        f"Left: mean discord by edge, most on {most.layer}{against}. {middle}: worst neurons, first"
+        f" {report.neurons[0].name}. {right}: discord against loss, the {len(report.worst)} samples"
         " of most discord marked. Below: the network's graph, every edge as bright and wide as its"
         f" share of the discord.{images}"
     )

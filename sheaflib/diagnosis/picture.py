@@ -34,7 +34,8 @@ WIDTH, GRAPH, IMAGE = (
     1.5,
 )  # of the picture, and the heights of its lower parts, in inches
 LONGEST = 30  # characters of a name beside an axis
-MANY, SMALL = 24, 6.5  # more names than that stand in smaller letters
+PLACE = 48  # characters of a neuron's name and place
+SMALL = 6.5  # points of the letters of many names
 SHOWN = 10  # images in a row
 STYLES = (("-", 3.0), ("--", 1.6), (":", 2.0), ("-.", 1.6))
 
@@ -49,18 +50,23 @@ def overview(report: Report) -> Figure:
     graph, and the images of the worst samples, where there are.
     """
     with look():
-        tall = 0.8 + 0.24 * max(len(report.edges), 12)
+        many = len(report.edges) > text.MANY
+        tall = 0.8 + (0.16 if many else 0.24) * max(len(report.edges), 12)
         below = [GRAPH] if report.images is None else [GRAPH, IMAGE]
         fig = Figure(figsize=(WIDTH, tall + sum(below)))
         ratios = [tall, *below]
         bands = fig.subfigures(len(ratios), 1, height_ratios=ratios, squeeze=False)[:, 0]
-        left, middle, right = bands[0].subplots(1, 3, width_ratios=(1.25, 1, 1.15))
-        edges(report.edges, left, solved=bool(report.permutations))
-        neurons(report.neurons, middle)
-        samples(report.loss, report.discord, report.worst, right)
+        if many:  # a long list beside two panels
+            panels = bands[0].subplot_mosaic([["edges", "neurons"], ["edges", "samples"]])
+        else:
+            row, widths = [["edges", "neurons", "samples"]], (1.25, 1, 1.15)
+            panels = bands[0].subplot_mosaic(row, width_ratios=widths)
+        edges(report.edges, panels["edges"], solved=bool(report.permutations))
+        neurons(report.neurons, panels["neurons"])
+        samples(report.loss, report.discord, report.worst, panels["samples"])
         graph(report.network, report.edges, bands[1].subplots())
         if report.images is not None:
-            bands[2].suptitle("worst samples: label → output")
+            bands[2].suptitle("worst samples: label → output", fontsize=10)
             count = len(report.images)
             axes = bands[2].subplots(1, max(count, SHOWN), squeeze=False)[0]
             images(report.images, [text.sample(report, int(i)) for i in report.worst], axes)
@@ -72,7 +78,7 @@ def edges(rows: Sequence, ax: Axes | None = None, solved: bool = False) -> Axes:
     to 95 % band and median, on a log axis; solved: whether it is the one that was solved again.
     """
     ax = plt.gca() if ax is None else ax
-    letters = SMALL if len(rows) > MANY else None
+    letters = SMALL if len(rows) > text.MANY else None
     for place, row in enumerate(rows):
         null = row.null
         if null.median > 0:
@@ -106,7 +112,9 @@ def neurons(worst: Sequence, ax: Axes | None = None) -> Axes:
     ax = plt.gca() if ax is None else ax
     for place, neuron in enumerate(worst):
         ax.barh(place, neuron.discord, color=EDGE_COLOURS[neuron.kind], height=0.7)
-    ax.set_yticks(range(len(worst)), [short(neuron.name, LONGEST) for neuron in worst])
+    places = [short(neuron.name, PLACE) for neuron in worst]
+    letters = SMALL + 1 if max(map(len, places)) > LONGEST else None
+    ax.set_yticks(range(len(worst)), places, fontsize=letters)
     ax.set_ylim(len(worst) - 0.5, -0.5)
     ax.locator_params(axis="x", nbins=4)
     ax.set(xlabel="mean discord", title="worst neurons")

@@ -177,7 +177,8 @@ def report(
     plan = cost.plan(sheaf, x, y, loss, drawn, begun, budget, perf_counter() - begin)
     if shown:
         print(cost.said(plan.estimate, len(x)), file=sys.stderr)
-    left = len(x) - len(begun.at) + len(plan.subset) + len(plan.spectral) - 2
+    left = len(x) - len(begun.at) + len(plan.subset) - len(plan.resistance.norm)
+    left += len(plan.spectral) - len(plan.spectrum.passes)
     with bar(left, "report", shown, leave=False) as told:
         found = cost.others(sheaf, x, y, loss, begun, told.update, mode)
         law = cost.resistances(sheaf, x, plan, told.update)

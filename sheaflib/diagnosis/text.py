@@ -20,9 +20,10 @@ COLUMNS = 100  # of a terminal
 MARGIN = 15  # where the facts below the table begin
 LISTED = 10  # samples that are printed
 INDICES = 20  # of samples that did not converge, that are printed
+MANY = 24  # more layers than that are drawn in smaller letters, beside two panels
 NARROW = 16  # characters of a layer's name that are always there
 NOISE = 1e-24  # a discord below this is rounding
-HEAD = ("layer", "size", "discord", "share", "share of ρ")
+HEAD = ("layer", "size", "discord", "share", "of ρ")
 SAMPLES = ("sample", "label", "output", "loss", "discord", "converged")
 
 
@@ -79,7 +80,7 @@ def title(report: Report) -> str:
 def head(report: Report) -> tuple[str, ...]:
     """The names of the columns: which null is shown is said there."""
     which = "re-solved" if report.permutations else "frozen"
-    return (*HEAD, f"{which} null (5 to 95 %)", "ratio")
+    return (*HEAD, f"{which} null (5–95 %)", "ratio")
 
 
 def cells(row: EdgeRow) -> tuple[str, ...]:
@@ -88,7 +89,7 @@ def cells(row: EdgeRow) -> tuple[str, ...]:
     band = (
         "–"
         if np.isnan(null.median)
-        else f"{number(null.median)} ({number(null.low)} to {number(null.high)})"
+        else f"{number(null.median)} ({number(null.low)}–{number(null.high)})"
     )
     return (
         row.layer,
@@ -127,7 +128,7 @@ def facts(report: Report) -> list[tuple[str, list[str]]]:
             [
                 spread(report.resistance),
                 f"λ_max(ρ) of the last stalk, {len(report.subset)} samples",
-                "shares are those of tr ρ",
+                "of ρ: shares of tr ρ",
             ],
         ),
         ("frozen null", frozen_null(report)),
@@ -174,7 +175,13 @@ def solved_null(report: Report) -> list[str]:
         spent = report.passes["null"]
         why = f"budget={report.budget} passes is too little" if report.budget else "none"
         cut = [f"{spent} passes did not end one permutation"] if spent else []
-        return [why, *cut, f"budget={report.needed} passes are enough for one permutation"]
+        own = report.passes["equilibria"] / len(report.discord)
+        return [
+            why,
+            *cut,
+            f"one permutation takes about {2 * own * len(report.subset):.0f} passes",
+            f"budget={report.needed} passes are surely enough for one",
+        ]
     own, totals = null.same, np.sum(list(report.null.values()), axis=0)
     p = (1 + int((totals <= own).sum())) / (n + 1)
     return [

@@ -26,12 +26,15 @@ def wrong_labels(
     fig, (left, *panels) = plt.subplots(
         1, 1 + len(curves), figsize=(11.5, 4), width_ratios=(1.2, *(1 for _ in curves))
     )
-    picture.edges(found.edges, left)
+    picture.edges(found.edges, left, solved=bool(found.permutations))
     for ax, (title, curve) in zip(panels, curves.items()):
         picture.finds(lengths, curve, ax, best, len(found.worst))
         ax.set(title=title, ylim=(0, 1.05 * max(best)))
     for ax in panels[1:]:
         ax.set_ylabel("")
         ax.get_legend().remove()
-    rows = {row.name: [row.discord, row.same, row.low, row.median, row.high] for row in found.edges}
+    rows = {
+        row.name: [row.discord, row.null.same, row.null.low, row.null.median, row.null.high]
+        for row in found.edges
+    }
     return noted(fig, {"edges": rows, "lengths": lengths, "best": best, "enrichment": dict(curves)})
