@@ -21,11 +21,12 @@ from typing import Literal, Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from sheaflib.equilibria.arrival import Before, arrived, same_pieces, with_zeros
+from sheaflib.equilibria.arrival import Before, arrived, same_pieces, why_not, with_zeros
 from sheaflib.equilibria.certificate import NO_MINIMUM, ROUNDING, UNDECIDED, Certificate, certify
 from sheaflib.equilibria.energy import Pieces, PinnedEnergy
 from sheaflib.equilibria.homotopy import lowered
 from sheaflib.equilibria.newton_steps import Step, newton_step
+from sheaflib.equilibria.others import Others
 from sheaflib.equilibria.sides import Rule
 from sheaflib.linear.solution import Solution, shown
 from sheaflib.networks.graph import INPUT
@@ -226,42 +227,6 @@ class Equilibrium(Solution):
         )
 
 
-@dataclass(frozen=True, eq=False)
-class Others:
-    """Distinct equilibria that other starts led to, the first answer included, by rising energy:
-    arrays (count,) and (count, N) a sample.
-    """
-
-    starts: int
-    energies: list
-    cochains: list
-
-    @property
-    def count(self) -> np.ndarray:
-        """How many were found for each sample: (B,)."""
-        return np.array([len(V) for V in self.energies])
-
-    @property
-    def lowest(self) -> np.ndarray:
-        """The cochain of lowest energy that was found for each sample: (B, N). ValueError names a
-        sample for which nothing converged.
-        """
-        nothing = np.flatnonzero(self.count == 0)
-        if len(nothing):
-            raise ValueError(
-                f"sample {nothing[0]} has no equilibrium: none of its {self.starts + 1} starts"
-                " converged"
-            )
-        return np.array([w[0] for w in self.cochains])
-
-    def __repr__(self) -> str:
-        low, high = self.count.min(), self.count.max()
-        return (
-            f"Others({self.starts} starts: {low if low == high else f'{low} to {high}'} distinct"
-            " equilibria a sample)"
-        )
-
-
 def solve(
     problem: PinnedEnergy,
     w: np.ndarray,
@@ -416,18 +381,6 @@ def newton(
         cg=count["cg"],
         passes=count["passes"],
     )
-
-
-def why_not(converged: np.ndarray, causes: dict[str, np.ndarray]) -> str:
-    """How many samples did not converge, each counted under the first cause that holds for it; ""
-    when all did."""
-    left, parts = ~converged, []
-    for cause, holds in causes.items():
-        count = int((left & holds).sum())
-        if count:
-            parts.append(f"{count} of {len(converged)} samples not converged {cause}")
-        left = left & ~holds
-    return "; ".join(parts)
 
 
 def line_search(problem: PinnedEnergy, at: Pieces, step: Step) -> tuple[np.ndarray, np.ndarray]:

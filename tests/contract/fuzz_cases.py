@@ -942,7 +942,7 @@ INSIDE = {
         "equilibria.certificate.Certificate",
         "equilibria.enumeration.Equilibria",
         "equilibria.newton.Equilibrium",
-        "equilibria.newton.Others",
+        "equilibria.others.Others",
         "flow.exact_flow.Event",
         "flow.exact_flow.ExactFlow",
         "flow.heat.HeatHistory",
