@@ -4,7 +4,7 @@ ones, spectrum.
 
 from __future__ import annotations
 
-from typing import Callable, Iterator, Mapping, NamedTuple
+from typing import Callable, Iterator, Literal, Mapping, NamedTuple
 
 import numpy as np
 
@@ -26,6 +26,7 @@ MOST = 2000  # passes of one equilibrium
 LANCZOS = 16  # a spectrum keeps some vectors a sample
 NEAR = 1e-6  # of the terms of a coordinate's gradient: a sample is as good as at rest
 SHORT = 12  # passes: a sample that took so many less than the most may have been cut short
+Mode = Literal["track", "global", "homotopy"]
 NOBODY = float  # whom to tell how many more samples are done: none
 
 
@@ -169,16 +170,18 @@ def pinned(
     of: np.ndarray,
     limit: int,
     done: Callable = NOBODY,
+    mode: Mode = "track",
 ) -> Solved:
     """The samples `at` with the labels of the samples `of` pinned: z^{k+1} itself, or a_out, from
-    the forward pass, in at most `limit` passes each.
+    the forward pass, in at most `limit` passes each, by `equilibrium` of this mode.
     """
     stalk = sheaf.network.output_name if sheaf.network.output.is_identity else A_OUT
     per_edge = {edge.name: np.empty(len(at)) for edge in sheaf.edges}
     neurons, converged = np.zeros(sheaf.augmented_layout.size), np.empty(len(at), dtype=bool)
     verdict, passes = np.empty(len(at), dtype=f"U{len(UNDECIDED)}"), np.zeros(len(at), np.int64)
     for rows in chunks(len(at), sheaf.N):
-        found = equilibrium(sheaf, x[at[rows]], pins=hard(stalk, y[of[rows]]), budget=limit)
+        pins = hard(stalk, y[of[rows]])
+        found = equilibrium(sheaf, x[at[rows]], pins=pins, mode=mode, budget=limit, progress=False)
         squares = sheaf.discrepancy(found.cochain, found.x) ** 2
         neurons += squares.sum(axis=0) / len(at)
         converged[rows], verdict[rows] = found.converged, found.certificate.verdict
@@ -233,6 +236,7 @@ def resolved(
     guess: int,
     rng: np.random.Generator,
     done: Callable = NOBODY,
+    mode: Mode = "track",
 ) -> Resolved:
     """As many permutations of the labels of the samples `subset` as fit into `budget` passes, at
     most PERMUTED; one that the budget cuts short does not count.
@@ -245,7 +249,7 @@ def resolved(
     while len(means) < PERMUTED and budget - spent >= max(dearest, len(subset) * FEWEST):
         shuffled = rng.permutation(subset)
         most = min(MOST, (budget - spent) // len(subset))
-        found = pinned(sheaf, x, y, subset, shuffled, most)
+        found = pinned(sheaf, x, y, subset, shuffled, most, NOBODY, mode)
         cost = int(found.passes.sum())
         spent, dearest = spent + cost, max(cost, dearest if means else 0)
         done(cost)

@@ -26,6 +26,7 @@ from sheaflib.equilibria.certificate import NO_MINIMUM, ROUNDING, UNDECIDED, Cer
 from sheaflib.equilibria.energy import PinnedEnergy
 from sheaflib.equilibria.homotopy import lowered
 from sheaflib.equilibria.newton_steps import line_search, newton_step
+from sheaflib.equilibria.others import Others
 from sheaflib.equilibria.sides import Rule
 from sheaflib.linear.solution import Solution, shown
 from sheaflib.networks.graph import INPUT
@@ -75,8 +76,9 @@ def equilibrium(
     in every unit, which finds lower energies more often, and need not find the lowest. "homotopy"
     first goes down with kinks rounded off by a width that shrinks (`homotopy`), one sample after
     the other with a bar (progress: whether it is shown; default: where a person sees it), and
-    Newton's iteration ends it: for large networks, where Newton alone may make small steps for
-    ever, and for low energies. It holds some 25 vectors of length N, and does not cover max-pools.
+    Newton's iteration ends it by the rule of "global": for large networks, where Newton alone may
+    make small steps for ever, and for low energies. It holds some 25 vectors of length N, and does
+    not cover max-pools.
 
     Every selection is covered: ReLU, PReLU, clamp and max-pool, where kinks lie apart; elsewhere
     take the sheaf of `Network.separated()`. Pins on the a_out of a sigmoid or softmax add its
@@ -218,42 +220,6 @@ class Equilibrium(Solution):
         return (
             f"Equilibrium({state}, {self.iterations.mean():.1f} iterations,"
             f" {self.passes.mean():.1f} passes on average, residual {shown(self.residual)})"
-        )
-
-
-@dataclass(frozen=True, eq=False)
-class Others:
-    """Distinct equilibria that other starts led to, the first answer included, by rising energy:
-    arrays (count,) and (count, N) a sample.
-    """
-
-    starts: int
-    energies: list
-    cochains: list
-
-    @property
-    def count(self) -> np.ndarray:
-        """How many were found for each sample: (B,)."""
-        return np.array([len(V) for V in self.energies])
-
-    @property
-    def lowest(self) -> np.ndarray:
-        """The cochain of lowest energy that was found for each sample: (B, N). ValueError names a
-        sample for which nothing converged.
-        """
-        nothing = np.flatnonzero(self.count == 0)
-        if len(nothing):
-            raise ValueError(
-                f"sample {nothing[0]} has no equilibrium: none of its {self.starts + 1} starts"
-                " converged"
-            )
-        return np.array([w[0] for w in self.cochains])
-
-    def __repr__(self) -> str:
-        low, high = self.count.min(), self.count.max()
-        return (
-            f"Others({self.starts} starts: {low if low == high else f'{low} to {high}'} distinct"
-            " equilibria a sample)"
         )
 
 

@@ -212,3 +212,20 @@ def test_a_large_image_network_is_solved_a_few_samples_at_a_time(monkeypatch):
 
 def test_the_module_that_the_function_hides_is_there():
     assert sys.modules["sheaflib.diagnosis.report"].report is report
+
+
+def test_a_mode_is_handed_on_and_may_take_four_times_as_many_passes():
+    """Discord is that of `equilibrium` in that mode, and the page names it."""
+    sheaf, x, y = deep(4, 12)
+    found = report(sheaf, x, y, mode="homotopy", progress=False)
+    pins = hard("a_out", np.eye(sheaf.network.n_out)[y])
+    same = equilibrium(sheaf, x, pins=pins, mode="homotopy", progress=False)
+    discord = (sheaf.discrepancy(same.cochain, x) ** 2).sum(axis=1)
+    assert found.converged.all() and same.converged.all()
+    np.testing.assert_allclose(found.discord, discord, rtol=1e-8)
+    track = report(sheaf, x, y, progress=False)
+    assert not np.allclose(found.discord, track.discord, rtol=1e-3)
+    assert "a homotopy and Newton" in str(found)
+    assert cost.each_equilibrium("homotopy") == 4 * cost.each_equilibrium("track") == 960
+    with pytest.raises(ValueError, match="mode"):
+        report(sheaf, x, y, mode="newton", progress=False)
