@@ -5,6 +5,9 @@ The label pulls at z^{k+1} through the output edge; the pull c runs down the net
 G_eᵀ c on edge e, conserved at every stalk: this is back-propagation's recursion. Ohm's law closes
 the circuit: z = ŷ + ρ c and c = −w ∇Φ(z), ρ the effective resistance, w the weight of the output
 edge. Back-propagation is the short circuit ρ = 0, where z = ŷ: all other edge weights → ∞.
+
+At that one pattern V is convex and has one minimum, so there is no mode to choose here: only where
+ReLUs may switch, as in `equilibrium`, are there several ways down.
 """
 
 from __future__ import annotations

@@ -38,9 +38,13 @@ def flip(labels: np.ndarray, draw: int, part: float = 0.05) -> tuple[np.ndarray,
     return given, given != labels
 
 
-def train(images: np.ndarray, labels: np.ndarray, draw: int, **settings) -> Network:
-    """A 64-128-64-10 network from scikit-learn's MLPClassifier, initialised with seed `draw`."""
-    mlp = MLPClassifier((128, 64), random_state=draw, max_iter=1000, **settings)
+def train(
+    images: np.ndarray, labels: np.ndarray, draw: int, hidden: Sequence[int] = (128, 64), **settings
+) -> Network:
+    """A network of 64 inputs, 10 outputs and hidden layers of these widths from scikit-learn's
+    MLPClassifier, initialised with seed `draw`.
+    """
+    mlp = MLPClassifier(tuple(hidden), random_state=draw, max_iter=1000, **settings)
     mlp.fit(images, labels)
     weights = [W.T for W in mlp.coefs_]  # scikit-learn stores (n_in, n_out)
     return Network.mlp(weights, mlp.intercepts_, output=mlp.out_activation_)

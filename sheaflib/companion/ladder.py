@@ -16,7 +16,8 @@ from sheaflib.companion.sweep import sweep
 from sheaflib.equilibria.certificate import ROUNDING
 from sheaflib.equilibria.energy import PinnedEnergy
 from sheaflib.equilibria.enumeration import Equilibria, enumerate_equilibria
-from sheaflib.equilibria.newton import Equilibrium, Others, equilibrium, newton
+from sheaflib.equilibria.newton import Equilibrium, equilibrium, newton
+from sheaflib.equilibria.others import Others
 from sheaflib.flow.exact_flow import ExactFlow, exact_flow, exact_flows
 from sheaflib.flow.heat import choose_stepper, heat, relax
 from sheaflib.flow.steppers import MinimisingMovementsStepper

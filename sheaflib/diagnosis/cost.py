@@ -4,7 +4,8 @@ them, and equilibria within a number of passes over the weights.
 A pass touches every weight once, forward or transposed. A report takes ALLOWED of them a sample on
 average: EQUILIBRIA for the equilibria, one for the forward pass, and the rest for resistances and
 spectra, of as many samples as that allows. Samples of small loss come to rest in a few dozen
-passes; what they leave goes to those of large loss, which come last.
+passes; what they leave goes to those of large loss, which come last. Equilibria that the homotopy
+finds may take DEARER times as many.
 """
 
 from __future__ import annotations
@@ -15,12 +16,13 @@ from typing import Callable, NamedTuple
 import numpy as np
 
 from sheaflib.diagnosis import frozen, measures
-from sheaflib.diagnosis.measures import NOBODY, Solved, Spectra
+from sheaflib.diagnosis.measures import NOBODY, Mode, Solved, Spectra
 from sheaflib.linear.lanczos import EVERY
 from sheaflib.sheaves.neural import NeuralSheaf
 
 ALLOWED = 300  # passes a sample, of everything but the null that is solved again
 EQUILIBRIA = 240  # of these for equilibria
+DEARER = 4  # times as many passes the homotopy may take
 FIRST = (8, 128)  # samples that are solved first: at least, and at most
 SMALL = 2**16  # coordinates that are solved for in no time
 ROWS = 2**13  # the same, where resistances and spectra are found
@@ -28,6 +30,7 @@ BESIDE = 0.5  # seconds that everything else may take
 MARGIN = 1.25  # by how many more passes than the first samples the others may take
 SLOWER = 1.5  # by how much longer a pass of theirs may take
 LONGER = 1.5  # the same of a spectrum
+RESERVE = 60  # passes of a sample that no other one takes
 GROUPS = 8  # at least so many groups of samples, those of large loss last
 FEWEST = 16  # samples in a group that is not cut into smaller ones
 
@@ -61,22 +64,32 @@ def first_of(sheaf: NeuralSheaf, loss: np.ndarray) -> np.ndarray:
     return np.append(order[middles.astype(int)], order[-1])
 
 
+def each_equilibrium(mode: Mode) -> int:
+    """How many passes the equilibria of a mode may take, a sample on average."""
+    return EQUILIBRIA * (DEARER if mode == "homotopy" else 1)
+
+
 def first(
-    sheaf: NeuralSheaf, x: np.ndarray, y: np.ndarray, loss: np.ndarray, done: Callable = NOBODY
+    sheaf: NeuralSheaf,
+    x: np.ndarray,
+    y: np.ndarray,
+    loss: np.ndarray,
+    done: Callable = NOBODY,
+    mode: Mode = "track",
 ) -> First:
     """Solve the first samples: all but the last within a quarter of all passes that equilibria may
-    take, but with EQUILIBRIA passes each at least; the last within a quarter of what is left.
+    take, but with the mean of all each at least; the last within a quarter of what is left.
     """
-    at, start = first_of(sheaf, loss), perf_counter()
-    left, last = EQUILIBRIA * len(loss), at[-1:]
+    at, start, each = first_of(sheaf, loss), perf_counter(), each_equilibrium(mode)
+    left, last = each * len(loss), at[-1:]
     parts, pace = [], 0.0
     if len(at) > 1:
-        most = min(measures.MOST, max(EQUILIBRIA, left // 4 // (len(at) - 1)))
-        parts.append(measures.pinned(sheaf, x, y, at[:-1], at[:-1], most, done))
+        most = min(measures.MOST, max(each, left // 4 // (len(at) - 1)))
+        parts.append(measures.pinned(sheaf, x, y, at[:-1], at[:-1], most, done, mode))
         left -= int(parts[0].passes.sum())
         pace = (perf_counter() - start) / int(parts[0].passes.sum())
-    most = min(measures.MOST, max(EQUILIBRIA, left // 4))
-    parts.append(measures.pinned(sheaf, x, y, last, last, most, done))
+    most = min(measures.MOST, max(each, left // 4))
+    parts.append(measures.pinned(sheaf, x, y, last, last, most, done, mode))
     left -= int(parts[-1].passes.sum())
     found = parts[0] if len(parts) == 1 else parts[0].joined(parts[1])
     return First(at, found, pace, left)
@@ -101,19 +114,25 @@ def others(
     loss: np.ndarray,
     begun: First,
     done: Callable = NOBODY,
+    mode: Mode = "track",
 ) -> Solved:
     """All samples: the first ones as they are, the others by rising loss, each with its part of
-    the passes that are left then, and what those before it did not need.
+    the passes that are left then, and what those before it did not need. Where the first ones say
+    that not all will be needed, it may take more, but for RESERVE that each later one keeps.
     """
     rest = np.setdiff1d(np.arange(len(loss)), begun.at)
     rest = rest[np.argsort(loss[rest], kind="stable")]
     left, found, at = begun.left, begun.found, begun.at
     size = max(FEWEST, len(rest) // GROUPS)
+    slack = begun.left / max(1, most_passes(loss, begun))
     for start in range(0, len(rest), size):
         for rows in measures.chunks(len(rest[start : start + size]), sheaf.N):
             part = rest[start : start + size][rows]
-            limit = min(measures.MOST, left // (len(rest) - start - rows.start))
-            solved = measures.pinned(sheaf, x, y, part, part, limit, done)
+            later = len(rest) - start - rows.stop
+            share = int(slack * left / (later + len(part)))
+            kept = min(RESERVE, left // (later + len(part)))
+            limit = min(measures.MOST, share, (left - later * kept) // len(part))
+            solved = measures.pinned(sheaf, x, y, part, part, limit, done, mode)
             left -= int(solved.passes.sum())
             at = np.append(at, part)
             found = found.joined(solved)

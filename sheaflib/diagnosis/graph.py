@@ -58,16 +58,18 @@ def graph(network: Network, rows: Sequence[EdgeRow], ax: Axes | None = None) -> 
         )
     longest = max(len(short(name, LONGEST)) for name in depth)
     letters = float(np.clip(72 * INCHES / (1 + max(depth.values())) * 0.8, *LETTERS))
+    lowest = {x: min(lane[name] for name in depth if depth[name] == x) for x in depth.values()}
     for name, x in depth.items():
         ax.plot(x, lane[name], "o", color="0.25", markersize=3, zorder=3)
+        above = lane[name] > lowest[x]  # there is another vertex where its name would stand
         ax.annotate(
             short(name, LONGEST),
             (x, lane[name]),
-            (0, -5),
+            (0, 5 if above else -5),
             textcoords="offset points",
             rotation=90 if len(depth) > 8 else 0,
             ha="center",
-            va="top",
+            va="bottom" if above else "top",
             fontsize=letters,
         )
     high = max(lane.values()) + 0.5 + 0.35 * max(depth[h] - depth[t] for t, h in reads) ** 0.5

@@ -4,14 +4,14 @@ ones, spectrum.
 
 from __future__ import annotations
 
-from typing import Callable, Iterator, Mapping, NamedTuple
+from typing import Callable, Iterator, Literal, Mapping, NamedTuple
 
 import numpy as np
 
 from sheaflib.diagnosis import names
 from sheaflib.diagnosis.inputs import LARGEST
 from sheaflib.equilibria.certificate import UNDECIDED
-from sheaflib.equilibria.newton import FEWEST, equilibrium
+from sheaflib.equilibria.newton import FEWEST, Equilibrium, equilibrium
 from sheaflib.linear.spectrum import extremes
 from sheaflib.networks.graph import A_OUT
 from sheaflib.sheaves.neural import NeuralSheaf
@@ -24,7 +24,9 @@ DIGITS = 1e-3  # the relative accuracy of a spectrum: that of the three digits t
 PERMUTED = 1000  # how often labels are permuted at most
 MOST = 2000  # passes of one equilibrium
 LANCZOS = 16  # a spectrum keeps some vectors a sample
+NEAR = 1e-6  # of the terms of a coordinate's gradient: a sample is as good as at rest
 SHORT = 12  # passes: a sample that took so many less than the most may have been cut short
+Mode = Literal["track", "global", "homotopy"]
 NOBODY = float  # whom to tell how many more samples are done: none
 
 
@@ -168,24 +170,47 @@ def pinned(
     of: np.ndarray,
     limit: int,
     done: Callable = NOBODY,
+    mode: Mode = "track",
 ) -> Solved:
     """The samples `at` with the labels of the samples `of` pinned: z^{k+1} itself, or a_out, from
-    the forward pass, in at most `limit` passes each.
+    the forward pass, in at most `limit` passes each, by `equilibrium` of this mode.
     """
     stalk = sheaf.network.output_name if sheaf.network.output.is_identity else A_OUT
     per_edge = {edge.name: np.empty(len(at)) for edge in sheaf.edges}
     neurons, converged = np.zeros(sheaf.augmented_layout.size), np.empty(len(at), dtype=bool)
     verdict, passes = np.empty(len(at), dtype=f"U{len(UNDECIDED)}"), np.zeros(len(at), np.int64)
     for rows in chunks(len(at), sheaf.N):
-        found = equilibrium(sheaf, x[at[rows]], pins=hard(stalk, y[of[rows]]), budget=limit)
+        pins = hard(stalk, y[of[rows]])
+        found = equilibrium(sheaf, x[at[rows]], pins=pins, mode=mode, budget=limit, progress=False)
         squares = sheaf.discrepancy(found.cochain, found.x) ** 2
         neurons += squares.sum(axis=0) / len(at)
         converged[rows], verdict[rows] = found.converged, found.certificate.verdict
         passes[rows] = found.passes
+        near, more = nearly(found, limit)
+        converged[rows] |= near
+        passes[rows] += more
         for edge in sheaf.edges:
             per_edge[edge.name][rows] = squares[:, edge.rows].sum(axis=1)
         done(rows.stop - rows.start)
     return Solved(per_edge, neurons, converged, verdict, passes)
+
+
+def nearly(found: Equilibrium, limit: int) -> tuple[np.ndarray, np.ndarray]:
+    """Which samples that only rounding keeps from rest are there to a relative NEAR of the terms of
+    their gradients, which is more than three digits need; and the passes that it took to see, (B,)
+    each.
+    """
+    near, passes = np.zeros(len(found.x), dtype=bool), np.zeros(len(found.x), dtype=np.int64)
+    rows = np.flatnonzero(~found.converged & (found.passes + FEWEST <= limit))
+    if len(rows):
+        start = found.cochain[rows, : found.sheaf.N]
+        pins = found.pins.rows(rows)
+        again = equilibrium(
+            found.sheaf, found.x[rows], pins=pins, start=start, tol=NEAR, budget=FEWEST
+        )
+        near[rows] = again.converged & (again.iterations == 0)
+        passes[rows] = again.passes
+    return near, passes
 
 
 class Resolved(NamedTuple):
@@ -211,6 +236,7 @@ def resolved(
     guess: int,
     rng: np.random.Generator,
     done: Callable = NOBODY,
+    mode: Mode = "track",
 ) -> Resolved:
     """As many permutations of the labels of the samples `subset` as fit into `budget` passes, at
     most PERMUTED; one that the budget cuts short does not count.
@@ -223,7 +249,7 @@ def resolved(
     while len(means) < PERMUTED and budget - spent >= max(dearest, len(subset) * FEWEST):
         shuffled = rng.permutation(subset)
         most = min(MOST, (budget - spent) // len(subset))
-        found = pinned(sheaf, x, y, subset, shuffled, most)
+        found = pinned(sheaf, x, y, subset, shuffled, most, NOBODY, mode)
         cost = int(found.passes.sum())
         spent, dearest = spent + cost, max(cost, dearest if means else 0)
         done(cost)

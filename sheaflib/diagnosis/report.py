@@ -11,7 +11,7 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike
 from sheaflib.diagnosis import cost, frozen, measures, page, text
 from sheaflib.diagnosis.cost import Estimate
 from sheaflib.diagnosis.inputs import check_pinnable, how_many, input_rows, label_rows
-from sheaflib.diagnosis.measures import EdgeRow, Neuron
+from sheaflib.diagnosis.measures import EdgeRow, Mode, Neuron
 from sheaflib.networks.graph import INPUT, Network
 from sheaflib.sheaves.neural import NeuralSheaf
 from sheaflib.support.checks import choice, flag, read_only, whole
@@ -47,7 +47,8 @@ class Report:
     resistance (m,): λ_max(ρ) of `subset`; smallest, largest: λ₁ and λ_max of the samples
     `spectral`, some of these, for the pattern of the forward pass, nothing pinned. worst: the
     samples of the largest discord, the worst first. neurons: the worst ones. converged (B,):
-    whether the solver arrived, else the discord is that of the point which it reached; verdict
+    whether the solver arrived, or is there to more than three digits where rounding keeps it from
+    rest; else the discord is that of the point which it reached; verdict
     (B,): "minimum", "no minimum" or "undecided by rounding", the certificate's; unsettled: how many
     equilibria of the null did not converge. labels, output (B, n_out). passes: over the weights,
     part -> number. estimate: what was expected after the first samples, seconds and passes a
@@ -125,6 +126,7 @@ def report(
     samples: int = 200,
     worst: int | None = None,
     seed: int = 0,
+    mode: Mode = "track",
     progress: bool | None = None,
 ) -> Report:
     """Diagnose a network by its sheaf on inputs x and labels y.
@@ -135,17 +137,18 @@ def report(
 
     The labels are pinned, z^{k+1} itself for an identity output, a_out (hence the cross-entropy)
     for a sigmoid or softmax, and Newton finds the equilibrium from the forward pass; another start
-    may lead elsewhere. The null says what permuted labels cost *at the frozen pattern* of the
-    forward pass, of up to `samples` random samples: there each label's discord follows from the
-    effective resistance, nothing is solved, and the samples' own labels are compared at the same
-    pattern. budget: how many passes over the weights to spend on a null of which every equilibrium
-    is solved again; as many permutations as fit, at most 1000. worst: how many samples to list
-    (default: 5 %, at least 5). progress: whether an estimate of the time and a bar are shown
-    (default: where a person sees them).
+    may lead elsewhere, and so may another `mode` of `equilibrium`. The null says what permuted
+    labels cost *at the frozen pattern* of the forward pass, of up to `samples` random samples:
+    there each label's discord follows from the effective resistance, nothing is solved, and the
+    samples' own labels are compared at the same pattern. budget: how many passes over the weights
+    to spend on a null of which every equilibrium is solved again; as many permutations as fit, at
+    most 1000. worst: how many samples to list (default: 5 %, at least 5). progress: whether an
+    estimate of the time and a bar are shown (default: where a person sees them).
 
     Beside the budget it costs at most 300 passes over the weights a sample on average, of which
     equilibria take 240: what samples of small loss leave goes to those of large loss. A sample that
-    is not at rest by then is not `converged`. Resistances and spectra are of as many of the samples
+    is not at rest by then is not `converged`. With mode "homotopy" equilibria may take four times
+    as many. Resistances and spectra are of as many of the samples
     as the rest allows, spectra to three digits. TypeError or ValueError for bad input, a network
     that `equilibrium` does not cover, and a forward pass that leaves float64.
 
@@ -167,17 +170,18 @@ def report(
     shown = watched() if progress is None else flag("progress", progress)
     m, listed = min(whole("samples", samples), len(x)), how_many(worst, len(x))
     budget = whole("budget", budget, least=0, most=LARGEST)
+    choice("mode", mode, get_args(Mode))
     drawn = rng.choice(len(x), m, replace=False)
     output, loss = measures.forward(sheaf, x, y)
     with bar(len(cost.first_of(sheaf, loss)), "report, first samples", shown, leave=False) as told:
-        begun = cost.first(sheaf, x, y, loss, told.update)
+        begun = cost.first(sheaf, x, y, loss, told.update, mode)
     plan = cost.plan(sheaf, x, y, loss, drawn, begun, budget, perf_counter() - begin)
     if shown:
         print(cost.said(plan.estimate, len(x)), file=sys.stderr)
     left = len(x) - len(begun.at) + len(plan.subset) - len(plan.resistance.norm)
     left += len(plan.spectral) - len(plan.spectrum.passes)
     with bar(left, "report", shown, leave=False) as told:
-        found = cost.others(sheaf, x, y, loss, begun, told.update)
+        found = cost.others(sheaf, x, y, loss, begun, told.update, mode)
         law = cost.resistances(sheaf, x, plan, told.update)
         spectra = cost.spectra(sheaf, x, plan, told.update)
     subset, differ = plan.subset, len(plan.labels) > 1
@@ -186,7 +190,7 @@ def report(
     if differ and budget:
         guess = 2 * int(found.passes[subset].sum())
         with bar(budget, "null", shown, leave=False) as told:
-            again = measures.resolved(sheaf, x, y, subset, budget, guess, rng, told.update)
+            again = measures.resolved(sheaf, x, y, subset, budget, guess, rng, told.update, mode)
     *edges, total = measures.edge_rows(
         sheaf, found.per_edge, law.shares, same, permuted, subset, again.means
     )
@@ -228,7 +232,7 @@ def report(
         output,
         pin,
         "the forward pass",
-        "Newton",
+        "a homotopy and Newton" if mode == "homotopy" else "Newton",
         passes,
         plan.estimate,
         perf_counter() - begin,

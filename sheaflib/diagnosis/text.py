@@ -176,7 +176,13 @@ def solved_null(report: Report) -> list[str]:
         spent = report.passes["null"]
         why = f"budget={report.budget} passes is too little" if report.budget else "none"
         cut = [f"{spent} passes did not end one permutation"] if spent else []
-        return [why, *cut, f"budget={report.needed} passes are enough for one permutation"]
+        own = report.passes["equilibria"] / len(report.discord)
+        return [
+            why,
+            *cut,
+            f"one permutation takes about {2 * own * len(report.subset):.0f} passes",
+            f"budget={report.needed} passes are surely enough for one",
+        ]
     own, totals = null.same, np.sum(list(report.null.values()), axis=0)
     p = (1 + int((totals <= own * (1 + TIE)).sum())) / (n + 1)
     return [

@@ -72,3 +72,15 @@ def with_zeros(
     at = problem.pieces(trial, side, Rule("track", True))
     done, passes = arrived(problem, at, problem.gradient(at), tol, left)
     return np.where(done[:, None], at.w, w), done, passes + 2
+
+
+def why_not(converged: np.ndarray, causes: dict[str, np.ndarray]) -> str:
+    """How many samples did not converge, each counted under the first cause that holds for it; ""
+    when all did."""
+    left, parts = ~converged, []
+    for cause, holds in causes.items():
+        count = int((left & holds).sum())
+        if count:
+            parts.append(f"{count} of {len(converged)} samples not converged {cause}")
+        left = left & ~holds
+    return "; ".join(parts)

@@ -187,7 +187,7 @@ class Kink:
             nothing = ROUNDING**2 * np.abs(w).max(axis=1, keepdims=True) * self.weight.max()
             better = (
                 self.lowest_side(forces, side, w)
-                if rule.mode == "global"
+                if rule.lowest
                 else self.better_side(forces, side, nothing)
             )
             side = np.where(rule.settled, better, side)

@@ -21,23 +21,20 @@ from typing import Literal, Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from sheaflib.equilibria.arrival import Before, arrived, same_pieces, with_zeros
+from sheaflib.equilibria.arrival import Before, arrived, same_pieces, why_not, with_zeros
 from sheaflib.equilibria.certificate import NO_MINIMUM, ROUNDING, UNDECIDED, Certificate, certify
-from sheaflib.equilibria.energy import Pieces, PinnedEnergy
+from sheaflib.equilibria.energy import PinnedEnergy
 from sheaflib.equilibria.homotopy import lowered
-from sheaflib.equilibria.newton_steps import Step, newton_step
+from sheaflib.equilibria.newton_steps import line_search, newton_step
+from sheaflib.equilibria.others import Others
 from sheaflib.equilibria.sides import Rule
 from sheaflib.linear.solution import Solution, shown
 from sheaflib.networks.graph import INPUT
 from sheaflib.sheaves.neural import NeuralSheaf, check_sheaf
-from sheaflib.sheaves.pins import Pin
+from sheaflib.sheaves.pins import Pin, Pins
 from sheaflib.support.checks import batch, brief, choice, flag, positive, whole
 from sheaflib.support.progress import bar
 
-ARMIJO = 1e-4  # the fraction of the predicted descent that a full step must reach
-# where the slope along a step has fallen to this part of its start, the line search ends
-FLAT = 0.05
-BISECTIONS = 60
 MOST = 300  # iterations
 # passes that an iteration takes beside the steps of CG, and those that end a run
 REST = 12
@@ -60,7 +57,7 @@ def equilibrium(
     sheaf: NeuralSheaf,
     x: ArrayLike,
     *,
-    pins: Pin | Sequence[Pin] = (),
+    pins: Pin | Sequence[Pin] | Pins = (),
     start: ArrayLike | None = None,
     tol: float = ROUNDING,
     mode: Literal["track", "global", "homotopy"] = "track",
@@ -79,8 +76,9 @@ def equilibrium(
     in every unit, which finds lower energies more often, and need not find the lowest. "homotopy"
     first goes down with kinks rounded off by a width that shrinks (`homotopy`), one sample after
     the other with a bar (progress: whether it is shown; default: where a person sees it), and
-    Newton's iteration ends it: for large networks, where Newton alone may make small steps for
-    ever, and for low energies. It holds some 25 vectors of length N, and does not cover max-pools.
+    Newton's iteration ends it by the rule of "global": for large networks, where Newton alone may
+    make small steps for ever, and for low energies. It holds some 25 vectors of length N, and does
+    not cover max-pools.
 
     Every selection is covered: ReLU, PReLU, clamp and max-pool, where kinks lie apart; elsewhere
     take the sheaf of `Network.separated()`. Pins on the a_out of a sigmoid or softmax add its
@@ -222,42 +220,6 @@ class Equilibrium(Solution):
         return (
             f"Equilibrium({state}, {self.iterations.mean():.1f} iterations,"
             f" {self.passes.mean():.1f} passes on average, residual {shown(self.residual)})"
-        )
-
-
-@dataclass(frozen=True, eq=False)
-class Others:
-    """Distinct equilibria that other starts led to, the first answer included, by rising energy:
-    arrays (count,) and (count, N) a sample.
-    """
-
-    starts: int
-    energies: list
-    cochains: list
-
-    @property
-    def count(self) -> np.ndarray:
-        """How many were found for each sample: (B,)."""
-        return np.array([len(V) for V in self.energies])
-
-    @property
-    def lowest(self) -> np.ndarray:
-        """The cochain of lowest energy that was found for each sample: (B, N). ValueError names a
-        sample for which nothing converged.
-        """
-        nothing = np.flatnonzero(self.count == 0)
-        if len(nothing):
-            raise ValueError(
-                f"sample {nothing[0]} has no equilibrium: none of its {self.starts + 1} starts"
-                " converged"
-            )
-        return np.array([w[0] for w in self.cochains])
-
-    def __repr__(self) -> str:
-        low, high = self.count.min(), self.count.max()
-        return (
-            f"Others({self.starts} starts: {low if low == high else f'{low} to {high}'} distinct"
-            " equilibria a sample)"
         )
 
 
@@ -415,50 +377,3 @@ def newton(
         cg=count["cg"],
         passes=count["passes"],
     )
-
-
-def why_not(converged: np.ndarray, causes: dict[str, np.ndarray]) -> str:
-    """How many samples did not converge, each counted under the first cause that holds for it; ""
-    when all did."""
-    left, parts = ~converged, []
-    for cause, holds in causes.items():
-        count = int((left & holds).sum())
-        if count:
-            parts.append(f"{count} of {len(converged)} samples not converged {cause}")
-        left = left & ~holds
-    return "; ".join(parts)
-
-
-def line_search(problem: PinnedEnergy, at: Pieces, step: Step) -> tuple[np.ndarray, np.ndarray]:
-    """The full step where it lowers V_β by enough, else the minimum of V_β along it, where its
-    slope vanishes: the new w, and which were full.
-
-    V_β is convex along v and what the affine maps give is linear in t, so that a trial touches no
-    weight.
-    """
-    v, image, slope, n = step.v, step.image, step.slope, len(at.w)
-    w, low, high, slack = at.w.copy(), np.zeros(n), np.ones(n), problem.energy_rounding(at)
-    t, open_ = np.ones(n), np.arange(n)
-    for trial_number in range(BISECTIONS):
-        part, here = problem.rows(open_), t[open_, None]
-        start = at.rows(open_)
-        if len(open_) < n:
-            v, image = step.v[open_], step.image[open_]
-        trial = part.pieces(start.w + here * v, start.side, image=start.image + here * image)
-        w[open_] = trial.w
-        if trial_number == 0:
-            left = trial.energy > at.energy + ARMIJO * slope + slack
-        else:
-            rate = part.along(start, trial, v, image)
-            low[open_], high[open_] = (
-                np.where(rate < 0, t[open_], low[open_]),
-                np.where(rate < 0, high[open_], t[open_]),
-            )
-            # a slope may fall by much and V rise all the same
-            higher = trial.energy > at.energy[open_] + slack[open_]
-            left = (np.abs(rate) > FLAT * np.abs(slope[open_])) | higher
-        open_ = open_[left]
-        if not len(open_):
-            break
-        t[open_] = (low[open_] + high[open_]) / 2
-    return w, t == 1

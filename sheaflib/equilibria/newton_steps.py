@@ -23,6 +23,10 @@ MOST_ROWS = 1000  # of held edges and springs that are solved for directly
 # a change of what an edge carries this small, relative to the terms of the edge, is none
 CLOSE = 1e-10
 ROUGH = 1e-3  # the accuracy to which the distance of a minimum need be known
+ARMIJO = 1e-4  # the fraction of the predicted descent that a full step must reach
+# where the slope along a step has fallen to this part of its start, the line search ends
+FLAT = 0.05
+BISECTIONS = 60
 
 
 @dataclass
@@ -222,3 +226,38 @@ def conjugate_gradient(
         stiff,
         np.ones(len(stiff), dtype=bool),
     )
+
+
+def line_search(problem: PinnedEnergy, at: Pieces, step: Step) -> tuple[np.ndarray, np.ndarray]:
+    """The full step where it lowers V_β by enough, else the minimum of V_β along it, where its
+    slope vanishes: the new w, and which were full.
+
+    V_β is convex along v and what the affine maps give is linear in t, so that a trial touches no
+    weight.
+    """
+    v, image, slope, n = step.v, step.image, step.slope, len(at.w)
+    w, low, high, slack = at.w.copy(), np.zeros(n), np.ones(n), problem.energy_rounding(at)
+    t, open_ = np.ones(n), np.arange(n)
+    for trial_number in range(BISECTIONS):
+        part, here = problem.rows(open_), t[open_, None]
+        start = at.rows(open_)
+        if len(open_) < n:
+            v, image = step.v[open_], step.image[open_]
+        trial = part.pieces(start.w + here * v, start.side, image=start.image + here * image)
+        w[open_] = trial.w
+        if trial_number == 0:
+            left = trial.energy > at.energy + ARMIJO * slope + slack
+        else:
+            rate = part.along(start, trial, v, image)
+            low[open_], high[open_] = (
+                np.where(rate < 0, t[open_], low[open_]),
+                np.where(rate < 0, high[open_], t[open_]),
+            )
+            # a slope may fall by much and V rise all the same
+            higher = trial.energy > at.energy[open_] + slack[open_]
+            left = (np.abs(rate) > FLAT * np.abs(slope[open_])) | higher
+        open_ = open_[left]
+        if not len(open_):
+            break
+        t[open_] = (low[open_] + high[open_]) / 2
+    return w, t == 1

@@ -11,12 +11,17 @@ import numpy as np
 
 class Rule(NamedTuple):
     """How sides may change before kinks are put at their minimum: in mode "track" only at a corner
-    that is none, in mode "global" to the lowest side; in the samples that are `settled`, (B, 1) of
-    bool or one for all.
+    that is none, in modes "global" and "homotopy" to the lowest side; in the samples that are
+    `settled`, (B, 1) of bool or one for all.
     """
 
     mode: str
     settled: np.ndarray | bool
+
+    @property
+    def lowest(self) -> bool:
+        """Whether a kink takes the lowest of its sides."""
+        return self.mode != "track"
 
 
 class Settled(NamedTuple):

@@ -105,7 +105,7 @@ class Windows:
         fill = Filling(self, self.grouped(np.where(clamped, w[:, self.here], own)), clamped, w)
         label = self._labels(side)
         if rule is not None:
-            better = fill.lowest(label) if rule.mode == "global" else fill.better(label)
+            better = fill.lowest(label) if rule.lowest else fill.better(label)
             label = np.where(rule.settled, better, label)
         level, blocked = fill.level(label)
         first = self._one_hot(label)

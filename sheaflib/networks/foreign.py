@@ -13,12 +13,12 @@ def way_from(value: object) -> str:
         return ": its attribute network_ is a Network"
     if hasattr(value, "forward") and hasattr(value, "parameters"):
         return (
-            ": a module of PyTorch is not read yet, pass the weights and biases of its layers to"
-            " Network.mlp(weights, biases), each as .detach().numpy()"
+            ": sheaflib.read(module, example) makes a Network of a module of PyTorch or a model of"
+            " Keras"
         )
     if hasattr(value, "steps") and hasattr(value, "predict"):
         return (
-            ": fold its scaler into the first layer, or pass the last step's weights, as"
-            " Network.mlp(weights, biases), and inputs that went through the steps before it"
+            ": sheaflib.read(pipeline) makes a Network of an MLP of scikit-learn and the scalers"
+            " before it"
         )
     return ""

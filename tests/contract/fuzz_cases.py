@@ -17,6 +17,7 @@ from typing import Any, Callable, NamedTuple
 
 import numpy as np
 import scipy.sparse as sparse
+from onnx_files import SOUND
 
 import sheaflib
 from sheaflib import (
@@ -202,6 +203,7 @@ REPORT = {
     "samples": 2,
     "worst": 1,
     "seed": 0,
+    "mode": "track",
     "progress": False,
 }
 ESTIMATOR = {
@@ -368,7 +370,13 @@ NETWORKS = [
             "n_in": 2,
             "nodes": [("z1", Affine(np.ones((1, 2)))), ("a1", ReLU(1), "z1")],
             "output": "identity",
+            "difference": 1e-7,
         },
+    ),
+    Case(
+        "networks.readers.read.read",
+        sheaflib.read,
+        {"model": SOUND["branches"], "example": np.ones((3, 4)), "output": "y"},
     ),
     Case(
         "networks.graph.Network.mlp",
@@ -633,6 +641,22 @@ EQUILIBRIA = [
         sheaflib.equilibrium,
         {**WITH_KINKS, "x": X, "tol": 1e-12, "mode": "track", "max_iterations": 30, "budget": 99},
         "every kink",
+    ),
+    Case(
+        "equilibria.newton.equilibrium",
+        sheaflib.equilibrium,
+        {
+            "sheaf": SOFT,
+            "x": X,
+            "pins": sheaflib.hard("a_out", ROWS),
+            "start": WITH_A_OUT,
+            "tol": 1e-12,
+            "mode": "homotopy",
+            "max_iterations": 30,
+            "budget": 200,
+            "progress": False,
+        },
+        "the homotopy",
     ),
     method(FOUND, "equilibria.newton.Equilibrium.others", {"starts": 2, "seed": 0, "scale": 3.0}),
     method(FOUND.certificate, "equilibria.certificate.Certificate.minimum", {"tol": 0.0}),
@@ -911,6 +935,7 @@ INSIDE = {
         "networks.structured.*",
         "networks.gather.*",
         "networks.windows.*",
+        "networks.readers.[!r]*",
         "networks.affine.absolute_bound",
         "networks.affine.random_bound",
         "networks.graph.forward_values",
@@ -926,7 +951,7 @@ INSIDE = {
         "equilibria.certificate.Certificate",
         "equilibria.enumeration.Equilibria",
         "equilibria.newton.Equilibrium",
-        "equilibria.newton.Others",
+        "equilibria.others.Others",
         "flow.exact_flow.Event",
         "flow.exact_flow.ExactFlow",
         "flow.heat.HeatHistory",

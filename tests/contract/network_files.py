@@ -10,6 +10,7 @@ import numpy as np
 import scipy.sparse as sparse
 
 from sheaflib import Affine, Clamp, MaxPool, Network, PReLU, ReLU, Stack, layers
+from sheaflib.networks.gather import Gather, Scatter
 
 W = np.array([[1.0, -2.0, 0.5], [0.0, 3.0, 1.0], [2.0, 1.0, -1.0], [0.5, 0.0, 1.0]])
 NET = Network(
@@ -44,6 +45,8 @@ LAYERS = Network(
         ("a3", Clamp(MEAN.n_out, -0.5, float("inf"))),
         ("p", Stack(48, 48), ("n2", "a3")),
         ("s", layers.add(48)),
+        ("g", Gather(np.arange(48)[::-1], 48)),
+        ("t", Scatter(np.arange(1, 49), np.full(50, 0.5))),
     ],
 )
 X = np.array([[1.0, 2.0, -1.0], [0.5, -3.0, 2.0]])

@@ -156,6 +156,7 @@ SETS = {
 
 # parameters whose default is also a number of something else in the notebook: in 10 the speed of
 # training is always measured after 1000 steps of the main run, too
+SETS["15"] = [({"label": 2.0, "seed": 2}, {}), ({"label": 2.6, "seed": 3}, {})]
 COINCIDE = {"10": ("residual_steps", "T_depth")}
 
 LISTEN = """\

@@ -50,6 +50,7 @@ assert 'No picture: the picture of a report needs matplotlib: pip install' in fo
 
 SAYING = [
     ("report(sheaf, x, y).figure()", "the picture of a report needs matplotlib", "plots"),
+    ("report(sheaf, x, y).to_frame()", "the table of a report needs pandas", "plots"),
     ("import sheaflib.plots.spectra", "sheaflib.plots needs matplotlib", "plots"),
     (
         "import sheaflib.companion.record.gallery",

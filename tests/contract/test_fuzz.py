@@ -215,7 +215,8 @@ def is_named(case, argument, kind, error):
     path, message = case.path, str(error)
     if (path, argument) in FUNCTIONS and kind in CALLABLE:
         return True
-    if path.startswith("networks.graph.Network.") and isinstance(error, OSError):  # of a file
+    of_files = path.startswith(("networks.graph.Network.", "networks.readers."))
+    if of_files and isinstance(error, OSError):
         return str(error.filename) in message
     if path.startswith("circuits.estimators.") and argument in ITS_OWN:
         if isinstance(error, (ValueError, TypeError)) and not file.startswith(FOLDER):

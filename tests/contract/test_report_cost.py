@@ -88,6 +88,24 @@ def test_samples_that_did_not_arrive_are_counted_and_listed(monkeypatch):
     assert "not converged samples 7; their" in " ".join(str(one).split())
 
 
+def test_what_rounding_keeps_from_rest_is_there_for_a_report():
+    """An answer that says of itself that it has not arrived counts where it is at rest to 1e-6, and
+    not where it is the forward pass, or where no passes are left.
+    """
+    sheaf, x, y = deep(7, 5)
+    pins = hard("a_out", np.eye(4)[y])
+    found = equilibrium(sheaf, x, pins=pins)
+    doubted = replace(found, converged=np.arange(5) > 2)
+    near, passes = measures.nearly(doubted, 2000)
+    assert near.tolist() == [True] * 3 + [False] * 2
+    assert (passes[:3] > 0).all() and passes[:3].max() <= FEWEST and not passes[3:].any()
+    w = sheaf.forward(x)
+    early = replace(doubted, cochain=np.hstack([w, sheaf.network(x)]))
+    assert not measures.nearly(early, 2000)[0].any()
+    near, passes = measures.nearly(doubted, int(found.passes.min()))
+    assert not near.any() and not passes.any()
+
+
 def test_what_easy_samples_leave_goes_to_hard_ones(monkeypatch):
     """Of 40 samples all but four have the label of the network itself: those four take more than
     their even part, and all arrive.
@@ -141,12 +159,13 @@ def test_a_budget_is_kept_and_one_that_is_too_small_says_what_is_needed():
             assert f"resolution 1/(n + 1) = {1 / (n + 1):.3g}" in said
         else:
             assert f"budget={budget} passes is too little" in said
-            assert f"budget={found.needed} passes are enough" in said
+            assert f"budget={found.needed} passes are surely enough" in said
     assert n > 3
     enough = report(sheaf, x, y, budget=found.needed, progress=False)
     assert enough.permutations >= 1
     nothing = " ".join(str(report(sheaf, x, y, progress=False)).split())
-    assert f"re-solved null none; budget={found.needed} passes are enough" in nothing
+    assert "re-solved null none; one permutation takes about" in nothing
+    assert f"budget={found.needed} passes are surely enough for one" in nothing
 
 
 def test_the_smallest_p_is_the_resolution():
@@ -193,3 +212,20 @@ def test_a_large_image_network_is_solved_a_few_samples_at_a_time(monkeypatch):
 
 def test_the_module_that_the_function_hides_is_there():
     assert sys.modules["sheaflib.diagnosis.report"].report is report
+
+
+def test_a_mode_is_handed_on_and_may_take_four_times_as_many_passes():
+    """Discord is that of `equilibrium` in that mode, and the page names it."""
+    sheaf, x, y = deep(4, 12)
+    found = report(sheaf, x, y, mode="homotopy", progress=False)
+    pins = hard("a_out", np.eye(sheaf.network.n_out)[y])
+    same = equilibrium(sheaf, x, pins=pins, mode="homotopy", progress=False)
+    discord = (sheaf.discrepancy(same.cochain, x) ** 2).sum(axis=1)
+    assert found.converged.all() and same.converged.all()
+    np.testing.assert_allclose(found.discord, discord, rtol=1e-8)
+    track = report(sheaf, x, y, progress=False)
+    assert not np.allclose(found.discord, track.discord, rtol=1e-3)
+    assert "a homotopy and Newton" in str(found)
+    assert cost.each_equilibrium("homotopy") == 4 * cost.each_equilibrium("track") == 960
+    with pytest.raises(ValueError, match="mode"):
+        report(sheaf, x, y, mode="newton", progress=False)

@@ -15,6 +15,7 @@ import figures_11  # noqa: F401
 import figures_12  # noqa: F401
 import figures_13  # noqa: F401
 import figures_14  # noqa: F401
+import figures_15  # noqa: F401
 import figures_images  # noqa: F401
 import numpy as np
 import pytest

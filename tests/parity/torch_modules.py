@@ -497,6 +497,25 @@ def adaptive_pools():
     )
 
 
+@read(2, 7, 9)
+def adaptive_pools_with_uneven_windows():
+    return nn.Sequential(nn.Conv2d(2, 3, 3), nn.ReLU(), nn.AdaptiveAvgPool2d((2, 3)), nn.Flatten())
+
+
+@read(2, 6, 6)
+def bicubic():
+    return nn.Sequential(
+        nn.Conv2d(2, 3, 3), nn.ReLU(), nn.Upsample(scale_factor=2, mode="bicubic"), nn.Flatten()
+    )
+
+
+@read(2, 4, 4)
+def rolled_and_unfolded():
+    return Forward(
+        lambda m, x: m.head(F.unfold(torch.roll(x, 1, 2), 2).flatten(1)), head=nn.Linear(72, 3)
+    )
+
+
 @read(2, 9, 10)
 def padded_average_pools():
     return nn.Sequential(
@@ -774,3 +793,13 @@ def inputs_of_unit_length():
 @refused(6, says=("cannot export", "rrelu"))
 def randomised_leaky_relu():
     return nn.Sequential(nn.Linear(6, 8), nn.RReLU(), nn.Linear(8, 3))
+
+
+@refused(5, says=("Mul '1'", "sigmoid"))
+def gated_linear_unit():
+    return nn.Sequential(nn.Linear(5, 4), nn.GLU(), nn.Linear(2, 2))
+
+
+@refused(1, 3, 4, 4, says=("Conv '0'", "expected one or two dimensions"))
+def convolution_of_volumes():
+    return nn.Sequential(nn.Conv3d(1, 2, 2), nn.ReLU(), nn.Flatten())

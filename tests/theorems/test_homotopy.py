@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from sheaflib import MaxPool, Network, NeuralSheaf, equilibrium, hard, soft
 from sheaflib.equilibria.certificate import MINIMUM, NO_MINIMUM
 from sheaflib.equilibria.energy import PinnedEnergy
+from sheaflib.equilibria.enumeration import enumerate_equilibria
 from sheaflib.equilibria.homotopy import lowered
 from sheaflib.equilibria.smoothed import Smoothed
 from sheaflib.networks.affine import Affine
@@ -174,3 +175,51 @@ def test_widths_end_where_coordinates_rest_on_kinks():
     found = equilibrium(sheaf, x, pins=problem.pins, mode="homotopy")
     V = problem.energy(w, w - sheaf.discrepancy(w, x))[0]
     assert found.passes[0] > passes and 0 <= V - found.energy[0] <= 1e-2 * V
+
+
+def test_it_ends_on_the_lowest_side():
+    """Random networks with several minima, all of them known: the homotopy, which ends by the rule
+    of the lowest side, finds the lowest one in nine cases of ten; without that rule, in eight.
+    """
+    several = found = 0
+    for number in range(100):
+        rng = np.random.default_rng(number)
+        sheaf = NeuralSheaf(Network.he([2, 6, 1], rng))
+        x = rng.standard_normal((1, 2))
+        pins = hard("z2", sheaf.network(x) + rng.uniform(-10, 10))
+        known = enumerate_equilibria(sheaf, x, pins=pins)
+        if len(known.minima) > 1:
+            several += 1
+            answer = equilibrium(sheaf, x, pins=pins, mode="homotopy")
+            found += answer.energy[0] <= known.energies[0] * (1 + 1e-9)
+    assert several >= 30 and found >= 0.9 * several
+
+
+@pytest.mark.parametrize("seed", seeds(3))
+def test_a_label_and_a_spring_are_felt(seed):
+    """Of a softmax network with both: central differences of V along random directions, and of the
+    gradient.
+    """
+    rng = np.random.default_rng(seed)
+    sheaf = NeuralSheaf(Network.he([3, 6, 5, 3], rng, "softmax"))
+    pins = [hard("a_out", np.eye(3)[[rng.integers(3)]]), soft("z2", 0.3, 2.0)]
+    smooth = Smoothed(PinnedEnergy(sheaf, rng.standard_normal((1, 3)), pins), 0.3)
+    epsilon, d, h = *rng.standard_normal((2, 1, sheaf.N)), 1e-5
+    at = smooth.forward(epsilon)
+    bend = smooth.bend(at)
+    up, down = smooth.forward(epsilon + h * d), smooth.forward(epsilon - h * d)
+    slope = (up.energy - down.energy) / (2 * h)
+    assert slope == pytest.approx((bend.gradient * d).sum(), rel=1e-6)
+    change = (smooth.bend(up).gradient - smooth.bend(down).gradient) / (2 * h)
+    np.testing.assert_allclose(smooth.hessian(at, bend, d), change, rtol=1e-5, atol=1e-5)
+
+
+def test_what_the_rounded_part_takes_is_within_its_passes():
+    """It ends within one look at a point of its budget, whatever that is."""
+    rng = np.random.default_rng(0)
+    network = Network.he([10, *[50] * 10, 5], rng, "softmax")
+    sheaf, x = NeuralSheaf(network), rng.standard_normal((1, 10))
+    problem = PinnedEnergy(sheaf, x, hard("a_out", np.eye(5)[[network(x)[0].argmin()]]))
+    w = problem.impose(sheaf.forward(x))
+    over = [lowered(problem, w, budget)[1] - budget for budget in range(10, 200, 10)]
+    assert max(over) <= 6

@@ -19,7 +19,7 @@ EARLY, EVERY_EARLY, EVERY_LATE = 2000, 5, 25  # steps that are drawn of the quan
 
 PARTS = {
     "the sheaf": ("01", "02", "03"),
-    "heat and pins": ("04", "05", "08"),
+    "heat and pins": ("04", "05", "08", "15"),
     "diagnosis": ("09", "10", "12", "13", "14"),
     "training": ("06", "07", "11"),
 }
@@ -38,6 +38,7 @@ BUILDS_ON = {  # a notebook -> those that it takes up
     "12": ("10",),
     "13": ("12",),
     "14": ("13",),
+    "15": ("08",),
 }
 ROUTES = {"from topology": ("00", "01", "02"), "from PyTorch": ("00", "03", "05", "06", "09", "14")}
 ROUTE_MARKS = {"from topology": ("^", "0.15"), "from PyTorch": ("s", "0.55")}

@@ -345,6 +345,6 @@ def reading(
     except OSError:
         raise
     except Exception as error:  # of protobuf, or of what a damaged file says of itself
-        raise ValueError(f"the file is damaged, or no file of ONNX: {error}") from error
+        raise ValueError(f"model is no file of ONNX, or a damaged one: {error}") from error
     rows = None if opened_model.free else opened_model.batch
     return Reading(network, opened_model, opened_model.inner, rows, opened_model.precision, head)

@@ -36,7 +36,11 @@ MOVES = (
 
 
 # numbers of ONNX for the types of floats of NumPy
-CAST_TO = {1: np.dtype(np.float32), 10: np.dtype(np.float16), 11: np.dtype(np.float64)}
+CAST_TO: dict[int, np.dtype] = {
+    1: np.dtype(np.float32),
+    10: np.dtype(np.float16),
+    11: np.dtype(np.float64),
+}
 
 
 def move(call: Call) -> list[View]:
@@ -187,8 +191,9 @@ def cast(call: Call) -> View:
 def cast_type(call: Call) -> np.dtype:
     """The type of floats that a Cast or CastLike makes; ValueError for another type."""
     like = call.given(1)
+    found: np.dtype
     if call.node.op_type == "CastLike":
-        found = np.dtype(np.float64) if isinstance(like, View) else np.asarray(like).dtype
+        found = np.dtype(float) if isinstance(like, View) else np.asarray(like).dtype
     else:
         found = CAST_TO.get(call.attribute("to"), np.dtype(int))
     if found not in CAST_TO.values():

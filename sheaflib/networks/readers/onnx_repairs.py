@@ -50,14 +50,13 @@ class ConvTranspose(op_conv_transpose.ConvTranspose):
 
     op_domain = ""
 
-    def _run(
-        self, X: np.ndarray, W: np.ndarray, B: np.ndarray | None = None, **attributes: Any
-    ) -> tuple:
+    def _run(self, *inputs: Any, **attributes: Any) -> tuple:
+        images, weight, bias = (*inputs, None)[:3]
         groups = attributes.pop("group", None) or 1
-        biases = [None] * groups if B is None else np.split(B, groups)
+        biases = [None] * groups if bias is None else np.split(bias, groups)
         parts = [
             super(ConvTranspose, self)._run(x, w, b, group=1, **attributes)[0]
-            for x, w, b in zip(np.split(X, groups, axis=1), np.split(W, groups), biases)
+            for x, w, b in zip(np.split(images, groups, axis=1), np.split(weight, groups), biases)
         ]
         return (np.concatenate(parts, axis=1),)
 
@@ -115,23 +114,19 @@ class Resize(op_resize.Resize):
 
     op_domain = ""
 
-    def _run(
-        self,
-        X: np.ndarray,
-        roi: np.ndarray | None = None,
-        scales: np.ndarray | None = None,
-        sizes: np.ndarray | None = None,
-        **attributes: Any,
-    ) -> tuple:
-        if scales is None and sizes is None:
-            return (_enlarged(X, roi),)
+    def _run(self, *inputs: Any, **attributes: Any) -> tuple:
+        images, second, *more = inputs
+        if all(given is None for given in more):
+            return (_enlarged(images, second),)
+        scales, sizes = (*more, None)[:2]
         if scales is None or not len(scales):
-            return super()._run(X, roi, None, sizes, **attributes)
+            return super()._run(images, second, None, sizes, **attributes)
         aligned = attributes.get("coordinate_transformation_mode") == "align_corners"
-        axes = attributes.pop("axes", None) or range(X.ndim)
-        for by, to in one_axis_each(X.shape, scales, [axis % X.ndim for axis in axes], aligned):
-            (X,) = super()._run(X, roi, by, to, **attributes)
-        return (X,)
+        rank = images.ndim
+        axes = [axis % rank for axis in attributes.pop("axes", None) or range(rank)]
+        for by, to in one_axis_each(images.shape, scales, axes, aligned):
+            (images,) = super()._run(images, second, by, to, **attributes)
+        return (images,)
 
 
 class Softmax(OpRun):

@@ -48,7 +48,7 @@ def read(model: Any, example: Any = None, *, output: str | None = None) -> Netwo
     >>> bool(np.allclose(network(X)[:, 0], mlp.predict(X)))
     True
     """
-    if hasattr(example, "detach"):  # a tensor of PyTorch
+    if type(example).__module__ == "torch":  # a tensor may have gradients, or lie on a GPU
         example = example.detach().cpu().double().numpy()
     given = None if example is None else real_array("example", example)
     if given is not None and (given.ndim < 1 or given.size == 0):
@@ -71,6 +71,8 @@ def _reading(model: Any, example: np.ndarray | None, output: str | None) -> Read
         from sheaflib.networks.readers.onnx_file import reading
 
         return reading(model, example, output)
+    if not libraries & {"keras", "torch", "sklearn"}:
+        raise TypeError(f"model is a {type(model).__name__}, expected {KINDS}")
     if output is not None:
         raise ValueError(f"output={output!r} is for ONNX files, expected None")
     if "keras" in libraries:
@@ -81,8 +83,6 @@ def _reading(model: Any, example: np.ndarray | None, output: str | None) -> Read
         from sheaflib.networks.readers import torch_module
 
         return torch_module.reading(model, example)
-    if "sklearn" in libraries:
-        from sheaflib.networks.readers import sklearn_model
+    from sheaflib.networks.readers import sklearn_model
 
-        return sklearn_model.reading(model)
-    raise TypeError(f"model is a {type(model).__name__}, expected {KINDS}")
+    return sklearn_model.reading(model)

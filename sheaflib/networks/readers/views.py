@@ -74,7 +74,8 @@ class View:
         first = self.places[0] if self.shape[:1] == (self.batch,) else None
         if first is None or not self._alike(first):
             raise ValueError(
-                f"it mixes the {self.batch} samples of a batch, expected each to be computed alone"
+                f"it mixes the {self.batch} samples of a batch, or moves them off the first axis,"
+                " expected each to be computed alone"
             )
         return first
 
