@@ -20,7 +20,7 @@ from sheaflib.equilibria.energy import PinnedEnergy
 from sheaflib.equilibria.smoothed import Bend, Point, Smoothed
 from sheaflib.equilibria.windows import Windows
 
-WIDE = 0.3  # the first width, relative to the root mean square of what the selections read
+WIDE = 1.0  # the first width, relative to the root mean square of what the selections read
 COARSE, FINE = 2, 8  # steps of Newton on a level, at most
 NEAR = 3.0  # levels are coarse down to a width of so many times the pull on kinks,
 NARROW = 0.1  # and the last one has a width of this part of the pull
