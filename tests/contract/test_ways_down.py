@@ -140,7 +140,9 @@ def test_an_interval_is_wilsons():
     """The ends p with (share − p)² = z² p (1 − p)/n."""
     for count, n in ((5, 10), (138, 150), (0, 7)):
         for p in ways_down.interval(count, n):
-            assert (count / n - p) ** 2 == pytest.approx(1.959963984540054**2 * p * (1 - p) / n, abs=1e-9)
+            assert (count / n - p) ** 2 == pytest.approx(
+                1.959963984540054**2 * p * (1 - p) / n, abs=1e-9
+            )
 
 
 def test_a_record_is_written_as_it_is_read():
