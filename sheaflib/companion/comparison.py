@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Mapping
 
 from sheaflib.companion import repository
-from sheaflib.companion.descents import Descent
+from sheaflib.companion.descents import GROWTH, Descent
 from sheaflib.companion.ladder import spaced, table
 from sheaflib.companion.pinned_problems import DEEP, RESNET
 from sheaflib.companion.ways_down import (
@@ -77,8 +77,8 @@ class Comparison:
         return Table(table("passes to V*, within a thousandth", ["V*", *METHODS], rows))
 
     def passes(self) -> dict[str, int]:
-        """On how many deep problems the homotopy arrives, on how many no other method arrives in
-        fewer passes, and how many there are.
+        """On how many deep problems the homotopy arrives, on how many no other method arrives at an
+        earlier look, of which there is one at every third more passes, and how many there are.
         """
         found = {"arrives": 0, "first": 0, "problems": 0}
         for problem in self.race:
@@ -86,7 +86,8 @@ class Comparison:
                 arrived = {m: p for m, p in self.arrivals(problem).items() if p is not None}
                 found["problems"] += 1
                 found["arrives"] += HOMOTOPY in arrived
-                found["first"] += arrived.get(HOMOTOPY, float("inf")) <= min(arrived.values())
+                soonest = GROWTH**0.5 * min(arrived.values())
+                found["first"] += arrived.get(HOMOTOPY, float("inf")) <= soonest
         return found
 
     def resnet(self) -> Table:

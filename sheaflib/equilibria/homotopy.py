@@ -20,7 +20,7 @@ from sheaflib.equilibria.energy import PinnedEnergy
 from sheaflib.equilibria.smoothed import Bend, Point, Smoothed
 from sheaflib.equilibria.windows import Windows
 
-WIDE = 0.3  # the first width, relative to the root mean square of what the selections read
+WIDE = 1.0  # the first width, relative to the root mean square of what the selections read
 COARSE, FINE = 2, 8  # steps of Newton on a level, at most
 NEAR = 3.0  # levels are coarse down to a width of so many times the pull on kinks,
 NARROW = 0.1  # and the last one has a width of this part of the pull
@@ -39,7 +39,8 @@ def lowered(
     problem: PinnedEnergy, w: np.ndarray, budget: float, tell: Told | None = None
 ) -> tuple[np.ndarray, int]:
     """The cochain (1, N) near a low minimum of V of one sample that a start w (1, N) leads to, and
-    the passes that it took, at most about `budget`.
+    the passes that it took, at most about `budget`. The start itself where V is no lower there: a
+    label that the network knows well needs no low minimum, and a wide rounding leads away from it.
 
     `tell` is called after every level. ValueError for a network with max-pools.
     """
@@ -53,7 +54,9 @@ def lowered(
         if tell is not None:
             tell(smooth.mu, at.energy, gradient_size(bend, smooth.scale(bend)))
         if smooth.mu <= last or smooth.passes >= budget:
-            return at.w, smooth.passes
+            end = at.w - problem.sheaf.discrepancy(at.w, problem.x)
+            lower = problem.energy(at.w, end)[0] <= problem.energy(w, image)[0]
+            return at.w if lower else w, smooth.passes + 1
         if most == COARSE:
             pull = kink_pull(smooth, at, bend)
             if smooth.mu < NEAR * pull:

@@ -223,3 +223,15 @@ def test_what_the_rounded_part_takes_is_within_its_passes():
     w = problem.impose(sheaf.forward(x))
     over = [lowered(problem, w, budget)[1] - budget for budget in range(10, 200, 10)]
     assert max(over) <= 6
+
+
+@given(st.sampled_from(SMOOTH), SEEDS, st.sampled_from((0.1, 3.0)))
+def test_it_never_ends_above_its_start(kind, seed, scale):
+    """From any start, near the forward pass and far from it: V of where it leads is no higher."""
+    problem, rng = problem_of(kind, seed)
+    sheaf = problem.sheaf
+    away = scale * rng.standard_normal((1, sheaf.N))
+    w = problem.impose(sheaf.forward(problem.x) + away)
+    end, _ = lowered(problem, w, np.inf)
+    before, after = (problem.energy(p, p - sheaf.discrepancy(p, problem.x))[0] for p in (w, end))
+    assert after <= before * (1 + 1e-12)
