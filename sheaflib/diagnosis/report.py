@@ -148,9 +148,10 @@ def report(
     Beside the budget it costs at most 300 passes over the weights a sample on average, of which
     equilibria take 240: what samples of small loss leave goes to those of large loss. A sample that
     is not at rest by then is not `converged`. With mode "homotopy" equilibria may take four times
-    as many. Resistances and spectra are of as many of the samples
-    as the rest allows, spectra to three digits. TypeError or ValueError for bad input, a network
-    that `equilibrium` does not cover, and a forward pass that leaves float64.
+    as many. Resistances and spectra are of as many of the samples as the rest allows, but of one at
+    least, so that a report of very few samples may cost more; spectra to three digits. TypeError or
+    ValueError for bad input, a network that `equilibrium` does not cover, and a forward pass that
+    leaves float64.
 
     Three resistors of 1 share an error of 3.
 

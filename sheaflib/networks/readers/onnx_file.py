@@ -116,7 +116,7 @@ class Model:
             1,
         )
         if self.opset < 7:
-            raise ValueError(f"the file is of opset {self.opset}, expected 9 or newer")
+            raise ValueError(f"the file is of opset {self.opset}, expected 7 or newer")
         self.constants: dict[str, Any] = {}
         self._keep(graph)
         inputs = [value for value in graph.input if value.name not in self.constants]
