@@ -64,8 +64,8 @@ class Reading:
         if difference > allowed:
             raise ValueError(
                 f"the network read differs from the model by {difference:.1e} of its largest"
-                f" output, expected at most {allowed:.0e}: this is a fault of the reader, or the model"
-                " computes with the size of its batch"
+                f" output, expected at most {allowed:.0e}: this is a fault of the reader, or the"
+                " model computes with the size of its batch"
             )
         return Network(
             self.network.n_in, self.network.nodes, self.network.output, difference=difference

@@ -43,7 +43,7 @@ def read(model: Any, example: Any = None, *, output: str | None = None) -> Netwo
 
     >>> from sklearn.neural_network import MLPRegressor
     >>> X, y = np.arange(8.0).reshape(4, 2), np.arange(4.0)
-    >>> mlp = MLPRegressor(hidden_layer_sizes=[3], solver="lbfgs", max_iter=5).fit(X, y)
+    >>> mlp = MLPRegressor(hidden_layer_sizes=[3], solver="lbfgs").fit(X, y)
     >>> network = read(mlp)
     >>> bool(np.allclose(network(X)[:, 0], mlp.predict(X)))
     True
