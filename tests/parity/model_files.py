@@ -243,7 +243,7 @@ def a_gate():
     return File(made(nodes, constants, ["o"]), None, x)
 
 
-@refused("Softmax", "axis 0")
+@refused("Softmax", "along the batch axis")
 def softmax_along_the_batch():
     nodes, constants, x = layers()
     nodes += [helper.make_node("Softmax", ["y"], ["p"], name="softmax", axis=0)]
