@@ -10,10 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sheaflib import MaxPool, Network, NeuralSheaf, equilibrium, hard, soft
-from sheaflib.equilibria.certificate import MINIMUM, NO_MINIMUM
+from sheaflib.equilibria.certificate import MINIMUM, NO_MINIMUM, ROUNDING
 from sheaflib.equilibria.energy import PinnedEnergy
 from sheaflib.equilibria.enumeration import enumerate_equilibria
 from sheaflib.equilibria.homotopy import lowered
+from sheaflib.equilibria.newton import newton
 from sheaflib.equilibria.smoothed import Smoothed
 from sheaflib.networks.affine import Affine
 
@@ -235,3 +236,14 @@ def test_it_never_ends_above_its_start(kind, seed, scale):
     end, _ = lowered(problem, w, np.inf)
     before, after = (problem.energy(p, p - sheaf.discrepancy(p, problem.x))[0] for p in (w, end))
     assert after <= before * (1 + 1e-12)
+
+
+@pytest.mark.parametrize("mode, V", [("track", 9 / 4), ("global", 49 / 24), ("homotopy", 49 / 24)])
+def test_its_end_takes_the_lower_side(mode, V):
+    """One neuron with u = −½ and the label 3, from a = 3/2: off, z = −½ costs 9/8; on, z = ½ costs
+    1. The minima on both sides are 9/4 and 49/24.
+    """
+    sheaf = NeuralSheaf(Network.mlp([[[1.0]], [[1.0]]], [[-0.5], [0.0]]))
+    problem = PinnedEnergy(sheaf, np.zeros((1, 1)), hard("z2", 3.0))
+    found = newton(problem, np.array([[-0.5, 1.5, 3.0]]), ROUNDING, mode, 300)
+    assert found.converged[0] and found.energy[0] == pytest.approx(V, rel=1e-12)
