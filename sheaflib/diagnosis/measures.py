@@ -22,6 +22,7 @@ ROOM = 2**18  # coordinates that are solved for at once: a hundred megabytes at 
 DENSE = 100  # up to this many coordinates the spectrum is taken by a dense solver
 DIGITS = 1e-3  # the relative accuracy of a spectrum: that of the three digits that are shown
 PERMUTED = 1000  # how often labels are permuted at most
+TOGETHER = 50  # permutations that are solved at once at most
 MOST = 2000  # passes of one equilibrium
 LANCZOS = 16  # a spectrum keeps some vectors a sample
 NEAR = 1e-6  # of the terms of a coordinate's gradient: a sample is as good as at rest
@@ -247,16 +248,21 @@ def resolved(
     spent, unsettled, dearest = 0, 0, min(guess, len(subset) * MOST)
     means: list[dict[str, float]] = []
     while len(means) < PERMUTED and budget - spent >= max(dearest, len(subset) * FEWEST):
-        shuffled = rng.permutation(subset)
         most = min(MOST, (budget - spent) // len(subset))
-        found = pinned(sheaf, x, y, subset, shuffled, most, NOBODY, mode)
-        cost = int(found.passes.sum())
-        spent, dearest = spent + cost, max(cost, dearest if means else 0)
-        done(cost)
+        # as many at once as fit for certain
+        fitting = (budget - spent) // (len(subset) * MOST)
+        count = max(1, min(fitting, TOGETHER, PERMUTED - len(means)))
+        shuffled = np.concatenate([rng.permutation(subset) for _ in range(count)])
+        found = pinned(sheaf, x, y, np.tile(subset, count), shuffled, most, NOBODY, mode)
+        costs = found.passes.reshape(count, -1).sum(axis=1)
+        spent += int(costs.sum())
+        dearest = max(int(costs.max()), dearest if means else 0)
+        done(int(costs.sum()))
         if most < MOST and (found.passes + SHORT > most).any():
             break
         unsettled += int((~found.converged).sum())
-        means.append({name: values.mean() for name, values in found.per_edge.items()})
+        by_edge = {name: v.reshape(count, -1) for name, v in found.per_edge.items()}
+        means += [{name: v[i].mean() for name, v in by_edge.items()} for i in range(count)]
     edges = means[0] if means else {}
     columns = {name: np.array([mean[name] for mean in means]) for name in edges}
     return Resolved(columns, unsettled, spent)

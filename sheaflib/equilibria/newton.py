@@ -78,7 +78,7 @@ def equilibrium(
     the other with a bar (progress: whether it is shown; default: where a person sees it), and
     Newton's iteration ends it by the rule of "global": for large networks, where Newton alone may
     make small steps for ever, and for low energies; V is never higher than at the start. It holds
-    some 25 vectors of length N, and does not cover max-pools.
+    some 35 vectors of length N, and does not cover max-pools.
 
     Every selection is covered: ReLU, PReLU, clamp and max-pool, where kinks lie apart; elsewhere
     take the sheaf of `Network.separated()`. Pins on the a_out of a sigmoid or softmax add its

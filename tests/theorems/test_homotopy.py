@@ -2,6 +2,8 @@
 minima by brute force, and what it refuses.
 """
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from brute_equilibria import KINDS, case, minima
@@ -154,6 +156,20 @@ def test_a_budget_is_kept_and_the_rest_is_told(budget):
     assert found.gap[0] > 0 and np.isfinite(found.energy[0])
     whole = equilibrium(sheaf, x, pins=pins, mode="homotopy")
     assert whole.gap[0] <= 1e-12 * whole.energy[0] and whole.energy[0] <= found.energy[0]
+
+
+def test_it_holds_few_vectors():
+    """The docstring says some 35 of length N: 34 or 35 on networks of 4 106 and 18 010."""
+    rng = np.random.default_rng(0)
+    network = Network.he([32, *[1000] * 3, 10], rng, "softmax")
+    sheaf, x = NeuralSheaf(network), rng.standard_normal((1, 32))
+    pins = hard("a_out", np.eye(10)[[network(x)[0].argmin()]])
+    equilibrium(sheaf, x, pins=pins, mode="homotopy", budget=60)  # what is cached stays
+    tracemalloc.start()
+    equilibrium(sheaf, x, pins=pins, mode="homotopy")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak <= 40 * 8 * sheaf.N
 
 
 def test_a_problem_without_kinks_and_one_with_a_max_pool():
