@@ -23,7 +23,7 @@ COLOURS = {
     "L-BFGS": SERIES[5],
     "predictive coding": SERIES[2],
 }
-OUTCOMES = {"lower": SERIES[2], "equal": "0.8", "higher": SERIES[1]}
+OUTCOMES = {"lower": "0.3", "equal": "0.9", "higher": "0.65"}
 LEAST = 1e-5  # of V*, below which a distance to it is drawn as this
 
 
@@ -92,6 +92,7 @@ def minima(
         left.bar(at, [own[way] for own in shares.values()], 0.18, color=COLOURS[way], label=way)
     left.set_xticks(range(len(shares)), [f"[{name.replace('x', ',')}]" for name in shares])
     left.set(ylabel="global minimum found", ylim=(0, 1.35), title="networks with several minima")
+    left.set_yticks(np.linspace(0, 1, 6))
     left.legend(ncols=2, fontsize="small", loc="upper center")
     before = np.zeros(len(counts))
     for outcome, colour in OUTCOMES.items():
@@ -102,5 +103,6 @@ def minima(
     right.invert_yaxis()
     right.set(xlabel="starts", title="where the homotopy ends beside Newton")
     right.set_xlim(0, 1.35 * before.max())
+    right.set_xticks(np.linspace(0, before.max(), 4))
     right.legend(fontsize="small", loc="center right")
     return noted(fig, {"shares": dict(shares), "counts": dict(counts)})
