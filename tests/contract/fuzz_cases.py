@@ -1029,7 +1029,6 @@ INSIDE = {
         "equilibria.kinks.*",
         "equilibria.arrival.*",
         "equilibria.homotopy.*",
-        "equilibria.newton.line_search",
         "equilibria.newton.newton",
         "equilibria.newton.solve",
         "equilibria.newton_steps.*",
