@@ -88,6 +88,7 @@ def test_every_figure_has_an_oracle():
         "ledger",
         "bench",
         "operations",
+        "readers",
     } <= set(ORACLES)
 
 

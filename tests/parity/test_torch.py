@@ -4,11 +4,9 @@ its own: `python -m tools torch` makes it, and .ci/run calls that.
 
 import json
 import os
-import re
 import subprocess
 from functools import cache
 from pathlib import Path
-from types import SimpleNamespace
 
 import layer_cases
 import numpy as np
@@ -133,19 +131,10 @@ def close(found, expected, within):
 
 
 @pytest.mark.parametrize("output", OUTPUTS)
-def test_a_network_read_by_the_recipe_of_the_readme(ask, output):
+def test_a_network_with_the_weights_of_a_module(ask, output):
     """Output, loss and gradients, of a sum of 64 terms or of 300 samples at most."""
     given, found = ask(f"network-{output}")
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    blocks = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
-    (recipe,) = (code for code in blocks if "state_dict" in code)
-    state = {
-        name: SimpleNamespace(numpy=lambda value=value: value)
-        for name, value in below(found, "state/").items()
-    }
-    space = {"Network": Network, "model": SimpleNamespace(state_dict=lambda: state)}
-    exec(recipe.replace('"identity"', f'"{output}"'), space)
-    network = space["network"]
+    network = network_of(below(found, "state/"), given["widths"], output)
     z = network.output.value(found["logits"])
     close(network(given["x"]), z, 1e-14)
     assert loss(network, given["x"], given["y"]) == pytest.approx(found["loss"], rel=1e-13)
