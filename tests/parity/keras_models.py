@@ -1,39 +1,14 @@
 """Models of Keras, with PyTorch below it, for test_readers.py: those that are read and refused."""
 
 import os
-from typing import NamedTuple
 
 os.environ["KERAS_BACKEND"] = "torch"
 import keras  # noqa: E402
 import numpy as np  # noqa: E402
 from keras import layers as L  # noqa: E402
+from model_marks import marks  # noqa: E402
 
-
-class Case(NamedTuple):
-    """How to make a model, its output map, and, of one that is refused, words of the message."""
-
-    make: object
-    output: str = "identity"
-    says: tuple = ()
-
-
-READ, REFUSED = {}, {}
-
-
-def read(output="identity"):
-    def keep(make):
-        READ[make.__name__] = Case(make, output)
-        return make
-
-    return keep
-
-
-def refused(*says):
-    def keep(make):
-        REFUSED[make.__name__] = Case(make, says=says)
-        return make
-
-    return keep
+READ, REFUSED, read, refused = marks()
 
 
 def randomised(model, seed=0):

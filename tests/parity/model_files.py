@@ -13,6 +13,7 @@ os.environ["KERAS_BACKEND"] = "torch"
 import numpy as np  # noqa: E402
 import onnxruntime  # noqa: E402
 import torch  # noqa: E402
+from model_marks import marks  # noqa: E402
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 from sklearn.datasets import load_digits  # noqa: E402
 from torch import nn  # noqa: E402
@@ -26,31 +27,7 @@ class File(NamedTuple):
     x: np.ndarray
 
 
-class Case(NamedTuple):
-    """How to make a file, its output map, and, of one that is refused, words of the message."""
-
-    make: object
-    output: str = "identity"
-    says: tuple = ()
-
-
-READ, REFUSED = {}, {}
-
-
-def read(output):
-    def keep(make):
-        READ[make.__name__] = Case(make, output)
-        return make
-
-    return keep
-
-
-def refused(*says):
-    def keep(make):
-        REFUSED[make.__name__] = Case(make, says=says)
-        return make
-
-    return keep
+READ, REFUSED, read, refused = marks()
 
 
 def run(file):

@@ -5,9 +5,9 @@ so that a scaler that is left out would be seen.
 """
 
 import warnings
-from typing import NamedTuple
 
 import numpy as np
+from model_marks import marks
 from sklearn.compose import ColumnTransformer
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
@@ -22,32 +22,7 @@ from sklearn.preprocessing import (
     StandardScaler,
 )
 
-
-class Case(NamedTuple):
-    """How to fit a model, its output map, and, of one that is refused, words of the message."""
-
-    make: object
-    output: str = "identity"
-    says: tuple = ()
-
-
-READ, REFUSED = {}, {}
-
-
-def read(output):
-    def keep(make):
-        READ[make.__name__] = Case(make, output)
-        return make
-
-    return keep
-
-
-def refused(*says):
-    def keep(make):
-        REFUSED[make.__name__] = Case(make, says=says)
-        return make
-
-    return keep
+READ, REFUSED, read, refused = marks()
 
 
 def inputs(n=120, seed=0):
