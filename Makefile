@@ -9,7 +9,7 @@ force := $(if $(findstring B,$(firstword -$(MAKEFLAGS))), --force)
 quoted = '$(subst ','\'',$(1))'
 
 .DEFAULT_GOAL := help
-.PHONY: help env figures quick batch check test verify fuzz lab bench mutants torch readers clean
+.PHONY: help env figures quick batch check test verify fuzz lab bench mutants torch readers book browser clean
 
 help:
 	@$(PYTHON) -m tools help
@@ -53,6 +53,12 @@ torch:
 
 readers:
 	@$(PYTHON) -m tools readers
+
+book:
+	@$(PYTHON) -m tools book
+
+browser:
+	@$(PYTHON) -m tools browser $(ARGS)
 
 clean:
 	@$(PYTHON) -m tools clean $(ARGS)

@@ -42,10 +42,12 @@ COMMANDS = {  # name: (the module that holds it, what it does)
         "commands",
         "compare every operation and gradient with PyTorch's, into figures/01/operations.json",
     ),
+    "book": ("book", "build the web page of all this into build/book, from stored outputs"),
+    "browser": ("book", "build the book and try it in a browser without a screen (Chromium)"),
     "clean": ("", "remove build/ and caches (ARGS=--all: .venv too)"),
 }
 WITH_TESTS = ("check", "test", "bench", "mutants", "readers")
-PASSING_ON = ("test", "lab", "bench")  # their further arguments are for what they start
+PASSING_ON = ("test", "lab", "bench", "browser")  # their further arguments are for what they start
 CACHES = ("__pycache__", ".pytest_cache", ".hypothesis", ".ipynb_checkpoints")
 UNWRITABLE = (errno.EROFS, errno.EACCES, errno.EPERM)
 

@@ -1,4 +1,6 @@
-"""The commands around the notebooks: test, check, lab, torch and readers."""
+"""The commands around the notebooks: test, check, lab, torch and readers; environments of their
+own.
+"""
 
 import shutil
 import subprocess
@@ -66,12 +68,12 @@ def pytest(project, arguments):
     )
 
 
-def run(project, words, out, together=1):
-    """Run this Python in the environment of all runs, results into `out`; returns its status."""
+def run(project, words, out, together=1, python=sys.executable):
+    """Run Python, this one or another, in the environment of all runs, results into `out`;
+    returns its status.
+    """
     changes = variables(project, "full", out, together)
-    return subprocess.call(
-        [sys.executable, *words], cwd=project.root, env=process_environment(changes)
-    )
+    return subprocess.call([python, *words], cwd=project.root, env=process_environment(changes))
 
 
 def readers(project, options):
@@ -105,15 +107,22 @@ def torch(project, options):
     with several GB of libraries; PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu leads to
     the one for processors.
     """
-    folder, status = project.build / "torch", None
+    return own_environment(project, "torch", "readers.lock")[1]
+
+
+def own_environment(project, name, lock):
+    """Make or renew the environment build/`name` from a lock file; returns its Python and pip's
+    exit status.
+    """
+    folder, status = project.build / name, None
     python = interpreter(folder)
     try:
         if not python.exists():
             subprocess.run([sys.executable, "-m", "venv", folder], check=True)
         status = subprocess.call(
-            [python, "-m", "pip", "install", "--quiet", "-r", project.root / "readers.lock"]
+            [python, "-m", "pip", "install", "--quiet", "-r", project.root / lock]
         )
     finally:
-        if status != 0:  # else it would be taken for PyTorch's
+        if status != 0:  # else it would be taken for a whole one
             shutil.rmtree(folder, ignore_errors=True)
-    return status
+    return python, status

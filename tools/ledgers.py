@@ -12,9 +12,9 @@ import jinja2
 from tools import notebooks
 from tools.project import Refusal, read_toml, write_whole
 
-FIELDS = ("id", "notebook", "statement", "source", "expected", "measured", "tolerance", "verdict")
+FIELDS = ("id", "notebook", "statement", "source", "expected", "measured", "tolerance", "verdict", "text")
 ORDER = ("fails", "refuted", "holds", "measured")
-GENERATED = {"README.md": "ledger", "docs/notebooks.md": "figures", "docs/gallery.md": "gallery"}
+GENERATED = {"README.md": "ledger", "docs/gallery.md": "gallery"}
 SIGNS = {"below": "<", "above": ">", "relative": "relative"}
 IN_A_CELL = str.maketrans({"|": "\\|", "\n": " "})  # of a table
 IN_BRACKETS = str.maketrans("[]\n", "() ")  # of a picture

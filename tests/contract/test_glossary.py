@@ -16,8 +16,8 @@ PROJECT = Project()
 EVERY = notebooks.load(PROJECT)
 GLOSSARY = PROJECT.notebooks / "glossary.md"
 TEXT = GLOSSARY.read_text(encoding="utf-8")
-TERMS = re.findall(r"^### (.+)$", TEXT, flags=re.MULTILINE)
-ENTRIES = dict(zip(TERMS, re.split(r"^### .+$", TEXT, flags=re.MULTILINE)[1:], strict=True))
+TERMS = re.findall(r"^## (.+)$", TEXT, flags=re.MULTILINE)
+ENTRIES = dict(zip(TERMS, re.split(r"^## .+$", TEXT, flags=re.MULTILINE)[1:], strict=True))
 MOST = 12  # links from one notebook
 each_term = pytest.mark.parametrize("term", TERMS)
 each_notebook = pytest.mark.parametrize("notebook", EVERY, ids=lambda n: n.number)
@@ -86,7 +86,7 @@ def test_no_entry_links_to_itself(term):
 
 
 def test_every_term_stands_once_in_the_list_by_subject():
-    listed = [name for file, name in links(TEXT[: TEXT.index("\n### ")]) if not file]
+    listed = [name for file, name in links(TEXT[: TEXT.index("\n## ")]) if not file]
     assert sorted(listed) == sorted(anchor(term) for term in TERMS)
 
 

@@ -1,0 +1,66 @@
+"""Settings of Sphinx for the book. `make book` copies what it is made of into build/pages, and
+calls Sphinx with the settings of this folder.
+"""
+
+import json
+import sys
+from importlib.metadata import distribution
+from pathlib import Path
+
+from docutils import nodes
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+import sheaflib  # noqa: E402 - it is found only now
+
+PLOTS = ROOT / "sheaflib" / "plots"
+MATHJAX = "sphinx-mathjax-offline/static/mathjax/tex-svg-full.js"  # one file, with its fonts
+
+project = "sheaflib"
+author = "The sheaflib authors"
+project_copyright = author
+version = release = sheaflib.__version__
+language = "en"
+root_doc = "index"
+exclude_patterns = ["README.md"]  # whose parts other pages include
+extensions = ["myst_nb", "numpydoc", "sphinx.ext.autodoc", "sphinx.ext.autosummary",
+              "sphinx.ext.mathjax"]
+
+nb_execution_mode = "off"
+nb_merge_streams = True
+myst_enable_extensions = ["amsmath", "attrs_inline", "dollarmath"]
+myst_heading_anchors = 4
+
+autosummary_generate = True
+autodoc_typehints = "signature"
+numpydoc_show_class_members = False
+numpydoc_class_members_toctree = False
+
+html_theme = "furo"
+html_title = "Neural networks as sheaves"
+html_static_path = ["_static", str(distribution("sphinx-mathjax-offline").locate_file(MATHJAX))]
+html_css_files = ["book.css"]
+html_copy_source = False
+html_show_sourcelink = False
+mathjax_path = Path(MATHJAX).name
+
+
+def link_claims(app, tree, page):
+    """Make the name of a claim, where it stands as code, a link to its row of the ledger."""
+    if page == "figures/LEDGER":
+        return
+    there = app.builder.get_relative_uri(page, "figures/LEDGER")
+    for literal in list(tree.findall(nodes.literal)):
+        name = literal.astext()
+        if name in app.claims and not isinstance(literal.parent, nodes.reference):
+            link = nodes.reference("", "", refuri=f"{there}#{name}", internal=True)
+            literal.replace_self(link)
+            link += literal
+
+
+def setup(app):
+    """Called by Sphinx."""
+    rows = json.loads((ROOT / "figures" / "ledger.json").read_text(encoding="utf-8"))
+    app.claims = {row["id"] for row in rows}
+    app.connect("doctree-resolved", link_claims)

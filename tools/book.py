@@ -1,0 +1,135 @@
+"""The book: pages, notebooks and figures as one web page, in an environment of its own.
+
+Sphinx reads copies in build/pages, where the files of docs/ stand at the top: so the landing page
+is build/book/index.html, and links between files lead where they do in the repository.
+"""
+
+import json
+import re
+import shutil
+import subprocess
+
+import nbformat
+
+from tools import ledgers, notebooks
+from tools.commands import own_environment, run
+from tools.project import write_whole
+from tools.surroundings import cores
+
+PAGES = (
+    "README.md",
+    "CHANGELOG.md",
+    "CITATION.cff",
+    "LICENSE",
+    "docs/*.md",
+    "notebooks/*",
+    "figures/bench.md",
+    "figures/scoreboard.svg",
+    "figures/*/*.*",
+    "sheaflib/README.md",
+    "sheaflib/companion/data/README.md",
+)
+GLOSSARY = "notebooks/glossary.md"
+
+
+def book(project, options):
+    """Build the book into build/book; returns the exit status."""
+    python, status = own_environment(project, "sphinx", "book.lock")
+    if status:
+        return status
+    stage(project)
+    out = project.build / "book"
+    shutil.rmtree(out, ignore_errors=True)
+    words = ["-m", "sphinx", "--fail-on-warning", "--quiet", "--jobs", str(cores())]
+    words += ["-d", project.build / "doctrees", "-c", "docs", project.build / "pages", out]
+    status = run(project, words, project.build / "sphinx-results", python=python)
+    if not status:
+        print(f"open {out / 'index.html'}")
+    return status
+
+
+def browser(project, options):
+    """Build the book and try it in a browser without a screen; returns the exit status."""
+    status = book(project, options)
+    words = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/book", *options.arguments]
+    python, _ = own_environment(project, "sphinx", "book.lock")
+    return status or run(project, words, project.build / "test", python=python)
+
+
+def stage(project):
+    """Copy what the book is made of into build/pages, with what only the book has."""
+    folder, texts = project.build / "pages", {}
+    for pattern in PAGES:
+        for path in project.root.glob(pattern):
+            name = path.relative_to(project.root).as_posix()
+            if path.suffix in (".md", ".ipynb"):
+                texts[moved(name)] = at_top(name, path.read_text(encoding="utf-8"))
+            elif path.is_file():
+                write_whole(folder / name, path.read_bytes())
+    every = notebooks.load(project)
+    texts["figures/LEDGER.md"] = ledger(project, every)
+    texts[GLOSSARY] = with_back_links(texts)
+    for name, alt in alt_texts(every).items():
+        texts[name] = described(texts[name], alt)
+    for old in folder.rglob("*.md"):
+        if moved(old.relative_to(folder).as_posix()) not in texts:
+            old.unlink()
+    for name, text in texts.items():
+        write_whole(folder / name, text)
+
+
+def moved(name):
+    """Return where a file of the repository stands in build/pages."""
+    return name.removeprefix("docs/")
+
+
+def at_top(name, text):
+    """Return the text of a page or a notebook with its links to and from docs/ as they are there."""
+    text = text.replace("](docs/", "](") if "/" not in name else text.replace("](../docs/", "](../")
+    return text.replace("](../", "](") if name.startswith("docs/") else text
+
+
+def ledger(project, every):
+    """Return the ledger as one table, which a script sorts and filters."""
+    rows = json.loads((project.figures / "ledger.json").read_text(encoding="utf-8"))
+    claims = ledgers.claims(project)
+    rows = [{"written": "", "evidence": "", **claims[row["id"]], **row} for row in rows]
+    return ledgers.fill(
+        "book-ledger.md",
+        rows=rows,
+        counts=ledgers.counts(rows),
+        sources=ledgers.SOURCES,
+        links={n.number: f"../notebooks/{n.file}" for n in every},
+    )
+
+
+def with_back_links(texts):
+    """Return the glossary with a line in every entry that names the pages which link to it."""
+    pages = {}
+    for name, text in sorted(texts.items()):
+        title = re.search(r"# (.+?)(?:\\n)?[\"\n]", text)[1]
+        for anchor in set(re.findall(r"glossary\.md#([\w-]+)", text)):
+            link = name.removeprefix("notebooks/")
+            link = link if link != name else f"../{name}"
+            pages.setdefault(anchor, []).append(f"[{title}]({link})")
+    head, *entries = re.split(r"(?m)^(?=## )", texts[GLOSSARY])
+    for i, entry in enumerate(entries):
+        anchor = entry[3:].partition("\n")[0].lower().replace(" ", "-").replace("'", "")
+        if anchor in pages:
+            entries[i] = f"{entry.rstrip()}\n\n*Used in* {', '.join(pages[anchor])}.\n\n"
+    return head + "".join(entries)
+
+
+def alt_texts(every):
+    """Return for the path of every notebook what its figures show: name -> text."""
+    return {f"notebooks/{n.file}": {k: f["alt"] for k, f in n.figures.items()} for n in every}
+
+
+def described(text, alt):
+    """Return a notebook with the alternative text of the figure that each of its cells saves."""
+    notebook = nbformat.reads(text, as_version=4)
+    for cell in notebook.cells:
+        for name in re.findall(r'"(\d\d-[\w-]+)"', cell.source if "outputs" in cell else ""):
+            if name in alt:
+                cell.metadata["mystnb"] = {"image": {"alt": alt[name]}}
+    return nbformat.writes(notebook)
