@@ -24,8 +24,13 @@ version = release = sheaflib.__version__
 language = "en"
 root_doc = "index"
 exclude_patterns = ["README.md"]  # whose parts other pages include
-extensions = ["myst_nb", "numpydoc", "sphinx.ext.autodoc", "sphinx.ext.autosummary",
-              "sphinx.ext.mathjax"]
+extensions = [
+    "myst_nb",
+    "numpydoc",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.mathjax",
+]
 
 nb_execution_mode = "off"
 nb_merge_streams = True
@@ -33,14 +38,17 @@ myst_enable_extensions = ["amsmath", "attrs_inline", "dollarmath"]
 myst_heading_anchors = 4
 
 autosummary_generate = True
-autodoc_typehints = "signature"
+autodoc_type_aliases = {"ArrayLike": "ArrayLike"}
+autodoc_typehints_format = "short"
 numpydoc_show_class_members = False
 numpydoc_class_members_toctree = False
 
+templates_path = [str(ROOT / "docs" / "_templates")]
 html_theme = "furo"
 html_title = "Neural networks as sheaves"
 html_static_path = ["_static", str(distribution("sphinx-mathjax-offline").locate_file(MATHJAX))]
 html_css_files = ["book.css"]
+html_js_files = [("book.js", {"defer": "defer"})]
 html_copy_source = False
 html_show_sourcelink = False
 mathjax_path = Path(MATHJAX).name
@@ -54,13 +62,26 @@ def link_claims(app, tree, page):
     for literal in list(tree.findall(nodes.literal)):
         name = literal.astext()
         if name in app.claims and not isinstance(literal.parent, nodes.reference):
-            link = nodes.reference("", "", refuri=f"{there}#{name}", internal=True)
+            link = nodes.reference(
+                "", "", refuri=f"{there}#{name.replace('.', '-')}", internal=True
+            )
             literal.replace_self(link)
             link += literal
 
 
+def complete(app, page, template, context, tree):
+    """Give headings of the side bar the level that they lack, and the ledger its script."""
+    leveled = 'role="heading" aria-level="2"'
+    navigation = context.get("furo_navigation_tree", "").replace('role="heading"', leveled)
+    context["furo_navigation_tree"] = navigation
+    if page == "figures/LEDGER":
+        app.add_js_file("ledger.js", loading_method="defer")
+        context["body"] = f'<div class="ledger-page">{context["body"]}</div>'
+
+
 def setup(app):
     """Called by Sphinx."""
+    app.connect("html-page-context", complete, priority=900)  # after the theme
     rows = json.loads((ROOT / "figures" / "ledger.json").read_text(encoding="utf-8"))
     app.claims = {row["id"] for row in rows}
     app.connect("doctree-resolved", link_claims)

@@ -67,6 +67,7 @@ def stage(project):
             elif path.is_file():
                 write_whole(folder / name, path.read_bytes())
     every = notebooks.load(project)
+    texts["index.md"] = texts["index.md"].replace("\nnotebooks\n", listed(every))
     texts["figures/LEDGER.md"] = ledger(project, every)
     texts[GLOSSARY] = with_back_links(texts)
     for name, alt in alt_texts(every).items():
@@ -87,6 +88,11 @@ def at_top(name, text):
     """Return the text of a page or a notebook with its links to and from docs/ as they are there."""
     text = text.replace("](docs/", "](") if "/" not in name else text.replace("](../docs/", "](../")
     return text.replace("](../", "](") if name.startswith("docs/") else text
+
+
+def listed(every):
+    """Return the notebooks as lines of a table of contents, with their numbers and short titles."""
+    return "".join(f"\n{n.number} {n.title} <notebooks/{n.name}>" for n in every) + "\n"
 
 
 def ledger(project, every):

@@ -6,7 +6,7 @@ from sheaflib.networks.readers.onnx_file import OPERATORS
 from sheaflib.networks.readers.sklearn_model import _SCALERS, PERCEPTRONS
 from tools.project import REPOSITORY
 
-PAGE = (REPOSITORY / "docs" / "usage.md").read_text(encoding="utf-8")
+PAGE = (REPOSITORY / "docs" / "your-own-network.md").read_text(encoding="utf-8")
 TABLE = PAGE.split("<!-- operators -->")[1].split("<!-- /operators -->")[0]
 
 
