@@ -59,8 +59,8 @@ def is_member(value):
 def members_of(name):
     """Return the full names of the methods and properties that sheaflib gives to a class."""
     own = [c for c in public(name).__mro__ if c.__module__.split(".")[0] == "sheaflib"]
-    found = {key for c in own for key, value in vars(c).items() if is_member(value)}
-    return [f"{name}.{key}" for key in sorted(found) if not key.startswith("_")]
+    keys = sorted({key for c in own for key in vars(c) if not key.startswith("_")})
+    return [f"{name}.{key}" for key in keys if is_member(inspect.getattr_static(public(name), key))]
 
 
 MEMBERS = [member for name in CLASSES for member in members_of(name)]
