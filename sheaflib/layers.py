@@ -40,12 +40,49 @@ def convolution(
     dilation: int | Pair = 1,
     groups: int = 1,
 ) -> tuple[Convolution, Shape]:
-    """A convolution (cross-correlation, as in deep learning), and the shape it writes.
+    """Make a convolution, which in deep learning is a cross-correlation.
 
-    kernel (c_out, c_in / groups, h, w), or (c_out, c_in / groups, k) for a signal; shape (c_in, H,
-    W), or (c_in, L), of what it reads; bias (c_out,). padding: a whole number, one an axis, ((top,
-    bottom), (left, right)), "valid" or "same". Raises ValueError when they do not fit.
+    As a map of flattened images it is affine and sparse: one affine edge of the sheaf.
 
+    Parameters
+    ----------
+    kernel : array_like, shape (c_out, c_in / groups, h, w)
+        The kernel; (c_out, c_in / groups, k) for a signal.
+    shape : sequence of int
+        The shape of the image that is read, (c_in, height, width), or of the signal, (c_in,
+        length).
+    bias : array_like, shape (c_out,), optional
+        One number for each channel that is written; zeros by default.
+    stride : int or tuple of int, default 1
+        The distance of neighbouring windows.
+    padding : int, tuple or {"valid", "same"}, default 0
+        How many zeros stand around the image: one whole number, one for each axis, or ((top,
+        bottom), (left, right)). ``"valid"`` means none, and ``"same"`` as many as keep the sides of
+        the image, which needs stride 1.
+    dilation : int or tuple of int, default 1
+        The distance of neighbouring taps of the kernel.
+    groups : int, default 1
+        Into how many groups the channels are split; each group is convolved by itself.
+
+    Returns
+    -------
+    convolution : Convolution
+        The operation.
+    shape : tuple of int
+        The shape of the image that it writes.
+
+    Raises
+    ------
+    ValueError
+        If the arguments do not fit together; the message names the one that is wrong.
+
+    Notes
+    -----
+    In the paper: not there; derived.
+
+    Examples
+    --------
+    >>> from sheaflib.layers import convolution
     >>> conv, shape = convolution(np.ones((1, 1, 2, 2)), (1, 3, 3))
     >>> shape, conv.value(np.ones((1, 9)))
     ((1, 2, 2), array([[4., 4., 4., 4.]]))
@@ -64,12 +101,48 @@ def transposed(
     groups: int = 1,
     dilation: int | Pair = 1,
 ) -> tuple[TransposedConvolution, Shape]:
-    """A transposed convolution, the adjoint of a convolution plus a bias, and the shape it writes.
+    """Make a transposed convolution: the adjoint of a convolution, plus a bias.
 
-    kernel (c_in, c_out / groups, h, w), or (c_in, c_out / groups, k) for a signal; shape (c_in, H,
-    W), or (c_in, L), of what it reads; bias (c_out,). `output_padding` adds rows below and columns
-    on the right. Raises ValueError when they do not fit.
+    Parameters
+    ----------
+    kernel : array_like, shape (c_in, c_out / groups, h, w)
+        The kernel; (c_in, c_out / groups, k) for a signal.
+    shape : sequence of int
+        The shape of the image that is read, (c_in, height, width), or of the signal, (c_in,
+        length).
+    bias : array_like, shape (c_out,), optional
+        One number for each channel that is written; zeros by default.
+    stride : int or tuple of int, default 1
+        The distance of neighbouring windows in the image that is written.
+    padding : int, tuple or {"valid", "same"}, default 0
+        The padding of the convolution whose adjoint it is, given as for `convolution`: so many rows
+        and columns of what is written are left out.
+    output_padding : int or tuple of int, default 0
+        How many rows are added below, and columns on the right.
+    groups : int, default 1
+        Into how many groups the channels are split.
+    dilation : int or tuple of int, default 1
+        The distance of neighbouring taps of the kernel.
 
+    Returns
+    -------
+    transposed : TransposedConvolution
+        The operation.
+    shape : tuple of int
+        The shape of the image that it writes.
+
+    Raises
+    ------
+    ValueError
+        If the arguments do not fit together; the message names the one that is wrong.
+
+    Notes
+    -----
+    In the paper: not there; derived.
+
+    Examples
+    --------
+    >>> from sheaflib.layers import transposed
     >>> up, shape = transposed(np.ones((1, 1, 2, 2)), (1, 1, 2), stride=2)
     >>> shape, up.value(np.array([[1.0, 2.0]]))
     ((1, 2, 4), array([[1., 1., 2., 2., 1., 1., 2., 2.]]))
@@ -88,12 +161,43 @@ def average_pool(
     ceil_mode: bool = False,
     count_include_pad: bool = True,
 ) -> tuple[Separable, Shape]:
-    """The mean over windows of a size, channel by channel, and the shape it writes; stride defaults
-    to size.
+    """Make an average pooling: the mean over windows, channel by channel.
 
-    With `ceil_mode` a last window may reach beyond the image and its padding, and is cut off there.
-    The padding counts as zeros, unless `count_include_pad` is False.
+    Parameters
+    ----------
+    shape : sequence of int
+        The shape of the image that is read, (channels, height, width), or of the signal, (channels,
+        length).
+    size : int or tuple of int
+        The size of a window.
+    stride : int or tuple of int, optional
+        The distance of neighbouring windows; the size of a window by default.
+    padding : int or tuple of int, default 0
+        How many zeros stand at both ends of each axis; at most half of the size of a window.
+    ceil_mode : bool, default False
+        Whether a last window may reach beyond the image and its padding; it is cut off there.
+    count_include_pad : bool, default True
+        Whether the zeros of the padding are counted in the mean.
 
+    Returns
+    -------
+    pool : Separable
+        The operation, which is affine.
+    shape : tuple of int
+        The shape of the image that it writes.
+
+    Raises
+    ------
+    ValueError
+        If the arguments do not fit together; the message names the one that is wrong.
+
+    Notes
+    -----
+    In the paper: not there; derived.
+
+    Examples
+    --------
+    >>> from sheaflib.layers import average_pool
     >>> pool, shape = average_pool((1, 2, 4), 2)
     >>> shape, pool.value(np.arange(8.0)[None])
     ((1, 1, 2), array([[2.5, 4.5]]))
@@ -118,11 +222,46 @@ def max_pool(
     dilation: int | Pair = 1,
     ceil_mode: bool = False,
 ) -> tuple[ImagePool, Shape]:
-    """The maximum over windows of a size, channel by channel, and the shape it writes; stride
-    defaults to size.
+    """Make a max-pooling: the maximum over windows, channel by channel.
 
-    A tap in the padding repeats another one of its window, so the padding never is the maximum.
+    A tap in the padding repeats another tap of its window, so the padding never is the maximum.
 
+    Parameters
+    ----------
+    shape : sequence of int
+        The shape of the image that is read, (channels, height, width), or of the signal, (channels,
+        length).
+    size : int or tuple of int
+        The size of a window.
+    stride : int or tuple of int, optional
+        The distance of neighbouring windows; the size of a window by default.
+    padding : int or tuple of int, default 0
+        How many rows and columns stand at both ends of each axis; at most half of the size of a
+        window.
+    dilation : int or tuple of int, default 1
+        The distance of neighbouring taps of a window.
+    ceil_mode : bool, default False
+        Whether a last window may reach beyond the image and its padding.
+
+    Returns
+    -------
+    pool : ImagePool
+        The operation, a `sheaflib.MaxPool`.
+    shape : tuple of int
+        The shape of the image that it writes.
+
+    Raises
+    ------
+    ValueError
+        If the arguments do not fit together; the message names the one that is wrong.
+
+    Notes
+    -----
+    In the paper: not there; derived.
+
+    Examples
+    --------
+    >>> from sheaflib.layers import max_pool
     >>> pool, shape = max_pool((1, 2, 4), 2)
     >>> shape, pool.value(np.arange(8.0)[None])
     ((1, 1, 2), array([[5., 7.]]))
@@ -133,10 +272,38 @@ def max_pool(
 
 
 def adaptive_average_pool(shape: Sequence[int], output_size: int | Pair) -> tuple[Separable, Shape]:
-    """The mean over so many windows that cover the image evenly, and the shape it writes.
+    """Make an average pooling over a given number of windows.
 
-    Window i of m along an axis of n pixels reaches from ⌊i n/m⌋ to before ⌈(i + 1) n/m⌉.
+    The windows cover the image evenly: window i of m along an axis of n pixels reaches from pixel
+    ⌊i n/m⌋ to before pixel ⌈(i + 1) n/m⌉.
 
+    Parameters
+    ----------
+    shape : sequence of int
+        The shape of the image that is read, (channels, height, width), or of the signal, (channels,
+        length).
+    output_size : int or tuple of int
+        How many windows there are along every axis.
+
+    Returns
+    -------
+    pool : Separable
+        The operation, which is affine.
+    shape : tuple of int
+        The shape of the image that it writes.
+
+    Raises
+    ------
+    ValueError
+        If the arguments do not fit together; the message names the one that is wrong.
+
+    Notes
+    -----
+    In the paper: not there; derived.
+
+    Examples
+    --------
+    >>> from sheaflib.layers import adaptive_average_pool
     >>> pool, shape = adaptive_average_pool((1, 1, 3), (1, 2))
     >>> shape, pool.value(np.array([[1.0, 2.0, 5.0]]))
     ((1, 1, 2), array([[1.5, 3.5]]))
@@ -153,9 +320,37 @@ def adaptive_average_pool(shape: Sequence[int], output_size: int | Pair) -> tupl
 
 
 def adaptive_max_pool(shape: Sequence[int], output_size: int | Pair) -> tuple[ImagePool, Shape]:
-    """The maximum over so many windows that cover the image evenly, as those of
-    `adaptive_average_pool`, and the shape it writes.
+    """Make a max-pooling over a given number of windows.
 
+    The windows cover the image evenly, as those of `adaptive_average_pool` do.
+
+    Parameters
+    ----------
+    shape : sequence of int
+        The shape of the image that is read, (channels, height, width), or of the signal, (channels,
+        length).
+    output_size : int or tuple of int
+        How many windows there are along every axis.
+
+    Returns
+    -------
+    pool : ImagePool
+        The operation, a `sheaflib.MaxPool`.
+    shape : tuple of int
+        The shape of the image that it writes.
+
+    Raises
+    ------
+    ValueError
+        If the arguments do not fit together; the message names the one that is wrong.
+
+    Notes
+    -----
+    In the paper: not there; derived.
+
+    Examples
+    --------
+    >>> from sheaflib.layers import adaptive_max_pool
     >>> pool, shape = adaptive_max_pool((1, 1, 3), (1, 2))
     >>> shape, pool.value(np.array([[1.0, 2.0, 5.0]]))
     ((1, 1, 2), array([[2., 5.]]))
@@ -169,8 +364,33 @@ def adaptive_max_pool(shape: Sequence[int], output_size: int | Pair) -> tuple[Im
 
 
 def global_average_pool(shape: Sequence[int]) -> tuple[Separable, Shape]:
-    """The mean of each channel, and the shape (channels, 1, 1).
+    """Make the mean of each channel.
 
+    Parameters
+    ----------
+    shape : sequence of int
+        The shape of the image that is read, (channels, height, width), or of the signal, (channels,
+        length).
+
+    Returns
+    -------
+    pool : Separable
+        The operation, which is affine.
+    shape : tuple of int
+        The shape of the image that it writes, (channels, 1, 1), or (channels, 1) for a signal.
+
+    Raises
+    ------
+    ValueError
+        If the arguments do not fit together; the message names the one that is wrong.
+
+    Notes
+    -----
+    In the paper: not there; derived.
+
+    Examples
+    --------
+    >>> from sheaflib.layers import global_average_pool
     >>> global_average_pool((1, 2, 2))[0].value(np.array([[1.0, 2.0, 3.0, 6.0]]))
     array([[3.]])
     """
@@ -178,8 +398,33 @@ def global_average_pool(shape: Sequence[int]) -> tuple[Separable, Shape]:
 
 
 def global_max_pool(shape: Sequence[int]) -> tuple[ImagePool, Shape]:
-    """The maximum of each channel, and the shape (channels, 1, 1).
+    """Make the maximum of each channel.
 
+    Parameters
+    ----------
+    shape : sequence of int
+        The shape of the image that is read, (channels, height, width), or of the signal, (channels,
+        length).
+
+    Returns
+    -------
+    pool : ImagePool
+        The operation, a `sheaflib.MaxPool`.
+    shape : tuple of int
+        The shape of the image that it writes, (channels, 1, 1), or (channels, 1) for a signal.
+
+    Raises
+    ------
+    ValueError
+        If the arguments do not fit together; the message names the one that is wrong.
+
+    Notes
+    -----
+    In the paper: not there; derived.
+
+    Examples
+    --------
+    >>> from sheaflib.layers import global_max_pool
     >>> global_max_pool((1, 2, 2))[0].value(np.array([[1.0, 2.0, 3.0, 6.0]]))
     array([[6.]])
     """
@@ -194,12 +439,43 @@ def batch_norm(
     eps: float = 1e-5,
     pixels: int = 1,
 ) -> BatchNorm:
-    """Batch normalisation in inference, scale·(a − mean)/√(variance + eps) + shift.
+    """Make batch normalisation as it is in inference.
 
-    scale, shift, mean, variance: (channels,); `pixels` = height · width repeats each channel over
-    its image. Training may change scale and shift. Raises ValueError for a negative variance, and
-    where a number leaves float64.
+    It is the diagonal affine map ``scale · (a − mean)/√(variance + eps) + shift``. Training may
+    change scale and shift.
 
+    Parameters
+    ----------
+    scale : array_like, shape (channels,)
+        The factor of each channel.
+    shift : array_like, shape (channels,)
+        What is added to each channel.
+    mean : array_like, shape (channels,)
+        The mean of each channel.
+    variance : array_like, shape (channels,)
+        The variance of each channel.
+    eps : float, default 1e-5
+        What is added to the variances.
+    pixels : int, default 1
+        How many neighbouring coordinates a channel has: height · width for an image.
+
+    Returns
+    -------
+    BatchNorm
+        The operation.
+
+    Raises
+    ------
+    ValueError
+        If a variance is negative, or a number leaves the range of float64.
+
+    Notes
+    -----
+    In the paper: not there; derived.
+
+    Examples
+    --------
+    >>> from sheaflib.layers import batch_norm
     >>> batch_norm([2.0], [1.0], [3.0], [4.0], eps=1e-12).value(np.array([[5.0]])).round(6)
     array([[3.]])
     """
@@ -207,9 +483,32 @@ def batch_norm(
 
 
 def permutation(order: ArrayLike) -> Gather:
-    """The map that writes coordinate order[i] of what it reads at i: a transposed image, shuffled
-    channels, any Gather. A number may stand in `order` once only; ValueError otherwise.
+    """Make the map that writes coordinate ``order[i]`` of what it reads at place i.
 
+    A transposed image and shuffled channels are such maps.
+
+    Parameters
+    ----------
+    order : array_like of int, shape (n,)
+        The numbers 0 … n − 1 in another order.
+
+    Returns
+    -------
+    Gather
+        The operation, which is affine.
+
+    Raises
+    ------
+    ValueError
+        If a number stands in `order` twice, or is not in 0 … n − 1.
+
+    Notes
+    -----
+    In the paper: not there; derived.
+
+    Examples
+    --------
+    >>> from sheaflib.layers import permutation
     >>> axes = np.arange(6).reshape(2, 3).transpose()
     >>> permutation(axes.ravel()).value(np.arange(6.0)[None])
     array([[0., 3., 1., 4., 2., 5.]])
@@ -225,12 +524,40 @@ def permutation(order: ArrayLike) -> Gather:
 
 
 def pad(shape: Sequence[int], padding: Any, mode: str = "constant") -> tuple[Separable, Shape]:
-    """The image with more rows and columns around it, and the shape it writes.
+    """Make a padding: an image with more rows and columns around it.
 
-    padding: a whole number, one an axis, or ((top, bottom), (left, right)). mode: "constant" pads
-    with zeros, "reflect" mirrors the image at its first and last pixel, "replicate" repeats these,
-    "circular" goes on at the other end. Raises ValueError where the image is too small for it.
+    Parameters
+    ----------
+    shape : sequence of int
+        The shape of the image that is read, (channels, height, width), or of the signal, (channels,
+        length).
+    padding : int or tuple
+        How many rows and columns are added: one whole number, one for each axis, or ((top, bottom),
+        (left, right)).
+    mode : {"constant", "reflect", "replicate", "circular"}, default "constant"
+        What stands there: zeros (``"constant"``), the image mirrored at its first and last pixel
+        (``"reflect"``), these pixels repeated (``"replicate"``), or the image from its other end on
+        (``"circular"``).
 
+    Returns
+    -------
+    padded : Separable
+        The operation, which is affine.
+    shape : tuple of int
+        The shape of the image that it writes.
+
+    Raises
+    ------
+    ValueError
+        If the image is too small for its padding, or the arguments do not fit together.
+
+    Notes
+    -----
+    In the paper: not there; derived.
+
+    Examples
+    --------
+    >>> from sheaflib.layers import pad
     >>> padded, shape = pad((1, 1, 3), ((0, 0), (2, 1)), "reflect")
     >>> shape, padded.value(np.array([[1.0, 2.0, 3.0]]))
     ((1, 1, 6), array([[3., 2., 1., 2., 3., 2.]]))
@@ -257,9 +584,35 @@ def pad(shape: Sequence[int], padding: Any, mode: str = "constant") -> tuple[Sep
 
 
 def upsample(shape: Sequence[int], scale_factor: int | Pair) -> tuple[Separable, Shape]:
-    """Every pixel repeated scale_factor times along each axis (nearest neighbour), and the shape it
-    writes.
+    """Make an upsampling that repeats every pixel along each axis (nearest neighbour).
 
+    Parameters
+    ----------
+    shape : sequence of int
+        The shape of the image that is read, (channels, height, width), or of the signal, (channels,
+        length).
+    scale_factor : int or tuple of int
+        How often a pixel is repeated along each axis.
+
+    Returns
+    -------
+    upsampled : Separable
+        The operation, which is affine.
+    shape : tuple of int
+        The shape of the image that it writes.
+
+    Raises
+    ------
+    ValueError
+        If the arguments do not fit together; the message names the one that is wrong.
+
+    Notes
+    -----
+    In the paper: not there; derived.
+
+    Examples
+    --------
+    >>> from sheaflib.layers import upsample
     >>> upsample((1, 1, 2), (1, 2))[0].value(np.array([[1.0, 2.0]]))
     array([[1., 1., 2., 2.]])
     """
@@ -272,9 +625,32 @@ def upsample(shape: Sequence[int], scale_factor: int | Pair) -> tuple[Separable,
 
 
 def concatenation(*shapes: Sequence[int]) -> tuple[Stack, Shape]:
-    """Images one behind the other, channel on channel, and the shape that is written; ValueError
-    unless all have the same sides.
+    """Make a stack of images, one behind the other, channel on channel.
 
+    Parameters
+    ----------
+    *shapes : sequence of int
+        The shape of each image, (channels, height, width), or of each signal, (channels, length).
+
+    Returns
+    -------
+    stack : Stack
+        The operation.
+    shape : tuple of int
+        The shape of the image that it writes.
+
+    Raises
+    ------
+    ValueError
+        If the images do not all have the same height and width.
+
+    Notes
+    -----
+    In the paper: not there; derived.
+
+    Examples
+    --------
+    >>> from sheaflib.layers import concatenation
     >>> concatenation((2, 4, 4), (3, 4, 4))
     (Stack(dims=(32, 48)), (5, 4, 4))
     """
@@ -288,9 +664,34 @@ def concatenation(*shapes: Sequence[int]) -> tuple[Stack, Shape]:
 
 
 def add(n: int, parts: int = 2) -> Sum:
-    """The sum of `parts` stacked vectors of width n, [I … I]: what follows a Stack in a residual
-    block.
+    """Make the sum of several stacked vectors.
 
+    In a residual block it follows a `sheaflib.Stack`. Its matrix is ``[I … I]``.
+
+    Parameters
+    ----------
+    n : int
+        The width of each vector.
+    parts : int, default 2
+        How many vectors there are.
+
+    Returns
+    -------
+    Sum
+        The operation, which is affine.
+
+    Raises
+    ------
+    ValueError
+        If one of the two is no positive whole number.
+
+    Notes
+    -----
+    In the paper: not there; derived.
+
+    Examples
+    --------
+    >>> from sheaflib.layers import add
     >>> add(2).value(np.array([[1.0, 2.0, 10.0, 20.0]]))
     array([[11., 22.]])
     """

@@ -26,21 +26,48 @@ def harmonic_extension(
     pins: Pin | Sequence[Pin] = (),
     pattern: ArrayLike | None = None,
 ) -> Solution:
-    """The cochain that minimises V over Ω, for a batch x (B, n_0): the forward pass, or its pinned
-    counterpart.
+    """Find the cochain of least energy V for a batch of inputs.
 
-    Without pins and pattern: forward substitution, the pattern read off on the way; this is the
-    forward pass and V = 0. With `pattern` (M,) or (B, M) the selections are frozen: the masked
-    network. With pins the pattern is frozen at the given one, or at the forward pass's, and V of
-    that frozen sheaf is minimised: `residual` and `error` speak of it. Where the answer's own
-    pattern differs (`pattern_changes` > 0) it is no equilibrium of the network's sheaf: use
-    `relax`.
+    Without pins and pattern it is the forward pass, with V = 0: it is computed by forward
+    substitution, the pattern being read off on the way. With `pattern` the selections are frozen;
+    this is the masked network. With pins the pattern is frozen at the given one, or at that of the
+    forward pass, and V of that frozen sheaf is minimised; `Solution.residual` and `Solution.error`
+    speak of it. Where the pattern of the answer differs (`Solution.pattern_changes` > 0) the answer
+    is no equilibrium of the network's own sheaf; then use `relax` or `equilibrium`.
 
-    Range: every coordinate is exact for weights, biases, inputs, edge weights and pins that differ
-    by a relative 1e-14 at most, whatever their scales. Outside it ArithmeticError, where rounding
-    decides, and OverflowError, where a stalk or a gain leaves float64.
+    Every coordinate is exact for weights, biases, inputs, edge weights and pins that differ by a
+    relative 1e-14 at most, whatever their scales.
 
-    >>> from sheaflib.networks.graph import Network
+    Parameters
+    ----------
+    sheaf : NeuralSheaf
+        The sheaf of a network.
+    x : array_like, shape (B, n_0)
+        The inputs, one row a sample.
+    pins : Pin or sequence of Pin, optional
+        Pins that `hard` and `soft` make.
+    pattern : array_like, shape (M,) or (B, M), optional
+        The activation pattern at which the sheaf is frozen.
+
+    Returns
+    -------
+    Solution
+        The cochain, its pattern, and measures of its quality.
+
+    Raises
+    ------
+    ArithmeticError
+        If rounding decides the answer.
+    OverflowError
+        If a stalk or a gain leaves the range of float64.
+
+    Notes
+    -----
+    In the paper: Prop. 3.4, and section 5.1 for pins.
+
+    Examples
+    --------
+    >>> from sheaflib import Network, NeuralSheaf, harmonic_extension
     >>> harmonic_extension(NeuralSheaf(Network.mlp([[[2.0]], [[3.0]]])), [[1.0]])
     Solution(direct, residual < 1e-12, error < 1e-12)
     """
@@ -64,16 +91,43 @@ def harmonic_extension(
 
 
 def backpropagate(sheaf: NeuralSheaf, x: ArrayLike, g: ArrayLike) -> Parameters:
-    """Gradients of a loss with respect to the parameters of every node, by one transposed harmonic
-    solve.
+    """Return the gradients of a loss by the parameters of every node.
 
-    g: (B, n_out), the loss's gradient with respect to z^{k+1} at the forward pass. Returns node ->
-    parameter -> array, summed over the batch, in the shapes of `Network.parameters`. Range: any;
-    every entry is exact for weights, biases, inputs and g that differ by a relative 1e-14 at most.
-    OverflowError when a sensitivity or a gradient leaves float64. Raises ValueError when g has
-    other rows than x, TypeError, which names the node, when an affine map is matrix-free.
+    They are found by one transposed harmonic solve. They may be asked for in any range: every entry
+    is exact for weights, biases, inputs and `g` that differ by a relative 1e-14 at most.
 
-    >>> from sheaflib.networks.graph import Network
+    Parameters
+    ----------
+    sheaf : NeuralSheaf
+        The sheaf of a network.
+    x : array_like, shape (B, n_0)
+        The inputs, one row a sample.
+    g : array_like, shape (B, n_out)
+        The gradient of the loss by ``z^(k+1)``, the values before the output map, at the forward
+        pass.
+
+    Returns
+    -------
+    dict
+        Node -> name of the parameter -> the gradient, summed over the batch, in the shapes of
+        `Network.parameters`.
+
+    Raises
+    ------
+    OverflowError
+        If a sensitivity or a gradient leaves the range of float64.
+    ValueError
+        If `g` does not have as many rows as `x`.
+    TypeError
+        If an affine map is matrix-free; the message names the node.
+
+    Notes
+    -----
+    In the paper: not there; derived from Prop. 3.4.
+
+    Examples
+    --------
+    >>> from sheaflib import Network, NeuralSheaf, backpropagate
     >>> found = backpropagate(NeuralSheaf(Network.mlp([[[2.0]]])), [[3.0]], [[1.0]])
     >>> {name: float(part.sum()) for name, part in found["z1"].items()}
     {'weight': 3.0, 'bias': 1.0}

@@ -21,11 +21,67 @@ NOISE = 1e-12  # below this a repr shows only the bound, never rounding noise
 
 @dataclass(frozen=True, eq=False)
 class Solution:
-    """A cochain (B, N) in `sheaf` over inputs x (B, n_0), with the pattern (B, M) it belongs to.
+    """What a solver or a flow returns: a cochain, why it stopped, and how good it is.
 
-    `reason` says why the solver stopped, `converged` (B,) for which samples it had arrived. For a
-    frozen pattern `pattern` is the frozen one; `frozen` says so. `history` holds what a flow
-    recorded.
+    Nobody need make one by hand. The measures, such as `residual` and `error`, are computed when
+    they are first asked for. ``solution["z1"]`` is the value of the stalk z1, of shape (B, n).
+
+    Parameters
+    ----------
+    sheaf : NeuralSheaf
+        The sheaf.
+    x : ndarray, shape (B, n_0)
+        The inputs, one row a sample.
+    cochain : ndarray, shape (B, N) or (B, N + n_out)
+        The state that was found, one row a sample.
+    pattern : ndarray, shape (B, M)
+        The pattern that the cochain belongs to; the frozen one, where the pattern was frozen.
+    pins : Pins
+        The pins.
+    method : str
+        The name of the method.
+    reason : str
+        Why it stopped.
+    converged : ndarray of bool, shape (B,)
+        For which samples it had arrived.
+    frozen : bool, default False
+        Whether the pattern was frozen.
+    output_force : {"jacobian", "identity"}, default "jacobian"
+        How the output edge pulls at the logits.
+    history : object, optional
+        What a flow recorded.
+
+    Attributes
+    ----------
+    sheaf : NeuralSheaf
+        The sheaf.
+    x, cochain, pattern : ndarray
+        The inputs, the state and its pattern, as above.
+    pins : Pins
+        The pins.
+    method, reason : str
+        The name of the method, and why it stopped.
+    converged : ndarray of bool, shape (B,)
+        For which samples it had arrived.
+    frozen : bool
+        Whether the pattern was frozen.
+    output_force : str
+        How the output edge pulls at the logits.
+    history : object or None
+        What a flow recorded.
+
+    Notes
+    -----
+    In the paper: not there; derived.
+
+    Examples
+    --------
+    >>> from sheaflib import Network, NeuralSheaf, harmonic_extension
+    >>> solution = harmonic_extension(NeuralSheaf(Network.mlp([[[2.0]], [[3.0]]])), [[1.0]])
+    >>> solution["z1"], solution.output
+    (array([[2.]]), array([[6.]]))
+    >>> solution.energy
+    array([0.])
     """
 
     sheaf: NeuralSheaf
@@ -41,47 +97,66 @@ class Solution:
     history: Any = field(default=None, repr=False)
 
     def __getitem__(self, stalk: str) -> np.ndarray:
-        """The value of one stalk: (B, n)."""
+        """Return the value of one stalk.
+
+        Parameters
+        ----------
+        stalk : str
+            The name of the stalk.
+
+        Returns
+        -------
+        ndarray, shape (B, n)
+            One row a sample.
+
+        Raises
+        ------
+        ValueError
+            If there is no such stalk.
+        """
         return self.cochain[:, self.sheaf.augmented_layout[stalk]]
 
     @property
     def output(self) -> np.ndarray:
-        """φ(z^{k+1}): (B, n_out)."""
+        """The output ``φ(z^(k+1))`` of the cochain, (B, n_out)."""
         return self.sheaf.network.output.value(self[self.sheaf.network.output_name])
 
     @cached_property
     def own_pattern(self) -> np.ndarray:
-        """The activation pattern of the cochain itself (B, M)."""
+        """The activation pattern of the cochain itself, (B, M)."""
         return self.sheaf.pattern(self.cochain, self.x)
 
     @cached_property
     def pattern_changes(self) -> int:
-        """In how many units, over the batch, the cochain's own pattern differs from the frozen one
-        (0: self-consistent).
+        """In how many units, over the batch, the cochain's own pattern differs from the frozen one.
 
-        By the signs of the floats: a z whose sign is below its rounding error counts as it was
-        computed.
+        It is 0 where the frozen pattern is self-consistent. It goes by the signs of the floats: a z
+        whose sign is below its rounding error counts as it was computed.
         """
         return int((self.own_pattern != self.pattern).sum())
 
     @cached_property
     def energy(self) -> np.ndarray:
-        """V = ½ Σ_e w_e ‖(δw − c)_e‖² in the state-dependent sheaf, penalty edges of soft pins
-        included: (B,).
+        """The energy ``V = ½ Σ_e w_e ‖(δw − c)_e‖²`` of every sample, (B,).
+
+        It is that of the state-dependent sheaf, also where the pattern was frozen, and the penalty
+        edges of soft pins are included.
         """
         return self.sheaf.energy(self.cochain, self.x) + self.pins.energy(self.cochain)
 
     @cached_property
     def residual(self) -> float:
-        """Unpinned: max|δw − c|. With pins or a_out: max|∂V/∂w| over the coordinates that are not
-        clamped.
+        """What is left of the equations that should hold.
 
-        An absolute number in the units of the largest stalk: what rounding makes of it is some ε =
-        2⁻⁵² of `NeuralSheaf.edge_terms`, or of `gradient_terms`, so it is small only where these
-        are, however good the cochain; `error` says how far that is from the exact one.
+        Without pins it is the largest ``|δw − c|``. With pins or an augmented cochain it is the
+        largest ``|∂V/∂w|`` over the coordinates that are not clamped. At a kink, where z_j is 0 or
+        at a bound of a clamp, V has two slopes; a kink that both sides push back to counts as 0,
+        since the state slides along it or rests at its corner.
 
-        At a kink, z_j = 0 or at a bound of a clamp, V has two slopes; one that both sides push back
-        to counts as 0 (it slides, or rests at its corner).
+        It is an absolute number in the units of the largest stalk: what rounding makes of it is
+        some ε = 2⁻⁵² of `NeuralSheaf.edge_terms`, or of `NeuralSheaf.gradient_terms`. So it is
+        small only where these are, however good the cochain is; `error` says how far that is from
+        the exact one.
         """
         if self.pins or self._augmented:
             return float(np.where(self.corners, 0, np.abs(self._force(self._pattern))).max())
@@ -89,8 +164,9 @@ class Solution:
 
     @cached_property
     def corners(self) -> np.ndarray:
-        """Where a free z_j at its kink lies at a minimum that is a corner of V, shape of the
-        cochain: never where the pattern is frozen.
+        """Where a free z_j rests at its kink, a minimum that is a corner of V; of bool.
+
+        The shape is that of the cochain. There are no corners where the pattern is frozen.
         """
         kinks = at_kinks(self.sheaf, self.cochain)
         if self.frozen or not kinks.any():
@@ -101,11 +177,12 @@ class Solution:
 
     @cached_property
     def error(self) -> float:
-        """max|w − w*| to the exact solution w* for this pattern, corners held: δ_Ω⁻¹ of the
-        residual, one more substitution.
+        """The largest distance ``|w − w*|`` to the exact solution w* for this pattern.
 
-        With pins: the distance to one more pinned solve, and the rounding of that; ∞ where rounding
-        decides it. ValueError for a cochain with a_out (its edge is not linear).
+        Corners are held. Without pins it takes one more substitution, ``δ_Ω⁻¹`` of the residual.
+        With pins it is the distance to one more pinned solution, with the rounding of that; it is
+        infinite where rounding decides that solution. ValueError is raised for a cochain with
+        ``a_out``, whose edge is not linear.
         """
         if self._augmented:
             raise ValueError(

@@ -37,7 +37,38 @@ def masked_forward(sheaf: NeuralSheaf, x: np.ndarray, pattern: np.ndarray) -> np
 
 
 def forward_substitution(sheaf: NeuralSheaf, f: ArrayLike, pattern: ArrayLike) -> np.ndarray:
-    """δ_Ω⁻¹ f, a forward pass with injections f into every block: (B, N) -> (B, N)."""
+    """Solve ``δ_Ω v = f``, which is a forward pass with injections into every block.
+
+    Parameters
+    ----------
+    sheaf : NeuralSheaf
+        The sheaf.
+    f : array_like, shape (B, N)
+        The injections, one row a sample.
+    pattern : array_like, shape (M,) or (B, M)
+        The pattern at which the sheaf is frozen.
+
+    Returns
+    -------
+    ndarray, shape (B, N)
+        The solution ``δ_Ω⁻¹ f``.
+
+    Raises
+    ------
+    ValueError
+        If `f` or `pattern` has another shape.
+
+    Notes
+    -----
+    In the paper: Prop. 3.4.
+
+    Examples
+    --------
+    >>> from sheaflib import Network, NeuralSheaf, forward_substitution
+    >>> sheaf = NeuralSheaf(Network.mlp([[[2.0]], [[3.0]]]))
+    >>> forward_substitution(sheaf, [[1.0, 0.0, 0.0]], [True])  # 1 into z1
+    array([[1., 1., 3.]])
+    """
     f = batch("f", f, check_sheaf(sheaf).N)
     return inject(sheaf, f.copy(), sheaf.check_pattern(pattern, len(f)))
 
@@ -54,7 +85,38 @@ def inject(sheaf: NeuralSheaf, v: np.ndarray, pattern: np.ndarray) -> np.ndarray
 
 
 def backward_substitution(sheaf: NeuralSheaf, g: ArrayLike, pattern: ArrayLike) -> np.ndarray:
-    """δ_Ω⁻ᵀ g: back-propagation of the sensitivities g of every block: (B, N) -> (B, N)."""
+    """Solve ``δ_Ωᵀ e = g``, which is back-propagation of sensitivities.
+
+    Parameters
+    ----------
+    sheaf : NeuralSheaf
+        The sheaf.
+    g : array_like, shape (B, N)
+        The sensitivities at every block, one row a sample.
+    pattern : array_like, shape (M,) or (B, M)
+        The pattern at which the sheaf is frozen.
+
+    Returns
+    -------
+    ndarray, shape (B, N)
+        The solution ``δ_Ω⁻ᵀ g``.
+
+    Raises
+    ------
+    ValueError
+        If `g` or `pattern` has another shape.
+
+    Notes
+    -----
+    In the paper: not there; derived from Lemma 3.2.
+
+    Examples
+    --------
+    >>> from sheaflib import Network, NeuralSheaf, backward_substitution
+    >>> sheaf = NeuralSheaf(Network.mlp([[[2.0]], [[3.0]]]))
+    >>> backward_substitution(sheaf, [[0.0, 0.0, 1.0]], [True])  # 1 at z2
+    array([[3., 3., 1.]])
+    """
     g = batch("g", g, check_sheaf(sheaf).N)
     return send_back(sheaf, g.copy(), sheaf.check_pattern(pattern, len(g)))
 

@@ -31,7 +31,42 @@ AT_ONCE = 2**21  # numbers in the values of a forward pass through layers of ima
 
 @dataclass(frozen=True)
 class Node:
-    """One intermediate quantity: its name, the operation that computes it, the names it reads."""
+    """One intermediate quantity of a network, with the operation that computes it.
+
+    Parameters
+    ----------
+    name : str
+        The name of the quantity, such as ``"z1"``. In the sheaf it is the name of a stalk.
+    operation : Operation
+        What computes it: an `Affine`, a `ReLU`, a `Stack`, or what `sheaflib.layers` makes.
+    inputs : str or sequence of str
+        The name of the quantity that it reads, or several names for a `Stack`; ``"x"`` is the input
+        of the network.
+
+    Attributes
+    ----------
+    name : str
+        The name of the quantity.
+    operation : Operation
+        What computes it.
+    inputs : tuple of str
+        The names of what it reads.
+
+    Raises
+    ------
+    TypeError
+        If the name is no text, or the inputs are neither text nor several texts.
+
+    Notes
+    -----
+    In the paper: section 2, where each node is one step of the composition.
+
+    Examples
+    --------
+    >>> from sheaflib import Network, Node, ReLU
+    >>> Network(2, [Node("a", ReLU(2), "x")])
+    Network(x(2) -> a(2), identity)
+    """
 
     name: str
     operation: Operation
@@ -53,14 +88,50 @@ class Node:
 
 @dataclass(frozen=True)
 class Network:
-    """A frozen feedforward network: n_in inputs "x", nodes in topological order, an output map φ on
-    the last node.
+    """A feedforward network, as a graph of operations that cannot be changed.
 
-    `nodes` holds Node objects, or tuples (name, operation[, inputs]); a node without inputs reads
-    the node before it. `difference` is, of a network that `read` made, its largest difference to
-    the original, relative to the largest output; None of others. Raises ValueError for an unknown
-    or repeated name, a node that reads a later one, and widths that do not fit.
+    It reads the input ``"x"``, computes its nodes one after another, and applies an output map φ to
+    the last of them. `Network.mlp` and `Network.he` make chains, and `read` makes networks of
+    models of other libraries.
 
+    Parameters
+    ----------
+    n_in : int
+        The width of the input ``"x"``.
+    nodes : sequence of Node or tuple
+        The nodes in topological order, so that each reads only the input and nodes before it. A
+        tuple is (name, operation, inputs) or (name, operation), which reads the node before it.
+    output : {"identity", "sigmoid", "softmax"} or Output, default "identity"
+        The output map φ.
+    difference : float, optional
+        For `read`, which gives it; None otherwise.
+
+    Attributes
+    ----------
+    n_in : int
+        The width of the input.
+    nodes : tuple of Node
+        The nodes in topological order.
+    output : Output
+        The output map φ.
+    difference : float or None
+        Of a network that `read` made, its largest difference to the original, relative to the
+        largest output; None for others.
+
+    Raises
+    ------
+    ValueError
+        If a name is unknown or repeated, a node reads a later one, or widths do not fit.
+    TypeError
+        If an entry of `nodes` holds no operation, or a model of another library is given.
+
+    Notes
+    -----
+    In the paper: section 2, for chains of affine maps and ReLUs; merges are derived.
+
+    Examples
+    --------
+    >>> from sheaflib import Affine, Network, ReLU, Stack
     >>> first, last = Affine([[1]], [0.5]), Affine([[2, 1]])
     >>> skip = ("p", Stack(1, 1), ("a1", "x"))
     >>> network = Network(1, [("z1", first), ("a1", ReLU(1)), skip, ("z2", last)])
@@ -95,8 +166,39 @@ class Network:
     def mlp(
         cls, weights: Sequence, biases: Sequence | None = None, output: str | Output = "identity"
     ) -> Network:
-        """The chain z^ℓ = W^ℓ a^{ℓ-1} + b^ℓ, a^ℓ = ReLU(z^ℓ), φ(z^{k+1}); weights[ℓ-1] is (n_ℓ,
-        n_{ℓ-1}), biases default to 0.
+        """Make a chain of affine layers with ReLUs between them.
+
+        Layer ℓ is ``z^ℓ = W^ℓ a^(ℓ−1) + b^ℓ``, followed by ``a^ℓ = ReLU(z^ℓ)`` except after the
+        last one, whose value ``z^(k+1)`` the output map φ is applied to. Its nodes are named
+        ``z1``, ``a1``, ``z2``, and so on.
+
+        Parameters
+        ----------
+        weights : sequence of array_like, sparse matrix or Affine
+            The weights of the layers, of shapes (n_ℓ, n_(ℓ−1)). An `Affine` stands for a weight and
+            a bias.
+        biases : sequence of array_like or None, optional
+            The biases of the layers, of shapes (n_ℓ,); zeros by default, and where an entry is
+            None.
+        output : {"identity", "sigmoid", "softmax"} or Output, default "identity"
+            The output map φ.
+
+        Returns
+        -------
+        Network
+            The chain.
+
+        Raises
+        ------
+        ValueError
+            If a weight does not fit the layer before it, or there are not as many biases as
+            weights.
+
+        Examples
+        --------
+        >>> from sheaflib import Network
+        >>> Network.mlp([[[2.0]], [[3.0]]], [[1.0], [0.0]])([[1.0]])
+        array([[9.]])
         """
         if hint := way_from(weights):
             raise TypeError(f"weights is a {type(weights).__name__}, expected a list{hint}")
@@ -117,8 +219,37 @@ class Network:
     def he(
         cls, dims: Sequence[int], rng: np.random.Generator, output: str | Output = "identity"
     ) -> Network:
-        """The chain with widths dims = [n_0, …, n_{k+1}], He weights N(0, 2/n_{ℓ-1}) and zero
-        biases (the paper's construction).
+        """Make a chain with random weights.
+
+        The weights of a layer that reads n values are normal with mean zero and variance 2/n (He
+        initialisation); the biases are zero.
+
+        Parameters
+        ----------
+        dims : sequence of int
+            The widths of the layers, ``[n_0, …, n_(k+1)]``, from the input to the output.
+        rng : numpy.random.Generator
+            The source of randomness, such as ``np.random.default_rng(42)``.
+        output : {"identity", "sigmoid", "softmax"} or Output, default "identity"
+            The output map φ.
+
+        Returns
+        -------
+        Network
+            The chain.
+
+        Raises
+        ------
+        ValueError
+            If there are fewer than two widths.
+        TypeError
+            If `rng` is no generator of NumPy.
+
+        Examples
+        --------
+        >>> from sheaflib import Network
+        >>> Network.he([2, 4, 1], np.random.default_rng(42))
+        Network(x(2) -> z1(4) -> a1(4) -> z2(1), identity)
         """
         if not isinstance(rng, np.random.Generator):
             raise TypeError(
@@ -140,8 +271,10 @@ class Network:
 
     @property
     def output_name(self) -> str:
-        """The name of the last node, whose value the output function φ is applied to.
+        """The name of the last node, whose value the output map φ is applied to.
 
+        Examples
+        --------
         >>> Network.mlp([[[1.0]], [[2.0]]]).output_name
         'z2'
         """
@@ -151,6 +284,8 @@ class Network:
     def affine_nodes(self) -> list[Node]:
         """The nodes whose edges are affine, in order.
 
+        Examples
+        --------
         >>> [node.name for node in Network.mlp([[[1.0]], [[2.0]]]).affine_nodes]
         ['z1', 'z2']
         """
@@ -158,11 +293,13 @@ class Network:
 
     @property
     def parameters(self) -> Parameters:
-        """What training may change: node -> name of the parameter -> an array, or a sparse matrix
-        as it is stored. Nodes without parameters are left out.
+        """What training may change: node -> name of the parameter -> its numbers.
 
-        Raises TypeError, which names the node, where an affine map is matrix-free.
+        The numbers are an array, or a sparse matrix as it is stored. Nodes without parameters are
+        left out. TypeError, which names the node, is raised where an affine map is matrix-free.
 
+        Examples
+        --------
         >>> {name: list(own) for name, own in Network.mlp([[[1.0]], [[2.0]]]).parameters.items()}
         {'z1': ['weight', 'bias'], 'z2': ['weight', 'bias']}
         """
@@ -177,12 +314,29 @@ class Network:
         return found
 
     def with_parameters(self, parameters: Mapping[str, Mapping[str, Parameter]]) -> Network:
-        """The network with other numbers for some of its parameters: node -> name of the parameter
-        -> an array of the same shape.
+        """Make the network with other numbers for some of its parameters.
 
-        Raises ValueError for an unknown node or parameter, for another shape, and for numbers that
-        are not finite; TypeError where the node's affine map is matrix-free.
+        Parameters
+        ----------
+        parameters : mapping
+            Node -> name of the parameter -> an array of the shape that it has in
+            `Network.parameters`. What is not named stays as it is.
 
+        Returns
+        -------
+        Network
+            The new network.
+
+        Raises
+        ------
+        ValueError
+            If a node or a parameter is unknown, an array has another shape, or a number is not
+            finite.
+        TypeError
+            If the affine map of a node that is named is matrix-free.
+
+        Examples
+        --------
         >>> network = Network.mlp([[[1.0]], [[2.0]]]).with_parameters({"z2": {"bias": [3.0]}})
         >>> network([[1.0]])
         array([[5.]])
@@ -206,11 +360,27 @@ class Network:
         return Network(self.n_in, nodes, self.output)
 
     def with_output(self, output: str | Output) -> Network:
-        """The network with another output map on the same last node: softmax, say, for a
-        classifier that was read with its logits.
+        """Make the network with another output map on the same last node.
 
-        Raises ValueError for an unknown one.
+        A classifier that was read with its logits, say, is given a softmax so.
 
+        Parameters
+        ----------
+        output : {"identity", "sigmoid", "softmax"} or Output
+            The output map φ.
+
+        Returns
+        -------
+        Network
+            The new network.
+
+        Raises
+        ------
+        ValueError
+            If the output map is unknown.
+
+        Examples
+        --------
         >>> Network.mlp([[[1.0]]]).with_output("sigmoid")([[0.0]])
         array([[0.5]])
         """
@@ -218,12 +388,15 @@ class Network:
 
     @cached_property
     def shapes(self) -> Mapping[str, tuple[int, ...]]:
-        """The shapes (channels, height, width) of the stalks that hold images, and (channels,
-        length) of signals, by name, "x" included; vectors have none.
+        """The shapes of the stalks that hold images or signals, by name, ``"x"`` included.
 
-        What writes an image says so; element-wise selections, stacks and sums pass it on. A stalk
-        of which nothing is known so, the input first of all, has the shape in which it is read.
+        The shape of an image is (channels, height, width), that of a signal (channels, length).
+        Stalks that hold plain vectors are left out. What writes an image says its shape;
+        element-wise selections, stacks and sums pass it on. A stalk of which nothing is known in
+        this way, first of all the input, has the shape in which it is read.
 
+        Examples
+        --------
         >>> from sheaflib.layers import convolution
         >>> conv, shape = convolution(np.ones((2, 1, 3, 3)), (1, 4, 4))
         >>> network = Network(16, [("z1", conv), ("a1", ReLU(8)), ("z2", Affine(np.ones((1, 8))))])
@@ -238,22 +411,44 @@ class Network:
         return {name: getattr(self, name) for name in names}
 
     def __call__(self, x: ArrayLike) -> np.ndarray:
-        """φ(z^{k+1}) for a batch: (B, n_in) -> (B, n_out); OverflowError when the pass leaves
-        float64.
+        """Compute the output for a batch of inputs.
+
+        Parameters
+        ----------
+        x : array_like, shape (B, n_in)
+            The inputs, one row a sample.
+
+        Returns
+        -------
+        ndarray, shape (B, n_out)
+            The outputs ``φ(z^(k+1))``, one row a sample.
+
+        Raises
+        ------
+        OverflowError
+            If a value of the forward pass leaves the range of float64.
         """
         x = batch(INPUT, x, self.n_in)
         found = [values[self.output_name] for _, values in forward_values(self, x)]
         return self.output.value(found[0] if len(found) == 1 else np.concatenate(found))
 
     def separated(self) -> Network:
-        """The same function as a network whose kinks lie apart, which `equilibrium` and
-        `enumerate_equilibria` need; itself where they do already.
+        """Make the same function as a network whose kinks lie apart.
 
-        A ReLU (or PReLU, or clamp) whose stalk something else reads as well gets an identity copy
-        of it, named after it with ".copy"; a max-pool gets a window vertex, ".window", with one
-        copy of each entry for each window. Each new vertex has stalks and an edge of its own: N
-        grows, λ₁ falls, and part of the discord lies on the new edges (derived).
+        `equilibrium` and `sheaflib.equilibria.enumeration.enumerate_equilibria` need such a
+        network. A ReLU, PReLU or clamp whose stalk something else reads as well gets an identity
+        copy of that stalk, named after it with ``.copy``. A max-pool gets a window vertex,
+        ``.window``, with one copy of each entry for each window that it is in. Each new vertex has
+        stalks and an edge of its own: N grows, λ₁ falls, and part of the discord lies on the new
+        edges (derived).
 
+        Returns
+        -------
+        Network
+            The separated network; this one itself where its kinks lie apart already.
+
+        Examples
+        --------
         >>> from sheaflib import MaxPool
         >>> pool = MaxPool([[0, 1], [1, 2]], 3)
         >>> network = Network(3, [("z", Affine(np.eye(3))), ("m", pool)])
@@ -266,12 +461,24 @@ class Network:
         return Network(self.n_in, nodes, self.output, difference=self.difference)
 
     def save(self, file: str | PathLike[str] | IO[bytes]) -> None:
-        """Write the network to a file of just this name, or to an open binary stream.
+        """Write the network to a file.
 
         The file has the format .npz, whatever its name: plain arrays and a header in JSON, no
-        pickle. A file that was there stays as it is until the new one is whole. Raises TypeError
-        for a matrix-free node, whose functions no file can hold.
+        pickle. A file that was there stays as it is until the new one is whole.
 
+        Parameters
+        ----------
+        file : str, path or binary file
+            The path of the file, whose name is used just as it is given, or a binary stream that is
+            open for writing.
+
+        Raises
+        ------
+        TypeError
+            If a node is matrix-free, since no file can hold its functions.
+
+        Examples
+        --------
         >>> from tempfile import TemporaryDirectory
         >>> with TemporaryDirectory() as folder:
         ...     Network.mlp([[[2.0]], [[1.0]]]).save(f"{folder}/plain")
@@ -282,12 +489,28 @@ class Network:
 
     @classmethod
     def load(cls, file: str | PathLike[str] | IO[bytes]) -> Network:
-        """Read a network that `save` wrote, in this version of sheaflib or in 0.1, from a path or
-        an open binary stream.
+        """Read a network from a file that `Network.save` wrote.
 
-        The file need not be trusted: nothing in it is unpickled or run, and every number is checked
-        before it is used. Raises ValueError, naming the file and the part of it, for one that is
-        damaged or was not written by `save`, OSError for one that cannot be opened.
+        It may have been written by this version of sheaflib or by 0.1. The file need not be
+        trusted: nothing in it is unpickled or run, and every number is checked before it is used.
+
+        Parameters
+        ----------
+        file : str, path or binary file
+            The path of the file, or a binary stream that is open for reading.
+
+        Returns
+        -------
+        Network
+            The network.
+
+        Raises
+        ------
+        ValueError
+            If the file is damaged or was not written by `Network.save`; the message names the file
+            and the part of it that is wrong.
+        OSError
+            If the file cannot be opened.
         """
         return storage.load(file, cls)
 

@@ -15,11 +15,32 @@ from sheaflib.support.checks import brief
 
 @dataclass(frozen=True)
 class Output:
-    """The output map φ: identity, sigmoid or softmax, with its potential ψ (∇ψ = φ) and its
-    symmetric Jacobian J_φ.
+    """The output map φ of a network: identity, sigmoid or softmax.
 
+    It is the only part of a network that need not be piecewise affine. It has a potential ψ, whose
+    gradient is φ, and so a symmetric Jacobian.
+
+    Parameters
+    ----------
+    name : {"identity", "sigmoid", "softmax"}, default "identity"
+        Which map it is. It is kept as the attribute `name`.
+
+    Raises
+    ------
+    ValueError
+        If the name is none of the three.
+
+    Notes
+    -----
+    In the paper: section 3.1, the output edge, and Thm 4.2, as reported, for its Jacobian.
+
+    Examples
+    --------
+    >>> from sheaflib import Output
     >>> Output("sigmoid").value(np.zeros((1, 1)))
     array([[0.5]])
+    >>> Output("softmax").value(np.zeros((1, 4)))
+    array([[0.25, 0.25, 0.25, 0.25]])
     """
 
     name: str = "identity"
@@ -32,25 +53,67 @@ class Output:
 
     @property
     def is_identity(self) -> bool:
+        """Whether the map is the identity."""
         return self.name == "identity"
 
     @property
     def norm(self) -> float:
-        """sup ‖J_φ‖: 1, 1/4 and 1/2."""
+        """The largest norm that the Jacobian has anywhere.
+
+        It is 1 for the identity, 1/4 for the sigmoid and 1/2 for the softmax.
+        """
         return _OUTPUTS[self.name][2]
 
     def value(self, z: np.ndarray) -> np.ndarray:
-        """φ(z): (B, n) -> (B, n)."""
+        """Return φ(z).
+
+        Parameters
+        ----------
+        z : ndarray, shape (B, n)
+            The values before the map, one row a sample.
+
+        Returns
+        -------
+        ndarray, shape (B, n)
+            The output, one row a sample.
+        """
         return _OUTPUTS[self.name][0](z)
 
     def potential(self, z: np.ndarray) -> np.ndarray:
-        """ψ(z) with ∇ψ = φ: (B, n) -> (B,); ψ(z) − yᵀz is the square loss or cross-entropy up to a
-        constant in y.
+        """Return ψ(z), the potential, whose gradient is φ.
+
+        For labels y the number ``ψ(z) − yᵀz`` is, up to a constant that depends on y alone, the
+        squared loss of the identity, ``½‖z − y‖²``, and the cross-entropy of the other two.
+
+        Parameters
+        ----------
+        z : ndarray, shape (B, n)
+            The values before the map, one row a sample.
+
+        Returns
+        -------
+        ndarray, shape (B,)
+            One number a sample.
         """
         return _OUTPUTS[self.name][1](z)
 
     def jacobian_product(self, z: np.ndarray, v: np.ndarray) -> np.ndarray:
-        """J_φ(z) v = J_φ(z)ᵀ v: (B, n), (B, n) -> (B, n)."""
+        """Return the Jacobian of φ at z times a vector.
+
+        The Jacobian is symmetric, so this is also the product with its transpose.
+
+        Parameters
+        ----------
+        z : ndarray, shape (B, n)
+            The values before the map, one row a sample.
+        v : ndarray, shape (B, n)
+            The vectors, one row a sample.
+
+        Returns
+        -------
+        ndarray, shape (B, n)
+            The products, one row a sample.
+        """
         if self.is_identity:
             return v
         p = self.value(z)
@@ -61,7 +124,18 @@ class Output:
         return p * (v - (p * v).sum(axis=1, keepdims=True))
 
     def jacobian(self, z: np.ndarray) -> np.ndarray:
-        """J_φ at one point z (n,) as a dense (n, n) matrix."""
+        """Return the Jacobian of φ at one point as a dense matrix.
+
+        Parameters
+        ----------
+        z : ndarray, shape (n,)
+            The point.
+
+        Returns
+        -------
+        ndarray, shape (n, n)
+            The matrix, which is symmetric.
+        """
         n = len(z)
         return self.jacobian_product(np.tile(z, (n, 1)), np.eye(n))
 

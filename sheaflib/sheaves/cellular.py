@@ -27,8 +27,49 @@ from sheaflib.support.checks import (
 
 @dataclass(frozen=True, eq=False)
 class SheafEdge:
-    """An oriented edge tail → head with its two restriction maps into the edge stalk (d, n_tail)
-    and (d, n_head).
+    """An edge of a `CellularSheaf`, from a tail to a head, with its two restriction maps.
+
+    A restriction map takes the value over one end of the edge to the stalk of the edge, whose
+    dimension is d.
+
+    Parameters
+    ----------
+    name : str
+        The name of the edge.
+    tail : str
+        The vertex at which it begins.
+    head : str
+        The vertex at which it ends.
+    from_tail : csr_array, shape (d, n_tail)
+        The restriction map from the stalk of the tail.
+    from_head : csr_array, shape (d, n_head)
+        The restriction map from the stalk of the head.
+    weight : float, default 1.0
+        How much its squared disagreement counts in the energy.
+
+    Attributes
+    ----------
+    name, tail, head : str
+        As they are given.
+    from_tail, from_head : csr_array
+        As they are given.
+    weight : float
+        As it is given.
+
+    Notes
+    -----
+    In the paper: section 3.1, where the edges of a network are made; weights are derived.
+
+    Examples
+    --------
+    >>> import scipy as sp
+    >>> from sheaflib import CellularSheaf, SheafEdge
+    >>> one = sp.sparse.csr_array([[1.0]])
+    >>> first = SheafEdge("first", "a", "b", one, one)
+    >>> second = SheafEdge("second", "a", "b", one, 2 * one)
+    >>> CellularSheaf({"a": 1, "b": 1}, [first, second]).coboundary.toarray()
+    array([[-1.,  1.],
+           [-1.,  2.]])
     """
 
     name: str
@@ -40,13 +81,47 @@ class SheafEdge:
 
 
 class CellularSheaf:
-    """Stalks on vertices and edges, and restriction maps; the coboundary is (δω)_e = F_{head→e}
-    ω_head − F_{tail→e} ω_tail.
+    """A cellular sheaf on a graph, with vector spaces over vertices and edges.
 
-    vertices: name -> dimension of its stalk. edges: tuples (tail, head, from_tail, from_head[,
-    weight]), or SheafEdge objects. Dense matrices of all coordinates are formed only by the
-    cohomology methods.
+    The space over a vertex or an edge is its stalk, and restriction maps F take the stalk of a
+    vertex to the stalks of its edges. The coboundary takes values ω over the vertices to what every
+    edge disagrees by, ``(δω)_e = F_(head→e) ω_head − F_(tail→e) ω_tail``. A network with a frozen
+    activation pattern is such a sheaf. Dense matrices of all coordinates are formed only by the
+    methods for cohomology.
 
+    Parameters
+    ----------
+    vertices : mapping of str to int
+        The dimension of the stalk of every vertex.
+    edges : sequence of SheafEdge or tuple
+        The edges. A tuple is (tail, head, from_tail, from_head) or (tail, head, from_tail,
+        from_head, weight), with the two restriction maps as matrices and the weight 1 by default;
+        such an edge is named ``"tail-head"``.
+
+    Attributes
+    ----------
+    layout : Layout
+        Which coordinates belong to which vertex.
+    edges : tuple of SheafEdge
+        The edges.
+    edge_layout : Layout
+        Which rows of the coboundary belong to which edge.
+
+    Raises
+    ------
+    ValueError
+        If an edge names an unknown vertex, a restriction map does not fit its stalks, a weight is
+        not positive, or two edges have the same name.
+    TypeError
+        If `vertices` is no mapping, or the restriction maps of a `SheafEdge` are not sparse.
+
+    Notes
+    -----
+    In the paper: section 3.1, whose sheaf of a network is an instance of this definition.
+
+    Examples
+    --------
+    >>> from sheaflib import CellularSheaf
     >>> edges = [("a", "b", [[1]], [[1]]), ("b", "c", [[1]], [[1]])]
     >>> path = CellularSheaf({"a": 1, "b": 1, "c": 1}, edges)
     >>> path.harmonic_extension({"a": [0.0], "c": [1.0]})["b"]
@@ -129,8 +204,9 @@ class CellularSheaf:
 
     @cached_property
     def coboundary(self) -> sp.sparse.csr_array:
-        """δ: C⁰ -> C¹, sparse (dim C¹, dim C⁰), rows and columns in the order of edges and
-        vertices.
+        """The coboundary δ: C⁰ -> C¹ as a sparse matrix (dim C¹, dim C⁰).
+
+        Rows and columns stand in the order of the edges and of the vertices.
         """
         parts = [(np.zeros(0, int), np.zeros(0, int), np.zeros(0))]
         for edge in self.edges:
@@ -150,31 +226,50 @@ class CellularSheaf:
 
     @cached_property
     def weights(self) -> np.ndarray:
-        """The edge weights, one a row of δ: (dim C¹,)."""
+        """The edge weights, one for each row of the coboundary: (dim C¹,)."""
         return np.repeat([e.weight for e in self.edges], self.edge_layout.dims).astype(float)
 
     @cached_property
     def laplacian(self) -> sp.sparse.csr_array:
-        """L = δᵀ diag(w) δ, sparse (dim C⁰, dim C⁰)."""
+        """The Laplacian ``L = δᵀ diag(w) δ`` as a sparse matrix (dim C⁰, dim C⁰)."""
         weights = sp.sparse.diags_array(self.weights)
         return sp.sparse.csr_array(self.coboundary.T @ weights @ self.coboundary)
 
     def global_sections(self) -> np.ndarray:
-        """An orthonormal basis of H⁰ = ker δ, one section a column: (dim C⁰, dim H⁰)."""
+        """Return an orthonormal basis of the global sections, ``H⁰ = ker δ``.
+
+        Returns
+        -------
+        ndarray, shape (dim C⁰, dim H⁰)
+            One section in each column.
+        """
         return sp.linalg.null_space(self.coboundary.toarray())
 
     @property
     def dim_h0(self) -> int:
-        """dim H⁰(G; F)."""
+        """The dimension of ``H⁰(G; F)``, the space of the global sections."""
         return self.layout.size - self._rank(self.coboundary)
 
     @property
     def dim_h1(self) -> int:
-        """dim H¹(G; F) = dim coker δ."""
+        """The dimension of ``H¹(G; F)``, the cokernel of δ."""
         return self.edge_layout.size - self._rank(self.coboundary)
 
     def relative_dims(self, boundary: np.ndarray) -> tuple[int, int]:
-        """(dim H⁰(G, U; F), dim H¹(G, U; F)) for the boundary U given as indices into C⁰."""
+        """Return the dimensions of the cohomology relative to a boundary U.
+
+        Parameters
+        ----------
+        boundary : array_like of int
+            The coordinates that belong to U, as indices into C⁰.
+
+        Returns
+        -------
+        h0 : int
+            The dimension of ``H⁰(G, U; F)``.
+        h1 : int
+            The dimension of ``H¹(G, U; F)``.
+        """
         most = self.layout.size - 1
         index = [whole("boundary", i, least=0, most=most) for i in items("boundary", boundary)]
         return self._relative_dims(np.array(index, dtype=int))
@@ -185,10 +280,23 @@ class CellularSheaf:
         return len(free) - rank, self.edge_layout.size - rank
 
     def harmonic_extension(self, boundary: Mapping[str, object]) -> dict[str, np.ndarray]:
-        """The cochain that minimises ½ωᵀLω with ω fixed on the boundary, by vertex.
+        """Return the cochain of least energy ``½ ωᵀLω`` with given values on a boundary.
 
-        boundary: vertex -> value of its whole stalk (n,), or vertex -> (coordinates, values).
-        Raises ValueError when the extension is not unique, that is when H⁰(G, U; F) ≠ 0.
+        Parameters
+        ----------
+        boundary : mapping
+            Vertex -> the value of its whole stalk (n,), or vertex -> a tuple (coordinates, values)
+            for some coordinates of it.
+
+        Returns
+        -------
+        dict
+            Vertex -> the value of its stalk, (n,).
+
+        Raises
+        ------
+        ValueError
+            If the extension is not unique, that is when ``H⁰(G, U; F)`` is not zero.
         """
         index, value = self._boundary(boundary)
         free = self._free(index)

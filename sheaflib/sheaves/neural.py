@@ -44,13 +44,58 @@ def check_sheaf(sheaf: object) -> NeuralSheaf:
 
 
 class NeuralSheaf:
-    """The sheaf of a network. Edges are named as in the paper: affine_1, activation_1, …,
-    projection_1, …, output.
+    """The cellular sheaf of a network: a vertex for every quantity, an edge for every step.
 
-    edge_weights: one positive number for every edge, or a mapping edge name -> number (default 1):
-    V(w) = ½ Σ_e w_e ‖(δw − c)_e‖² and L = δᵀ diag(w_e) δ. ValueError for an unknown edge or a
-    weight that is not positive.
+    A state of it, a cochain, holds a value of every quantity but the input; they are the free
+    coordinates Ω. It is an array w of shape (B, N) with one row a sample, where the stalks stand
+    side by side in topological order and N is the sum of their widths. What every edge disagrees by
+    is ``δw − c``, where c comes from the input and the biases. As each quantity is computed from
+    earlier ones, δ on the free coordinates is the identity minus a strictly lower triangular
+    matrix, so its determinant is 1.
 
+    A sigmoid or softmax output adds one more block, ``"a_out"``, and one more edge. A cochain with
+    this block, of N + n_out columns, is called augmented, and is taken where it says so. An
+    activation pattern is an array of shape (B, M), or (M,) for one sample.
+
+    The edges are named by kind and number, ``"affine_1"``, ``"activation_1"``, …,
+    ``"projection_1"``, …, ``"output"``.
+
+    Parameters
+    ----------
+    network : Network
+        The network.
+    edge_weights : float or mapping of str to float, default 1.0
+        One positive number for every edge, or a mapping from names of edges to numbers, 1 where it
+        names none. With the weights w_e the energy is ``V(w) = ½ Σ_e w_e ‖(δw − c)_e‖²`` and the
+        Laplacian is ``L = δᵀ diag(w_e) δ``.
+
+    Attributes
+    ----------
+    network : Network
+        The network.
+    edge_weights : mapping of str to float
+        The weight of every edge by its name.
+    edges : tuple of Edge
+        The edges, with name, kind, tail, head, and the rows of δ that belong to each.
+    layout : Layout
+        Which columns of a cochain belong to which stalk, ``sheaf.layout["z1"]`` being a slice.
+    pattern_layout : Layout
+        Which columns of a pattern belong to which node.
+
+    Raises
+    ------
+    ValueError
+        If an edge is unknown or a weight is not positive.
+    TypeError
+        If `network` is no `Network`.
+
+    Notes
+    -----
+    In the paper: section 3.1 and Lemma 3.2; edge weights are derived.
+
+    Examples
+    --------
+    >>> from sheaflib import Network, NeuralSheaf
     >>> sheaf = NeuralSheaf(Network.mlp([[[2.0]], [[3.0]]], [[1.0], [0.0]]))
     >>> sheaf.forward([[1.0]])
     array([[3., 3., 9.]])
@@ -79,18 +124,19 @@ class NeuralSheaf:
 
     @property
     def N(self) -> int:
-        """The number of free coordinates, dim Ω = dim C¹ (a_out excluded)."""
+        """The number of free coordinates, dim Ω = dim C¹; ``a_out`` is not counted."""
         return self.layout.size
 
     @property
     def M(self) -> int:
-        """The length of an activation pattern: 2^M patterns for a ReLU network."""
+        """The length of an activation pattern, so that a ReLU network has 2^M patterns."""
         return self.pattern_layout.size
 
     @cached_property
     def augmented_layout(self) -> Layout:
-        """The layout with a_out at the end for a sigmoid or softmax output; the plain layout
-        otherwise.
+        """The layout with ``a_out`` at the end.
+
+        For an identity output, which has no such block, it is the plain layout.
         """
         if self.network.output.is_identity:
             return self.layout
@@ -103,15 +149,33 @@ class NeuralSheaf:
 
     @cached_property
     def row_weights(self) -> np.ndarray:
-        """Edge weights, one a coordinate of the (augmented) cochain."""
+        """The edge weights, one for each coordinate of the (augmented) cochain."""
         return np.concatenate([np.full(e.dim, self.edge_weights[e.name]) for e in self.edges])
 
     # cochains
     # ----------------------------------------------------------------------------------------------
 
     def cochain(self, name: str, w: ArrayLike) -> np.ndarray:
-        """`w` checked: a finite float64 cochain (B, N), or (B, N + n_out) when the output adds
-        a_out.
+        """Check a cochain and return it as float64.
+
+        Parameters
+        ----------
+        name : str
+            The name of the argument, which the message of an error says.
+        w : array_like, shape (B, N) or (B, N + n_out)
+            The cochain, one row a sample; with n_out columns more it is augmented.
+
+        Returns
+        -------
+        ndarray, shape (B, N) or (B, N + n_out)
+            The cochain.
+
+        Raises
+        ------
+        ValueError
+            If it has another shape or holds numbers that are not finite.
+        TypeError
+            If it is no array of real numbers, such as a `Solution` in place of its cochain.
         """
         if hasattr(w, "cochain"):
             raise TypeError(f"{name} is a {type(w).__name__}, expected its array: use .cochain")
@@ -124,11 +188,27 @@ class NeuralSheaf:
         return batch(name, w, width)
 
     def forward(self, x: ArrayLike, augmented: bool = False) -> np.ndarray:
-        """The forward pass as a cochain: (B, n_0) -> (B, N); with `augmented`, a_out = φ(z^{k+1})
-        is appended.
+        """Compute the forward pass as a cochain.
 
-        Range: any; every entry is exact for weights, biases and inputs that differ by a relative
-        1e-14 at most. Raises OverflowError when it leaves float64.
+        It may be asked for in any range: every entry is exact for weights, biases and inputs that
+        differ from the given ones by a relative 1e-14 at most.
+
+        Parameters
+        ----------
+        x : array_like, shape (B, n_0)
+            The inputs, one row a sample.
+        augmented : bool, default False
+            Whether ``a_out = φ(z^(k+1))`` is appended.
+
+        Returns
+        -------
+        ndarray, shape (B, N) or (B, N + n_out)
+            The values of all stalks, one row a sample.
+
+        Raises
+        ------
+        OverflowError
+            If a value leaves the range of float64.
         """
         x = batch(INPUT, x, self.network.n_in)
         augmented = flag("augmented", augmented)
@@ -142,7 +222,21 @@ class NeuralSheaf:
         return w
 
     def pattern(self, w: ArrayLike, x: ArrayLike) -> np.ndarray:
-        """The activation pattern σ(w) (B, M): True where z ≥ 0, the chosen place for max-pool."""
+        """Return the activation pattern of a cochain.
+
+        Parameters
+        ----------
+        w : array_like, shape (B, N) or (B, N + n_out)
+            The cochain, one row a sample; with n_out columns more it is augmented.
+        x : array_like, shape (B, n_0)
+            The inputs, one row a sample.
+
+        Returns
+        -------
+        ndarray, shape (B, M)
+            True where a neuron is active, z ≥ 0; for a max-pool the chosen place of each window,
+            and for a clamp the number of bounds that are reached.
+        """
         w, x = self._state(w, x)
         values = self._values(w, x)
         parts = [
@@ -153,17 +247,44 @@ class NeuralSheaf:
         return np.concatenate(parts, axis=1) if parts else np.zeros((len(w), 0), dtype=bool)
 
     def forward_pattern(self, x: ArrayLike) -> np.ndarray:
-        """The activation pattern of the forward pass (B, M), as `pattern` gives it.
+        """Return the activation pattern of the forward pass.
 
-        Raises OverflowError when the forward pass leaves float64.
+        Parameters
+        ----------
+        x : array_like, shape (B, n_0)
+            The inputs, one row a sample.
+
+        Returns
+        -------
+        ndarray, shape (B, M)
+            The pattern, as `NeuralSheaf.pattern` gives it.
+
+        Raises
+        ------
+        OverflowError
+            If the forward pass leaves the range of float64.
         """
         return self.pattern(self.forward(x), x)
 
     def check_pattern(self, pattern: ArrayLike, n_batch: int | None = None) -> np.ndarray:
-        """`pattern` checked, as (B, M) or (1, M): booleans, ReLU coefficients in [0, 1] or max-pool
-        choices.
+        """Check a pattern and return it with two axes.
 
-        With n_batch, ValueError unless it holds one pattern, or one a sample.
+        Parameters
+        ----------
+        pattern : array_like, shape (M,) or (B, M)
+            Booleans, coefficients of ReLUs in [0, 1], or the choices of max-pools.
+        n_batch : int, optional
+            How many samples there are; then there must be one pattern, or one for each sample.
+
+        Returns
+        -------
+        ndarray, shape (B, M) or (1, M)
+            The pattern.
+
+        Raises
+        ------
+        ValueError
+            If it has another shape, or an entry that the operation does not know.
         """
         real_array("pattern", pattern)
         s = np.asarray(pattern)
@@ -192,11 +313,26 @@ class NeuralSheaf:
     def discrepancy(
         self, w: ArrayLike, x: ArrayLike, pattern: ArrayLike | None = None
     ) -> np.ndarray:
-        """δw − c, edge by edge: w_i − F_i(blocks before i), shape of w.
+        """Return what every edge disagrees by, ``δw − c``.
 
-        With `pattern` the selections are frozen; by default they follow w. An augmented w adds
-        a_out − φ(z^{k+1}). Range: any; every entry to a few ε = 2⁻⁵² of the terms that it is a sum
-        of (`edge_terms`), which is all that is left of a small one.
+        Block by block it is what stands in the cochain minus what the edge computes from the blocks
+        before, and for an augmented cochain also ``a_out − φ(z^(k+1))``. It may be asked for in any
+        range: every entry has an error of a few ε = 2⁻⁵² of the terms that it is a sum of
+        (`NeuralSheaf.edge_terms`), which is all that is left of a small one.
+
+        Parameters
+        ----------
+        w : array_like, shape (B, N) or (B, N + n_out)
+            The cochain, one row a sample; with n_out columns more it is augmented.
+        x : array_like, shape (B, n_0)
+            The inputs, one row a sample.
+        pattern : array_like, shape (M,) or (B, M), optional
+            A pattern at which the selections are frozen; by default they follow `w`.
+
+        Returns
+        -------
+        ndarray
+            The disagreement of each coordinate, of the shape of `w`.
         """
         w, x = self._state(w, x)
         pattern = None if pattern is None else self.check_pattern(pattern, len(w))
@@ -209,13 +345,40 @@ class NeuralSheaf:
         return e
 
     def push(self, v: ArrayLike, pattern: ArrayLike) -> np.ndarray:
-        """δ_Ω v for a frozen pattern: (B, N) -> (B, N); every entry to a few ε = 2⁻⁵² of its terms
-        |δ_Ω||v|, whatever the scales."""
+        """Multiply by the coboundary ``δ_Ω`` at a frozen pattern.
+
+        Every entry has an error of a few ε = 2⁻⁵² of its terms ``|δ_Ω||v|``, whatever the scales.
+
+        Parameters
+        ----------
+        v : array_like, shape (B, N)
+            The vectors, one row a sample.
+        pattern : array_like, shape (M,) or (B, M)
+            The frozen pattern.
+
+        Returns
+        -------
+        ndarray, shape (B, N)
+            The products ``δ_Ω v``.
+        """
         v = batch("v", v, self.N)
         return self.delta(v, self.check_pattern(pattern, len(v)))
 
     def delta(self, v: np.ndarray, pattern: np.ndarray) -> np.ndarray:
-        """`push`, nothing checked."""
+        """Multiply by the coboundary as `NeuralSheaf.push` does, but check nothing.
+
+        Parameters
+        ----------
+        v : ndarray, shape (B, N)
+            The vectors, one row a sample.
+        pattern : ndarray, shape (B, M)
+            The frozen pattern.
+
+        Returns
+        -------
+        ndarray, shape (B, N)
+            The products ``δ_Ω v``.
+        """
         values, out = self._values(v, np.zeros((len(v), self.network.n_in))), v.copy()
         for node in self.network.nodes:
             out[:, self.layout[node.name]] -= node.operation.linear(
@@ -224,15 +387,44 @@ class NeuralSheaf:
         return out
 
     def pull(self, e: ArrayLike, pattern: ArrayLike) -> np.ndarray:
-        """δ_Ωᵀ e for a frozen pattern: (B, N) -> (B, N); every entry to a few ε = 2⁻⁵² of its terms
-        |δ_Ω|ᵀ|e|, whatever the scales."""
+        """Multiply by the transposed coboundary ``δ_Ωᵀ`` at a frozen pattern.
+
+        Every entry has an error of a few ε = 2⁻⁵² of its terms ``|δ_Ω|ᵀ|e|``, whatever the scales.
+
+        Parameters
+        ----------
+        e : array_like, shape (B, N)
+            The vectors over the edges, one row a sample.
+        pattern : array_like, shape (M,) or (B, M)
+            The frozen pattern.
+
+        Returns
+        -------
+        ndarray, shape (B, N)
+            The products ``δ_Ωᵀ e``.
+        """
         e = batch("e", e, self.N)
         return self.delta_transposed(e, self.check_pattern(pattern, len(e)))
 
     def delta_transposed(
         self, e: np.ndarray, pattern: np.ndarray, sizes: bool = False
     ) -> np.ndarray:
-        """`pull`, nothing checked; with `sizes`, |δ_Ω|ᵀ in place of δ_Ωᵀ."""
+        """Multiply by the transposed coboundary as `NeuralSheaf.pull` does, but check nothing.
+
+        Parameters
+        ----------
+        e : ndarray, shape (B, N)
+            The vectors over the edges, one row a sample.
+        pattern : ndarray, shape (B, M)
+            The frozen pattern.
+        sizes : bool, default False
+            Whether the absolute values ``|δ_Ω|ᵀ`` take the place of ``δ_Ωᵀ``.
+
+        Returns
+        -------
+        ndarray, shape (B, N)
+            The products.
+        """
         out = e.copy()
         for node in self.network.nodes:
             self.scatter(
@@ -249,10 +441,25 @@ class NeuralSheaf:
         sign: float = 1.0,
         sizes: bool = False,
     ) -> None:
-        """Add sign · F_nodeᵀ e, sign 1 or −1, to the blocks of `out` that the node reads (in place;
-        inputs x are boundary and skipped).
+        """Add or subtract ``Fᵀ e``, F the map of one node, where the node reads.
 
-        With `sizes`, |F_node|ᵀ in place of F_nodeᵀ.
+        It is added in place to the blocks of `out` that the node reads. The input x belongs to the
+        boundary and is left out.
+
+        Parameters
+        ----------
+        node : Node
+            The node.
+        e : ndarray, shape (B, n)
+            One vector for each sample, as wide as the node.
+        pattern : ndarray, shape (B, M)
+            The frozen pattern.
+        out : ndarray, shape (B, N)
+            What is added to.
+        sign : float, default 1.0
+            1 to add, −1 to subtract.
+        sizes : bool, default False
+            Whether the absolute values ``|F|ᵀ`` take the place of ``Fᵀ``.
         """
         if node.inputs == (INPUT,):
             return
@@ -272,10 +479,23 @@ class NeuralSheaf:
     def edge_terms(
         self, w: ArrayLike, x: ArrayLike, pattern: ArrayLike | None = None
     ) -> np.ndarray:
-        """|δ||w| + |c|, the sizes of the terms that δw − c is a sum of, edge by edge: shape of w.
+        """Return ``|δ||w| + |c|``, the sizes of the terms of the discrepancy.
 
-        Up to a factor of some ε = 2⁻⁵² they are the rounding errors of the discrepancy. `pattern`
-        as in `discrepancy`.
+        Up to a factor of some ε = 2⁻⁵² they are the rounding errors of `NeuralSheaf.discrepancy`.
+
+        Parameters
+        ----------
+        w : array_like, shape (B, N) or (B, N + n_out)
+            The cochain, one row a sample; with n_out columns more it is augmented.
+        x : array_like, shape (B, n_0)
+            The inputs, one row a sample.
+        pattern : array_like, shape (M,) or (B, M), optional
+            A pattern at which the selections are frozen; by default they follow `w`.
+
+        Returns
+        -------
+        ndarray
+            The size for each coordinate, of the shape of `w`.
         """
         w, x = self._state(w, x)
         s = (
@@ -297,13 +517,27 @@ class NeuralSheaf:
     def gradient_terms(
         self, w: ArrayLike, x: ArrayLike, pattern: ArrayLike | None = None
     ) -> np.ndarray:
-        """|δ|ᵀ diag(w_e)(|δ||w| + |c|), the sizes of the terms that ∂V/∂w is a sum of: shape of w.
+        """Return ``|δ|ᵀ diag(w_e) (|δ||w| + |c|)``, the sizes of the terms of ``∂V/∂w``.
 
-        A coordinate is at rest, as far as double precision can tell, where |∂V/∂w| is at most some
-        ε = 2⁻⁵² times these, its own, terms: then the equation of that coordinate holds for entries
-        of δ and δᵀ, and products of them, that each differ by so much, relative. What an edge
-        carries may yet be far from its minimum, where a stiff direction hides a soft one
-        (`newton_steps`). `pattern` as in `discrepancy`.
+        A coordinate is at rest, as far as double precision can tell, where ``|∂V/∂w|`` is at most
+        some ε = 2⁻⁵² times these terms of its own. Then the equation of that coordinate holds for
+        entries of δ and δᵀ, and products of them, that each differ by so much, relative. What an
+        edge carries may yet be far from its minimum, where a stiff direction hides a soft one
+        (`sheaflib.equilibria.newton_steps`).
+
+        Parameters
+        ----------
+        w : array_like, shape (B, N) or (B, N + n_out)
+            The cochain, one row a sample; with n_out columns more it is augmented.
+        x : array_like, shape (B, n_0)
+            The inputs, one row a sample.
+        pattern : array_like, shape (M,) or (B, M), optional
+            A pattern at which the selections are frozen; by default they follow `w`.
+
+        Returns
+        -------
+        ndarray
+            The size for each coordinate, of the shape of `w`.
         """
         w = self.cochain("w", w)
         s = (
@@ -323,10 +557,25 @@ class NeuralSheaf:
         return terms
 
     def energy(self, w: ArrayLike, x: ArrayLike, pattern: ArrayLike | None = None) -> np.ndarray:
-        """V = ½ Σ_e w_e ‖(δw − c)_e‖², one number a sample: (B,).
+        """Return the energy ``V = ½ Σ_e w_e ‖(δw − c)_e‖²`` of every sample.
 
-        Range: exact up to rounding for a discrepancy that has the error which `discrepancy` names.
-        ∞ where V, or a square in it, is above 1.8e308; squares below 1e-308 are lost.
+        It is exact, up to rounding, for a discrepancy that has the error which
+        `NeuralSheaf.discrepancy` names. It is infinite where V or a square in it is above 1.8e308;
+        squares below 1e-308 are lost.
+
+        Parameters
+        ----------
+        w : array_like, shape (B, N) or (B, N + n_out)
+            The cochain, one row a sample; with n_out columns more it is augmented.
+        x : array_like, shape (B, n_0)
+            The inputs, one row a sample.
+        pattern : array_like, shape (M,) or (B, M), optional
+            A pattern at which the selections are frozen; by default they follow `w`.
+
+        Returns
+        -------
+        ndarray, shape (B,)
+            One number a sample.
         """
         e = self.discrepancy(w, x, pattern)
         with np.errstate(over="ignore"):
@@ -336,8 +585,21 @@ class NeuralSheaf:
     # ---------------------------------------------------------------------------------
 
     def coboundary(self, pattern: ArrayLike) -> sp.sparse.csr_array:
-        """δ_Ω for one pattern, sparse (N, N), lower triangular with unit diagonal, its entries
-        those given (Lemma 3.2)."""
+        """Return the coboundary ``δ_Ω`` of one frozen pattern as a sparse matrix.
+
+        It is lower triangular with ones on its diagonal (Lemma 3.2), and its entries are the given
+        weights themselves.
+
+        Parameters
+        ----------
+        pattern : array_like, shape (M,)
+            The pattern.
+
+        Returns
+        -------
+        csr_array, shape (N, N)
+            The matrix.
+        """
         s = self.one_pattern(pattern)
         parts = [(np.arange(self.N, dtype=np.int32),) * 2 + (np.ones(self.N),)]
         for node in self.network.nodes:
@@ -351,14 +613,28 @@ class NeuralSheaf:
         return sp.sparse.csr_array((entries, (rows, columns)), shape=(self.N, self.N))
 
     def laplacian(self, pattern: ArrayLike) -> sp.sparse.csr_array:
-        """L[Ω,Ω] = δ_Ωᵀ diag(w_e) δ_Ω for one pattern, sparse (N, N)."""
+        """Return the Laplacian ``L[Ω,Ω] = δ_Ωᵀ diag(w_e) δ_Ω`` of one frozen pattern.
+
+        Parameters
+        ----------
+        pattern : array_like, shape (M,)
+            The pattern.
+
+        Returns
+        -------
+        csr_array, shape (N, N)
+            The matrix.
+        """
         delta = self.coboundary(pattern)
         weights = sp.sparse.diags_array(self.row_weights[: self.N])
         return sp.sparse.csr_array(delta.T @ weights @ delta)
 
     @cached_property
     def extended(self) -> ExtendedStalks:
-        """The paper's stalks and boundary, with the sheaf of one pattern as a `CellularSheaf`."""
+        """The paper's stalks and boundary, as an `ExtendedStalks`.
+
+        Its method ``cellular`` makes the sheaf of one frozen pattern as a `CellularSheaf`.
+        """
         return ExtendedStalks(self)
 
     # helpers
@@ -377,7 +653,20 @@ class NeuralSheaf:
         return {INPUT: x, **self.layout.split(w)}
 
     def own(self, node: Node, pattern: np.ndarray) -> np.ndarray:
-        """The part of a pattern (B, M) that belongs to one node: (B, n_pattern)."""
+        """Return the part of a pattern that belongs to one node.
+
+        Parameters
+        ----------
+        node : Node
+            The node.
+        pattern : ndarray, shape (B, M)
+            The pattern.
+
+        Returns
+        -------
+        ndarray, shape (B, n_pattern)
+            Its columns that belong to the node; none for a node without a pattern.
+        """
         return (
             pattern[:, self.pattern_layout[node.name]]
             if node.name in self.pattern_layout
@@ -385,7 +674,23 @@ class NeuralSheaf:
         )
 
     def one_pattern(self, pattern: ArrayLike) -> np.ndarray:
-        """`pattern` checked to be one, as (1, M); ValueError for several."""
+        """Check that a pattern is a single one.
+
+        Parameters
+        ----------
+        pattern : array_like, shape (M,) or (1, M)
+            The pattern.
+
+        Returns
+        -------
+        ndarray, shape (1, M)
+            The pattern.
+
+        Raises
+        ------
+        ValueError
+            If there are several, or it is no pattern of this sheaf.
+        """
         s = self.check_pattern(pattern)
         if len(s) != 1:
             raise ValueError(
@@ -395,7 +700,18 @@ class NeuralSheaf:
         return s
 
     def columns(self, node: Node) -> np.ndarray:
-        """Where each coordinate that a node reads lies in Ω; −1 for x."""
+        """Return where each coordinate that a node reads lies among the free ones.
+
+        Parameters
+        ----------
+        node : Node
+            The node.
+
+        Returns
+        -------
+        ndarray of int, shape (n_in,)
+            Columns of a cochain; −1 for a coordinate of x.
+        """
         parts = [
             (
                 np.full(self.network.n_in, -1, np.int32)

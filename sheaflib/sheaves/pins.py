@@ -51,9 +51,39 @@ class Pin:
 
 
 def hard(stalk: str, value: ArrayLike, at: int | Sequence[int] | None = None) -> Pin:
-    """Clamp coordinates of a stalk. value: a number, (n,) shared by the batch, or (B, n) one row a
-    sample.
+    """Make a hard pin, which clamps coordinates of a stalk.
 
+    A clamped coordinate keeps its value whatever its neighbours say, so it belongs to the boundary.
+
+    Parameters
+    ----------
+    stalk : str
+        The name of the stalk, such as ``"z1"`` or ``"a_out"``.
+    value : array_like, scalar or shape (n,) or (B, n)
+        The value: one number, one number for each of the n coordinates, or one row for each sample.
+    at : int or sequence of int, optional
+        Which coordinates of the stalk are pinned; all of them by default. Negative numbers count
+        from the end, as in a list.
+
+    Returns
+    -------
+    Pin
+        The pin, for the argument `pins` of a solver or a flow.
+
+    Raises
+    ------
+    TypeError
+        If `stalk` is no text, or `value` or `at` holds no numbers.
+    ValueError
+        If a number of `value` is not finite.
+
+    Notes
+    -----
+    In the paper: section 5.1.
+
+    Examples
+    --------
+    >>> from sheaflib import hard
     >>> hard("z1", 0.5, at=0)
     Pin(z1[0], hard)
     """
@@ -61,9 +91,43 @@ def hard(stalk: str, value: ArrayLike, at: int | Sequence[int] | None = None) ->
 
 
 def soft(stalk: str, value: ArrayLike, gamma: float, at: int | Sequence[int] | None = None) -> Pin:
-    """Pull coordinates of a stalk towards a value with force −γ(v − value); γ > 0. value as in
-    `hard`.
+    """Make a soft pin, a spring that pulls coordinates of a stalk towards a value.
 
+    The force on a coordinate v with the wanted value v* is ``−γ(v − v*)``. A soft pin is a penalty
+    edge √γ to a vertex that holds the value; for γ → ∞ it becomes the hard pin.
+
+    Parameters
+    ----------
+    stalk : str
+        The name of the stalk, such as ``"z1"`` or ``"a_out"``.
+    value : array_like, scalar or shape (n,) or (B, n)
+        The wanted value: one number, one number for each of the n coordinates, or one row for each
+        sample.
+    gamma : float
+        The stiffness γ of the spring, a positive number.
+    at : int or sequence of int, optional
+        Which coordinates of the stalk are pinned; all of them by default. Negative numbers count
+        from the end, as in a list.
+
+    Returns
+    -------
+    Pin
+        The pin, for the argument `pins` of a solver or a flow.
+
+    Raises
+    ------
+    TypeError
+        If `stalk` is no text, or another argument holds no numbers.
+    ValueError
+        If `gamma` is not positive, or a number of `value` is not finite.
+
+    Notes
+    -----
+    In the paper: section 5.1; the penalty edge √γ as reported.
+
+    Examples
+    --------
+    >>> from sheaflib import soft
     >>> soft("z1", 0, gamma=10)
     Pin(z1, soft γ=10)
     """

@@ -19,28 +19,53 @@ OTHER_FILES = (".pt", ".pth", ".pkl", ".pickle", ".joblib", ".h5", ".keras", ".c
 
 
 def read(model: Any, example: Any = None, *, output: str | None = None) -> Network:
-    """A trained model of another library as a Network, held against the model itself.
+    """Make a `Network` of a trained model of another library, and compare the two.
 
-    model: a path or the bytes of an ONNX file, an onnx.ModelProto, a module of PyTorch, a model of
-    Keras, or an MLP of scikit-learn, alone or as the last step of a pipeline. example: a batch of
-    inputs in the model's own shape (B, …), which a module of PyTorch needs, and an ONNX file that
-    leaves sizes open. output: which of several outputs of an ONNX file is read.
-
-    Each layer is an operation of sheaflib with its own parameters, under the name that it has in
-    the model. Batch normalisation in inference and constant factors and terms go into the layer
-    before them. A last softmax, log-softmax or sigmoid is the network's output map; of a
-    log-softmax the network gives the softmax. The model is left as it was, and read as it is in
-    inference. The first axis of its input numbers the samples; the network reads every sample
+    Each layer becomes an operation of sheaflib with its own parameters, under the name that it has
+    in the model. Batch normalisation in inference, and constant factors and terms, go into the
+    layer before them. A last softmax, log-softmax or sigmoid becomes the network's output map; for
+    a log-softmax the network gives the softmax. The model is left as it was, and is read as it is
+    in inference. The first axis of its input numbers the samples; the network reads every sample
     flattened in C order.
 
-    `network.difference` is the largest difference between the two on random inputs and the example,
-    relative to the largest output.
+    The network is then compared with the model on random inputs and on the example. Its attribute
+    `difference` is the largest difference between the two outputs, relative to the largest output.
 
-    Raises TypeError for anything else, ModuleNotFoundError where a package is missing, and
-    ValueError for a model that is no network of affine maps, ReLUs and their kind (a tanh inside,
-    an attention), naming layer and operation, for a damaged file, and where the two differ by more
-    than the model's precision explains. (Derived; the paper's construction is for ReLU networks.)
+    Parameters
+    ----------
+    model : str, path, bytes or model
+        The path or the bytes of an ONNX file, an ``onnx.ModelProto``, a module of PyTorch, a model
+        of Keras, or a multi-layer perceptron of scikit-learn, alone or as the last step of a
+        pipeline.
+    example : array_like, shape (B, ...), optional
+        A batch of inputs in the model's own shape. A module of PyTorch needs it, and so does an
+        ONNX file that leaves sizes open.
+    output : str, optional
+        Which one of several outputs of an ONNX file is read, by its name.
 
+    Returns
+    -------
+    Network
+        The network.
+
+    Raises
+    ------
+    TypeError
+        If the model is none of these kinds.
+    ModuleNotFoundError
+        If a package that is needed to read it is missing.
+    ValueError
+        If the model is no network of affine maps, ReLUs and their kind (it has a tanh inside, or an
+        attention; the message names layer and operation), if a file is damaged, or if network and
+        model differ by more than the model's precision explains.
+
+    Notes
+    -----
+    In the paper: not there; section 2 constructs the sheaf of ReLU networks, the rest is derived.
+
+    Examples
+    --------
+    >>> from sheaflib import read
     >>> from sklearn.neural_network import MLPRegressor
     >>> X, y = np.arange(8.0).reshape(4, 2), np.arange(4.0)
     >>> mlp = MLPRegressor(hidden_layer_sizes=[3], solver="lbfgs").fit(X, y)
