@@ -32,8 +32,30 @@ NOBODY = float  # whom to tell how many more samples are done: none
 
 
 class Null(NamedTuple):
-    """Mean discord with labels permuted, 5 % point, median and 95 % point over the permutations,
-    and with the same samples' own labels, found in the same way. NaN: there is none.
+    """What permuted labels cost on one edge, or on all: a null for the discord of own labels.
+
+    A NaN says that there is none.
+
+    Parameters
+    ----------
+    low : float
+        The 5 % point over the permutations of the mean discord with labels permuted.
+    median : float
+        The median.
+    high : float
+        The 95 % point.
+    same : float
+        The mean discord of the same samples with their own labels, found in the same way.
+
+    Notes
+    -----
+    In the paper: not there; derived.
+
+    Examples
+    --------
+    >>> from sheaflib.diagnosis.measures import Null
+    >>> Null(low=1.5, median=2.0, high=2.5, same=0.5).ratio
+    0.25
     """
 
     low: float = np.nan
@@ -43,15 +65,50 @@ class Null(NamedTuple):
 
     @property
     def ratio(self) -> float:
-        """Discord over the median: at 1 the network knows no more of these labels than of permuted
-        ones.
+        """Discord of the own labels over the median of permuted ones.
+
+        At 1 the network knows no more of these labels than of permuted ones.
         """
         return self.same / self.median if self.median else np.nan
 
 
 class EdgeRow(NamedTuple):
-    """One edge: mean discord, its shares of discord and of resistance, NaN: none; its nulls, at the
-    frozen pattern and of equilibria that were solved again; and the layer that it stands for.
+    """What a report says about one edge, or about all together.
+
+    A NaN says that there is no such number.
+
+    Parameters
+    ----------
+    name : str
+        The name of the edge, or "total".
+    kind : str
+        The kind of the edge.
+    size : int
+        How many coordinates it has.
+    discord : float
+        Its mean pinned discord over the samples.
+    share : float
+        Its share of the discord of all edges but the output's.
+    resistance : float
+        Its share of the resistance.
+    frozen : Null
+        Its null at the frozen pattern of the forward pass.
+    solved : Null
+        Its null of equilibria that were solved again.
+    layer : str
+        The layer that it stands for.
+
+    Notes
+    -----
+    In the paper: §6.3 and Table E.2, for the discord of pinned outputs; the rest is derived.
+
+    Examples
+    --------
+    >>> from sheaflib import Network, NeuralSheaf, report
+    >>> chain = NeuralSheaf(Network.mlp([[[1.0]], [[1.0]]]))
+    >>> row = report(chain, [[1.0], [2.0]], [4.0, 2.0], progress=False).edges[1]
+    >>> row.name, row.layer, round(row.discord, 6), round(row.share, 3)
+    ('activation_1', 'a1 · ReLU', 0.5, 0.333)
     """
 
     name: str
@@ -66,19 +123,47 @@ class EdgeRow(NamedTuple):
 
     @property
     def null(self) -> Null:
-        """The null that is shown: that of equilibria that were solved again, where there is one,
-        else that at the frozen pattern.
+        """The null that is shown.
+
+        It is that of equilibria that were solved again, where there is one, else that at the frozen
+        pattern.
         """
         return self.frozen if np.isnan(self.solved.median) else self.solved
 
     @property
     def ratio(self) -> float:
-        """That of the null that is shown."""
+        """The ratio of the null that is shown."""
         return self.null.ratio
 
 
 class Neuron(NamedTuple):
-    """One coordinate of an edge, "a1[17]", its mean squared discrepancy, and the edge's kind."""
+    """One coordinate of an edge, and how much it disagrees.
+
+    Parameters
+    ----------
+    name : str
+        The name of the coordinate, like "a1[17]".
+    edge : str
+        The name of the edge.
+    discord : float
+        The mean of its squared discrepancy over the samples.
+    kind : str
+        The kind of the edge.
+    layer : str
+        The layer that the edge stands for.
+
+    Notes
+    -----
+    In the paper: §6.3.
+
+    Examples
+    --------
+    >>> from sheaflib import Network, NeuralSheaf, report
+    >>> chain = NeuralSheaf(Network.mlp([[[1.0]], [[2.0]]]))  # resistances of 4, 4 and 1
+    >>> least = report(chain, [[1.0]], [11.0], progress=False).neurons[-1]
+    >>> least.name, least.layer, round(least.discord, 6)
+    ('z2[0]', 'z2 · Affine', 1.0)
+    """
 
     name: str
     edge: str

@@ -36,25 +36,85 @@ IMAGES = 10  # of the worst samples that are kept to be shown
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Report:
-    """What `report` found for B samples. Prints as tables; in a notebook it shows itself as tables
-    and one figure; `to_frame` gives the tables to pandas.
+    """What ``report`` found about a network on B labelled samples.
 
-    edges: one EdgeRow each; total: all together. discord, loss (B,): total pinned discord, and the
-    loss of the forward pass. per_edge: edge name -> (B,). frozen: edge name -> (1000,), mean
-    discord of the samples `subset` (m,) with their labels permuted at the frozen pattern of the
-    forward pass; null: edge name -> (permutations,), the same with equilibria solved again; {}
-    without.
-    resistance (m,): λ_max(ρ) of `subset`; smallest, largest: λ₁ and λ_max of the samples
-    `spectral`, some of these, for the pattern of the forward pass, nothing pinned. worst: the
-    samples of the largest discord, the worst first. neurons: the worst ones. converged (B,):
-    whether the solver arrived, or is there to more than three digits where rounding keeps it from
-    rest; else the discord is that of the point which it reached; verdict
-    (B,): "minimum", "no minimum" or "undecided by rounding", the certificate's; unsettled: how many
-    equilibria of the null did not converge. labels, output (B, n_out). passes: over the weights,
-    part -> number. estimate: what was expected after the first samples, seconds and passes a
-    sample; seconds: what it took. needed: passes that one permutation of the null takes at most.
-    images: the worst samples' (n, channels, height, width) where the input is an image of 1 or 3
-    channels.
+    It prints as tables, and a notebook shows it as tables and one figure.
+
+    Parameters
+    ----------
+    network : Network
+        The network.
+    edges : tuple of EdgeRow
+        What was found about each edge.
+    total : EdgeRow
+        The same of all edges together.
+    discord : ndarray of shape (B,)
+        The total pinned discord of each sample.
+    loss : ndarray of shape (B,)
+        The loss of each sample's forward pass.
+    per_edge : dict of str to ndarray of shape (B,)
+        The pinned discord of each sample by edge.
+    frozen : dict of str to ndarray of shape (1000,)
+        By edge, the mean discord of the samples ``subset`` with their labels permuted, at the
+        frozen pattern of the forward pass; empty where there is no such null.
+    null : dict of str to ndarray of shape (permutations,)
+        The same with equilibria solved again; empty without a budget.
+    subset : ndarray of int of shape (m,)
+        The samples that nulls and resistances are of.
+    spectral : ndarray of int
+        The samples, some of ``subset``, whose spectra were found.
+    smallest : ndarray
+        The smallest eigenvalue λ₁ of the samples ``spectral``, for the pattern of the forward pass
+        and with nothing pinned.
+    largest : ndarray
+        Their largest eigenvalue λ_max.
+    resistance : ndarray of shape (m,)
+        The largest eigenvalue λ_max(ρ) of the effective resistance of the samples ``subset``.
+    worst : ndarray of int
+        The samples of the largest discord, the worst first.
+    neurons : tuple of Neuron
+        The worst neurons, the worst first.
+    converged : ndarray of bool of shape (B,)
+        Whether the solver arrived at each sample, or is there to more than three digits where
+        rounding keeps it from rest; else the discord is that of the point which it reached.
+    verdict : ndarray of str of shape (B,)
+        The certificate's verdict: "minimum", "no minimum" or "undecided by rounding".
+    unsettled : int
+        How many equilibria of the null did not converge.
+    labels : ndarray of shape (B, n_out)
+        The labels.
+    output : ndarray of shape (B, n_out)
+        What the network says.
+    pinned : str
+        Where the labels were pinned.
+    start : str
+        Where the solver started.
+    solver : str
+        By what equilibria were found.
+    passes : dict of str to int
+        How many passes over the weights each part took, all samples together.
+    estimate : Estimate
+        What was expected after the first samples.
+    seconds : float
+        How long it took.
+    budget : int
+        How many passes were to be spent on the null.
+    needed : int
+        How many passes one permutation of the null takes at most.
+    images : ndarray of shape (n, channels, height, width) or None
+        The inputs of the worst samples, where they are images of 1 or 3 channels.
+
+    Notes
+    -----
+    In the paper: §6.3 and Table E.2, for the discord of pinned outputs; the rest is derived.
+
+    Examples
+    --------
+    >>> from sheaflib import Network, NeuralSheaf, report
+    >>> chain = NeuralSheaf(Network.mlp([[[1.0]], [[1.0]]]))
+    >>> found = report(chain, [[1.0], [2.0]], [4.0, 2.0], progress=False)
+    >>> found.discord.round(9), found.worst, found.pinned
+    (array([3., 0.]), array([0, 1]), 'z2')
     """
 
     network: Network
@@ -89,9 +149,7 @@ class Report:
 
     @property
     def permutations(self) -> int:
-        """How often the labels were permuted and equilibria solved again; 0: there is no such
-        null.
-        """
+        """How often labels were permuted and equilibria solved again; 0 without such a null."""
         return len(next(iter(self.null.values()), ()))
 
     @property
@@ -102,15 +160,38 @@ class Report:
     __repr__, __str__, _repr_html_ = text.line, text.terminal, page.html
 
     def figure(self) -> Figure:
-        """The report's picture, a matplotlib figure: discord by edge beside the null, the worst
-        neurons, discord against loss, and discord along the network's graph.
+        """Draw the report.
+
+        It shows discord by edge beside the null, the worst neurons, discord against loss, and
+        discord along the network's graph. It needs the extra ``plots``.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+            The picture.
         """
         from sheaflib.diagnosis.picture import overview
 
         return overview(self)
 
     def to_frame(self, of: str = "edges") -> DataFrame:
-        """The table of the "edges" or of the "samples" as a pandas DataFrame."""
+        """Make a table of pandas.
+
+        Parameters
+        ----------
+        of : {"edges", "samples"}, default: "edges"
+            What has a row each.
+
+        Returns
+        -------
+        pandas.DataFrame
+            The table.
+
+        Raises
+        ------
+        ValueError
+            For another table.
+        """
         from sheaflib.diagnosis import frame
 
         choice("of", of, ("edges", "samples"))
@@ -129,32 +210,67 @@ def report(
     mode: Mode = "track",
     progress: bool | None = None,
 ) -> Report:
-    """Diagnose a network by its sheaf on inputs x and labels y.
+    """Diagnose a network on labelled data: which edges and samples disagree with the labels.
 
-    The inputs are (B, n_in), or images (B, channels, height, width) where the network reads images;
-    the labels (B, n_out), (B,) for one output, or classes 0, 1, … (B,) for a softmax. Both may be
-    pandas tables.
+    The labels are pinned: on the last stalk itself for an identity output, and on ``a_out``, hence
+    by the cross-entropy, for a sigmoid or softmax. Newton's method finds the equilibrium from the
+    forward pass; another start may lead elsewhere, and so may another ``mode``. The null says what
+    permuted labels cost.
 
-    The labels are pinned, z^{k+1} itself for an identity output, a_out (hence the cross-entropy)
-    for a sigmoid or softmax, and Newton finds the equilibrium from the forward pass; another start
-    may lead elsewhere, and so may another `mode` of `equilibrium`. The null says what permuted
-    labels cost *at the frozen pattern* of the forward pass, of up to `samples` random samples:
-    there each label's discord follows from the effective resistance, nothing is solved, and the
-    samples' own labels are compared at the same pattern. budget: how many passes over the weights
-    to spend on a null of which every equilibrium is solved again; as many permutations as fit, at
-    most 1000. worst: how many samples to list (default: 5 %, at least 5). progress: whether an
-    estimate of the time and a bar are shown (default: where a person sees them).
+    Parameters
+    ----------
+    sheaf : NeuralSheaf
+        The sheaf of a network that ``equilibrium`` covers.
+    x : array_like of shape (B, n_in) or (B, channels, height, width)
+        The inputs; images where the network reads images. They may be a pandas table.
+    y : array_like of shape (B, n_out) or (B,)
+        The labels: one column for one output, or classes 0, 1, … for a softmax. They may be a
+        pandas table.
+    budget : int, default: 0
+        How many passes over the weights to spend on a null of which every equilibrium is solved
+        again: as many permutations as fit, at most 1000.
+    samples : int, default: 200
+        How many random samples the null is of at most.
+    worst : int, optional
+        How many samples to list; by default 5 %, and at least 5.
+    seed : int, default: 0
+        The seed of the random samples and permutations.
+    mode : {"track", "global", "homotopy"}, default: "track"
+        How ``equilibrium`` searches.
+    progress : bool, optional
+        Whether an estimate of the time and a bar are shown; by default where a person sees them.
 
-    Beside the budget it costs at most 300 passes over the weights a sample on average, of which
-    equilibria take 240: what samples of small loss leave goes to those of large loss. A sample that
-    is not at rest by then is not `converged`. With mode "homotopy" equilibria may take four times
-    as many. Resistances and spectra are of as many of the samples as the rest allows, but of one at
-    least, so that a report of very few samples may cost more; spectra to three digits. TypeError or
-    ValueError for bad input, a network that `equilibrium` does not cover, and a forward pass that
-    leaves float64.
+    Returns
+    -------
+    Report
+        What was found.
 
+    Raises
+    ------
+    TypeError or ValueError
+        For bad input, for a network that ``equilibrium`` does not cover, and for a forward pass
+        that leaves float64.
+
+    Notes
+    -----
+    In the paper: §6.3 and Table E.2, for the discord of pinned outputs; the null is derived.
+
+    **The null** is taken at the frozen pattern of the forward pass. There the discord of a label
+    follows from the effective resistance, and nothing is solved; the samples' own labels are
+    compared at the same pattern.
+
+    **The cost** beside the budget is at most 300 passes over the weights a sample on average, of
+    which equilibria take 240: what samples of small loss leave goes to those of large loss. A
+    sample that is not at rest by then is not ``converged``. With the mode "homotopy" equilibria may
+    take four times as many. Resistances and spectra are of as many of the samples as the rest
+    allows, but of one at least, so that a report of very few samples may cost more. Spectra are
+    found to three digits.
+
+    Examples
+    --------
     Three resistors of 1 share an error of 3.
 
+    >>> from sheaflib import Network, NeuralSheaf, report
     >>> chain = NeuralSheaf(Network.mlp([[[1.0]], [[1.0]]]))
     >>> found = report(chain, [[1.0], [2.0]], [4.0, 2.0], progress=False)
     >>> found.discord.round(9)

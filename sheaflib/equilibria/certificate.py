@@ -40,18 +40,51 @@ MINIMUM, NO_MINIMUM, UNDECIDED = "minimum", "no minimum", "undecided by rounding
 
 @dataclass(frozen=True, eq=False)
 class Certificate:
-    """Facts about a cochain w (B, N): where it is at a corner, and how far from the minimum that
-    belongs to its pattern and corners.
+    """What is proven about a cochain w, computed from it alone: what ``certify`` returns.
 
-    residual (B,): max|∂V/∂w| over the coordinates neither clamped nor at a corner. corner (B, N),
-    and there the slacks Q_− and −Q_+ (B, N), zero elsewhere: the corner is a minimum where both are
-    ≥ 0. In a window of a max-pool corner marks the tied entries: all but the first of them, which
-    they move with (`followers`), or all free ones where a clamped entry holds them. Their slacks
-    are 0, and `windows` judges them. energy_gap (B,): V − V* is at most this, V* the minimum for
-    w's pattern with its corners held (other cells may hold lower ones). gradient (B, N): ∂V/∂w,
-    zero where clamped or at a corner, and terms (B, N), the sizes of the terms that it is a sum of:
-    ROUNDING, 256 ε, times them is its rounding error. injected (B, N): the gradient in the
-    injections of the edges.
+    It says where w is at a corner of V, and how far it is from the minimum that belongs to its
+    pattern and corners. B is the number of samples and N that of free coordinates; every array has
+    one row a sample.
+
+    Parameters
+    ----------
+    problem : PinnedEnergy
+        The energy V with its pins.
+    at : Pieces
+        The cochain and the quadratic pieces on which it lies.
+    gradient : ndarray of shape (B, N)
+        The gradient ∂V/∂w, zero where clamped or at a corner.
+    terms : ndarray of shape (B, N)
+        The sizes of the terms that the gradient is a sum of: 256 ε times them is its rounding
+        error.
+    injected : ndarray of shape (B, N)
+        The gradient in the injections of the edges.
+    energy_gap : ndarray of shape (B,)
+        V − V* is at most this, with V* the minimum for w's pattern with its corners held. Other
+        cells may hold lower minima.
+    corner : ndarray of bool of shape (B, N)
+        Which coordinates lie at a corner. In a window of a max-pool it marks the tied entries: all
+        but the first of them, with which they move (see ``followers``), or all free ones where a
+        clamped entry holds them.
+    slack_minus : ndarray of shape (B, N)
+        At a corner Q_−, the force on the coordinate just below the kink; zero elsewhere and in
+        windows, which are judged by their own rule.
+    slack_plus : ndarray of shape (B, N)
+        The same for −Q_+, just above the kink. The corner is a minimum where both slacks are ≥ 0.
+
+    Notes
+    -----
+    In the paper: not there; derived.
+
+    Examples
+    --------
+    >>> from sheaflib import Network, NeuralSheaf, equilibrium, hard
+    >>> sheaf = NeuralSheaf(Network.mlp([[[1.0]], [[1.0]]], [[0.5], [0.0]]))
+    >>> found = equilibrium(sheaf, [[0.0]], pins=hard("a1", -1.0))
+    >>> found.cochain[0, :2], found.certificate.corner[0]  # z1 rests on its kink
+    (array([ 0., -1.]), array([ True, False, False]))
+    >>> float(found.certificate.slack_minus[0, 0]), found.certificate.minimum()
+    (0.5, array([ True]))
     """
 
     problem: PinnedEnergy
@@ -66,19 +99,34 @@ class Certificate:
 
     @property
     def residual(self) -> np.ndarray:
+        """The largest ``|∂V/∂w|`` where neither clamped nor at a corner, shape (B,)."""
         return np.abs(self.gradient).max(axis=1)
 
     @cached_property
     def verdict(self) -> np.ndarray:
-        """ "minimum", a strict local one; "no minimum"; or "undecided by rounding", for each
-        sample: (B,) of text."""
+        """What each sample is, shape (B,) of str.
+
+        It is "minimum", a strict local one, "no minimum", or "undecided by rounding".
+        """
         return self._judge(ROUNDING)
 
     def minimum(self, tol: float = 0.0) -> np.ndarray:
-        """Whether w is a strict local minimum, (B,) of bool; False where it is none or rounding
-        does not let us decide.
+        """Tell whether each sample is a strict local minimum.
 
-        tol: where it is above ROUNDING, |∂V/∂w_i| counts as zero up to tol times its own terms.
+        Parameters
+        ----------
+        tol : float, default: 0.0
+            Where it is above 256 ε, ``|∂V/∂w_i|`` counts as zero up to ``tol`` times its own terms.
+
+        Returns
+        -------
+        ndarray of bool of shape (B,)
+            False where it is none, or where rounding does not let us decide.
+
+        Raises
+        ------
+        ValueError
+            For a negative ``tol``.
         """
         return self._judge(max(positive("tol", tol, zero=True), ROUNDING)) == MINIMUM
 
@@ -103,7 +151,7 @@ class Certificate:
 
     @property
     def doubtful(self) -> np.ndarray:
-        """The kinks for which rounding decides whether they are at a minimum: (B, N) of bool."""
+        """The kinks for which rounding decides whether they are minima, shape (B, N) of bool."""
         return self._kinks(np.where(self.problem.clamped, 0.0, ROUNDING * self.terms))[1]
 
     @cached_property
@@ -140,16 +188,18 @@ class Certificate:
 
     @property
     def followers(self) -> np.ndarray:
-        """The tied entries of windows that move with another one: (B, N) of bool."""
+        """The tied entries of windows that move with another one, shape (B, N) of bool."""
         ties = self.at.ties
         return np.zeros_like(self.corner) if ties is None else ties.leader >= 0
 
     @cached_property
     def lambda_1(self) -> np.ndarray:
-        """The smallest eigenvalue of L on the free coordinates that are at no corner: (B,). Beyond
-        400 of them a lower bound, wrong with probability 1e-9 at most over Lanczos's random start
-        (`spectrum.Extremes.lower`). Tied entries count as free, which makes it a lower bound,
-        too."""
+        """The smallest eigenvalue of L on the free coordinates that are at no corner, shape (B,).
+
+        Beyond 400 of them it is a lower bound, wrong with probability 1e-9 at most over Lanczos's
+        random start (see ``spectrum.Extremes.lower``). Tied entries count as free, which makes it a
+        lower bound, too.
+        """
         return np.array(
             [
                 spectrum.extremes(
@@ -161,10 +211,10 @@ class Certificate:
 
     @cached_property
     def distance(self) -> np.ndarray:
-        """|w − w*|₂ is at most |∂V/∂w|₂/λ₁, w* the minimum for this pattern with these corners
-        held: (B,).
+        """A bound of the distance ``|w − w*|₂`` to the exact minimum, shape (B,).
 
-        The rounding error of the gradient is part of it.
+        It is ``|∂V/∂w|₂/λ₁``, and w* is the minimum for this pattern with these corners held. The
+        rounding error of the gradient is part of it.
         """
         held = self.corner | self.problem.clamped
         largest = np.abs(self.gradient) + np.where(held, 0.0, ROUNDING * self.terms)
@@ -174,8 +224,9 @@ class Certificate:
 
     @cached_property
     def margin(self) -> np.ndarray:
-        """How far w may move before a kink changes its state: min of |z_j|, and of the slacks over
-        |∇Q_±|₂: (B,).
+        """How far w may move before a kink changes its state, shape (B,).
+
+        It is the smallest of all ``|z_j|``, and of the slacks over ``|∇Q_±|₂``.
         """
         problem, w = self.problem, self.at.w
         room = np.full(w.shape, np.inf)
@@ -195,18 +246,24 @@ class Certificate:
 
     @cached_property
     def pattern_certified(self) -> np.ndarray:
-        """Whether the exact minimum w* has this pattern and these corners, distance < margin: (B,)
-        of bool."""
+        """Whether the exact minimum w* has this pattern and these corners, shape (B,) of bool.
+
+        That is so where ``distance`` is less than ``margin``.
+        """
         return self.distance < self.margin
 
     @cached_property
     def charts(self) -> dict[str, np.ndarray]:
-        """Where w is the only equilibrium: in the product of these half-spaces, stalk -> (B, n) of
-        "z >= 0", "z <= 0", "a <= 0".
+        """The half-spaces in whose product w is the only equilibrium, by stalk.
 
-        On {a_j ≤ 0} the term (ReLU(z_j) − a_j)² is convex across the kink (slope 0, one reader;
-        elsewhere the chart is the side of z_j). Others may lie across any of the facets. Raises
-        ValueError where a clamp or a max-pool makes a kink.
+        Each is an array (B, n) of the texts "z >= 0", "z <= 0" and "a <= 0". On {a_j ≤ 0} the term
+        (ReLU(z_j) − a_j)² is convex across the kink, for slope 0 and one reader; elsewhere the
+        chart is the side of z_j. Others may lie across any of the facets.
+
+        Raises
+        ------
+        ValueError
+            Where a clamp or a max-pool makes a kink.
         """
         charts = {}
         for name, kink in rectifiers("charts are", self.problem).items():
@@ -218,11 +275,16 @@ class Certificate:
 
     @cached_property
     def dividing(self) -> np.ndarray:
-        """How many units' charts are sides: (B,). At 0 a minimum w is global: nowhere is V lower,
-        though other minima may exist.
+        """How many units' charts are sides, shape (B,) of int.
 
-        For r = ReLU(z) − a ≥ 0 at w gives ½r'² ≥ ½r² + r(r' − r) for every other r', and ReLU is
+        Where it is 0, a minimum w is global: nowhere is V lower, though other minima may exist. For
+        r = ReLU(z) − a ≥ 0 at w gives ½r'² ≥ ½r² + r(r' − r) for every other r', and ReLU is
         convex; where z_j = 0, by both slacks.
+
+        Raises
+        ------
+        ValueError
+            Where a clamp or a max-pool makes a kink.
         """
         free = {name: ~self.problem.clamped[self.problem.kinks[name].here] for name in self.charts}
         return sum(
@@ -232,8 +294,10 @@ class Certificate:
 
     @property
     def is_global(self) -> np.ndarray:
-        """Whether w is proven to be a global minimum of V, `dividing` being 0: (B,) of bool. False
-        says nothing, and so it is with a clamp or a max-pool, for which there are no charts.
+        """Whether w is proven to be a global minimum of V, shape (B,) of bool.
+
+        It is where ``dividing`` is 0. False says nothing, and so it is with a clamp or a max-pool,
+        for which there are no charts.
         """
         minimum = self.minimum()
         try:
@@ -242,13 +306,26 @@ class Certificate:
             return np.zeros_like(minimum)
 
     def basin(self) -> Basin:
-        """Starts that the exact flow leads to w* for sure; one dense inverse a sample.
+        """Find starts from which the exact flow leads to w* for sure.
 
-        In the product of its charts V ≥ V* + ½hᵀLh, L with corners counted inactive, so a facet at
-        distance d along coordinate c costs d²/(2 (L⁻¹)_cc), and below the cheapest V is convex and
-        nothing leaves. The chart of a corner is a_j ≤ −Q_−/w, of an active unit z_j ≥ 0, of an
-        inactive one z_j ≤ 0 or a_j ≤ 0, whichever costs more. The radius is 0 where w is no
-        minimum. ValueError unless each kink has one reader, of slope 0.
+        It takes one dense inverse a sample.
+
+        Returns
+        -------
+        Basin
+            A part of the basin of each sample; its radius is 0 where w is no minimum.
+
+        Raises
+        ------
+        ValueError
+            Unless each kink has one reader, of slope 0.
+
+        Notes
+        -----
+        In the product of its charts V ≥ V* + ½hᵀLh, with L for corners counted as inactive. So a
+        facet at distance d along coordinate c costs d²/(2 (L⁻¹)_cc), and below the cheapest V is
+        convex and nothing leaves. The chart of a corner is a_j ≤ −Q_−/w, that of an active unit z_j
+        ≥ 0, and that of an inactive one z_j ≤ 0 or a_j ≤ 0, whichever costs more.
         """
         kinks = rectifiers("basin is", self.problem)
         if not all(kink.halves for kink in kinks.values()):
@@ -308,8 +385,33 @@ class Certificate:
 
 @dataclass(frozen=True, eq=False)
 class Basin:
-    """Every start with V < V* + radius (B,) in the charts a_j ≤ ceiling (B, N), or on the side of
-    z_j where that is infinite.
+    """Starts from which the exact flow surely leads to a minimum.
+
+    ``Certificate.basin`` returns it. The starts are all starts with V < V* + radius in the charts
+    a_j ≤ ceiling, or on the minimum's side of z_j where the ceiling is infinite.
+
+    Parameters
+    ----------
+    certificate : Certificate
+        The certificate of the minimum.
+    radius : ndarray of shape (B,)
+        How far V may lie above V*.
+    ceiling : ndarray of shape (B, N)
+        How large each coordinate may be, infinite where there is no such limit.
+
+    Notes
+    -----
+    In the paper: not there; derived.
+
+    Examples
+    --------
+    The minimum has V = 1, and a saddle with V = 1.125 lies between it and the next one.
+
+    >>> from sheaflib import Network, NeuralSheaf, equilibrium, hard
+    >>> sheaf = NeuralSheaf(Network.mlp([[[1.0]], [[1.0]]], [[-0.5], [0.0]]))
+    >>> basin = equilibrium(sheaf, [[0.0]], pins=hard("z2", 2.0)).certificate.basin()
+    >>> basin.radius.round(6), basin.holds([[-0.5, 1.2, 2.0]])
+    (array([0.125]), array([ True]))
     """
 
     certificate: Certificate
@@ -323,7 +425,23 @@ class Basin:
         )
 
     def holds(self, w: ArrayLike) -> np.ndarray:
-        """Whether the starts w (B, N) lie in it, one a sample: (B,) of bool."""
+        """Tell whether starts lie in it.
+
+        Parameters
+        ----------
+        w : array_like of shape (B, N)
+            The starts, one a sample.
+
+        Returns
+        -------
+        ndarray of bool of shape (B,)
+            Whether each start is one of those that surely lead to the minimum.
+
+        Raises
+        ------
+        ValueError
+            For another shape.
+        """
         at, problem = self.certificate.at, self.certificate.problem
         w = check_rows("w", w, problem)
         energy = problem.energy(w, w - problem.sheaf.discrepancy(w, problem.x))
@@ -344,8 +462,43 @@ class Basin:
 # V beyond float64 leaves the verdict undecided
 @np.errstate(over="ignore", invalid="ignore")
 def certify(problem: PinnedEnergy, w: ArrayLike) -> Certificate:
-    """The certificate of a cochain (B, N) with its pins imposed; a kink lies at its corner where
-    z_j is a break exactly, and entries of a window are tied where they are equal and the largest.
+    """Compute the certificate of a cochain.
+
+    A kink lies at its corner where z_j is a break exactly, and entries of a window are tied where
+    they are equal and the largest.
+
+    Parameters
+    ----------
+    problem : PinnedEnergy
+        The energy with its pins, ``PinnedEnergy(sheaf, x, pins)``.
+    w : array_like of shape (B, N)
+        The cochain, with its pins imposed.
+
+    Returns
+    -------
+    Certificate
+        What is proven about each sample.
+
+    Raises
+    ------
+    TypeError
+        For a problem of another type.
+    ValueError
+        For a cochain of another shape.
+
+    Notes
+    -----
+    In the paper: not there; derived.
+
+    Examples
+    --------
+    >>> from sheaflib import Network, NeuralSheaf, hard
+    >>> from sheaflib.equilibria.certificate import certify
+    >>> from sheaflib.equilibria.energy import PinnedEnergy
+    >>> sheaf = NeuralSheaf(Network.mlp([[[1.0]], [[1.0]]], [[-0.5], [0.0]]))
+    >>> problem = PinnedEnergy(sheaf, [[0.0]], hard("z2", 2.0))
+    >>> certify(problem, [[-0.5, 1.0, 2.0]]).verdict, certify(problem, [[0.0, 1.0, 2.0]]).verdict
+    (array(['minimum'], dtype='<U21'), array(['no minimum'], dtype='<U21'))
     """
     instance("problem", problem, PinnedEnergy, "PinnedEnergy(sheaf, x, pins)")
     w = check_rows("w", w, problem)

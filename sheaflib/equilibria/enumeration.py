@@ -42,17 +42,45 @@ EXACT = 3**9  # faces that exact arithmetic takes in some ten seconds
 
 @dataclass(frozen=True, eq=False)
 class Equilibria:
-    """Every strict local minimum, and every saddle or maximum where 0 lies inside Clarke's
-    gradient, by rising energy: cochains (n, N), energies (n,), sides (n, K), concave (n,).
+    """All equilibria of a small pinned sheaf: what ``enumerate_equilibria`` returns.
 
-    places: of each of the K free kinks the coordinates in Ω: one that elementwise selections read,
-    or those entries of a window which may be tied: the free ones, then the highest clamped one.
-    `units` (K,) are the first of each. For a coordinate the side is −1 below its lowest break, 0
-    there, in a corner, 1 above it, 2 at the next break, 3 above that; so for a ReLU it is the sign.
-    For a window it is Σ 2^k over those of its places k that are tied at the maximum, one power of 2
-    where the maximum is alone. `concave` is the number of directions across kinks in which V is a
-    maximum: one for a concave corner, |T| − 1 for a tie of |T| entries. faces: how many were
-    enumerated.
+    They are every strict local minimum, and every saddle or maximum where 0 lies inside Clarke's
+    gradient, by rising energy. There are n of them, and K free kinks.
+
+    Parameters
+    ----------
+    cochains : ndarray of shape (n, N)
+        The equilibria.
+    energies : ndarray of shape (n,)
+        Their energies.
+    sides : ndarray of int of shape (n, K)
+        Where each equilibrium lies at each kink. For a coordinate that ReLUs or clamps read it is
+        −1 below its lowest break, 0 there, in a corner, 1 above it, 2 at the next break and 3 above
+        that; so for a ReLU it is the sign. For a window of a max-pool it is Σ 2^k over those of its
+        places k that are tied at the maximum, one power of 2 where the maximum is alone.
+    concave : ndarray of int of shape (n,)
+        The number of directions across kinks in which V is a maximum: one for a concave corner, one
+        less than there are entries for a tie.
+    units : ndarray of int of shape (K,)
+        The first of the places of each kink.
+    places : tuple of tuple of int
+        The coordinates of each kink: one that elementwise selections read, or those entries of a
+        window which may be tied, the free ones first and then the highest clamped one.
+    faces : int
+        How many faces were enumerated.
+
+    Notes
+    -----
+    In the paper: not there; derived.
+
+    Examples
+    --------
+    >>> from sheaflib import Network, NeuralSheaf, hard
+    >>> from sheaflib.equilibria.enumeration import enumerate_equilibria
+    >>> sheaf = NeuralSheaf(Network.mlp([[[1.0]], [[1.0]]], [[-0.5], [0.0]]))
+    >>> found = enumerate_equilibria(sheaf, [[0.0]], pins=hard("z2", 2.0))
+    >>> found.sides[:, 0], found.concave  # two minima, and between them a saddle on the kink
+    (array([-1,  1,  0], dtype=int32), array([0, 0, 1]))
     """
 
     cochains: np.ndarray
@@ -65,12 +93,12 @@ class Equilibria:
 
     @property
     def minima(self) -> np.ndarray:
-        """The strict local minima by rising energy, the global one first: (m, N)."""
+        """The strict local minima by rising energy, the global one first, shape (m, N)."""
         return self.cochains[self.concave == 0]
 
     @property
     def index_sum(self) -> int:
-        """Σ (−1)^concave: 1 unless some force vanishes at a corner or a tie."""
+        """The sum of (−1)^concave, which is 1 unless some force vanishes at a corner or a tie."""
         return int((1 - 2 * (self.concave % 2)).sum())
 
     def __repr__(self) -> str:
@@ -83,17 +111,44 @@ class Equilibria:
 def enumerate_equilibria(
     sheaf: NeuralSheaf, x: ArrayLike, *, pins: Pin | Sequence[Pin] = ()
 ) -> Equilibria:
-    """Every equilibrium of the pinned sheaf over one sample x (1, n_0), whatever its selections.
+    """List every equilibrium of a small pinned sheaf, over one sample.
 
-    Range: any. Floating point only rules out faces where a sign is beyond its rounding error; all
-    others are decided, and their points and energies found, in exact rational arithmetic, so that
-    none is lost or invented and each number is the float nearest to the true one. ArithmeticError
-    where scales are so uneven that more than 3⁹ faces are left, OverflowError where a result leaves
-    float64. Raises ValueError for several samples, for a network that is not separate
-    (`Network.separated`), for more than 3¹² faces or a window of more than 12 free entries, and for
-    pins on a_out.
+    Floating point only rules out faces where a sign is beyond its rounding error. All others are
+    decided, and their points and energies found, in exact rational arithmetic, so that none is lost
+    or invented and each number is the float nearest to the true one.
 
-    >>> from sheaflib import Network, hard
+    Parameters
+    ----------
+    sheaf : NeuralSheaf
+        The sheaf of a network whose kinks lie apart, whatever its selections.
+    x : array_like of shape (1, n_0)
+        The input.
+    pins : Pin or sequence of Pin, optional
+        Hard and soft pins, but none on ``a_out``.
+
+    Returns
+    -------
+    Equilibria
+        The equilibria by rising energy, the strict local minima and the others.
+
+    Raises
+    ------
+    ValueError
+        For several samples, for a network that is not separate (see ``Network.separated``), for
+        more than 3¹² faces or a window of more than 12 free entries, and for pins on ``a_out``.
+    ArithmeticError
+        Where scales are so uneven that more than 3⁹ faces are left for exact arithmetic.
+    OverflowError
+        Where a result leaves float64.
+
+    Notes
+    -----
+    In the paper: not there; derived.
+
+    Examples
+    --------
+    >>> from sheaflib import Network, NeuralSheaf, hard
+    >>> from sheaflib.equilibria.enumeration import enumerate_equilibria
     >>> sheaf = NeuralSheaf(Network.mlp([[[1.0]], [[1.0]]], [[-0.5], [0.0]]))
     >>> found = enumerate_equilibria(sheaf, [[0.0]], pins=hard("z2", 2.0))
     >>> found

@@ -65,37 +65,83 @@ def equilibrium(
     budget: int | None = None,
     progress: bool | None = None,
 ) -> Equilibrium:
-    """An equilibrium of the pinned sheaf over x (B, n_0), reached from `start` (B, N) (default: the
-    forward pass).
+    """Find an equilibrium of a pinned sheaf, by Newton's method.
 
-    Every answer that converged with the default tol is a strict local minimum of V with the pins,
-    unless its certificate says that rounding does not let us decide; which one depends on the
-    start, and it need not be the heat flow's limit: for that use `relax` or `exact_flow`. Of the
-    start only the coordinates without a kink count, and the sign of those with one. mode "track"
-    leaves a side only where the minimum is a wrong corner; "global" takes the lower of both sides
-    in every unit, which finds lower energies more often, and need not find the lowest. "homotopy"
-    first goes down with kinks rounded off by a width that shrinks (`homotopy`), one sample after
-    the other with a bar (progress: whether it is shown; default: where a person sees it), and
-    Newton's iteration ends it by the rule of "global": for large networks, where Newton alone may
-    make small steps for ever, and for low energies; V is never higher than at the start. It holds
-    some 35 vectors of length N, and does not cover max-pools.
+    Every answer that converged with the default ``tol`` is a strict local minimum of the energy V
+    with the pins, unless its certificate says that rounding does not let us decide. Which one it is
+    depends on the start, and it need not be the limit of the heat flow: for that use ``relax`` or
+    ``exact_flow``.
 
-    Every selection is covered: ReLU, PReLU, clamp and max-pool, where kinks lie apart; elsewhere
-    take the sheaf of `Network.separated()`. Pins on the a_out of a sigmoid or softmax add its
-    cross-entropy κ(ψ(z) − yᵀz) (`pinned_output`): any pins on a sigmoid's; on a softmax's a clamp
-    of all of it, or one spring on all. Without pins there the output edge is left out.
+    Parameters
+    ----------
+    sheaf : NeuralSheaf
+        The sheaf of a network whose kinks lie apart. Every selection is covered: ReLU, PReLU, clamp
+        and max-pool. Where kinks do not lie apart, take the sheaf of ``Network.separated()``.
+    x : array_like of shape (B, n_0)
+        The inputs, one sample a row.
+    pins : Pin, sequence of Pin or Pins, optional
+        Hard and soft pins on any coordinates. Pins on the ``a_out`` of a sigmoid or softmax add its
+        cross-entropy κ(ψ(z) − yᵀz), with κ the weight of the output edge: any pins on a sigmoid's;
+        on a softmax's a clamp of all of it, or one spring on all. Without pins there the output
+        edge is left out.
+    start : array_like of shape (B, N), optional
+        Where to start, by default the forward pass. Only the coordinates without a kink count, and
+        the sign of those with one.
+    tol : float, optional
+        A sample has converged where every coordinate is at rest: ``|∂V/∂w_i|`` is at most ``tol``
+        times the terms that it is a sum of, its own and not those of other coordinates
+        (``NeuralSheaf.gradient_terms``). It is raised to 256 ε, the default, below which double
+        precision cannot tell.
+    mode : {"track", "global", "homotopy"}, default: "track"
+        How units change sides; see the notes.
+    max_iterations : int, default: 300
+        How many Newton steps are taken at most.
+    budget : int, optional
+        How many passes over the weights a sample may take. One that is not at rest by then has the
+        point that was reached, is not ``converged``, and its ``gap`` says how much lower V may lie
+        on its pieces.
+    progress : bool, optional
+        Whether the mode "homotopy" shows a bar; by default where a person sees it.
 
-    A sample has converged where every coordinate is at rest: |∂V/∂w_i| ≤ tol times the terms that
-    it is a sum of, its own and not those of other coordinates (`NeuralSheaf.gradient_terms`). tol
-    is raised to ROUNDING, 256 ε, below which double precision cannot tell; at that, a Newton step
-    must also change what no edge carries by more than 1e-10 of the edge's terms. The certificate
-    says of each answer whether it is a minimum, none, or undecided by rounding. Weights, inputs and
-    edge weights may have any scale at which V is a float64 number; a sample for which it is not, or
-    that rounding keeps from rest, is not `converged`, and `reason` says so. The same holds for one
-    that is not at rest after `budget` passes over the weights: its answer is the point that was
-    reached by then, and `gap` says how much lower V may lie on its pieces. Raises ValueError for
-    kinks that do not lie apart, for an unknown mode, for a softmax pinned in part or by unequal
-    springs, and for a tol above 1e-3.
+    Returns
+    -------
+    Equilibrium
+        The answer for each sample, with its certificate.
+
+    Raises
+    ------
+    ValueError
+        For kinks that do not lie apart, for an unknown mode, for a softmax pinned in part or by
+        unequal springs, and for a ``tol`` above 1e-3.
+
+    Notes
+    -----
+    In the paper: not there; derived. The paper reaches such states by the flow (§5.1).
+
+    **Modes.** "track" leaves a side of a kink only where the minimum is a wrong corner. "global"
+    takes the lower of both sides in every unit, which finds lower energies more often, and need not
+    find the lowest. "homotopy" first goes down with kinks rounded off by a width that shrinks, one
+    sample after the other, and Newton's iteration ends it by the rule of "global". It is for large
+    networks, where Newton alone may make small steps for ever, and for low energies; V is never
+    higher than at the start. It holds some 35 vectors of length N, and does not cover max-pools.
+
+    **Rest.** With the default ``tol`` a Newton step must also change what no edge carries by more
+    than 1e-10 of the edge's terms. Weights, inputs and edge weights may have any scale at which V
+    is a float64 number; a sample for which it is not, or that rounding keeps from rest, is not
+    ``converged``, and ``reason`` says so.
+
+    Examples
+    --------
+    Two equilibria meet the same pin, and the start decides.
+
+    >>> from sheaflib import Network, NeuralSheaf, equilibrium, hard
+    >>> sheaf = NeuralSheaf(Network.mlp([[[1.0]], [[1.0]]], [[-0.5], [0.0]]))
+    >>> found = equilibrium(sheaf, [[0.0]], pins=hard("z2", 2.0))
+    >>> found.cochain, found.energy
+    (array([[-0.5,  1. ,  2. ]]), array([1.]))
+    >>> other = equilibrium(sheaf, [[0.0]], pins=hard("z2", 2.0), start=[[1.0, 1.0, 2.0]])
+    >>> other.cochain.round(4), other.energy.round(4)
+    (array([[0.3333, 1.1667, 2.    ]]), array([1.0417]))
     """
     x = batch(INPUT, x, check_sheaf(sheaf).network.n_in).copy()
     problem = PinnedEnergy(sheaf, x, pins)
@@ -119,15 +165,64 @@ def equilibrium(
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Equilibrium(Solution):
-    """For every sample that `converged` an equilibrium: one that its start led to, of possibly
-    several.
+    """The equilibria that ``equilibrium`` found, one for each sample that converged.
 
-    It is a strict local minimum of V, unless the certificate's verdict is that rounding does not
-    let us decide.
+    Each is the one, of possibly several, that its start led to. It is a strict local minimum of V,
+    unless the certificate's verdict is that rounding does not let us decide. B is the number of
+    samples.
 
-    iterations, cg and passes (B,): Newton steps, CG steps, and how often every weight was touched,
-    forward or transposed: 2 at the start, 2 an iteration, 2 a step of CG, one a row of a direct
-    step, and 1 to 5 to see whether a sample has arrived.
+    Parameters
+    ----------
+    sheaf : NeuralSheaf
+        The sheaf that the answer is a cochain of.
+    x : ndarray of shape (B, n_0)
+        The inputs.
+    cochain : ndarray of shape (B, N) or (B, N + n_out)
+        The values at all vertices; with ``a_out`` where it is pinned.
+    pattern : ndarray of shape (B, M)
+        The activation pattern of the cochain.
+    pins : Pins
+        What is pinned.
+    method : str
+        By what it was found.
+    reason : str
+        Why samples did not converge, empty where all did.
+    converged : ndarray of bool of shape (B,)
+        Which samples are at rest.
+    frozen : bool, default: False
+        Whether the pattern was held fast; here it never is.
+    output_force : {"jacobian", "identity"}, default: "jacobian"
+        How the output edge pulls at the logits.
+    history : None
+        What a flow recorded; here nothing.
+    problem : PinnedEnergy
+        The energy that was minimised.
+    mode : {"track", "global", "homotopy"}
+        How units changed sides.
+    tol : float
+        The tolerance that held.
+    iterations : ndarray of int of shape (B,)
+        How many Newton steps each sample took.
+    cg : ndarray of int of shape (B,)
+        How many steps of conjugate gradients each sample took.
+    passes : ndarray of int of shape (B,)
+        How often every weight was touched, forward or transposed: 2 at the start, 2 an iteration, 2
+        a step of conjugate gradients, one a row of a direct step, and 1 to 5 to see whether a
+        sample has arrived.
+
+    Notes
+    -----
+    In the paper: not there; derived.
+
+    Examples
+    --------
+    >>> from sheaflib import Network, NeuralSheaf, equilibrium, hard
+    >>> chain = NeuralSheaf(Network.mlp([[[1.0]], [[1.0]]]))
+    >>> found = equilibrium(chain, [[1.0]], pins=hard("z2", 4.0))
+    >>> found
+    Equilibrium(strict local minima, 1.0 iterations, 8.0 passes on average, residual < 1e-12)
+    >>> found.cochain, found.energy  # an error of 3 is shared by three edges
+    (array([[2., 3., 4.]]), array([1.5]))
     """
 
     problem: PinnedEnergy = field(kw_only=True)
@@ -139,21 +234,25 @@ class Equilibrium(Solution):
 
     @cached_property
     def certificate(self) -> Certificate:
-        """What can be said of the answer, from the cochain alone."""
+        """What can be said of the answer, from the cochain alone: a ``Certificate``."""
         return certify(self.problem, self.cochain[:, : self.sheaf.N])
 
     @cached_property
     def energy(self) -> np.ndarray:
-        """V (B,), springs included, and with a_out pinned the cross-entropy ψ(z) − a_outᵀz in place
-        of the output edge.
+        """The energy V of each sample, shape (B,).
+
+        Springs are included, and with ``a_out`` pinned the cross-entropy ψ(z) − a_outᵀz stands in
+        place of the output edge.
         """
         w = self.cochain[:, : self.sheaf.N]
         return self.problem.energy(w, w - self.sheaf.discrepancy(w, self.x))
 
     @cached_property
     def gap(self) -> np.ndarray:
-        """Half of Σ g²/w, g = ∂V/∂ε: a bound of how much lower V gets on the pieces where each
-        sample stands, (B,). It says nothing about other pieces.
+        """A bound of how much lower V gets on the pieces where each sample stands, shape (B,).
+
+        It is half of Σ g²/w, with g = ∂V/∂ε the gradient in the injections and w the edge weights.
+        It says nothing about other pieces.
         """
         w = self.cochain[:, : self.sheaf.N]
         at = self.problem.pieces(w, self.problem.sides(w))
@@ -161,19 +260,38 @@ class Equilibrium(Solution):
 
     @cached_property
     def residual(self) -> float:
-        """max|∂V/∂w| over the batch and the coordinates that are neither clamped nor at a
-        corner.
-        """
+        """The largest ``|∂V/∂w|`` of the batch, where neither clamped nor at a corner."""
         return float(self.certificate.residual.max())
 
     @cached_property
     def error(self) -> float:
-        """The largest bound of |w − w*| over the batch."""
+        """The largest bound of the distance to the exact minimum, ``|w − w*|``, over the batch."""
         return float(self.certificate.distance.max())
 
     def others(self, starts: int = 10, seed: int = 0, scale: float = 3.0) -> Others:
-        """What `starts` other starts find, each coordinate drawn from N(0, scale²): a lower bound
-        of how many equilibria there are.
+        """Search for further equilibria, from random starts.
+
+        The same pins, mode and tolerance hold. What is found is a lower bound of how many there
+        are.
+
+        Parameters
+        ----------
+        starts : int, default: 10
+            From how many starts to search, for each sample.
+        seed : int, default: 0
+            The seed of the starts.
+        scale : float, default: 3.0
+            The deviation of each coordinate of a start, which is normal with mean 0.
+
+        Returns
+        -------
+        Others
+            The distinct equilibria, the first answer among them.
+
+        Raises
+        ------
+        ValueError
+            For a scale whose starts are too large for float64, and for bad counts.
         """
         starts, scale = whole("starts", starts), positive("scale", scale, zero=True)
         rng = np.random.default_rng(whole("seed", seed, least=0))

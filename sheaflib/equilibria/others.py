@@ -9,8 +9,30 @@ import numpy as np
 
 @dataclass(frozen=True, eq=False)
 class Others:
-    """Distinct equilibria that other starts led to, the first answer included, by rising energy:
-    arrays (count,) and (count, N) a sample.
+    """Distinct equilibria that other starts led to: what ``Equilibrium.others`` returns.
+
+    The first answer is among them. Each sample has its own number of equilibria.
+
+    Parameters
+    ----------
+    starts : int
+        From how many starts they were searched for.
+    energies : list of ndarray of shape (count,)
+        The energies of each sample's equilibria, rising.
+    cochains : list of ndarray of shape (count, N)
+        Their cochains, in the same order.
+
+    Notes
+    -----
+    In the paper: not there; derived.
+
+    Examples
+    --------
+    >>> from sheaflib import Network, NeuralSheaf, equilibrium, hard
+    >>> sheaf = NeuralSheaf(Network.mlp([[[1.0]], [[1.0]]], [[-0.5], [0.0]]))
+    >>> found = equilibrium(sheaf, [[0.0]], pins=hard("z2", 2.0)).others(starts=20)
+    >>> found.count, found.energies[0].round(4), found.lowest
+    (array([2]), array([1.    , 1.0417]), array([[-0.5,  1. ,  2. ]]))
     """
 
     starts: int
@@ -19,13 +41,17 @@ class Others:
 
     @property
     def count(self) -> np.ndarray:
-        """How many were found for each sample: (B,)."""
+        """How many equilibria were found for each sample, shape (B,) of int."""
         return np.array([len(V) for V in self.energies])
 
     @property
     def lowest(self) -> np.ndarray:
-        """The cochain of lowest energy that was found for each sample: (B, N). ValueError names a
-        sample for which nothing converged.
+        """The cochain of lowest energy that was found for each sample, shape (B, N).
+
+        Raises
+        ------
+        ValueError
+            When nothing converged for a sample, which the message names.
         """
         nothing = np.flatnonzero(self.count == 0)
         if len(nothing):

@@ -20,8 +20,25 @@ NOISE = 1e-9  # of the terms of an edge: what a flow at rest may be off by and n
 
 
 class HeatUnstable(ArithmeticError):
-    """The energy of a flow grew: the message names the step, the edge with the largest discord, the
-    energy and dt.
+    """The error of a flow whose energy grew instead of falling.
+
+    Its message names the step, the edge with the largest discord, the energy and dt.
+
+    Notes
+    -----
+    In the paper: not there; derived.
+
+    Examples
+    --------
+    The slope of the ReLU is 1 where the flow ends, and 10 where it starts.
+
+    >>> from sheaflib import Affine, HeatUnstable, Network, NeuralSheaf, ReLU, relax
+    >>> nodes = [("z1", Affine([[1.0]])), ("a1", ReLU(1, 10.0)), ("z2", Affine([[1.0]]))]
+    >>> try:
+    ...     relax(NeuralSheaf(Network(1, nodes)), [[1.0]], [[-1.0, 0.0, 0.0]], dt=0.5)
+    ... except HeatUnstable as error:
+    ...     print(str(error).split(" to ")[0])
+    the energy grew
     """
 
 

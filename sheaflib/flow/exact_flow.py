@@ -30,8 +30,28 @@ SAME = 1e-8  # limits that differ by this part of their terms are one
 
 
 class Event(NamedTuple):
-    """A kink changes its state: `unit` "crosses up", "crosses down", "slides", "leaves up" or
-    "leaves down" at `time`.
+    """A kink that changes its state, at one time of an exact flow.
+
+    Parameters
+    ----------
+    time : float
+        When it happens.
+    unit : str
+        The coordinate at whose kink it happens, like "z1[0]".
+    kind : str
+        What happens: "crosses up", "crosses down", "slides", "leaves up" or "leaves down".
+
+    Notes
+    -----
+    In the paper: not there; derived.
+
+    Examples
+    --------
+    >>> from sheaflib import Network, NeuralSheaf, exact_flow
+    >>> chain = NeuralSheaf(Network.mlp([[[1.0]], [[1.0]]]))
+    >>> event = exact_flow(chain, [[1.0]], [[-1.0, 0.0, 0.0]]).events[0]
+    >>> event.unit, event.kind, round(event.time, 6)  # 2 e⁻ᵗ = 1
+    ('z1[0]', 'crosses up', 0.693147)
     """
 
     time: float
@@ -49,16 +69,53 @@ def exact_flow(
     until: float | None = None,
     max_events: int = 10_000,
 ) -> ExactFlow:
-    """The flow of one sample x (1, n_0) from `start` (1, N), with pins as in `heat`: to its limit,
-    to `until`, or for max_events.
+    """Follow the heat flow of one sample without a time step.
 
-    The output edge of a sigmoid or softmax is left out. An event costs one dense singular value
-    decomposition, of order N³, and the search for it at most `first_zero.MOST` steps: a flow that
-    needs more ends there, without a limit, as `reason` then says. ReLUs of any slope and PReLUs are
-    covered. Raises ValueError for a max-pool, for a clamp that does not read x, for kinks that do
-    not separate (`kinks`), and for a_out in the start or pinned.
+    Between events the flow has a closed form; at an event a kink is crossed, or the flow begins or
+    ends to slide along it. The flow is followed to its limit, to the time ``until``, or for
+    ``max_events`` events. The output edge of a sigmoid or softmax is left out.
 
-    >>> from sheaflib import Network
+    Parameters
+    ----------
+    sheaf : NeuralSheaf
+        The sheaf of a network whose selections are ReLUs of any slope and PReLUs; a clamp may read
+        x.
+    x : array_like of shape (1, n_0)
+        The input.
+    start : array_like of shape (1, N)
+        The cochain to start from, without ``a_out``.
+    pins : Pin or sequence of Pin, optional
+        Hard and soft pins, as in ``heat``.
+    alpha : float, default: 1.0
+        The rate α of the flow.
+    until : float, optional
+        The time at which to stop; by default the flow is followed to its limit.
+    max_events : int, default: 10000
+        After how many events to stop.
+
+    Returns
+    -------
+    ExactFlow
+        The flow: its events, its limit, and its state at any time.
+
+    Raises
+    ------
+    ValueError
+        For more than one sample, for a max-pool, for a clamp that does not read x, for kinks that
+        do not separate (see ``Network.separated``), and for ``a_out`` in the start or pinned.
+
+    Notes
+    -----
+    In the paper: not there; derived. What it follows is the flow of Thm 4.1.
+
+    An event costs one dense singular value decomposition, of order N³, and the search for it at
+    most ``sheaflib.flow.first_zero.MOST`` steps. A flow that needs more ends there, without a
+    limit, as its ``reason`` then says.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sheaflib import Network, NeuralSheaf, exact_flow
     >>> flow = exact_flow(NeuralSheaf(Network.mlp([[[1.0]], [[1.0]]])), [[1.0]], [[-1.0, 0.0, 0.0]])
     >>> flow
     ExactFlow(1 event to t = 0.693147, settled)
@@ -84,8 +141,49 @@ def exact_flows(
     max_events: int = 10_000,
     most: int | None = None,
 ) -> list[ExactFlow]:
-    """`exact_flow` for every sample of x (B, n_0), one after the other; ValueError for more than
-    `most`.
+    """Follow the heat flow of every sample without a time step.
+
+    It is ``exact_flow`` of one sample after the other.
+
+    Parameters
+    ----------
+    sheaf : NeuralSheaf
+        The sheaf of a network, as in ``exact_flow``.
+    x : array_like of shape (B, n_0)
+        The inputs, one sample a row.
+    start : array_like of shape (B, N)
+        The cochains to start from, without ``a_out``.
+    pins : Pin or sequence of Pin, optional
+        Hard and soft pins.
+    alpha : float, default: 1.0
+        The rate α of the flow.
+    until : float, optional
+        The time at which to stop; by default each flow is followed to its limit.
+    max_events : int, default: 10000
+        After how many events of a sample to stop.
+    most : int, optional
+        How many samples are allowed at most; by default any number.
+
+    Returns
+    -------
+    list of ExactFlow
+        The flow of each sample.
+
+    Raises
+    ------
+    ValueError
+        For more samples than ``most``, and as in ``exact_flow``.
+
+    Notes
+    -----
+    In the paper: not there; derived.
+
+    Examples
+    --------
+    >>> from sheaflib import Network, NeuralSheaf, exact_flows
+    >>> chain = NeuralSheaf(Network.mlp([[[1.0]], [[1.0]]]))
+    >>> exact_flows(chain, [[1.0], [2.0]], [[-1.0, 0.0, 0.0], [1.0, 1.0, 1.0]])
+    [ExactFlow(1 event to t = 0.693147, settled), ExactFlow(0 events, settled)]
     """
     x = batch(INPUT, x, check_sheaf(sheaf).network.n_in).copy()
     check_covered(sheaf.network)
@@ -282,12 +380,43 @@ def change(
 
 @dataclass(frozen=True, eq=False, repr=False)
 class ExactFlow:
-    """The flow of one sample. settled: after the last event no other one comes, proven; `reason`
-    says why it ended otherwise.
+    """The heat flow of one sample, known at every time: what ``exact_flow`` returns.
 
-    events: in order of time. end: the time up to which the flow is known, ∞ when it came to its
-    limit. pieces: one more than events, each of which took one decomposition. evaluations:
-    steps of the march, all monitors at once.
+    Parameters
+    ----------
+    quadratics : Quadratics
+        The quadratic energy of every piece, from which states are computed.
+    pieces : list of Piece
+        The pieces between events, one more than events. Each took one decomposition.
+    events : list of Event
+        What happens at kinks, in order of time.
+    end : float
+        The time up to which the flow is known, infinite when it came to its limit.
+    _limit : ndarray of shape (N,) or None
+        Where it ends, None where that is not known; read it as ``limit``.
+    settled : bool
+        Whether it is proven that no event follows the last one.
+    reason : str
+        Why the flow ended, also where it is not settled.
+    evaluations : int
+        How many steps the search for events took, all kinks at once.
+
+    Notes
+    -----
+    In the paper: not there; derived.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sheaflib import Network, NeuralSheaf, exact_flow
+    >>> chain = NeuralSheaf(Network.mlp([[[1.0]], [[1.0]]]))
+    >>> flow = exact_flow(chain, [[1.0]], [[-1.0, 0.0, 0.0]])
+    >>> flow.at([0.0, np.log(2.0), np.inf]).round(12)
+    array([[-1.,  0.,  0.],
+           [ 0.,  0.,  0.],
+           [ 1.,  1.,  1.]])
+    >>> flow.slides, flow.decompositions, round(flow.settled_from, 6)
+    ({}, 2, 0.693147)
     """
 
     quadratics: Quadratics
@@ -301,16 +430,29 @@ class ExactFlow:
 
     @property
     def limit(self) -> np.ndarray:
-        """w(∞) (N,); ValueError when the flow was stopped before its last event was known."""
+        """The cochain at which the flow ends, w(∞), shape (N,).
+
+        Raises
+        ------
+        ValueError
+            When the flow was stopped before its last event was known.
+        """
         if self._limit is None:
             raise ValueError(f"the flow was {self.reason}: its limit is not known")
         return self._limit.copy()
 
     @property
     def solution(self) -> Solution:
-        """The limit, as other solvers return theirs; ValueError where it is not known.
+        """The limit as a ``Solution``, as other solvers return theirs.
 
-        >>> from sheaflib import Network
+        Raises
+        ------
+        ValueError
+            When the limit is not known.
+
+        Examples
+        --------
+        >>> from sheaflib import Network, NeuralSheaf, exact_flow
         >>> sheaf = NeuralSheaf(Network.mlp([[[1.0]], [[1.0]]]))
         >>> exact_flow(sheaf, [[2.0]], [[-1.0, 0.0, 0.0]]).solution.output.round(12)
         array([[2.]])
@@ -334,14 +476,18 @@ class ExactFlow:
 
     @property
     def settled_from(self) -> float:
-        """The time of the last event, from which the flow is one sum of exponentials; ∞ unless that
-        is proven.
+        """The time of the last event, infinite unless it is proven to be the last.
+
+        From it on the flow is one sum of exponentials.
         """
         return self.pieces[-1].time if self.settled else np.inf
 
     @property
     def slides(self) -> dict[str, list[tuple[float, float]]]:
-        """When each unit slides, unit -> intervals; the last may end at `end`."""
+        """When each unit slides along its kink: its name, and the intervals of time.
+
+        The last interval may end at ``end``.
+        """
         layout = self.quadratics.problem.sheaf.layout
         slides: dict[str, list[tuple[float, float]]] = {}
         before = np.zeros_like(self.pieces[0].slide)
@@ -355,10 +501,25 @@ class ExactFlow:
         return slides
 
     def at(self, times: ArrayLike) -> np.ndarray:
-        """The exact cochains w(t) at times (T,) in any order (one number: T = 1; ∞: the limit): (T,
-        N). Each piece asked for is decomposed again.
+        """Compute the exact cochains at some times.
 
-        ValueError for a time before 0 or beyond `end`.
+        Each piece that is asked for is decomposed again.
+
+        Parameters
+        ----------
+        times : array_like of shape (T,)
+            Times from 0 to ``end``, in any order; infinity asks for the limit, and one number is T
+            = 1.
+
+        Returns
+        -------
+        ndarray of shape (T, N)
+            The cochain w(t) at each of the times.
+
+        Raises
+        ------
+        ValueError
+            For a time before 0 or beyond ``end``.
         """
         unmasked("times", times)
         given = np.atleast_1d(even("times", times))

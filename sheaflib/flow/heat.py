@@ -46,10 +46,44 @@ __all__ = ["heat", "relax", "default_step", "HeatState", "HeatHistory", "HeatUns
 
 @dataclass(frozen=True, eq=False)
 class HeatState:
-    """The flow after `step` steps of dt: cochain (B, width), the last max|Δ| of every sample (B,),
-    the steps each took (B,), the switches since the last yield, (K, 3) rows (step, sample, unit):
-    the pattern of state `step` differs from the one before, the time, step · dt where dt stays, and
-    which samples have arrived, (B,) of bool."""
+    """The heat flow after some steps: what ``heat`` yields.
+
+    B is the number of samples. The cochain has ``sheaf.N`` columns, or ``sheaf.N + n_out`` where
+    the start holds ``a_out``; K is the number of switches since the last state.
+
+    Parameters
+    ----------
+    step : int
+        How many steps were taken, by the sample that took most.
+    dt : float
+        The time of one step.
+    cochain : ndarray of shape (B, width)
+        The values at all vertices.
+    change : ndarray of shape (B,)
+        The largest ``|Δ|`` of any coordinate in the last step of each sample; infinite before the
+        first.
+    steps : ndarray of int of shape (B,)
+        How many steps each sample took. One that has arrived takes no more.
+    switches : ndarray of int of shape (K, 3)
+        Rows of step, sample and unit: at that step the unit's entry of the activation pattern
+        differs from the one before.
+    time : float
+        The time of the flow: step times dt, where dt stays the same.
+    arrived : ndarray of bool of shape (B,)
+        Which samples have come to rest.
+
+    Notes
+    -----
+    In the paper: Thm 4.1 and 4.2.
+
+    Examples
+    --------
+    >>> from sheaflib import Network, NeuralSheaf, heat
+    >>> chain = NeuralSheaf(Network.mlp([[[1.0]], [[1.0]]]))
+    >>> states = heat(chain, [[1.0]], [[0.0, 0.0, 0.0]], dt=0.5)
+    >>> next(states), next(states).cochain
+    (HeatState(step 0, 0 switches since the last), array([[0.5, 0. , 0. ]]))
+    """
 
     step: int
     dt: float
@@ -66,9 +100,46 @@ class HeatState:
 
 @dataclass(frozen=True, eq=False)
 class HeatHistory:
-    """What `relax` kept: recorded steps (R,), discord edge -> (R, B), every switch (K, 3), steps
-    taken (B,), the last max|Δ| (B,; ∞ without a step), dt, α, how often each sample touched every
-    weight (B,), and which arrived, (B,) of bool."""
+    """What ``relax`` recorded on its way: the ``history`` of its solution.
+
+    B is the number of samples, R the number of records, K the number of switches.
+
+    Parameters
+    ----------
+    step : ndarray of int of shape (R,)
+        The steps at which discord was recorded.
+    discord : dict of str to ndarray of shape (R, B)
+        The discord of every edge at those steps, by the edge's name.
+    switches : ndarray of int of shape (K, 3)
+        Every switch, as rows of step, sample and unit.
+    steps : ndarray of int of shape (B,)
+        How many steps each sample took.
+    change : ndarray of shape (B,)
+        The largest ``|Δ|`` of any coordinate in each sample's last step; infinite where it took
+        none.
+    dt : float
+        The time of one step.
+    alpha : float
+        The rate α of the flow.
+    passes : ndarray of int of shape (B,)
+        How often each sample touched every weight, forward or transposed.
+    arrived : ndarray of bool of shape (B,)
+        Which samples have come to rest.
+
+    Notes
+    -----
+    In the paper: Thm 4.1 and 4.2.
+
+    Examples
+    --------
+    >>> from sheaflib import Network, NeuralSheaf, relax
+    >>> chain = NeuralSheaf(Network.mlp([[[1.0]], [[1.0]]]))
+    >>> found = relax(chain, [[1.0]], [[-1.0, 0.0, 0.0]], dt=0.5).history
+    >>> found
+    HeatHistory(4 records, 1 switches, 246 steps of dt = 0.5)
+    >>> found.switches, found.total[0]
+    (array([[1, 0, 0]]), array([4.]))
+    """
 
     step: np.ndarray
     discord: dict[str, np.ndarray]
@@ -82,7 +153,7 @@ class HeatHistory:
 
     @property
     def total(self) -> np.ndarray:
-        """Total discord at the recorded steps: (R, B)."""
+        """Total discord of each sample at the recorded steps, shape (R, B)."""
         nothing = np.zeros((len(self.step), len(self.steps)))
         return sum(self.discord.values(), nothing)
 
@@ -107,27 +178,84 @@ def heat(
     stepper: str | type[Stepper] | None = None,
     rest: Literal["velocity", "step"] = "velocity",
 ) -> Iterator[HeatState]:
-    """Yield the flow from `start` (B, N) or (B, N + n_out) over inputs x (B, n_0): first the start,
-    then every `every` steps.
+    """Yield the heat flow from a start, step by step.
 
-    A start with a_out makes the output edge of a sigmoid or softmax part of the flow; without it
-    that edge is left out. dt defaults to 1/(α·bound), or to the stepper's own. The generator ends
-    when every sample has arrived, with tol 0 never. rest: what arriving means. "velocity", whatever
-    dt and the scale of the numbers: |∂V/∂w_i| ≤ tol·T_i in every coordinate i, T_i being the sizes
-    of the terms that ∂V/∂w_i is a sum of (`NeuralSheaf.gradient_terms`, and γ(|w_i| + |v*_i|) of a
-    spring). Clamped coordinates are at rest, and so is a z_j = 0 that both sides push back to,
-    where the stepper holds it. tol counts as 256 ε = 5.7e-14 at least; terms that all tend to 0 are
-    done below (256 ε)² of the largest at the start. This bounds the gradient; the error of w it
-    bounds only up to the condition number of the sheaf Laplacian L, about tol·κ(L) of the layer's
-    size. "implicit-euler" and "minimising-movements" solve for the point of rest once it holds.
-    "step": max|Δ| < tol, the paper's rule, which a small dt meets anywhere. stepper: "euler"
-    (explicit, as in the paper), "prox-euler" (the flow's limit points too, but holds a sliding z_j
-    = 0 exactly where Euler chatters; first order, stable for every dt that Euler is), both compiled
-    where possible; "implicit-euler", "minimising-movements" and "chebyshev" (`steppers`: any dt,
-    "chebyshev" has none; after the equilibrium and not the flow; without a_out); or a Stepper
-    class. By default "prox-euler" with pins, which make sliding possible at rest, else "euler".
-    Raises ValueError for a dt that cannot converge, for an unknown stepper or rule, and for tol ≥ 1
-    with "velocity"; HeatUnstable when the energy exceeds twice its value at the start.
+    The first state is the start itself, the next ones follow every ``every`` steps. The generator
+    ends when every sample has arrived; with ``tol=0`` it never ends.
+
+    Parameters
+    ----------
+    sheaf : NeuralSheaf
+        The sheaf of a network.
+    x : array_like of shape (B, n_0)
+        The inputs, one sample a row.
+    start : array_like of shape (B, N) or (B, N + n_out)
+        The cochains to start from. A start with ``a_out`` makes the output edge of a sigmoid or
+        softmax part of the flow; without it that edge is left out.
+    dt : float, optional
+        The time of one step. By default 1/(α·bound), as ``default_step`` has it, or the stepper's
+        own.
+    alpha : float, default: 1.0
+        The rate α of the flow.
+    pins : Pin or sequence of Pin, optional
+        Hard and soft pins, from ``hard`` and ``soft``. Hard ones are imposed again after each step.
+    output_force : {"jacobian", "identity"}, default: "jacobian"
+        How the output edge pulls at the logits z of a start with ``a_out``: by Jᵀ(φ(z) − a_out),
+        with J the Jacobian of φ, or by φ(z) − a_out, which is the form of the cross-entropy.
+    every : int, default: 1
+        How many steps lie between two states that are yielded.
+    tol : float, default: 0.0
+        How little must be left where a sample has arrived; in which sense, ``rest`` says.
+    stepper : str or type of Stepper, optional
+        How steps are taken; the names stand in the notes. By default "prox-euler" with pins, since
+        these make sliding possible at rest, and "euler" without.
+    rest : {"velocity", "step"}, default: "velocity"
+        What it means to have arrived; see the notes.
+
+    Returns
+    -------
+    Iterator of HeatState
+        The states, the start first.
+
+    Raises
+    ------
+    ValueError
+        For a dt that cannot converge, for an unknown stepper or rule, and for ``tol`` ≥ 1 with
+        "velocity".
+    HeatUnstable
+        When the energy of a sample exceeds twice its value at the start.
+
+    Notes
+    -----
+    In the paper: Thm 4.1 and 4.2, with pins §5.1; rest by the velocity and "prox-euler" are ours.
+
+    **Rest.** "velocity" asks for ``|∂V/∂w_i| ≤ tol·T_i`` in every coordinate i, whatever dt and the
+    scale of the numbers are. T_i adds up the sizes of the terms that ∂V/∂w_i is a sum of: those of
+    ``NeuralSheaf.gradient_terms``, and ``γ(|w_i| + |v*_i|)`` of a spring towards ``v*``. Clamped
+    coordinates count as at rest, and so does a z_j = 0 that both sides push back to, where the
+    stepper holds it. ``tol`` counts as 256 ε = 5.7e-14 at least; terms that all tend to 0 are done
+    below (256 ε)² of the largest at the start. This bounds the gradient. The error of w is bounded
+    only up to the condition number κ of the sheaf Laplacian L, by about tol·κ(L) of the layer's
+    size. "step" asks for ``max|Δ| < tol``, the paper's rule, which a small dt meets anywhere.
+
+    **Steppers.** "euler" is explicit Euler, as in the paper; with pins it may chatter along a kink
+    for ever. "prox-euler" has the flow's limit points too, but holds a sliding z_j = 0 exactly
+    where Euler chatters; it is of first order, and stable for every dt for which Euler is. Both are
+    compiled where possible. "implicit-euler", "minimising-movements" and "chebyshev" follow the
+    equilibrium and not the flow, do not take ``a_out``, and take any dt ("chebyshev" has none). The
+    first two of these solve for the point of rest once the rule "velocity" holds. A class derived
+    from ``sheaflib.flow.euler.Stepper`` may be passed as well.
+
+    Examples
+    --------
+    >>> from sheaflib import Network, NeuralSheaf, heat
+    >>> chain = NeuralSheaf(Network.mlp([[[1.0]], [[1.0]]]))
+    >>> for state in heat(chain, [[1.0]], [[0.0, 0.0, 0.0]], dt=0.5, tol=0.5):
+    ...     print(state.time, state.cochain[0])
+    0.0 [0. 0. 0.]
+    0.5 [0.5 0.  0. ]
+    1.0 [0.5  0.25 0.  ]
+    1.5 [0.625 0.25  0.125]
     """
     tol = check_rule(rest, tol, zero=True)
     flow = _begin(sheaf, x, start, dt, alpha, pins, output_force, tol, stepper, rest)
@@ -167,12 +295,67 @@ def relax(
     max_steps: int = 1_000_000,
     rest: Literal["velocity", "step"] = "velocity",
 ) -> Solution:
-    """Run `heat` until every sample has arrived or for max_steps; arguments as there, tol > 0.
+    """Run the heat flow until every sample has arrived.
 
-    Returns a Solution whose history holds the discord at every `every`-th step and at the last,
-    every switch, and which samples have arrived; its reason says why the run ended, its method
-    names the stepper when it is not Euler. A sample that has not arrived and that no step moves any
-    more, as dt times its velocity is below rounding, is left where it is.
+    It takes the arguments of ``heat``, whose notes explain the rule of rest and the steppers, and
+    one more, ``max_steps``.
+
+    Parameters
+    ----------
+    sheaf : NeuralSheaf
+        The sheaf of a network.
+    x : array_like of shape (B, n_0)
+        The inputs, one sample a row.
+    start : array_like of shape (B, N) or (B, N + n_out)
+        The cochains to start from; with ``a_out`` the output edge takes part.
+    dt : float, optional
+        The time of one step. By default 1/(α·bound), or the stepper's own.
+    alpha : float, default: 1.0
+        The rate α of the flow.
+    pins : Pin or sequence of Pin, optional
+        Hard and soft pins.
+    output_force : {"jacobian", "identity"}, default: "jacobian"
+        How the output edge pulls at the logits of a start with ``a_out``.
+    every : int, default: 100
+        How many steps lie between two records of the discord.
+    tol : float, default: 1e-12
+        How little must be left where a sample has arrived; more than 0.
+    stepper : str or type of Stepper, optional
+        How steps are taken. By default "prox-euler" with pins and "euler" without.
+    max_steps : int, default: 1000000
+        After how many steps the run ends in any case.
+    rest : {"velocity", "step"}, default: "velocity"
+        What it means to have arrived.
+
+    Returns
+    -------
+    Solution
+        Its ``history`` is a ``HeatHistory``: the discord at every ``every``-th step and at the
+        last, every switch, and which samples have arrived. Its ``reason`` says why the run ended,
+        and its ``method`` names the stepper where it is not Euler.
+
+    Raises
+    ------
+    ValueError
+        For a dt that cannot converge, for an unknown stepper or rule, and for a ``tol`` out of
+        range.
+    HeatUnstable
+        When the energy of a sample exceeds twice its value at the start.
+
+    Notes
+    -----
+    In the paper: Thm 4.1 and 4.2, with pins §5.1.
+
+    A sample that has not arrived, and that no step moves any more, as dt times its velocity is
+    below rounding, is left where it is.
+
+    Examples
+    --------
+    >>> from sheaflib import Network, NeuralSheaf, relax
+    >>> chain = NeuralSheaf(Network.mlp([[[2.0]], [[3.0]]]))
+    >>> found = relax(chain, [[1.0]], [[0.0, 0.0, 0.0]])
+    >>> found.cochain.round(9), found.converged
+    (array([[2., 2., 6.]]), array([ True]))
     """
     every, max_steps = whole("every", every), whole("max_steps", max_steps)
     tol = check_rule(rest, tol, zero=False)
@@ -294,10 +477,46 @@ def default_step(
     alpha: float = 1.0,
     output_force: str = "jacobian",
 ) -> float:
-    """1/(α·bound): stable for every pattern, half of the largest step known to be; raises as
-    `spectrum.bound`.
+    """Compute a time step that is stable for every activation pattern.
 
-    OverflowError where the weights are so large or so small that it is no number.
+    It is 1/(α·bound), where ``spectrum.bound`` bounds the largest eigenvalue: half of the largest
+    step that is known to be stable.
+
+    Parameters
+    ----------
+    sheaf : NeuralSheaf
+        The sheaf of a network.
+    pins : Pin, sequence of Pin or Pins, optional
+        Hard and soft pins. Soft ones stiffen the flow.
+    augmented : bool, default: False
+        Whether the output edge of a sigmoid or softmax takes part.
+    alpha : float, default: 1.0
+        The rate α of the flow.
+    output_force : {"jacobian", "identity"}, default: "jacobian"
+        How the output edge pulls at the logits.
+
+    Returns
+    -------
+    float
+        The time step, in the units of time in which the flow has the rate α.
+
+    Raises
+    ------
+    ValueError
+        For bad arguments, as in ``spectrum.bound``.
+    OverflowError
+        Where the weights are so large or so small that the step is no number.
+
+    Notes
+    -----
+    In the paper: not there; derived.
+
+    Examples
+    --------
+    >>> from sheaflib import Network, NeuralSheaf
+    >>> from sheaflib.flow.heat import default_step
+    >>> default_step(NeuralSheaf(Network.mlp([[[1.0]], [[1.0]]])))  # λ_max is at most 4
+    0.25
     """
     bound = rate_bound(sheaf, pins, augmented, output_force)
     return stable_step(1.0, positive("alpha", alpha), bound)

@@ -30,17 +30,42 @@ TOL = 1e-12  # of λ_max(ρ) by Lanczos
 
 @dataclass(frozen=True, eq=False)
 class Resistance:
-    """ρ of one stalk of dimension m, for every sample of patterns (B, M): `total` (B, m, m), and
-    its parts by edge.
+    """The effective resistance ρ of one stalk: what ``effective_resistance`` returns.
 
-    An edge has the resistance G_e G_eᵀ/w_e; edges beyond the stalk have none. What is solved is
-    solved by G diag(w)^-½ itself, whose condition number is the root of that of ρ.
+    B is the number of samples, m the dimension of the stalk, N the number of free coordinates. An
+    edge has the resistance G_e G_eᵀ/w_e; edges beyond the stalk have none.
 
-    G (B, m, N) is held where it has at most ENTRIES entries. Beyond that it is `streamed`: up to
-    BLOCK vectors at a time go through the network, so that `total` costs m passes each way,
-    `shares` m back, `norm` a few dozen each way, and `currents` one back. `edges`, `injections`
-    and `discord` hold some columns of G at a time, at most ENTRIES entries, and repeat the m
-    passes for each part. All of it is exact up to rounding; `norm` is λ_max(ρ) to a relative TOL.
+    Parameters
+    ----------
+    sheaf : NeuralSheaf
+        The sheaf of a network.
+    pattern : ndarray of shape (B, M)
+        The frozen activation patterns.
+    place : slice
+        Where the stalk lies among the free coordinates.
+
+    Notes
+    -----
+    In the paper: not there; derived.
+
+    What is solved is solved by G diag(w)^-½ itself, whose condition number is the root of that of
+    ρ. G has B·m·N entries and is held where these are at most 2²⁵, 256 MiB. Beyond that it is
+    ``streamed``: up to 50 vectors at a time go through the network, so that ``total`` costs m
+    passes each way, ``shares`` m back, ``norm`` a few dozen each way, and ``currents`` one back.
+    ``edges``, ``injections`` and ``discord`` hold some columns of G at a time, at most as many
+    entries, and repeat the m passes for each part. All of it is exact up to rounding, but ``norm``
+    up to a relative 1e-12.
+
+    Examples
+    --------
+    >>> from sheaflib import Network, NeuralSheaf
+    >>> from sheaflib.linear.resistance import effective_resistance
+    >>> chain = NeuralSheaf(Network.mlp([[[1.0]], [[2.0]]]))
+    >>> law = effective_resistance(chain, [True])
+    >>> law.edges["affine_1"], law.norm.round(9)  # 4 + 4 + 1
+    (array([[[4.]]]), array([9.]))
+    >>> law.discord([[9.0]])["affine_2"].round(9)  # of an error of 9 at the output
+    array([1.])
     """
 
     sheaf: NeuralSheaf
@@ -59,7 +84,13 @@ class Resistance:
 
     @cached_property
     def G(self) -> np.ndarray:
-        """The stalk's rows of δ_Ω⁻¹: (B, m, N). ValueError where they are streamed."""
+        """The stalk's rows of the inverse coboundary δ_Ω⁻¹, shape (B, m, N).
+
+        Raises
+        ------
+        ValueError
+            Where they are streamed and not held.
+        """
         if self.streamed:
             raise ValueError(
                 f"G of {len(self.pattern)} × {self.m} × {self.sheaf.N} entries is streamed and not"
@@ -70,7 +101,7 @@ class Resistance:
 
     @cached_property
     def edges(self) -> dict[str, np.ndarray]:
-        """ρ_e of every edge: edge name -> (B, m, m); their sum is `total`."""
+        """The resistance of every edge by name, shape (B, m, m) each; their sum is ``total``."""
         if not self.streamed:
             parts = {e.name: self._root[:, :, e.rows] for e in self._edges}
             return {name: part @ part.swapaxes(1, 2) for name, part in parts.items()}
@@ -90,7 +121,7 @@ class Resistance:
 
     @cached_property
     def total(self) -> np.ndarray:
-        """ρ: (B, m, m), symmetric positive definite."""
+        """The resistance ρ, shape (B, m, m), symmetric and positive definite."""
         if not self.streamed:
             return sum(self.edges.values(), np.zeros((self.m, self.m)))
         rho = self._blocks(lambda part, v: self._give(part, part.backward(v)))
@@ -98,9 +129,13 @@ class Resistance:
 
     @cached_property
     def shares(self) -> dict[str, np.ndarray]:
-        """tr ρ_e/tr ρ, an edge's share of the resistance: edge name -> (B,); their sum is 1.
+        """The share of each edge in the resistance by name, shape (B,) each; their sum is 1.
 
-        >>> from sheaflib.networks.graph import Network
+        It is tr ρ_e/tr ρ.
+
+        Examples
+        --------
+        >>> from sheaflib import Network, NeuralSheaf
         >>> chain = NeuralSheaf(Network.mlp([[[1.0]], [[1.0]]]), {"affine_2": 2.0})
         >>> effective_resistance(chain, [True]).shares["affine_2"]
         array([0.2])
@@ -119,7 +154,10 @@ class Resistance:
 
     @cached_property
     def norm(self) -> np.ndarray:
-        """λ_max(ρ), so that λ₁ ≤ 1/λ_max(ρ): (B,); for one output ρ itself."""
+        """The largest eigenvalue λ_max(ρ), shape (B,); for one output ρ itself.
+
+        It bounds the smallest eigenvalue of the Laplacian: λ₁ ≤ 1/λ_max(ρ).
+        """
         if not self.streamed:
             return np.linalg.norm(self._root, 2, axis=(1, 2)) ** 2
 
@@ -134,9 +172,26 @@ class Resistance:
         return np.concatenate(found)
 
     def currents(self, pull: ArrayLike) -> np.ndarray:
-        """Gᵀ c, the current of every edge where a pull c (B, m) acts on the stalk: (B, N).
+        """Compute the current of every edge where a pull acts on the stalk.
 
-        >>> from sheaflib.networks.graph import Network
+        Parameters
+        ----------
+        pull : array_like of shape (B, m)
+            The pull c.
+
+        Returns
+        -------
+        ndarray of shape (B, N)
+            The currents Gᵀc.
+
+        Raises
+        ------
+        ValueError
+            For another shape.
+
+        Examples
+        --------
+        >>> from sheaflib import Network, NeuralSheaf
         >>> chain = NeuralSheaf(Network.mlp([[[1.0]], [[2.0]]]))
         >>> effective_resistance(chain, [True]).currents([[3.0]])
         array([[6., 6., 3.]])
@@ -147,10 +202,28 @@ class Resistance:
         return (self.G.swapaxes(1, 2) @ pull[:, :, None])[:, :, 0]
 
     def injections(self, error: ArrayLike, spring: float = np.inf) -> np.ndarray:
-        """η = δω − c at equilibrium when the stalk is moved by `error` (B, m), or pulled so by a
-        spring γ: (B, N).
+        """Compute what every edge is off by at equilibrium, when the stalk is moved.
 
-        >>> from sheaflib.networks.graph import Network
+        Parameters
+        ----------
+        error : array_like of shape (B, m)
+            By how much the stalk is moved and pinned, or pulled by a spring.
+        spring : float, default: inf
+            The stiffness γ of the spring; infinite for a pin.
+
+        Returns
+        -------
+        ndarray of shape (B, N)
+            The discrepancies η = δω − c.
+
+        Raises
+        ------
+        ValueError
+            For another shape, and for a spring that is not positive.
+
+        Examples
+        --------
+        >>> from sheaflib import Network, NeuralSheaf
         >>> chain = NeuralSheaf(Network.mlp([[[1.0]], [[1.0]]]))
         >>> effective_resistance(chain, [True]).injections([[3.0]])  # three resistors share it
         array([[1., 1., 1.]])
@@ -175,11 +248,27 @@ class Resistance:
         return stress / np.sqrt(self._weights)
 
     def discord(self, error: ArrayLike, spring: float = np.inf) -> dict[str, np.ndarray]:
-        """Discord ‖η_e‖² of every edge at that equilibrium, by weights, pattern and error alone:
-        edge name -> (B,).
+        """Predict the discord of every edge at that equilibrium, without solving for it.
 
-        The error is one of the stalk: for a sigmoid or softmax output of the logits z^{k+1}, not of
-        φ(z^{k+1}).
+        It follows from weights, pattern and error alone.
+
+        Parameters
+        ----------
+        error : array_like of shape (B, m)
+            By how much the stalk is moved. For a sigmoid or softmax it is an error of the logits,
+            not of the output.
+        spring : float, default: inf
+            The stiffness γ of the spring; infinite for a pin.
+
+        Returns
+        -------
+        dict of str to ndarray of shape (B,)
+            The discord ‖η_e‖² of each sample by edge.
+
+        Raises
+        ------
+        ValueError
+            For another shape, and for a spring that is not positive.
         """
         eta = self.injections(error, spring)
         return {e.name: (eta[:, e.rows] ** 2).sum(axis=1) for e in self._edges}
@@ -263,10 +352,46 @@ class Resistance:
 def effective_resistance(
     sheaf: NeuralSheaf, pattern: ArrayLike, stalk: str | None = None
 ) -> Resistance:
-    """The effective resistance of a stalk (default: z^{k+1}) at patterns (B, M): one backward
-    substitution a coordinate of the stalk.
+    """Compute how stiffly a stalk resists being moved, at a frozen activation pattern.
 
-    ValueError for an unknown stalk or a pattern of the wrong shape.
+    It takes one backward substitution a coordinate of the stalk.
+
+    Parameters
+    ----------
+    sheaf : NeuralSheaf
+        The sheaf of a network.
+    pattern : array_like of shape (M,) or (B, M)
+        The activation patterns, for instance ``sheaf.forward_pattern(x)``.
+    stalk : str, optional
+        The name of the stalk, by default the last one before the output map.
+
+    Returns
+    -------
+    Resistance
+        The effective resistance ρ, and what follows from it.
+
+    Raises
+    ------
+    ValueError
+        For an unknown stalk or a pattern of the wrong shape.
+
+    Notes
+    -----
+    In the paper: not there; derived.
+
+    For a frozen pattern let G hold the Jacobians of the stalk by what is injected into each edge.
+    Then ρ = G diag(w)⁻¹ Gᵀ is a sum over edges, as of resistors in series. A stalk that is moved by
+    e and pinned there has the energy ½ eᵀρ⁻¹e.
+
+    Examples
+    --------
+    Three edges of 1 in series have the resistance 3.
+
+    >>> from sheaflib import Network, NeuralSheaf
+    >>> from sheaflib.linear.resistance import effective_resistance
+    >>> chain = NeuralSheaf(Network.mlp([[[1.0]], [[1.0]]]))
+    >>> effective_resistance(chain, [True]).total
+    array([[[3.]]])
     """
     names = check_sheaf(sheaf).layout.names
     stalk = sheaf.network.output_name if stalk is None else choice("stalk", stalk, names)

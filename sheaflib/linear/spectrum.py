@@ -47,12 +47,42 @@ def bound(
     augmented: bool = False,
     output_force: str = "jacobian",
 ) -> float:
-    """λ_max ≤ max_e w_e · (1 + max_u (Σ_{e leaving u} ‖F_e‖²)^½)² + max γ, for every pattern
-    (derived).
+    """Bound the largest eigenvalue of the Laplacian for every activation pattern.
 
-    OverflowError where this is no float64.
+    Parameters
+    ----------
+    sheaf : NeuralSheaf
+        The sheaf of a network.
+    pins : Pin, sequence of Pin or Pins, optional
+        Hard and soft pins. Soft ones raise the bound.
+    augmented : bool, default: False
+        Whether the output edge of a sigmoid or softmax takes part.
+    output_force : {"jacobian", "identity"}, default: "jacobian"
+        How the output edge pulls at the logits.
 
-    >>> from sheaflib.networks.graph import Network
+    Returns
+    -------
+    float
+        The bound.
+
+    Raises
+    ------
+    ValueError
+        For bad pins and an unknown force.
+    OverflowError
+        Where the bound is no float64.
+
+    Notes
+    -----
+    In the paper: not there; derived.
+
+    The bound is λ_max ≤ max_e w_e · (1 + max_u (Σ_e ‖F_e‖²)^½)² + max γ, where the sum is over the
+    edges e that leave the vertex u, and F_e is the map of e.
+
+    Examples
+    --------
+    >>> from sheaflib import Network, NeuralSheaf
+    >>> from sheaflib.linear.spectrum import bound
     >>> round(bound(NeuralSheaf(Network.mlp([[[1.0]], [[1.0]]]))), 12)
     4.0
     """
@@ -90,13 +120,52 @@ def eigenvalues(
     z: ArrayLike | None = None,
     output_force: str = "jacobian",
 ) -> np.ndarray:
-    """All eigenvalues in ascending order, by dense solvers: (number of free coordinates,).
+    """Compute all eigenvalues of the Laplacian for one activation pattern, by dense solvers.
 
-    Squares of the singular values s of A, which have an absolute error of some 1e-16 s_max, or of
-    the inverse ones of A⁺, with a relative error of some 1e-16 s max(1/s_min, cut), cut the gain
-    that pins cut: whichever is smaller. Without pins no eigenvalue has a relative error of much
-    more than 1e-16 κ(L)^¼, where a solver for L itself would leave 1e-16 κ(L). OverflowError when L
-    or L⁻¹ leaves float64.
+    Parameters
+    ----------
+    sheaf : NeuralSheaf
+        The sheaf of a network.
+    pattern : array_like of shape (M,) or (1, M)
+        The activation pattern.
+    pins : Pin, sequence of Pin or Pins, optional
+        Hard and soft pins.
+    z : array_like of shape (n_out,) or (1, n_out), optional
+        The logits, with which ``a_out`` is included.
+    output_force : {"jacobian", "identity"}, default: "jacobian"
+        How the output edge pulls at the logits.
+
+    Returns
+    -------
+    ndarray
+        The eigenvalues in rising order, as many as there are free coordinates.
+
+    Raises
+    ------
+    ValueError
+        For bad input.
+    OverflowError
+        When L or L⁻¹ leaves float64.
+
+    Notes
+    -----
+    In the paper: Lemma 3.2.
+
+    They are squares of the singular values s of A, where L = AᵀA, which have an absolute error of
+    some 1e-16 s_max, or of the inverse ones of A⁺, with a relative error of some 1e-16 s
+    max(1/s_min, cut), with cut the gain that pins cut: whichever is smaller. Without pins no
+    eigenvalue has a relative error of much more than 1e-16 κ(L)^¼, where a solver for L itself
+    would leave 1e-16 κ(L).
+
+    Examples
+    --------
+    Their product is the determinant, which is 1.
+
+    >>> from sheaflib import Network, NeuralSheaf
+    >>> from sheaflib.linear.spectrum import eigenvalues
+    >>> found = eigenvalues(NeuralSheaf(Network.mlp([[[1.0]], [[1.0]]])), [True])
+    >>> found.round(4), round(float(found.prod()), 12)
+    (array([0.1981, 1.555 , 3.247 ]), 1.0)
     """
     frozen = Frozen(
         sheaf, check_sheaf(sheaf).one_pattern(pattern), pins=pins, z=z, output_force=output_force
@@ -114,23 +183,59 @@ def eigenvalues(
 
 @dataclass(frozen=True, eq=False)
 class Extremes:
-    """λ₁ and λ_max of every sample, (B,), with unit eigenvectors (B, N), or (B, N + n_out) with
-    a_out; 0 where clamped.
+    """Both ends of the Laplacian's spectrum for every sample: what ``extremes`` returns.
 
-    residual_low, residual_high (B,): |λ₁L⁻¹v − v| and |Lv/λ_max − v|. steps: how often L⁻¹ and L
-    were applied, one pass over the weights each way every time; (0, 0) for a dense solver. fewest:
-    the same for L⁻¹, of the samples that took fewest. Clamped altogether, nothing is left: λ₁ = ∞,
+    B is the number of samples. Where everything is clamped nothing is left, and then λ₁ = ∞ and
     λ_max = 0.
 
-    error_low, error_high (B,): relative errors of `smallest` and `largest`, rounding included. From
-    a dense solver, λ₁ and λ_max lie within them. From Lanczos some eigenvalue does, which is λ₁ or
-    λ_max unless the end of the spectrum is a cluster about as narrow; in any case λ₁ is not above,
-    nor λ_max below (how far λ₁ may be below, `lower` says). Of Lanczos they count the whole
-    residual, though an end apart from the rest is known to its square. Of rounding they are an
-    estimate, to first order: 2e-15 times what λ changes, relatively, if each entry of A changes by
-    its own size, as far as a few random passes tell; with pins, also what the projection in L⁻¹
-    cancelled. error_low = ∞ says that λ₁ is below rounding: double precision cannot tell it, and
-    `smallest` means nothing.
+    Parameters
+    ----------
+    smallest : ndarray of shape (B,)
+        The smallest eigenvalue λ₁.
+    largest : ndarray of shape (B,)
+        The largest eigenvalue λ_max.
+    bottom : ndarray of shape (B, N) or (B, N + n_out)
+        The unit eigenvector of λ₁, 0 where clamped.
+    top : ndarray of shape (B, N) or (B, N + n_out)
+        The unit eigenvector of λ_max, 0 where clamped.
+    residual_low : ndarray of shape (B,)
+        The residual ``|λ₁L⁻¹v − v|`` of the first.
+    residual_high : ndarray of shape (B,)
+        The residual ``|Lv/λ_max − v|`` of the second.
+    steps : tuple of int
+        How often L⁻¹ and L were applied, each time one pass over the weights each way; (0, 0) for a
+        dense solver.
+    free : int
+        How many coordinates are free.
+    fewest : int
+        How often L⁻¹ was applied to the samples that took fewest steps.
+    error_low : ndarray of shape (B,)
+        The relative error of λ₁, rounding included; infinite where λ₁ is below rounding, so that
+        double precision cannot tell it and ``smallest`` means nothing.
+    error_high : ndarray of shape (B,)
+        The relative error of λ_max.
+
+    Notes
+    -----
+    In the paper: Lemma 3.2 and Fig. E.5; the errors are derived.
+
+    From a dense solver, λ₁ and λ_max lie within their errors. From Lanczos some eigenvalue does,
+    which is λ₁ or λ_max unless the end of the spectrum is a cluster about as narrow; in any case λ₁
+    is not above, nor λ_max below (how far λ₁ may be below, ``lower`` says). Of Lanczos the errors
+    count the whole residual, though an end apart from the rest is known to its square. Of rounding
+    they are an estimate, to first order: 2e-15 times what λ changes, relatively, if each entry of
+    A, with L = AᵀA, changes by its own size, as far as a few random passes tell; with pins, also
+    what the projection in L⁻¹ cancelled.
+
+    Examples
+    --------
+    >>> from sheaflib import Network, NeuralSheaf
+    >>> from sheaflib.linear.spectrum import extremes
+    >>> found = extremes(NeuralSheaf(Network.mlp([[[1.0]], [[1.0]]])), [True])
+    >>> found
+    Extremes(λ₁ 0.198, λ_max 3.25 over 1 samples, dense)
+    >>> found.condition.round(3), found.below_rounding
+    (array([16.394]), array([False]))
     """
 
     smallest: np.ndarray
@@ -147,20 +252,39 @@ class Extremes:
 
     @property
     def condition(self) -> np.ndarray:
-        """κ = λ_max/λ₁: (B,)."""
+        """The condition number κ = λ_max/λ₁, shape (B,)."""
         return self.largest / self.smallest
 
     @property
     def below_rounding(self) -> np.ndarray:
-        """Whether double precision cannot tell λ₁, error_low being 1 or more: (B,) of bool."""
+        """Whether λ₁ is below rounding, its relative error being 1 or more, shape (B,) of bool."""
         return np.broadcast_to(~(self.error_low < 1), self.smallest.shape)
 
     def lower(self, failure: float = 1e-9) -> np.ndarray:
-        """A lower bound of λ₁ (B,), `smallest` less its error and what Lanczos may have missed.
+        """Bound λ₁ from below.
 
-        It is wrong for one sample with probability at most `failure` over Lanczos's random start:
-        with k steps P(θ < (1 − ε)λ_max(L⁻¹)) ≤ 1.648 √n exp(−√ε(2k − 1)) (Kuczyński & Woźniakowski
-        1992). 0 where k is too small to say, and where λ₁ is below rounding.
+        It is ``smallest`` less its error and what Lanczos may have missed.
+
+        Parameters
+        ----------
+        failure : float, default: 1e-9
+            With what probability at most the bound of one sample may be wrong, over Lanczos's
+            random start.
+
+        Returns
+        -------
+        ndarray of shape (B,)
+            The bound: 0 where there were too few steps to say, and where λ₁ is below rounding.
+
+        Raises
+        ------
+        ValueError
+            For a probability that is not between 0 and 1.
+
+        Notes
+        -----
+        With k steps P(θ < (1 − ε)λ_max(L⁻¹)) ≤ 1.648 √n exp(−√ε(2k − 1)), by Kuczyński and
+        Woźniakowski (1992).
         """
         if not 0 < positive("failure", failure) < 1:
             raise ValueError(f"failure={failure:g}, expected a probability below 1")
@@ -198,19 +322,57 @@ def extremes(
     least: int = 0,
     seed: int = 0,
 ) -> Extremes:
-    """λ₁, λ_max and their eigenvectors for every pattern (B, M), a batch at once; z (B, n_out): the
-    logits, with which a_out is included.
+    """Find the smallest and the largest eigenvalue of the Laplacian, and their eigenvectors.
 
-    Up to `dense` free coordinates by a dense solver; beyond,
-    λ_max by Lanczos on L and λ₁ by Lanczos on L⁻¹, no matrix formed, with some 40 vectors a sample
-    and one more a pinned coordinate. `tol` is about the relative accuracy of the values, clusters
-    that Lanczos has not resolved aside; a vector's is its residual over the distance of the next
-    eigenvalue. What is sure, rounding included, is in the answer's `error_low` and `error_high`; a
-    λ₁ below rounding is said there and raises nothing. least: steps at least on L⁻¹, for a better
-    `lower`. Raises ValueError for bad input, ArithmeticError when Lanczos does not arrive,
-    OverflowError when L or L⁻¹ leaves float64.
+    All samples are treated at once. With up to ``dense`` free coordinates a dense solver finds
+    them. Beyond, λ_max comes by Lanczos on L and λ₁ by Lanczos on L⁻¹, and no matrix is formed:
+    some 40 vectors a sample are held, and one more a pinned coordinate.
 
-    >>> from sheaflib.networks.graph import Network
+    Parameters
+    ----------
+    sheaf : NeuralSheaf
+        The sheaf of a network.
+    pattern : array_like of shape (M,) or (B, M)
+        The activation patterns.
+    pins : Pin, sequence of Pin or Pins, optional
+        Hard and soft pins.
+    z : array_like of shape (B, n_out), optional
+        The logits, with which ``a_out`` is included.
+    output_force : {"jacobian", "identity"}, default: "jacobian"
+        How the output edge pulls at the logits.
+    tol : float, default: 1e-9
+        About the relative accuracy of the values, clusters aside that Lanczos has not resolved.
+        That of a vector is its residual over the distance of the next eigenvalue.
+    dense : int, default: 400
+        With how many free coordinates at most a dense solver is used.
+    least : int, default: 0
+        How many steps Lanczos takes on L⁻¹ at least, for a better ``Extremes.lower``.
+    seed : int, default: 0
+        The seed of Lanczos's random start.
+
+    Returns
+    -------
+    Extremes
+        Both ends of each sample's spectrum, with their errors, rounding included. A λ₁ below
+        rounding is said there and raises nothing.
+
+    Raises
+    ------
+    ValueError
+        For bad input.
+    ArithmeticError
+        When Lanczos does not arrive.
+    OverflowError
+        When L or L⁻¹ leaves float64.
+
+    Notes
+    -----
+    In the paper: Lemma 3.2 and Fig. E.5; that a few dozen passes are enough is derived.
+
+    Examples
+    --------
+    >>> from sheaflib import Network, NeuralSheaf
+    >>> from sheaflib.linear.spectrum import extremes
     >>> found = extremes(NeuralSheaf(Network.mlp([[[1.0]]])), [[]])
     >>> float(found.smallest[0]), float(found.largest[0])
     (1.0, 1.0)
@@ -252,8 +414,52 @@ def smallest(
     tol: float = 1e-9,
     seed: int = 0,
 ) -> np.ndarray:
-    """λ₁ alone, by Lanczos on L⁻¹ beyond `BASIS` free coordinates: (B,). As `extremes`, but
-    ArithmeticError where a λ₁ is below rounding."""
+    """Find the smallest eigenvalue λ₁ of the Laplacian alone.
+
+    It works as ``extremes``, but by Lanczos on L⁻¹ from 25 free coordinates on.
+
+    Parameters
+    ----------
+    sheaf : NeuralSheaf
+        The sheaf of a network.
+    pattern : array_like of shape (M,) or (B, M)
+        The activation patterns.
+    pins : Pin, sequence of Pin or Pins, optional
+        Hard and soft pins.
+    z : array_like of shape (B, n_out), optional
+        The logits, with which ``a_out`` is included.
+    output_force : {"jacobian", "identity"}, default: "jacobian"
+        How the output edge pulls at the logits.
+    tol : float, default: 1e-9
+        About the relative accuracy.
+    seed : int, default: 0
+        The seed of Lanczos's random start.
+
+    Returns
+    -------
+    ndarray of shape (B,)
+        The smallest eigenvalue of each sample, infinite where everything is clamped.
+
+    Raises
+    ------
+    ValueError
+        For bad input.
+    ArithmeticError
+        When Lanczos does not arrive, and where a λ₁ is below rounding.
+    OverflowError
+        When L⁻¹ leaves float64.
+
+    Notes
+    -----
+    In the paper: Lemma 3.2, and Fig. E.4 for λ₁ by depth; the way to it is derived.
+
+    Examples
+    --------
+    >>> from sheaflib import Network, NeuralSheaf
+    >>> from sheaflib.linear.spectrum import smallest
+    >>> smallest(NeuralSheaf(Network.mlp([[[1.0]], [[1.0]]])), [[True], [False]]).round(4)
+    array([0.1981, 0.382 ])
+    """
     frozen, tol = (
         Frozen(sheaf, pattern, pins=pins, z=z, output_force=output_force),
         positive("tol", tol),
@@ -275,8 +481,51 @@ def extreme(
     z: ArrayLike | None = None,
     output_force: str = "jacobian",
 ) -> tuple[float, float]:
-    """(λ₁, λ_max) for one pattern; with every coordinate clamped nothing is left: (∞, 0). As
-    `extremes`, but ArithmeticError where λ₁ is below rounding."""
+    """Find the smallest and the largest eigenvalue of the Laplacian for one activation pattern.
+
+    It works as ``extremes``.
+
+    Parameters
+    ----------
+    sheaf : NeuralSheaf
+        The sheaf of a network.
+    pattern : array_like of shape (M,) or (1, M)
+        The activation pattern.
+    pins : Pin, sequence of Pin or Pins, optional
+        Hard and soft pins.
+    z : array_like of shape (n_out,) or (1, n_out), optional
+        The logits, with which ``a_out`` is included.
+    output_force : {"jacobian", "identity"}, default: "jacobian"
+        How the output edge pulls at the logits.
+
+    Returns
+    -------
+    smallest : float
+        The smallest eigenvalue λ₁, infinite where everything is clamped.
+    largest : float
+        The largest eigenvalue λ_max, 0 where everything is clamped.
+
+    Raises
+    ------
+    ValueError
+        For bad input.
+    ArithmeticError
+        When Lanczos does not arrive, and where λ₁ is below rounding.
+    OverflowError
+        When L or L⁻¹ leaves float64.
+
+    Notes
+    -----
+    In the paper: Lemma 3.2 and Fig. E.5.
+
+    Examples
+    --------
+    >>> from sheaflib import Network, NeuralSheaf
+    >>> from sheaflib.linear.spectrum import extreme
+    >>> low, high = extreme(NeuralSheaf(Network.mlp([[[1.0]], [[1.0]]])), [True])
+    >>> round(low, 4), round(high, 4)
+    (0.1981, 3.247)
+    """
     pattern = check_sheaf(sheaf).one_pattern(pattern)
     found = extremes(sheaf, pattern, pins=pins, z=z, output_force=output_force)
     return float(_known(found.smallest, found.error_low)[0]), float(found.largest[0])

@@ -16,11 +16,39 @@ from sheaflib.training.objective import check_labels, loss_gradient, output_ener
 
 
 def gradient(network: Network, x: ArrayLike, y: ArrayLike) -> Parameters:
-    """The gradient of `loss` with respect to the parameters of every node, by one backward
-    substitution in δ_Ωᵀ: node -> parameter -> array, in the shapes of `Network.parameters`.
+    """Compute the gradient of the loss by the parameters of every node.
 
-    Raises TypeError, which names the node, when an affine map is matrix-free.
+    It takes one backward substitution in the transposed coboundary δ_Ωᵀ, which is backpropagation.
 
+    Parameters
+    ----------
+    network : Network
+        The network.
+    x : array_like of shape (B, n_0)
+        The inputs, one sample a row.
+    y : array_like of shape (B, n_out)
+        The labels: 0 or 1 for a sigmoid, one-hot for a softmax.
+
+    Returns
+    -------
+    dict of str to dict of str to ndarray
+        Node -> parameter -> array, in the shapes of ``Network.parameters``.
+
+    Raises
+    ------
+    TypeError
+        When an affine map is matrix-free, whose node the message names.
+    ValueError
+        For inputs or labels that do not fit the network.
+
+    Notes
+    -----
+    In the paper: not there; derived.
+
+    Examples
+    --------
+    >>> from sheaflib import Network
+    >>> from sheaflib.training.drivers import gradient
     >>> found = gradient(Network.mlp([[[2.0]]]), [[3.0]], [[5.0]])  # of (3 w + b − 5)²
     >>> {name: float(part.sum()) for name, part in found["z1"].items()}
     {'weight': 6.0, 'bias': 2.0}

@@ -40,8 +40,34 @@ __all__ = [
 
 @dataclass(frozen=True, eq=False)
 class Record:
-    """What is known of a state: step, time = step · dt (gradient descent: step · lr); what costs
-    work is computed when asked for.
+    """What is known of one state of a training; what costs work is computed when asked for.
+
+    Parameters
+    ----------
+    step : int
+        How many steps were taken.
+    time : float
+        The time: step times dt, and for gradient descent step times the learning rate.
+    sheaf : NeuralSheaf
+        The sheaf of the network at that moment.
+    stalks : ndarray of shape (B, N)
+        The stalks of all samples.
+    x : ndarray of shape (B, n_0)
+        The inputs that are trained on.
+    y : ndarray of shape (B, n_out)
+        Their labels.
+
+    Notes
+    -----
+    In the paper: §5.2.
+
+    Examples
+    --------
+    >>> from sheaflib import Network, NeuralSheaf, joint_flow
+    >>> line = NeuralSheaf(Network.mlp([[[0.0]]]))
+    >>> record = next(joint_flow(line, [[1.0]], [[2.0]])).record
+    >>> record.loss, record.energies  # the label 2 against the output 0
+    (4.0, {'affine_1': 0.0, 'output': 2.0})
     """
 
     step: int
@@ -53,26 +79,25 @@ class Record:
 
     @cached_property
     def loss(self) -> float:
-        """The ordinary loss of the forward pass on the training data: mean squared error or
-        cross-entropy.
-        """
+        """The loss of the forward pass on the training data, as ``loss`` has it."""
         return loss(self.sheaf.network, self.x, self.y)
 
     @cached_property
     def energies(self) -> dict[str, float]:
-        """E edge by edge, summed over the batch; "output" is the edge to the label."""
+        """The energy E of each edge, summed over the batch; "output" is the edge to the label."""
         return edge_energies(self.sheaf, self.x, self.y, self.stalks)
 
     @property
     def energy(self) -> float:
-        """E(ω, θ), summed over the batch: what the joint flow descends (without the energy of soft
-        pins).
+        """The energy E(ω, θ) that the joint flow descends, summed over the batch.
+
+        The energy of soft pins is not part of it.
         """
         return sum(self.energies.values())
 
     @cached_property
     def discord(self) -> dict[str, float]:
-        """Mean discord ‖r_e‖² of every edge but the one to the label."""
+        """The mean discord ‖r_e‖² of every edge but the one to the label."""
         return {
             edge: float(values.mean())
             for edge, values in discord.per_edge(self.sheaf, self.stalks, self.x).items()
@@ -80,8 +105,31 @@ class Record:
 
 
 class TrainingState(NamedTuple):
-    """A frozen moment of training: the network, the stalks of all samples (B, N), what is known of
-    them.
+    """A frozen moment of a training: what ``joint_flow`` and ``gradient_descent`` yield.
+
+    Parameters
+    ----------
+    network : Network
+        The network with its present parameters.
+    stalks : ndarray of shape (B, N)
+        The stalks of all samples.
+    record : Record
+        What is known of the state: step, time, loss, energies and discord.
+
+    Notes
+    -----
+    In the paper: §5.2.
+
+    Examples
+    --------
+    >>> from itertools import islice
+    >>> from sheaflib import Network, NeuralSheaf, gradient_descent
+    >>> line = NeuralSheaf(Network.mlp([[[0.0]]]))
+    >>> states = gradient_descent(line, [[1.0]], [[2.0]], lr=0.25, every=1)
+    >>> for state in islice(states, 2):
+    ...     print(state)
+    TrainingState(step 0, t = 0, loss 4)
+    TrainingState(step 1, t = 0.25, loss 0)
     """
 
     network: Network
@@ -109,22 +157,64 @@ def joint_flow(
     every: int = 1000,
     stepper: type[JointStepper] | None = None,
 ) -> Iterator[TrainingState]:
-    """Yield the joint flow of stalks and weights by explicit Euler: first the start, then every
-    `every` steps, for ever.
+    """Yield the joint flow of stalks and weights, which trains a network without a backward pass.
 
-    ω̇ = −α ∂E/∂ω, Ẇ^ℓ = −β Σ_i r_i^ℓ a_i^{ℓ−1}ᵀ, ḃ^ℓ = −β Σ_i r_i^ℓ, and θ̇ = −β ∂E/∂θ for every
-    other of `Network.parameters`: sums over the batch, so β = 1/B (the default) is a mean. x: (B,
-    n_0); y: (B, n_out), {0, 1} for a sigmoid, one-hot for a softmax; start: stalks (B, N), by
-    default the forward pass, or a TrainingState, which goes on where it stopped to the same bits
-    (its network, not the sheaf's; edge weights are the sheaf's). Stalks alone do not bring their
-    weights: pass the state. The generator never ends: use `itertools.islice`, or break. dt, α: as
-    in `heat`. cold: every that many steps the stalks are the forward pass again (0: never, "warm").
-    Hard and soft pins hold as in `heat`.
+    It is explicit Euler on one energy, E(ω, θ) = Σ_i { ½ Σ_e w_e ‖r_e‖² + Φ(z_i, y_i) }. The first
+    state is the start, the next ones follow every ``every`` steps, and it never ends: use
+    ``itertools.islice``, or break.
 
-    Raises ValueError or TypeError for bad input, a matrix-free map among it, TrainingDiverged, with
-    the step and the edge, when the energy is not a number or a million times that of the start.
+    Parameters
+    ----------
+    sheaf : NeuralSheaf
+        The sheaf of the network to train; its edge weights are the w_e.
+    x : array_like of shape (B, n_0)
+        The inputs, one sample a row.
+    y : array_like of shape (B, n_out)
+        The labels: 0 or 1 for a sigmoid, one-hot for a softmax.
+    start : array_like of shape (B, N) or TrainingState, optional
+        The stalks to start from, by default the forward pass. A state goes on where it stopped, to
+        the same bits, with its own network and the edge weights of the sheaf. Stalks alone do not
+        bring their weights.
+    beta : float, optional
+        The rate β of the parameters, by default 1/B, with which their sums over the batch are
+        means.
+    dt : float, default: 0.005
+        The time of one step.
+    alpha : float, default: 1.0
+        The rate α of the stalks.
+    cold : int, default: 0
+        After every so many steps the stalks are the forward pass again; with 0 never ("warm").
+    pins : Pin or sequence of Pin, optional
+        Hard and soft pins, which hold as in ``heat``.
+    every : int, default: 1000
+        How many steps lie between two states that are yielded.
+    stepper : type of JointStepper, optional
+        How steps are taken; by default the fastest way that the network allows.
 
+    Returns
+    -------
+    Iterator of TrainingState
+        The states, the start first, for ever.
+
+    Raises
+    ------
+    ValueError or TypeError
+        For bad input, among it a matrix-free affine map.
+    TrainingDiverged
+        When the energy is not a number, or a million times that of the start.
+
+    Notes
+    -----
+    In the paper: §5.2.
+
+    The rules are ω̇ = −α ∂E/∂ω for stalks, Ẇ = −β Σ_i r_i a_iᵀ and ḃ = −β Σ_i r_i for an affine
+    edge with the discrepancy r and the input a, and θ̇ = −β ∂E/∂θ for every other of
+    ``Network.parameters``.
+
+    Examples
+    --------
     >>> from itertools import islice
+    >>> from sheaflib import Network, NeuralSheaf, joint_flow
     >>> line = NeuralSheaf(Network.mlp([[[0.0]]]))
     >>> states = islice(joint_flow(line, [[1.0]], [[2.0]], every=4000), 3)
     >>> weights = [state.network.nodes[0].operation.weight[0, 0] for state in states]
@@ -181,16 +271,51 @@ def gradient_descent(
     start: TrainingState | None = None,
     stepper: type[DescentStepper] | None = None,
 ) -> Iterator[TrainingState]:
-    """Yield full-batch gradient descent on the mean squared error or cross-entropy: first the
-    start, then every `every` steps.
+    """Yield full-batch gradient descent on the mean squared error or the cross-entropy.
 
-    The gradient is one backward substitution in δ_Ωᵀ (backpropagation), which no edge weight
-    changes. lr: the step of all parameters. Labels, `start` and errors as in `joint_flow`; the
-    stalks of a state are its forward pass.
+    The first state is the start, the next ones follow every ``every`` steps, and it never ends. The
+    gradient is one backward substitution in the transposed coboundary, which is backpropagation and
+    which no edge weight changes. The stalks of a state are its forward pass.
 
+    Parameters
+    ----------
+    sheaf : NeuralSheaf
+        The sheaf of the network to train.
+    x : array_like of shape (B, n_0)
+        The inputs, one sample a row.
+    y : array_like of shape (B, n_out)
+        The labels: 0 or 1 for a sigmoid, one-hot for a softmax.
+    lr : float
+        The learning rate, the step of all parameters.
+    every : int, default: 1000
+        How many steps lie between two states that are yielded.
+    start : TrainingState, optional
+        A state to go on from, with its own network, to the same bits.
+    stepper : type of DescentStepper, optional
+        How steps are taken; by default the fastest way that the network allows.
+
+    Returns
+    -------
+    Iterator of TrainingState
+        The states, the start first, for ever.
+
+    Raises
+    ------
+    ValueError or TypeError
+        For bad input, among it a matrix-free affine map.
+    TrainingDiverged
+        When the loss is not a number, or a million times that of the start.
+
+    Notes
+    -----
+    In the paper: §5.2 and Appendix E, where it is the baseline named SGD.
+
+    Examples
+    --------
     The loss (w + b − 2)² has the gradient −4 for both at 0: one step of ¼ reaches w + b = 2.
 
     >>> from itertools import islice
+    >>> from sheaflib import Network, NeuralSheaf, gradient_descent
     >>> line = NeuralSheaf(Network.mlp([[[0.0]]]))
     >>> states = islice(gradient_descent(line, [[1.0]], [[2.0]], lr=0.25, every=1), 3)
     >>> [float(state.network.nodes[0].operation.weight[0, 0]) for state in states]

@@ -27,7 +27,25 @@ RUNAWAY = 1e6  # times the energy of the start, or of zero stalks
 
 
 class TrainingDiverged(ArithmeticError):
-    """Training ran away: the message names the step, the edge, the energy and what to lower."""
+    """The error of a training that ran away.
+
+    Its message names the step, the edge, the energy, and what to lower.
+
+    Notes
+    -----
+    In the paper: not there; derived.
+
+    Examples
+    --------
+    >>> from itertools import islice
+    >>> from sheaflib import Network, NeuralSheaf, TrainingDiverged, gradient_descent
+    >>> line = NeuralSheaf(Network.mlp([[[0.0]]]))
+    >>> try:
+    ...     list(islice(gradient_descent(line, [[1.0]], [[2.0]], lr=10.0), 2))
+    ... except TrainingDiverged as error:
+    ...     print(str(error).split(":")[0])
+    gradient descent diverged at step 2
+    """
 
 
 def descend(network: Network, gradient: Parameters, step: float) -> Network | None:
@@ -90,11 +108,38 @@ def edge_energies(
 
 
 def weight_gradient(sheaf: NeuralSheaf, x: ArrayLike, w: ArrayLike) -> Parameters:
-    """∂E/∂θ at any stalks w (B, N), θ the parameters of every node: node -> parameter -> array.
+    """Compute the gradient of the training energy by the parameters, at any stalks.
 
-    For an affine node they are weight, Σ_i w_e r_i a_iᵀ, and bias, Σ_i w_e r_i, with r = Wa + b −
-    z. Raises TypeError, which names the node, when an affine map is matrix-free.
+    Parameters
+    ----------
+    sheaf : NeuralSheaf
+        The sheaf of a network.
+    x : array_like of shape (B, n_0)
+        The inputs, one sample a row.
+    w : array_like of shape (B, N)
+        The stalks.
 
+    Returns
+    -------
+    dict of str to dict of str to ndarray
+        Node -> parameter -> array. For an affine node with r = Wa + b − z they are "weight", Σ_i
+        w_e r_i a_iᵀ, and "bias", Σ_i w_e r_i, with w_e the weight of its edge.
+
+    Raises
+    ------
+    TypeError
+        When an affine map is matrix-free, whose node the message names.
+    ValueError
+        For arrays of another shape.
+
+    Notes
+    -----
+    In the paper: §5.2.
+
+    Examples
+    --------
+    >>> from sheaflib import Network, NeuralSheaf
+    >>> from sheaflib.training.drivers import weight_gradient
     >>> sheaf = NeuralSheaf(Network.mlp([[[2.0]]]))
     >>> found = weight_gradient(sheaf, [[3.0]], [[5.0]])  # r = 2 · 3 − 5
     >>> {name: float(part.sum()) for name, part in found["z1"].items()}

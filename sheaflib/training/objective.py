@@ -53,9 +53,39 @@ def check_labels(
 
 
 def loss(network: Network, x: ArrayLike, y: ArrayLike) -> float:
-    """The ordinary loss of the forward pass: mean squared error over all entries, or cross-entropy,
-    mean over the batch.
+    """Compute the ordinary loss of the forward pass.
 
+    It is the mean squared error over all entries for an identity output. For a sigmoid or softmax
+    it is the cross-entropy, the mean over the batch, with probabilities of at least 1e-12 under the
+    logarithm.
+
+    Parameters
+    ----------
+    network : Network
+        The network.
+    x : array_like of shape (B, n_0)
+        The inputs, one sample a row.
+    y : array_like of shape (B, n_out)
+        The labels: 0 or 1 for a sigmoid, one-hot for a softmax.
+
+    Returns
+    -------
+    float
+        The loss.
+
+    Raises
+    ------
+    ValueError
+        For inputs or labels that do not fit the network.
+
+    Notes
+    -----
+    In the paper: §5.2.
+
+    Examples
+    --------
+    >>> from sheaflib import Network
+    >>> from sheaflib.training.drivers import loss
     >>> loss(Network.mlp([[[2.0]]]), [[1.0], [2.0]], [[2.0], [3.0]])
     0.5
     """
