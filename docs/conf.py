@@ -3,6 +3,7 @@ calls Sphinx with the settings of this folder.
 """
 
 import json
+import re
 import sys
 from importlib.metadata import distribution
 from pathlib import Path
@@ -79,8 +80,14 @@ def complete(app, page, template, context, tree):
         context["body"] = f'<div class="ledger-page">{context["body"]}</div>'
 
 
+def plain_types(app, what, name, thing, options, signature, returns):
+    """Name a type alias as the source does; Sphinx wraps the name in a word of its own."""
+    return signature and re.sub(r"TypeAliasForwardRef\('(\w+)'\)", r"\1", signature), returns
+
+
 def setup(app):
     """Called by Sphinx."""
+    app.connect("autodoc-process-signature", plain_types)
     app.connect("html-page-context", complete, priority=900)  # after the theme
     rows = json.loads((ROOT / "figures" / "ledger.json").read_text(encoding="utf-8"))
     app.claims = {row["id"] for row in rows}

@@ -12,7 +12,17 @@ import jinja2
 from tools import notebooks
 from tools.project import Refusal, read_toml, write_whole
 
-FIELDS = ("id", "notebook", "statement", "source", "expected", "measured", "tolerance", "verdict", "text")
+FIELDS = (
+    "id",
+    "notebook",
+    "statement",
+    "source",
+    "expected",
+    "measured",
+    "tolerance",
+    "verdict",
+    "text",
+)
 ORDER = ("fails", "refuted", "holds", "measured")
 GENERATED = {"README.md": "ledger", "docs/gallery.md": "gallery"}
 SIGNS = {"below": "<", "above": ">", "relative": "relative"}
