@@ -7,12 +7,12 @@ is build/book/index.html, and links between files lead where they do in the repo
 import json
 import re
 import shutil
-import subprocess
 
 import nbformat
 
 from tools import ledgers, notebooks
 from tools.commands import own_environment, run
+from tools.environment import interpreter
 from tools.project import write_whole
 from tools.surroundings import cores
 
@@ -50,15 +50,15 @@ def book(project, options):
 
 def browser(project, options):
     """Build the book and try it in a browser without a screen; returns the exit status."""
-    status = book(project, options)
-    words = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/book", *options.arguments]
-    python, _ = own_environment(project, "sphinx", "book.lock")
-    return status or run(project, words, project.build / "test", python=python)
+    words = ["-m", "pytest", "-q", "-n", str(cores()), "tests/book", *options.arguments]
+    python = interpreter(project.build / "sphinx")
+    return book(project, options) or run(project, words, project.build / "test", python=python)
 
 
 def stage(project):
     """Copy what the book is made of into build/pages, with what only the book has."""
     folder, texts = project.build / "pages", {}
+    shutil.rmtree(folder, ignore_errors=True)
     for pattern in PAGES:
         for path in project.root.glob(pattern):
             name = path.relative_to(project.root).as_posix()
@@ -72,9 +72,6 @@ def stage(project):
     texts[GLOSSARY] = with_back_links(texts)
     for name, alt in alt_texts(every).items():
         texts[name] = described(texts[name], alt)
-    for old in folder.rglob("*.md"):
-        if moved(old.relative_to(folder).as_posix()) not in texts:
-            old.unlink()
     for name, text in texts.items():
         write_whole(folder / name, text)
 
@@ -85,7 +82,7 @@ def moved(name):
 
 
 def at_top(name, text):
-    """Return the text of a page or a notebook with its links to and from docs/ as they are there."""
+    """Return the text of a page or a notebook with links that fit where it stands there."""
     text = text.replace("](docs/", "](") if "/" not in name else text.replace("](../docs/", "](../")
     return text.replace("](../", "](") if name.startswith("docs/") else text
 

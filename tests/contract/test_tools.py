@@ -416,7 +416,7 @@ def test_the_script_runs_all_commands_and_ends_as_the_worst(
         capture_output=True,
         text=True,
     )
-    called = ["torch", "check", "verify", "test ARGS=--nothing-skipped"]
+    called = ["torch", "check", "verify", "browser", "test ARGS=--nothing-skipped"]
     assert done.stdout.splitlines() == [f"{REPOSITORY} {command}" for command in called]
     assert done.returncode == worst
 
