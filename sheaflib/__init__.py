@@ -31,6 +31,7 @@ from sheaflib.networks.operations import Stack
 from sheaflib.networks.output import Output
 from sheaflib.networks.readers.read import read
 from sheaflib.networks.selection import Clamp, MaxPool, PReLU, ReLU
+from sheaflib.plots.explore import explore
 from sheaflib.sheaves.cellular import CellularSheaf, SheafEdge
 from sheaflib.sheaves.neural import NeuralSheaf
 from sheaflib.sheaves.pins import hard, soft
@@ -76,4 +77,6 @@ __all__ = [
     "joint_flow",
     # diagnosis
     "report",
+    # in a page or in JupyterLab
+    "explore",
 ]

@@ -4,13 +4,15 @@ import io
 from contextlib import contextmanager
 from weakref import WeakKeyDictionary
 
-import matplotlib
-from matplotlib.figure import Figure
-from matplotlib.transforms import Bbox
-from PIL import Image
-from PIL.PngImagePlugin import PngInfo
-
 from sheaflib.plots.rounding import on_grid, on_the_grid
+from sheaflib.support.extras import needs
+
+with needs("sheaflib.plots", "plots"):
+    import matplotlib
+    from matplotlib.figure import Figure
+    from matplotlib.transforms import Bbox
+    from PIL import Image
+    from PIL.PngImagePlugin import PngInfo
 
 COLOURS = 128
 # what each figure shows, as long as it is the same

@@ -6,10 +6,13 @@ from __future__ import annotations
 
 from typing import Mapping, Sequence
 
-import matplotlib.pyplot as plt
 import numpy as np
 
 from sheaflib.plots.palette import EDGE_COLOURS
+from sheaflib.support.extras import needs
+
+with needs("sheaflib.plots", "plots"):
+    import matplotlib.pyplot as plt
 
 STYLES = ("-", "--", "-.", ":")
 

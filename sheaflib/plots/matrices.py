@@ -6,12 +6,14 @@ from __future__ import annotations
 
 from typing import Mapping
 
-import matplotlib.pyplot as plt
 import numpy as np
 
 from sheaflib.plots.schematic import math_name
 from sheaflib.sheaves.layout import Layout
 from sheaflib.support.extras import needs
+
+with needs("sheaflib.plots", "plots"):
+    import matplotlib.pyplot as plt
 
 with needs("sheaflib.plots.matrices", "plots"):
     import seaborn as sns

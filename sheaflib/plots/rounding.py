@@ -8,8 +8,12 @@ are rounded: the same picture to the byte, though another processor added in ano
 from contextlib import contextmanager
 
 import numpy as np
-from matplotlib.path import Path
-from matplotlib.transforms import Affine2D, Bbox, TransformedPath
+
+from sheaflib.support.extras import needs
+
+with needs("sheaflib.plots", "plots"):
+    from matplotlib.path import Path
+    from matplotlib.transforms import Affine2D, Bbox, TransformedPath
 
 GRID = 64  # steps of the grid in a pixel, in a PDF in a point (1/72 inch)
 

@@ -7,17 +7,19 @@ from __future__ import annotations
 import re
 from typing import Mapping, Sequence
 
-import matplotlib.pyplot as plt
-from matplotlib.artist import Artist
-from matplotlib.colors import to_rgb
-from matplotlib.patches import FancyBboxPatch, Patch, Rectangle
-
 from sheaflib.networks.operations import Operation
 from sheaflib.networks.selection import Clamp, MaxPool, PReLU
 from sheaflib.plots.palette import EDGE_COLOURS
 from sheaflib.sheaves.edges import Edge
 from sheaflib.sheaves.extended import has_constant
 from sheaflib.sheaves.neural import NeuralSheaf
+from sheaflib.support.extras import needs
+
+with needs("sheaflib.plots", "plots"):
+    import matplotlib.pyplot as plt
+    from matplotlib.artist import Artist
+    from matplotlib.colors import to_rgb
+    from matplotlib.patches import FancyBboxPatch, Patch, Rectangle
 
 CELL = 0.17  # height of a coordinate in inches
 MOST = 6  # a longer stalk is drawn with dots

@@ -6,13 +6,15 @@ from __future__ import annotations
 
 from typing import Mapping, Sequence
 
-import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.colors import to_rgb
-from matplotlib.patches import Patch
 
 from sheaflib.plots.palette import EDGE_COLOURS
 from sheaflib.support.extras import needs
+
+with needs("sheaflib.plots", "plots"):
+    import matplotlib.pyplot as plt
+    from matplotlib.colors import to_rgb
+    from matplotlib.patches import Patch
 
 with needs("sheaflib.plots.spectra", "plots"):
     import seaborn as sns

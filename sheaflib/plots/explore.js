@@ -1,0 +1,308 @@
+// Heat on the sheaf of a small network, live. sheaflib.explore writes the network as JSON, and the
+// controls, into an element of the class "sheaf-explorer"; this script starts every such element
+// that has not been started. All numbers are computed here, and they are those of sheaflib: names
+// in brackets say which function computes the same. Each started element has a property `explorer`:
+// its `state` is all that is shown, and `advance(n)` takes n steps.
+(() => {
+  "use strict";
+
+  // Arithmetic ===================================================================================
+  // A state is one array v = (x, w): the inputs, then the free coordinates; `at` are places in it.
+
+  // On which piece of an elementwise selection z is: how many of its breaks it has reached.
+  const pieceOf = (breaks, z) => breaks.filter((point) => z >= point).length;
+
+  // A row of F_s a + b_s at the pattern of v: Σ by[k] v[at[k]] + plus, and its part of the pattern.
+  function frozen(rule, v) {
+    if (rule.breaks) {
+      const piece = pieceOf(rule.breaks, v[rule.at[0]]);
+      return { at: rule.at, by: [rule.slopes[piece]], plus: rule.offsets[piece], piece };
+    }
+    if (!rule.window) return rule;
+    const read = rule.window.map((c) => v[c]), piece = read.indexOf(Math.max(...read));
+    return { at: [rule.window[piece]], by: [1], plus: 0, piece };
+  }
+  const applied = (row, v) => row.at.reduce((sum, c, k) => sum + row.by[k] * v[c], row.plus);
+
+  // The forward pass, one coordinate after another (NeuralSheaf.forward).
+  function forward(net, x) {
+    const v = [...x];
+    for (const rule of net.rules) v.push(applied(frozen(rule, v), v));
+    return v;
+  }
+
+  // δw − c, and the rows of F at the pattern of v (NeuralSheaf.discrepancy).
+  function discrepancy(net, v) {
+    const rows = net.rules.map((rule) => frozen(rule, v));
+    return { rows, e: rows.map((row, i) => v[net.n + i] - applied(row, v)) };
+  }
+
+  // ‖(δw − c)_e‖² of every edge, without weights and without ½ (discord.per_edge).
+  const discord = (net, e) =>
+    net.edges.map((edge) => e.slice(edge.start, edge.stop).reduce((sum, r) => sum + r * r, 0));
+
+  // The stiffness γ of the pin: that of its spring where it is soft.
+  const stiffnessOf = (pin) => (pin.mode === "soft" ? pin.gamma : 0);
+
+  // −δᵀ diag(w_e)(δw − c) − γ(w − v*) (forces.force); with `implicit` without what elementwise
+  // selections do to the coordinates that they read (Corners.without).
+  function force(net, v, pin, implicit) {
+    const { rows, e } = discrepancy(net, v), f = v.map(() => 0);
+    rows.forEach((row, i) => {
+      const stress = net.weights[i] * e[i];
+      f[net.n + i] -= stress;
+      if (implicit && net.rules[i].breaks) return;
+      row.at.forEach((c, k) => { f[c] += row.by[k] * stress; });
+    });
+    f[pin.at] -= stiffnessOf(pin) * (v[pin.at] - pin.value);
+    return f;
+  }
+
+  // argmin over ζ of (ζ − free)²/(2h) + ½ Σ_r w_r (φ_r(ζ) − a_r)², sought from z's own piece on
+  // (corners.prox).
+  function prox(net, v, c, free, h) {
+    const rules = net.readers[c].map((i) => net.rules[i]);
+    const breaks = [...new Set(rules.flatMap((rule) => rule.breaks))].sort((p, q) => p - q);
+    const ends = [-Infinity, ...breaks, Infinity];
+    const least = (q) => {
+      let pull = 0, stiffness = 0;
+      net.readers[c].forEach((i, k) => {
+        const side = pieceOf(rules[k].breaks, ends[q]), slope = rules[k].slopes[side];
+        pull += net.weights[i] * slope * (v[net.n + i] - rules[k].offsets[side]);
+        stiffness += net.weights[i] * slope * slope;
+      });
+      return Math.min(Math.max((free + h * pull) / (1 + h * stiffness), ends[q]), ends[q + 1]);
+    };
+    const seek = (q, way) => { // on piece q, and beyond an end of it that is the minimum on it
+      const found = least(q);
+      if (way <= 0 && found === ends[q]) return seek(q - 1, -1);
+      return way >= 0 && found === ends[q + 1] ? seek(q + 1, 1) : found;
+    };
+    return seek(pieceOf(breaks, v[c]), 0);
+  }
+
+  // One step of dt: Euler's, or with a pin prox-Euler's (EulerStepper, ProxEulerStepper).
+  function step(net, v, dt, pin) {
+    const implicit = pin.mode !== "off", f = force(net, v, pin, implicit);
+    return v.map((z, c) => {
+      if (c < net.n || (pin.mode === "hard" && c === pin.at)) return z;
+      const free = z + dt * f[c];
+      return implicit && net.readers[c].length ? z + (prox(net, v, c, free, dt) - z) : free;
+    });
+  }
+
+  // V = ½ Σ w_e ‖(δw − c)_e‖² and ½ γ (w − v*)² of a soft pin (euler.flow_energy).
+  function energy(net, v, e, pin) {
+    const spring = stiffnessOf(pin) * (v[pin.at] - pin.value) ** 2;
+    return 0.5 * e.reduce((sum, r, i) => sum + net.weights[i] * r * r, spring);
+  }
+
+  // L = δᵀ diag(w_e) δ + γ on the coordinates that are not clamped (NeuralSheaf.laplacian, Frozen).
+  function laplacian(net, v, pin) {
+    const L = net.rules.map(() => net.rules.map(() => 0));
+    discrepancy(net, v).rows.forEach((row, i) => {
+      const delta = [[net.n + i, 1], ...row.at.map((c, k) => [c, -row.by[k]])];
+      const free = delta.filter(([c]) => c >= net.n).map(([c, entry]) => [c - net.n, entry]);
+      for (const [p, a] of free) for (const [q, b] of free) L[p][q] += net.weights[i] * a * b;
+    });
+    const at = pin.at - net.n, kept = (_, c) => pin.mode !== "hard" || c !== at;
+    L[at][at] += stiffnessOf(pin);
+    return L.filter(kept).map((row) => row.filter(kept));
+  }
+
+  // The eigenvalues of a symmetric matrix in rising order, by Jacobi's rotations.
+  function eigenvalues(matrix) {
+    const a = matrix.map((row) => [...row]), n = a.length;
+    for (let left = 1, sweep = 0; left > 1e-16 && sweep < 20; sweep++) {
+      left = 0;
+      for (let p = 0; p < n; p++) for (let q = p + 1; q < n; q++) {
+        if (a[p][q] === 0) continue;
+        left = Math.max(left, Math.abs(a[p][q]) / (Math.abs(a[p][p]) + Math.abs(a[q][q])));
+        const theta = (a[q][q] - a[p][p]) / (2 * a[p][q]);
+        const tan = (theta < 0 ? -1 : 1) / (Math.abs(theta) + Math.hypot(theta, 1));
+        const cos = 1 / Math.hypot(tan, 1), sin = tan * cos;
+        const turned = (y, z) => [cos * y - sin * z, sin * y + cos * z];
+        for (const row of a) [row[p], row[q]] = turned(row[p], row[q]);
+        for (let k = 0; k < n; k++) [a[p][k], a[q][k]] = turned(a[p][k], a[q][k]);
+      }
+    }
+    return a.map((row, i) => row[i]).sort((p, q) => p - q);
+  }
+
+  // A number with so many digits, without zeros at its end.
+  const digits = (value, n) => String(Number(value.toPrecision(n)));
+
+  // Why a step of dt is refused, "" where it is not (heat.check_step; the bound is spectrum.bound).
+  function refusal(net, v, dt, pin) {
+    const bound = Math.max(...net.weights) * (1 + net.norm) ** 2 + stiffnessOf(pin);
+    const safe = 2 / bound, pinned = pin.mode !== "off";
+    if (dt < safe) return "";
+    const at = pinned ? v : forward(net, v.slice(0, net.n));
+    const largest = Math.max(0, ...eigenvalues(laplacian(net, at, pin))), limit = 2 / largest;
+    if (dt < limit) return "";
+    return `dt=${digits(dt, 6)} is unstable: Euler needs dt < 2/(α·λ_max) = ${digits(limit, 3)}` +
+      ` here (α = 1, λ_max = ${digits(largest, 4)} at the ${pinned ? "start" : "forward pass"}); ` +
+      `use dt=${digits(0.95 * limit, 2)}, or dt < ${digits(safe, 3)}, safe for every pattern`;
+  }
+
+  // A flow: a state, how it moves, and the total discord on its way.
+  class Flow {
+    constructor(net, pin) {
+      Object.assign(this, { net, pin, dt: net.dt, known: {} });
+      this.restart([...net.x, ...net.start]);
+    }
+    restart(v) {
+      Object.assign(this, { v, step: 0, history: [] });
+      this.begin();
+    }
+    // As a call of `heat` from here: the pin is imposed, dt is checked, and the energy has a limit,
+    // twice its value, more where that is rounding (energy_limit has a closer one).
+    begin() {
+      if (this.pin.mode === "hard") this.v[this.pin.at] = this.pin.value;
+      this.refused = refusal(this.net, this.v, this.dt, this.pin);
+      this.change = Infinity;
+      this.measure();
+      this.limit = 2 * this.energy + 1e-18 * this.v.reduce((sum, z) => sum + z * z, 1);
+    }
+    measure() {
+      const { rows, e } = discrepancy(this.net, this.v);
+      this.pieces = rows.map((row) => row.piece); // the pattern, undefined where a row has none
+      this.energy = energy(this.net, this.v, e, this.pin);
+      this.discord = discord(this.net, e);
+      this.total = this.discord.reduce((sum, d) => sum + d, 0);
+      const every = 10 ** Math.max(0, Math.floor(Math.log10(this.step || 1)) - 2);
+      if (this.step % every === 0) this.history.push([this.step, this.total]);
+    }
+    get pattern() { return this.pieces.filter((piece) => piece !== undefined); }
+    advance(n) {
+      for (let k = 0; k < n && !this.refused; k++) {
+        const before = this.v;
+        this.v = step(this.net, before, this.dt, this.pin);
+        this.change = Math.max(...this.v.map((z, c) => Math.abs(z - before[c])));
+        this.step++;
+        this.measure();
+        if (!(this.energy <= this.limit)) this.refused = `the energy grew to ` +
+          `${digits(this.energy, 3)} at step ${this.step}; lower dt=${digits(this.dt, 6)}`;
+      }
+    }
+    // λ₁ at the present pattern (spectrum.extremes), found once for each pattern and pin.
+    get slowest() {
+      const key = JSON.stringify([this.pattern, { ...this.pin, value: 0 }]);
+      const find = () => eigenvalues(laplacian(this.net, this.v, this.pin))[0] ?? Infinity;
+      if (this.known.key !== key) this.known = { key, value: find() };
+      return this.known.value;
+    }
+    get state() {
+      const { net, v, step, dt, change, pattern, energy, total, refused } = this;
+      const x = v.slice(0, net.n), named = net.edges.map((edge, i) => [edge.name, this.discord[i]]);
+      return { step, dt, change, pattern, energy, total, refused, x, w: v.slice(net.n),
+        forward: forward(net, x).slice(net.n), discord: Object.fromEntries(named),
+        lambda_1: this.slowest, pin: { ...this.pin, at: this.pin.at - net.n } };
+    }
+  }
+
+  // Interface ====================================================================================
+
+  function start(root) {
+    const find = (selector) => root.querySelector(selector);
+    const read = (name) => find(`[name="${name}"]`).value;
+    const power = (text) => Number((10 ** text).toPrecision(3));
+    const net = JSON.parse(find(".sheaf-data").textContent);
+    const pin = () => ({ mode: read("pin"), at: net.n + Number(read("at")),
+      value: Number(read("value")), gamma: power(read("gamma")) });
+    const flow = new Flow(net, pin()), inputs = () => flow.v.slice(0, net.n);
+    let playing = false, noises = 0, said = 0;
+    const show = () => {
+      const { value, gamma } = flow.pin, shown = { ...inputs(), value, gamma, dt: flow.dt };
+      for (const place of root.querySelectorAll("[data-of]")) {
+        place.textContent = digits(shown[place.dataset.of], 4);
+        find(`[name="${place.dataset.of}"]`).setAttribute("aria-valuetext", place.textContent);
+      }
+      find(".sheaf-alert").textContent = flow.refused ? `Refused: ${flow.refused}.` : "";
+      find("[name=play]").textContent = playing ? "Pause" : "Play";
+      drawSheaf(root, flow);
+      drawCurve(find(".sheaf-plot"), flow);
+      if (playing && Date.now() - said < 1000) return; // what is read aloud changes once a second
+      said = Date.now();
+      find(".sheaf-status").textContent = `Step ${flow.step}, total discord ` +
+        `${digits(flow.total, 3)}, λ₁ = ${digits(flow.slowest, 4)}. Pattern: ` +
+        `${flow.pattern.join(" ") || "none"}.${flow.change < 1e-13 ? " At rest." : ""}`;
+    };
+    const noise = () => Math.sqrt(-2 * Math.log(1 - Math.random())) * Math.cos(7 * Math.random());
+    const does = { // by the name of a button
+      noise: () => flow.restart([...inputs(), ...net.start.map((z) => (noises ? noise() : z))]),
+      pass: () => flow.restart(forward(net, inputs())),
+      one: () => flow.advance(1),
+      hundred: () => flow.advance(100),
+      play: () => { playing = !playing; if (playing) requestAnimationFrame(tick); },
+    };
+    const tick = () => {
+      if (!playing || !root.isConnected) return;
+      if (flow.change >= 1e-13) flow.advance(Number(read("speed")));
+      show();
+      requestAnimationFrame(tick);
+    };
+    root.addEventListener("input", ({ target: { name, value } }) => {
+      flow.pin = pin();
+      if (name === "dt") flow.dt = power(value);
+      if (name in net.x) flow.v[name] = Number(value); // the slider of x1 has the name 0
+      flow.begin();
+      show();
+    });
+    root.addEventListener("click", ({ target: { name } }) => {
+      if (!(name in does)) return;
+      does[name]();
+      noises += name === "noise";
+      show();
+    });
+    root.explorer = { get state() { return flow.state; }, advance(n) { flow.advance(n); show(); } };
+    find(".sheaf-still").hidden = true;
+    find(".sheaf-live").hidden = false;
+    new ResizeObserver(show).observe(root);
+  }
+
+  // Drawing ======================================================================================
+  // The sheaf is made of the page's own elements: here they get their numbers, explore.css draws.
+  // The level of an edge is the power of ten of its discord, from 0 for 1e-6 to 7 for 10.
+
+  function drawSheaf(root, { net, v, pin, pieces, discord }) {
+    const pass = forward(net, v.slice(0, net.n)), top = Math.max(...[...v, ...pass].map(Math.abs));
+    const power = 10 ** Math.floor(Math.log10(top || 1));
+    const scale = [1, 2, 5, 10].map((k) => k * power).find((limit) => limit >= top);
+    root.querySelectorAll(".sheaf-bar").forEach((bar, c) => {
+      const shown = { value: v[c], pass: pass[c], pin: pin.value };
+      for (const name in shown) bar.style.setProperty(`--${name}`, shown[name] / scale);
+      bar.dataset.pin = c === pin.at ? pin.mode : "off";
+      bar.dataset.piece = pieces[c - net.n] ?? "";
+    });
+    root.querySelectorAll(".sheaf-edge").forEach((edge, k) => {
+      edge.dataset.level = Math.min(Math.max(Math.round(Math.log10(discord[k])) + 6, 0), 7);
+      edge.querySelector(".sheaf-number").textContent = digits(discord[k], 2);
+    });
+    root.querySelector(".sheaf-scale").textContent = `±${digits(scale, 1)}`;
+  }
+
+  // Total discord on a log axis against steps; dashed, the slope 2 ln|1 − dt λ₁| that λ₁ predicts
+  // for the end of a run without a pin, laid through the last point.
+  function drawCurve(plot, { history, step, total, dt, pin, slowest }) {
+    const points = [...history, [step, total]].map(([s, d]) => [s, Math.log10(d + 1e-40)]);
+    const logs = points.map(([, log]) => log), high = Math.ceil(Math.max(...logs));
+    const low = Math.min(Math.floor(Math.min(...logs)), high - 2), most = Math.max(step, 100);
+    const line = (all) => all.map(([s, l]) => `${s / most},${(high - l) / (high - low)}`).join(" ");
+    const slope = 2 * Math.log10(Math.abs(1 - dt * slowest)), [s0, l0] = points.at(-1);
+    const predicted = [0, most].map((s) => [s, l0 + slope * (s - s0)]);
+    const set = (name, ends) => plot.querySelector(name).setAttribute("points", line(ends));
+    set(".sheaf-total", points);
+    set(".sheaf-predicted", pin.mode === "off" ? predicted : []);
+    plot.style.setProperty("--decades", high - low);
+    const texts = { high: `1e${high}`, low: `1e${low}`, last: most };
+    for (const name in texts) plot.querySelector(`.sheaf-${name}`).textContent = texts[name];
+  }
+
+  // Start =========================================================================================
+
+  const startAll = () => [...document.querySelectorAll(".sheaf-explorer")]
+    .filter((root) => !root.explorer).forEach(start);
+  if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", startAll);
+  else startAll();
+})();
