@@ -9,13 +9,15 @@ from importlib.metadata import distribution
 from pathlib import Path
 
 from docutils import nodes
+from sphinx.util.docutils import SphinxDirective
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 import sheaflib  # noqa: E402 - it is found only now
+from sheaflib.companion import tasks  # noqa: E402
+from sheaflib.plots.explore import SCRIPT, STYLESHEET  # noqa: E402
 
-PLOTS = ROOT / "sheaflib" / "plots"
 MATHJAX = "sphinx-mathjax-offline/static/mathjax/tex-svg-full.js"  # one file, with its fonts
 
 project = "sheaflib"
@@ -47,12 +49,33 @@ numpydoc_class_members_toctree = False
 templates_path = [str(ROOT / "docs" / "_templates")]
 html_theme = "furo"
 html_title = "Neural networks as sheaves"
-html_static_path = ["_static", str(distribution("sphinx-mathjax-offline").locate_file(MATHJAX))]
-html_css_files = ["book.css"]
-html_js_files = [("book.js", {"defer": "defer"})]
+html_static_path = [
+    "_static",
+    str(distribution("sphinx-mathjax-offline").locate_file(MATHJAX)),
+    str(SCRIPT),
+    str(STYLESHEET),
+]
+html_css_files = [STYLESHEET.name, "book.css"]
+html_js_files = [("book.js", {"defer": "defer"}), (SCRIPT.name, {"defer": "defer"})]
 html_copy_source = False
 html_show_sourcelink = False
 mathjax_path = Path(MATHJAX).name
+
+
+class Explorer(SphinxDirective):
+    """One of the authors' heat runs, live: its name is the argument."""
+
+    required_arguments = 1
+
+    def run(self):
+        (name,) = self.arguments
+        sheaf, x, start = tasks.heat_run(name)
+        shown = sheaflib.explore(sheaf, x, start=start, dt=0.01)
+        images = Path(self.env.app.outdir) / "_images"
+        images.mkdir(parents=True, exist_ok=True)
+        (images / f"explorer-{name}.png").write_bytes(shown.png())
+        to_top = "../" * self.env.docname.count("/")
+        return [nodes.raw("", shown.html(f"{to_top}_images/explorer-{name}.png"), format="html")]
 
 
 def link_claims(app, tree, page):
@@ -87,6 +110,7 @@ def plain_types(app, what, name, thing, options, signature, returns):
 
 def setup(app):
     """Called by Sphinx."""
+    app.add_directive("explorer", Explorer)
     app.connect("autodoc-process-signature", plain_types)
     app.connect("html-page-context", complete, priority=900)  # after the theme
     rows = json.loads((ROOT / "figures" / "ledger.json").read_text(encoding="utf-8"))
