@@ -114,11 +114,13 @@ def transposed(
         One number for each channel that is written; zeros by default.
     stride : int or tuple of int, default 1
         The distance of neighbouring windows in the image that is written.
-    padding : int, tuple or {"valid", "same"}, default 0
-        The padding of the convolution whose adjoint it is, given as for `convolution`: so many rows
-        and columns of what is written are left out.
+    padding : int or tuple, default 0
+        The padding of the convolution whose adjoint it is: so many rows and columns are cut off
+        from what is written. One whole number, one for each axis, or ((top, bottom), (left,
+        right)).
     output_padding : int or tuple of int, default 0
-        How many rows are added below, and columns on the right.
+        How many rows are added below, and columns on the right; less than the stride or the
+        dilation.
     groups : int, default 1
         Into how many groups the channels are split.
     dilation : int or tuple of int, default 1
@@ -673,7 +675,7 @@ def add(n: int, parts: int = 2) -> Sum:
     n : int
         The width of each vector.
     parts : int, default 2
-        How many vectors there are.
+        How many vectors there are, at least two.
 
     Returns
     -------
@@ -683,7 +685,7 @@ def add(n: int, parts: int = 2) -> Sum:
     Raises
     ------
     ValueError
-        If one of the two is no positive whole number.
+        If n is no positive whole number, or there are fewer than two parts.
 
     Notes
     -----

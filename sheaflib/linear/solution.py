@@ -23,13 +23,14 @@ NOISE = 1e-12  # below this a repr shows only the bound, never rounding noise
 class Solution:
     """What a solver or a flow returns: a cochain, why it stopped, and how good it is.
 
-    Nobody need make one by hand. The measures, such as `residual` and `error`, are computed when
-    they are first asked for. ``solution["z1"]`` is the value of the stalk z1, of shape (B, n).
+    It is made by solvers and flows, not by hand. Every parameter below is an attribute of the same
+    name. The measures, such as `residual` and `error`, are computed when they are first asked for.
+    ``solution["z1"]`` is the value of the stalk z1, of shape (B, n).
 
     Parameters
     ----------
     sheaf : NeuralSheaf
-        The sheaf.
+        The sheaf that the cochain belongs to.
     x : ndarray, shape (B, n_0)
         The inputs, one row a sample.
     cochain : ndarray, shape (B, N) or (B, N + n_out)
@@ -37,7 +38,7 @@ class Solution:
     pattern : ndarray, shape (B, M)
         The pattern that the cochain belongs to; the frozen one, where the pattern was frozen.
     pins : Pins
-        The pins.
+        The pins, as indices into the cochain.
     method : str
         The name of the method.
     reason : str
@@ -47,28 +48,10 @@ class Solution:
     frozen : bool, default False
         Whether the pattern was frozen.
     output_force : {"jacobian", "identity"}, default "jacobian"
-        How the output edge pulls at the logits.
+        With which force an output edge pulls at the logits z: the gradient ``J_φᵀ(φ(z) − a_out)``
+        (``"jacobian"``), or ``φ(z) − a_out``, the form of cross-entropy (``"identity"``).
     history : object, optional
-        What a flow recorded.
-
-    Attributes
-    ----------
-    sheaf : NeuralSheaf
-        The sheaf.
-    x, cochain, pattern : ndarray
-        The inputs, the state and its pattern, as above.
-    pins : Pins
-        The pins.
-    method, reason : str
-        The name of the method, and why it stopped.
-    converged : ndarray of bool, shape (B,)
-        For which samples it had arrived.
-    frozen : bool
-        Whether the pattern was frozen.
-    output_force : str
-        How the output edge pulls at the logits.
-    history : object or None
-        What a flow recorded.
+        What a flow recorded on its way.
 
     Notes
     -----

@@ -323,9 +323,10 @@ class Affine(Operation):
         Of a dense W it is the norm itself. Of a sparse one with up to 131 072 stored entries, and
         of a matrix-free one with up to 4 194 304 entries, it is the value that Lanczos' method
         finds, raised by 1e-6 of itself; where one side of W is at most 32 it is the norm itself
-        too. A larger sparse W has a bound by the matrix of its absolute values, and a larger
-        matrix-free one a bound that fails with a probability below 1e-3. Either takes about ten
-        passes forward and ten backward.
+        too. A larger sparse W has a bound by the matrix of its absolute values
+        (`sheaflib.networks.affine.absolute_bound`), and a larger matrix-free one a bound that fails
+        with a probability below 1e-3 (`sheaflib.networks.affine.random_bound`). Either takes about
+        ten passes forward and ten backward.
         """
         W = self.weight
         if isinstance(W, np.ndarray):

@@ -30,7 +30,7 @@ class SheafEdge:
     """An edge of a `CellularSheaf`, from a tail to a head, with its two restriction maps.
 
     A restriction map takes the value over one end of the edge to the stalk of the edge, whose
-    dimension is d.
+    dimension is d. Every parameter is an attribute of the same name.
 
     Parameters
     ----------
@@ -46,15 +46,6 @@ class SheafEdge:
         The restriction map from the stalk of the head.
     weight : float, default 1.0
         How much its squared disagreement counts in the energy.
-
-    Attributes
-    ----------
-    name, tail, head : str
-        As they are given.
-    from_tail, from_head : csr_array
-        As they are given.
-    weight : float
-        As it is given.
 
     Notes
     -----

@@ -129,7 +129,7 @@ class NeuralSheaf:
 
     @property
     def M(self) -> int:
-        """The length of an activation pattern, so that a ReLU network has 2^M patterns."""
+        """The length of an activation pattern, so that a ReLU network has ``2^M`` patterns."""
         return self.pattern_layout.size
 
     @cached_property
