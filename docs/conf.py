@@ -9,6 +9,7 @@ from importlib.metadata import distribution
 from pathlib import Path
 
 from docutils import nodes
+from numpydoc import xref
 from sphinx.util.docutils import SphinxDirective
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -26,6 +27,7 @@ project_copyright = author
 version = release = sheaflib.__version__
 language = "en"
 root_doc = "index"
+default_role = "py:obj"  # a name in single quotes is a link where sheaflib has it
 exclude_patterns = ["README.md"]  # whose parts other pages include
 extensions = [
     "myst_nb",
@@ -41,10 +43,15 @@ myst_enable_extensions = ["amsmath", "attrs_inline", "dollarmath"]
 myst_heading_anchors = 4
 
 autosummary_generate = True
+autodoc_member_order = "bysource"
 autodoc_type_aliases = {"ArrayLike": "ArrayLike"}
 autodoc_typehints_format = "short"
 numpydoc_show_class_members = False
 numpydoc_class_members_toctree = False
+numpydoc_xref_param_type = True  # a type that sheaflib has is a link, and no other word
+numpydoc_xref_ignore = "all"
+numpydoc_xref_aliases = {name: f"sheaflib.{name}" for name in sheaflib.__all__}
+xref.DEFAULT_LINKS.clear()
 
 templates_path = [str(ROOT / "docs" / "_templates")]
 html_theme = "furo"
