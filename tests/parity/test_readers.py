@@ -5,13 +5,15 @@ calls that. Here a part of the models is read; `python -m tools readers` reads a
 """
 
 import json
+import re
+import subprocess
 from functools import cache
 
 import model_cases
 import numpy as np
 import pytest
 import sklearn_models
-from torch_networks import NO_PYTORCH, PYTHON
+from torch_networks import NO_PYTORCH, PYTHON, ROOT
 
 from sheaflib.networks.readers.read import read
 
@@ -107,3 +109,14 @@ def test_the_second_of_two_classes_is_what_is_written():
     model, x = sklearn_models.two_classes_with_names(), sklearn_models.inputs(50, seed=2)
     assert list(model.classes_) == ["no", "yes"]
     assert np.abs(read(model)(x)[:, 0] - model.predict_proba(x)[:, 1]).max() < 1e-12
+
+
+@needs_libraries
+def test_the_example_of_the_page_on_reading_networks_runs():
+    """The block of docs/your-own-network.md that reads a module of PyTorch, as it stands."""
+    text = (ROOT / "docs" / "your-own-network.md").read_text(encoding="utf-8")
+    (block,) = (code for code in re.findall(r"```python\n(.*?)```", text, re.DOTALL))
+    told = subprocess.run(
+        [PYTHON, "-c", block], check=True, capture_output=True, text=True, cwd=ROOT
+    ).stdout
+    assert told.startswith("Network(x(2) -> 0(4)") and "read to" in told
