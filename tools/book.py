@@ -69,7 +69,7 @@ def stage(project):
     every = notebooks.load(project)
     texts["index.md"] = texts["index.md"].replace("\nnotebooks\n", listed(every))
     texts["figures/LEDGER.md"] = ledger(project, every)
-    texts[GLOSSARY] = with_back_links(texts)
+    texts[GLOSSARY] = with_back_links(texts, every)
     for name, alt in alt_texts(every).items():
         texts[name] = described(texts[name], alt)
     for name, text in texts.items():
@@ -106,11 +106,12 @@ def ledger(project, every):
     )
 
 
-def with_back_links(texts):
+def with_back_links(texts, every):
     """Return the glossary with a line in every entry that names the pages which link to it."""
-    pages = {}
+    titles = {f"notebooks/{n.file}": f"{n.number} {n.title}" for n in every}
+    pages: dict[str, list] = {}
     for name, text in sorted(texts.items()):
-        title = re.search(r"# (.+?)(?:\\n)?[\"\n]", text)[1]
+        title = titles.get(name) or re.search(r"# (.+)", text)[1]
         for anchor in set(re.findall(r"glossary\.md#([\w-]+)", text)):
             link = name.removeprefix("notebooks/")
             link = link if link != name else f"../{name}"
