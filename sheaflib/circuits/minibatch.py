@@ -164,6 +164,9 @@ class MiniBatches:
     def advance(self, order: ArrayLike, lr: ArrayLike) -> None:
         """Take some updates.
 
+        In ``sheaflib.companion.race``, ``batches`` draws an order; here ``rates`` lays out learning
+        rates.
+
         Parameters
         ----------
         order : array_like of int of shape (updates, batch)
