@@ -139,7 +139,7 @@ def weight_gradient(sheaf: NeuralSheaf, x: ArrayLike, w: ArrayLike) -> Parameter
     Examples
     --------
     >>> from sheaflib import Network, NeuralSheaf
-    >>> from sheaflib.training.drivers import weight_gradient
+    >>> from sheaflib.training.joint import weight_gradient
     >>> sheaf = NeuralSheaf(Network.mlp([[[2.0]]]))
     >>> found = weight_gradient(sheaf, [[3.0]], [[5.0]])  # r = 2 · 3 − 5
     >>> {name: float(part.sum()) for name, part in found["z1"].items()}
