@@ -37,9 +37,39 @@ ROUNDING = 2e-15  # of the terms of Ohm's law
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Currents:
-    """The relaxed sheaf of training over inputs x (B, n_0): forward (B, N) and pattern (B, M) of
-    the forward pass, resistance, and the pull c = −w ∇Φ(z) (B, n_out) at the relaxed output z = ŷ +
-    ρ c."""
+    """The relaxed sheaf of training, as an electrical circuit: what ``currents`` returns.
+
+    The label pulls at the output, and the pull runs down the network as a current. B is the number
+    of samples.
+
+    Parameters
+    ----------
+    sheaf : NeuralSheaf
+        The sheaf of a network.
+    x : ndarray of shape (B, n_0)
+        The inputs.
+    forward : ndarray of shape (B, N)
+        The stalks of the forward pass.
+    pattern : ndarray of shape (B, M)
+        The activation pattern of the forward pass.
+    resistance : Resistance
+        The effective resistance ρ of the output.
+    pull : ndarray of shape (B, n_out)
+        The pull c = −w ∇Φ(z) at the relaxed output z = ŷ + ρ c, with w the weight of the edge to
+        the label.
+
+    Notes
+    -----
+    In the paper: not there; derived.
+
+    Examples
+    --------
+    >>> from sheaflib import Network, NeuralSheaf
+    >>> from sheaflib.circuits.currents import currents
+    >>> found = currents(NeuralSheaf(Network.mlp([[[1.0]], [[1.0]]])), [[1.0]], [[5.0]])
+    >>> found.relaxed, found.pull  # the output 1 moves to 4 of 5
+    (array([[2., 3., 4.]]), array([[1.]]))
+    """
 
     sheaf: NeuralSheaf
     x: np.ndarray
@@ -50,30 +80,45 @@ class Currents:
 
     @cached_property
     def edges(self) -> np.ndarray:
-        """The current w_e η_e = G_eᵀ c of every edge, coordinate by coordinate: (B, N)."""
+        """The current w_e η_e = G_eᵀ c of every edge, coordinate by coordinate, shape (B, N)."""
         return self.resistance.currents(self.pull)
 
     @cached_property
     def relaxed(self) -> np.ndarray:
-        """The stalks at equilibrium, those of the forward pass moved by δ_Ω⁻¹ of currents over
-        weights: (B, N).
+        """The stalks at equilibrium, shape (B, N).
 
-        Its rounding error is that of the forward pass and of the change: behind a gain of 1e8,
-        where a stalk is a small difference of both, take the harmonic extension with a soft pin at
-        the output instead.
+        They are those of the forward pass moved by δ_Ω⁻¹ of currents over weights. Their rounding
+        error is that of the forward pass and of the change: behind a gain of 1e8, where a stalk is
+        a small difference of both, take the harmonic extension with a soft pin at the output
+        instead.
         """
         return self.forward + inject(
             self.sheaf, self.edges / self.sheaf.row_weights[: self.sheaf.N], self.pattern
         )
 
     def gradient(self, kappa: float = 1.0) -> Parameters:
-        """The gradient of −Σ_i ⟨current, F_s(a + κ(a* − a))⟩ by the parameters of every node, a
-        forward, a* relaxed, s the forward pass's pattern: node -> parameter -> array.
+        """Compute the gradient by the parameters of every node, at the activities that κ chooses.
 
-        For an affine node they are weight, −Σ_i (current)(a + κ(a* − a))ᵀ, and bias, −Σ_i
-        (current). κ = 1: the gradient of the equilibrium energy; κ = 0: back-propagation of −c in
-        place of the error; κ = −1: the mirror, which lowers the resistance where κ = 1 raises it.
-        Raises TypeError, which names the node, when an affine map is matrix-free.
+        It is the gradient of −Σ_i ⟨current, F_s(a + κ(a* − a))⟩, with a the activity of the forward
+        pass, a* the relaxed one, and s the forward pass's pattern.
+
+        Parameters
+        ----------
+        kappa : float, default: 1.0
+            With κ = 1 it is the gradient of the equilibrium energy. With κ = 0 it is
+            back-propagation of −c in place of the error. With κ = −1, the mirror, it lowers the
+            resistance where κ = 1 raises it.
+
+        Returns
+        -------
+        dict of str to dict of str to ndarray
+            Node -> parameter -> array. For an affine node they are "weight", −Σ_i (current)(a +
+            κ(a* − a))ᵀ, and "bias", −Σ_i (current).
+
+        Raises
+        ------
+        TypeError
+            When an affine map is matrix-free, whose node the message names.
         """
         kappa = float(real_array("kappa", kappa, ()))
         w = self.forward + kappa * (self.relaxed - self.forward)
@@ -94,12 +139,51 @@ def edge_update(
     relaxed: ArrayLike,
     kappa: float = 1.0,
 ) -> dict[str, Parameter]:
-    """The part of `Currents.gradient` that the edge into stalk `name` finds by itself, parameter ->
-    array, from whole cochains (B, N).
+    """Compute the part of ``Currents.gradient`` that one edge finds by itself.
 
-    It looks at its own two ends alone: its current is w(z* − F_s(a*)), for an affine edge w(z* − W
-    a* − b), and what it feels is a + κ(a* − a), a and z its lower and upper stalk, s the pattern at
-    a. ValueError for a name that is no end of an edge with parameters.
+    The edge looks at its own two ends alone. Its current is w(z* − F_s(a*)), for an affine edge
+    w(z* − W a* − b), and what it feels is a + κ(a* − a), with a and z its lower and upper stalk and
+    s the pattern at a.
+
+    Parameters
+    ----------
+    sheaf : NeuralSheaf
+        The sheaf of a network.
+    name : str
+        The stalk at the upper end of the edge.
+    x : array_like of shape (B, n_0)
+        The inputs, one sample a row.
+    forward : array_like of shape (B, N)
+        The whole cochain of the forward pass; what other stalks hold is not read.
+    relaxed : array_like of shape (B, N)
+        The whole relaxed cochain.
+    kappa : float, default: 1.0
+        Which activity the edge feels.
+
+    Returns
+    -------
+    dict of str to ndarray
+        The gradient by each parameter of the edge.
+
+    Raises
+    ------
+    ValueError
+        For a name that is no end of an edge with parameters.
+    TypeError
+        When the affine map is matrix-free.
+
+    Notes
+    -----
+    In the paper: not there; derived.
+
+    Examples
+    --------
+    >>> from sheaflib import Network, NeuralSheaf
+    >>> from sheaflib.circuits.currents import currents, edge_update
+    >>> chain = NeuralSheaf(Network.mlp([[[1.0]], [[1.0]]]))
+    >>> found = currents(chain, [[1.0]], [[5.0]])
+    >>> edge_update(chain, "z2", [[1.0]], found.forward, found.relaxed)
+    {'weight': array([[-3.]]), 'bias': array([-1.])}
     """
     x = batch(INPUT, x, check_sheaf(sheaf).network.n_in)
     kappa = float(real_array("kappa", kappa, ()))
@@ -144,19 +228,44 @@ def _owns_parameters(node: Node) -> bool:
 
 
 def currents(sheaf: NeuralSheaf, x: ArrayLike, y: ArrayLike) -> Currents:
-    """Close the circuit for inputs x (B, n_0) and labels y (B, n_out): one backward substitution an
-    output for ρ, then Ohm's law.
+    """Close the circuit: let the labels pull at the output, and find the current of every edge.
 
-    ValueError for labels that do not fit the output (`objective.check_labels`). Range: pull and
-    currents are exact for weights, inputs, labels and edge weights that differ by a relative 1e-11
-    at most, whatever their scales; ArithmeticError where Newton's method on a sigmoid or softmax
-    does not come so far.
+    It takes one backward substitution an output for the resistance, and then Ohm's law.
 
-    >>> from sheaflib.networks.graph import Network
-    >>> chain = NeuralSheaf(Network.mlp([[[1.0]], [[1.0]]]))
+    Parameters
+    ----------
+    sheaf : NeuralSheaf
+        The sheaf of a network.
+    x : array_like of shape (B, n_0)
+        The inputs, one sample a row.
+    y : array_like of shape (B, n_out)
+        The labels: 0 or 1 for a sigmoid, one-hot for a softmax.
 
+    Returns
+    -------
+    Currents
+        The currents, and the stalks at equilibrium. Pull and currents are exact for weights,
+        inputs, labels and edge weights that differ by a relative 1e-11 at most, whatever their
+        scales.
+
+    Raises
+    ------
+    ValueError
+        For labels that do not fit the output.
+    ArithmeticError
+        Where Newton's method on a sigmoid or softmax does not come so far.
+
+    Notes
+    -----
+    In the paper: not there; derived.
+
+    Examples
+    --------
     An error of 4 drops over three resistors of 1 and the label's own.
 
+    >>> from sheaflib import Network, NeuralSheaf
+    >>> from sheaflib.circuits.currents import currents
+    >>> chain = NeuralSheaf(Network.mlp([[[1.0]], [[1.0]]]))
     >>> currents(chain, [[1.0]], [[5.0]]).edges
     array([[1., 1., 1.]])
     """

@@ -27,39 +27,89 @@ __all__ = ["SheafClassifier", "SheafRegressor"]
 
 
 class SheafRegressor(MultiOutputMixin, RegressorMixin, SheafMLP):
-    """Regression by a ReLU network, one label or several: least squares, descended along the
-    currents of training's sheaf.
+    """Regression by a ReLU network, for scikit-learn, trained by the currents of a sheaf.
 
-    The defaults are the race's recipe (notebook 11): the circuit's rule with mirrored activities, κ
-    = −1, at stiffness 3, Adam, batches of 32, and a learning rate of 0.02 that falls linearly to 0
-    after 30 % of the updates. They fit closely: where labels are noisy use early_stopping or a
-    lower rate.
+    It descends the squared error of one label or several. The defaults are the recipe of the race
+    in notebook 11: the circuit's rule with mirrored activities at stiffness 3, Adam, batches of 32,
+    and a learning rate of 0.02 that falls linearly to 0. They fit closely: where labels are noisy
+    use ``early_stopping`` or a lower rate.
 
-    hidden_layer_sizes: widths. rule, kappa, stiffness, optimiser, damping, decay: as in
-    `MiniBatches`; kappa="auto" is −1, but 0 for the rules "backprop" and "prox", which relax
-    nothing. learning_rate: "linear", as above, or "constant", from learning_rate_init. batch_size:
-    "auto" is 32; a pass cuts a permutation of n samples into ⌈n/batch_size⌉ batches of nearly equal
-    size. max_iter: passes.
+    Parameters
+    ----------
+    hidden_layer_sizes : int or sequence of int, default: (100,)
+        The widths of the hidden layers.
+    rule : {"backprop", "circuit", "rayleigh", "prox"}, default: "circuit"
+        How the current is found that the label drives, as in ``MiniBatches``.
+    kappa : float or "auto", default: "auto"
+        Which activity a weight feels: that of the forward pass plus κ times its change in the
+        relaxed sheaf. "auto" is −1, the mirrored activity, for the rules "circuit" and "rayleigh",
+        and 0 for the others, which relax nothing.
+    stiffness : float, default: 3.0
+        The weight of all edges but that to the label.
+    optimiser : {"adam", "sgd", "least-squares"}, default: "adam"
+        What makes steps of the currents, as in ``MiniBatches``.
+    damping : float, default: 0.1
+        The damping of "least-squares".
+    decay : float, default: 0.0
+        How much parameters decay, as a part of the learning rate.
+    learning_rate : {"linear", "constant"}, default: "linear"
+        Whether the rate falls linearly to 0 after 30 % of the updates, or stays.
+    learning_rate_init : float, default: 0.02
+        The learning rate at the start.
+    batch_size : int or "auto", default: "auto"
+        How many samples an update averages over; "auto" is 32. A pass cuts a permutation of n
+        samples into ⌈n/batch_size⌉ batches of nearly equal size.
+    max_iter : int, default: 200
+        How many passes over the samples are taken.
+    standardise : bool, default: True
+        Whether to train on X and y less their means, over their deviations. These are folded into
+        the first and the last layer of ``network_``, so that ``predict(X)`` is ``network_(X)``.
+        Decay and ``loss_curve_`` are of standardised data: to predict the mean is a loss of 1.
+        ``partial_fit`` keeps the means and deviations of its first call; pass False for a stream
+        whose first samples say little of the others.
+    early_stopping : bool, default: False
+        Whether to hold back some samples, to score them after every pass, to stop when the score
+        gains nothing more, and to keep the weights of the best score. The schedule is laid out for
+        ``max_iter`` passes all the same, so that stopping cuts it, often before the rate has
+        fallen; with ``n_iter_no_change=max_iter`` it is run to its end.
+    validation_fraction : float, default: 0.1
+        The part of the samples that is held back.
+    n_iter_no_change : int, default: 10
+        After more passes than this without a gain training stops.
+    tol : float, default: 1e-4
+        What counts as a gain.
+    random_state : int, RandomState or None, default: None
+        Where random numbers come from. A number s starts from ``Network.he(widths,
+        np.random.default_rng(s))`` and gives the same bits again.
+    verbose : bool or None, default: None
+        Whether a bar with the loss is shown. With None it shows in a terminal or live notebook,
+        after a second.
 
-    standardise: train on X and y less their means, over their deviations, which are folded into the
-    first and the last layer of `network_`: predict(X) is network_(X). The decay and loss_curve_ are
-    of standardised data: to predict the mean is a loss of 1. `partial_fit` keeps the means and
-    deviations of its first call; pass False for a stream whose first samples say little of the
-    others.
+    Attributes
+    ----------
+    network_ : Network
+        The trained network, which takes the data as they are.
+    n_features_in_ : int
+        The number of features.
+    n_outputs_ : int
+        The number of outputs of the network.
+    n_iter_ : int
+        How many passes were taken.
+    loss_curve_ : list of float
+        The training loss after each pass.
+    validation_scores_ : list of float
+        The validation score after each pass, empty without early stopping.
 
-    early_stopping: hold back validation_fraction of the samples, score them after every pass, stop
-    after more than n_iter_no_change passes without a gain of tol, keep the weights of the best
-    score. The schedule is laid out for max_iter passes all the same, so that stopping cuts it,
-    often before the rate has fallen; with n_iter_no_change=max_iter it is run to its end.
+    Notes
+    -----
+    In the paper: not there; derived from §5.2.
 
-    random_state: a whole number s starts from Network.he(widths, np.random.default_rng(s)) and
-    gives the same bits again. verbose: a bar with the loss, True or False; with None it shows in a
-    terminal or live notebook, after a second.
+    ``report(NeuralSheaf(estimator.network_), X, y)`` diagnoses what was trained.
 
-    After fitting: network_ (for `report(NeuralSheaf(est.network_), X, y)`, say), n_features_in_,
-    n_outputs_, n_iter_ passes, and one number for each in loss_curve_ and, of early stopping, in
-    validation_scores_.
-
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sheaflib.circuits.estimators import SheafRegressor
     >>> X = np.linspace(-1, 1, 200)[:, None]
     >>> bent = SheafRegressor((20,), max_iter=50, random_state=0).fit(X, np.abs(X[:, 0]))
     >>> bent.predict([[0.5], [-0.5]]).round(1), bent.network_
@@ -69,18 +119,65 @@ class SheafRegressor(MultiOutputMixin, RegressorMixin, SheafMLP):
     _quality = staticmethod(r2_score)
 
     def partial_fit(self, X: ArrayLike, y: ArrayLike) -> Self:
-        """One pass over the samples from the present weights and moments, at the rate
-        learning_rate_init; returns the estimator.
+        """Train for one pass over some samples.
+
+        It goes on from the present weights and moments, at the constant rate
+        ``learning_rate_init``.
+
+        Parameters
+        ----------
+        X : array_like of shape (n, n_features)
+            The samples.
+        y : array_like of shape (n,) or (n, n_outputs)
+            Their labels.
+
+        Returns
+        -------
+        SheafRegressor
+            The estimator itself.
+
+        Raises
+        ------
+        ValueError or TypeError
+            For bad input and bad parameters, and with ``early_stopping``.
+        TrainingDiverged
+            As in ``fit``. A call that fails leaves the estimator as it was.
         """
         return self._partial_fit(X, y)
 
     def predict(self, X: ArrayLike) -> np.ndarray:
-        """network_(X): (n,) or (n, n_outputs), as the labels were."""
+        """Predict the labels of samples, which is ``network_(X)``.
+
+        Parameters
+        ----------
+        X : array_like of shape (n, n_features)
+            The samples.
+
+        Returns
+        -------
+        ndarray of shape (n,) or (n, n_outputs)
+            The predictions, in the shape that the labels had.
+        """
         p = self._forward(X)
         return p[:, 0] if self._flat else p
 
     def score(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
-        """The coefficient of determination R² of predict(X), as scikit-learn computes it."""
+        """Compute the coefficient of determination R² of ``predict(X)``, as scikit-learn does.
+
+        Parameters
+        ----------
+        X : array_like of shape (n, n_features)
+            The samples.
+        y : array_like of shape (n,) or (n, n_outputs)
+            Their labels.
+        sample_weight : array_like of shape (n,), optional
+            How much each sample counts.
+
+        Returns
+        -------
+        float
+            The score, 1 at best.
+        """
         readable(y=y, sample_weight=sample_weight)
         return super().score(X, y, sample_weight)
 
@@ -99,19 +196,92 @@ class SheafRegressor(MultiOutputMixin, RegressorMixin, SheafMLP):
 
 
 class SheafClassifier(ClassifierMixin, SheafMLP):
-    """Classification by a ReLU network: cross-entropy, of a sigmoid for two classes and of a
-    softmax for more, descended along currents.
+    """Classification by a ReLU network, for scikit-learn, trained by the currents of a sheaf.
 
-    The defaults are one Rayleigh step, the activities of the forward pass, κ = 0, at stiffness 1,
-    as many sweeps as back-propagation has, and a learning rate of 0.001 on the same schedule: of
-    the size that the folds of notebook 11 chose for a softmax where classes overlap. Classes that
-    can be parted, two of them above all, take ten times as much and more (0.02 to 0.04 there).
-    Parameters and attributes are those of `SheafRegressor`, but labels are not standardised, and
-    validation scores are accuracies on a stratified share.
+    It descends the cross-entropy, of a sigmoid for two classes and of a softmax for more. The
+    defaults are one Rayleigh step, the activities of the forward pass, and as many sweeps as
+    back-propagation has, with a learning rate of the size that the folds of notebook 11 chose for a
+    softmax where classes overlap. Classes that can be parted, two of them above all, take ten times
+    as much and more (0.02 to 0.04 there).
 
-    classes_: the sorted labels; a softmax has an output for each, a sigmoid the probability of the
-    second. For `report` number them: np.searchsorted(est.classes_, y).
+    Parameters
+    ----------
+    hidden_layer_sizes : int or sequence of int, default: (100,)
+        The widths of the hidden layers.
+    rule : {"backprop", "circuit", "rayleigh", "prox"}, default: "rayleigh"
+        How the current is found that the label drives, as in ``MiniBatches``.
+    kappa : float or "auto", default: 0.0
+        Which activity a weight feels: that of the forward pass plus κ times its change in the
+        relaxed sheaf. "auto" is −1, the mirrored activity, for the rules "circuit" and "rayleigh",
+        and 0 for the others, which relax nothing.
+    stiffness : float, default: 1.0
+        The weight of all edges but that to the label.
+    optimiser : {"adam", "sgd", "least-squares"}, default: "adam"
+        What makes steps of the currents, as in ``MiniBatches``.
+    damping : float, default: 0.1
+        The damping of "least-squares".
+    decay : float, default: 0.0
+        How much parameters decay, as a part of the learning rate.
+    learning_rate : {"linear", "constant"}, default: "linear"
+        Whether the rate falls linearly to 0 after 30 % of the updates, or stays.
+    learning_rate_init : float, default: 0.001
+        The learning rate at the start.
+    batch_size : int or "auto", default: "auto"
+        How many samples an update averages over; "auto" is 32. A pass cuts a permutation of n
+        samples into ⌈n/batch_size⌉ batches of nearly equal size.
+    max_iter : int, default: 200
+        How many passes over the samples are taken.
+    standardise : bool, default: True
+        Whether to train on X less its means, over its deviations, which are folded into the first
+        layer of ``network_``. Labels are not standardised. ``partial_fit`` keeps the means and
+        deviations of its first call; pass False for a stream whose first samples say little of the
+        others.
+    early_stopping : bool, default: False
+        Whether to hold back some samples, to score them after every pass, to stop when the score
+        gains nothing more, and to keep the weights of the best score. The schedule is laid out for
+        ``max_iter`` passes all the same, so that stopping cuts it, often before the rate has
+        fallen; with ``n_iter_no_change=max_iter`` it is run to its end.
+    validation_fraction : float, default: 0.1
+        The part of the samples that is held back, of each class alike.
+    n_iter_no_change : int, default: 10
+        After more passes than this without a gain training stops.
+    tol : float, default: 1e-4
+        What counts as a gain.
+    random_state : int, RandomState or None, default: None
+        Where random numbers come from. A number s starts from ``Network.he(widths,
+        np.random.default_rng(s))`` and gives the same bits again.
+    verbose : bool or None, default: None
+        Whether a bar with the loss is shown. With None it shows in a terminal or live notebook,
+        after a second.
 
+    Attributes
+    ----------
+    network_ : Network
+        The trained network, which takes the data as they are.
+    n_features_in_ : int
+        The number of features.
+    n_outputs_ : int
+        The number of outputs of the network.
+    n_iter_ : int
+        How many passes were taken.
+    loss_curve_ : list of float
+        The training loss after each pass.
+    validation_scores_ : list of float
+        The accuracy on the samples held back, after each pass, empty without early stopping.
+    classes_ : ndarray of shape (n_classes,)
+        The sorted labels. A softmax has an output for each, a sigmoid the probability of the
+        second.
+
+    Notes
+    -----
+    In the paper: not there; derived from §5.2.
+
+    ``report`` needs numbered classes: pass it ``np.searchsorted(estimator.classes_, y)``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sheaflib.circuits.estimators import SheafClassifier
     >>> X = np.array([[-2.0], [-1.0], [1.0], [2.0]])
     >>> sign = SheafClassifier((5,), learning_rate_init=0.1, random_state=0)
     >>> sign = sign.fit(X, ["below", "below", "above", "above"])
@@ -169,30 +339,104 @@ class SheafClassifier(ClassifierMixin, SheafMLP):
         )
 
     def partial_fit(self, X: ArrayLike, y: ArrayLike, classes: ArrayLike | None = None) -> Self:
-        """One pass as in `SheafRegressor`; the first call needs classes: every label that will ever
-        come.
+        """Train for one pass over some samples.
+
+        It goes on from the present weights and moments, at the constant rate
+        ``learning_rate_init``.
+
+        Parameters
+        ----------
+        X : array_like of shape (n, n_features)
+            The samples.
+        y : array_like of shape (n,)
+            Their labels.
+        classes : array_like of shape (n_classes,), optional
+            Every label that will ever come. The first call needs them.
+
+        Returns
+        -------
+        SheafClassifier
+            The estimator itself.
+
+        Raises
+        ------
+        ValueError or TypeError
+            For bad input and bad parameters, with ``early_stopping``, and for a first call without
+            classes.
+        TrainingDiverged
+            As in ``fit``. A call that fails leaves the estimator as it was.
         """
         return self._partial_fit(X, y, classes=classes, whole_fit=False)
 
     def predict(self, X: ArrayLike) -> np.ndarray:
-        """The likeliest class of every row: (n,)."""
+        """Predict the likeliest class of each sample.
+
+        Parameters
+        ----------
+        X : array_like of shape (n, n_features)
+            The samples.
+
+        Returns
+        -------
+        ndarray of shape (n,)
+            The classes.
+        """
         likeliest = self.predict_proba(X).argmax(axis=1)
         return self.classes_[likeliest]
 
     def predict_proba(self, X: ArrayLike) -> np.ndarray:
-        """Probabilities (n, classes) in the order of classes_: network_(X), for two classes beside
-        1 − network_(X).
+        """Compute the probability of each class.
+
+        It is ``network_(X)``, for two classes beside 1 − ``network_(X)``.
+
+        Parameters
+        ----------
+        X : array_like of shape (n, n_features)
+            The samples.
+
+        Returns
+        -------
+        ndarray of shape (n, n_classes)
+            The probabilities, in the order of ``classes_``.
         """
         p = self._forward(X)
         return np.hstack([1 - p, p]) if p.shape[1] == 1 else p
 
     def predict_log_proba(self, X: ArrayLike) -> np.ndarray:
-        """Their logarithms, from the logits: finite where a probability rounds to 0."""
+        """Compute the logarithm of each class's probability.
+
+        It is computed from the logits, so that it is finite where a probability rounds to 0.
+
+        Parameters
+        ----------
+        X : array_like of shape (n, n_features)
+            The samples.
+
+        Returns
+        -------
+        ndarray of shape (n, n_classes)
+            The logarithms, in the order of ``classes_``.
+        """
         z = self._forward(X, "identity")
         return log_softmax(np.hstack([0 * z, z]) if z.shape[1] == 1 else z, axis=1)
 
     def score(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
-        """The accuracy of predict(X), as scikit-learn computes it."""
+        """Compute the accuracy of ``predict(X)``, as scikit-learn does.
+
+        Parameters
+        ----------
+        X : array_like of shape (n, n_features)
+            The samples.
+        y : array_like of shape (n,)
+            Their labels.
+        sample_weight : array_like of shape (n,), optional
+            How much each sample counts.
+
+        Returns
+        -------
+        float
+            The part of the samples whose class is right.
+        """
         readable(y=y, sample_weight=sample_weight)
         return super().score(X, y, sample_weight)
 

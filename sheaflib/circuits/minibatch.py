@@ -40,18 +40,60 @@ HOLD = 0.3  # of the updates have the full learning rate; then it falls linearly
 
 
 class MiniBatches:
-    """A chain in training: `advance` takes updates, `network` is the present one. Rules "circuit"
-    and "rayleigh" with κ as in `Currents.gradient`. `race.batches` draws an order, `rates` lays out
-    learning rates.
+    """A chain in training by mini-batches, along the currents of training's sheaf.
 
-    Every update averages over its batch. decay: θ loses lr · decay · θ at each update, biases too
-    (decoupled weight decay). Optimiser "least-squares": each affine edge is a regression of its
-    current on [a, 1], a + κ(a* − a) for a, the averaged force times ([a,1][a,1]ᵀ averaged +
-    damping)⁻¹. β₁ and β₂ are how slowly currents and squares (or these products) are averaged.
-    The chain is of dense affine maps and ReLUs of slope 0: kernels, PReLUs and clamps are trained
-    by `joint_flow` and `gradient_descent`. Raises ValueError for any other network, an unknown rule
-    or optimiser, options that do not go together, and labels that do not fit.
+    Every update averages over its batch. The chain is of dense affine maps and ReLUs of slope 0:
+    kernels, PReLUs and clamps are trained by ``joint_flow`` and ``gradient_descent``.
 
+    Parameters
+    ----------
+    network : Network
+        The chain to train.
+    x : array_like of shape (B, n_0)
+        The inputs, one sample a row.
+    y : array_like of shape (B, n_out)
+        The labels: 0 or 1 for a sigmoid, one-hot for a softmax.
+    rule : {"backprop", "circuit", "rayleigh", "prox"}, default: "circuit"
+        How the current is found that the label drives; see the notes.
+    kappa : float, default: 0.0
+        Which activity a weight feels with the rules "circuit" and "rayleigh", as in
+        ``Currents.gradient``.
+    stiffness : float, default: 1.0
+        The weight of all edges but that to the label, which is 1.
+    optimiser : {"adam", "sgd", "least-squares"}, default: "adam"
+        What makes steps of the currents. With "least-squares" each affine edge is a regression of
+        its current on [a, 1], with the activity that κ chooses for a: the averaged force times the
+        inverse of the averaged [a, 1][a, 1]ᵀ with the damping added.
+    beta1 : float, default: 0.9
+        How slowly currents are averaged.
+    beta2 : float, default: 0.99
+        How slowly squares, or the products of "least-squares", are averaged.
+    damping : float, default: 0.1
+        The damping of "least-squares".
+    decay : float, default: 0.0
+        Each update takes lr · decay · θ from every parameter θ, biases too (decoupled weight
+        decay).
+
+    Raises
+    ------
+    ValueError
+        For any other network, an unknown rule or optimiser, options that do not go together, and
+        labels that do not fit.
+
+    Notes
+    -----
+    In the paper: not there; derived from §5.2.
+
+    The rules differ in the current. "backprop" takes the error itself, as if all edges were rigid.
+    "circuit" solves Ohm's law, in one sweep over the weights with one output and in m + 1 with m.
+    "rayleigh" solves it along the error, with the Rayleigh quotient of the resistance, in one
+    sweep; with one output it is the same. "prox" does so with affine edges of compliance ``lr (1 +
+    |a|²)/batch``; for batches of one it is implicit SGD to first order.
+
+    Examples
+    --------
+    >>> from sheaflib import Network
+    >>> from sheaflib.circuits.minibatch import MiniBatches
     >>> zero = Network.mlp([[[0.0]]])
     >>> line = MiniBatches(zero, [[1.0]], [[2.0]], rule="backprop", optimiser="sgd")
     >>> line.advance([[0]], [0.5])
@@ -120,8 +162,22 @@ class MiniBatches:
         return self.chain.unflat(self.theta.copy())
 
     def advance(self, order: ArrayLike, lr: ArrayLike) -> None:
-        """Take len(order) updates: order (updates, batch) holds sample numbers, lr (updates,) the
-        learning rates, not negative.
+        """Take some updates.
+
+        In ``sheaflib.companion.race``, ``batches`` draws an order; here ``rates`` lays out learning
+        rates.
+
+        Parameters
+        ----------
+        order : array_like of int of shape (updates, batch)
+            Which samples each update averages over.
+        lr : array_like of shape (updates,)
+            The learning rate of each update, not negative.
+
+        Raises
+        ------
+        ValueError
+            For other shapes, for a batch of none, and for samples that there are not.
         """
         unmasked("order", order)
         given, lr = even("order", order), np.array(real_array("lr", lr), order="C")

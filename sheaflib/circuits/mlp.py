@@ -114,20 +114,39 @@ class SheafMLP(BaseEstimator):
         self.verbose = verbose
 
     def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
-        """Train a fresh network on X (n, n_features) and the labels y; returns the estimator.
+        """Train a fresh network on samples and labels.
 
         A fit that fails leaves the estimator exactly as it was. An interrupt (Ctrl-C) ends training
         with a warning and keeps the weights of the last complete pass; before the end of the first
         one it is a failure as any other.
 
-        The training loss of the weights that are kept is compared with that at the start, or with
-        that of an output of zeros where this is larger: above a million times as much, or when it
-        is not finite, TrainingDiverged is raised; above twice as much, a ConvergenceWarning is
-        given. Both name learning_rate_init, the loss reached and the loss at the start.
+        Parameters
+        ----------
+        X : array_like of shape (n, n_features)
+            The samples.
+        y : array_like of shape (n,) or (n, n_outputs)
+            Their labels.
 
-        Raises ValueError or TypeError for bad input and bad parameters. X and y may be of any size
-        in float64 with standardise=True; ValueError says so where their squares, or the weights
-        for their units, are not.
+        Returns
+        -------
+        SheafRegressor or SheafClassifier
+            The estimator itself.
+
+        Raises
+        ------
+        ValueError or TypeError
+            For bad input and bad parameters. With ``standardise=True`` X and y may be of any size
+            in float64; a ValueError says so where their squares, or the weights for their units,
+            are not.
+        TrainingDiverged
+            When the training loss of the weights that are kept is not finite, or above a million
+            times that at the start, or that of an output of zeros where this is larger.
+
+        Warns
+        -----
+        ConvergenceWarning
+            When that loss is above twice as much. The warning and the error name
+            ``learning_rate_init``, the loss reached and the loss at the start.
         """
         new = copy(self)
         new._fit(X, y)

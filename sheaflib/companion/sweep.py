@@ -39,16 +39,52 @@ ABSENT = object()
 
 
 def sweep(function, cases, *, label=""):
-    """Return [function(**case) for case in cases], computed side by side; `label` stands at the bar
-    that a person sees.
+    """Run a function over many cases side by side, and keep each result on disk.
 
-    `function` has a name in a module and depends on its parameters alone: numbers, texts, truth
-    values, None, lists of them; what it prints and warns of is not heard. A result is kept in
-    SHEAFLIB_CACHE (else build/sweeps of the repository, else sheaflib-results/sweeps here) as soon
-    as it is there, and holds for the same function, parameters and source of sheaflib. The workers
-    are those of the caller's joblib.parallel_config, of whatever backend; without one,
-    SHEAFLIB_JOBS processes (else one for each core) of one thread each. TypeError: a function or a
-    value that is none of these. RuntimeError: a case failed, which is named.
+    A result is kept as soon as it is there, and holds for the same function, parameters and source
+    of sheaflib: whatever stops a sweep, what was finished stays. The folder is SHEAFLIB_CACHE, else
+    build/sweeps of the repository, else sheaflib-results/sweeps here.
+
+    Parameters
+    ----------
+    function : callable
+        A function that has a name in a module and depends on its parameters alone. What it prints
+        and warns of is not heard.
+    cases : iterable of dict
+        The parameters of each case by name: numbers, texts, truth values, None, and lists of them.
+    label : str, default: ""
+        What stands at the bar that a person sees.
+
+    Returns
+    -------
+    list
+        What the function returns for each case, in order.
+
+    Raises
+    ------
+    TypeError
+        For a function or a value that is none of these.
+    RuntimeError
+        When a case failed, which the message names.
+
+    Notes
+    -----
+    In the paper: not there; it runs the experiments.
+
+    The workers are those of the caller's ``joblib.parallel_config``, of whatever backend; without
+    one, SHEAFLIB_JOBS processes, else one for each core, of one thread each.
+
+    Examples
+    --------
+    >>> import os, statistics, tempfile
+    >>> from unittest import mock
+    >>> import joblib
+    >>> from sheaflib.companion.sweep import sweep
+    >>> cases = [{"data": [1, 2, 3]}, {"data": [4, 8]}]
+    >>> with tempfile.TemporaryDirectory() as here, joblib.parallel_config("sequential"):
+    ...     with mock.patch.dict(os.environ, SHEAFLIB_CACHE=here):  # so that nothing is left behind
+    ...         sweep(statistics.mean, cases)
+    [2, 6]
     """
     name, cases = qualified(function), list(cases)
     texts = [canonical(case, place) for place, case in enumerate(cases)]

@@ -22,8 +22,26 @@ HEAT_RUNS = {
 
 
 class HeatRun(NamedTuple):
-    """A recorded run: the sheaf, its input x (1, n_0) and its start (1, N), or (1, N + n_out) with
-    a_out.
+    """A recorded run of the heat equation: what ``heat_run`` returns, and ``heat`` takes.
+
+    Parameters
+    ----------
+    sheaf : NeuralSheaf
+        The sheaf of the network.
+    x : ndarray of shape (1, n_0)
+        The input.
+    start : ndarray of shape (1, N) or (1, N + n_out)
+        The start, with ``a_out`` where the output is a sigmoid.
+
+    Notes
+    -----
+    In the paper: the runs of Fig. 6 and E.1, and those recorded by the authors.
+
+    Examples
+    --------
+    >>> from sheaflib.companion.tasks import heat_run
+    >>> heat_run("2x4x1").x
+    array([[1. , 0.5]])
     """
 
     sheaf: NeuralSheaf
@@ -32,7 +50,29 @@ class HeatRun(NamedTuple):
 
 
 class Task(NamedTuple):
-    """A dataset: X_train (300, 2), Y_train (300, n_out), X_test (100, 2), Y_test (100, n_out)."""
+    """A dataset of the paper: what ``task`` returns.
+
+    Parameters
+    ----------
+    X_train : ndarray of shape (300, 2)
+        The inputs to train on.
+    Y_train : ndarray of shape (300, n_out)
+        Their labels.
+    X_test : ndarray of shape (100, 2)
+        The inputs to test on.
+    Y_test : ndarray of shape (100, n_out)
+        Their labels.
+
+    Notes
+    -----
+    In the paper: the tasks of Table E.1.
+
+    Examples
+    --------
+    >>> from sheaflib.companion.tasks import task
+    >>> task("blobs").Y_test.shape  # one-hot, of four classes
+    (100, 4)
+    """
 
     X_train: np.ndarray
     Y_train: np.ndarray
@@ -54,9 +94,34 @@ def paper_inputs() -> dict[str, np.ndarray]:
 
 
 def paper_network(widths: str, seed: int, output: str = "identity") -> Network:
-    """The authors' network at initialisation, e.g. paper_network("2x4x1", seed=42); biases are
-    zero.
+    """Make the authors' network as it is before training; biases are zero.
 
+    Parameters
+    ----------
+    widths : str
+        The widths, like "2x4x1".
+    seed : int
+        The seed of its weights.
+    output : {"identity", "sigmoid", "softmax"}, default: "identity"
+        The output map.
+
+    Returns
+    -------
+    Network
+        The network.
+
+    Raises
+    ------
+    ValueError
+        Where no such weights were recorded; the message lists those that were.
+
+    Notes
+    -----
+    In the paper: the networks of its experiments, drawn by the authors' code.
+
+    Examples
+    --------
+    >>> from sheaflib.companion.tasks import paper_network
     >>> paper_network("2x4x1", seed=42)
     Network(x(2) -> z1(4) -> a1(4) -> z2(1), identity)
     """
@@ -82,8 +147,33 @@ def paper_network(widths: str, seed: int, output: str = "identity") -> Network:
 
 
 def heat_run(name: str) -> HeatRun:
-    """One of the four recorded runs of the heat equation: "2x4x1", "2x6x4x4x1", "sigmoid" (Fig.
-    E.1), "fig6".
+    """Return one of the four recorded runs of the heat equation.
+
+    Parameters
+    ----------
+    name : {"2x4x1", "2x6x4x4x1", "sigmoid", "fig6"}
+        The name of the run; "sigmoid" is that of Fig. E.1.
+
+    Returns
+    -------
+    HeatRun
+        The sheaf, its input and its start.
+
+    Raises
+    ------
+    ValueError
+        For another name.
+
+    Notes
+    -----
+    In the paper: the runs of Fig. 6 and E.1, and those recorded by the authors.
+
+    Examples
+    --------
+    >>> from sheaflib import exact_flow
+    >>> from sheaflib.companion.tasks import heat_run
+    >>> exact_flow(*heat_run("2x6x4x4x1"))
+    ExactFlow(10 events to t = 202.82, settled)
     """
     if name not in HEAT_RUNS:
         raise ValueError(f"heat run {name!r} is unknown, expected one of {', '.join(HEAT_RUNS)}")
@@ -97,7 +187,34 @@ def heat_run(name: str) -> HeatRun:
 
 
 def task(name: str) -> Task:
-    """One of the authors' four datasets: "paraboloid", "saddle", "circular", "blobs"."""
+    """Return one of the authors' four datasets.
+
+    Parameters
+    ----------
+    name : {"paraboloid", "saddle", "circular", "blobs"}
+        The name of the dataset.
+
+    Returns
+    -------
+    Task
+        Its 300 samples to train on, and its 100 samples to test on.
+
+    Raises
+    ------
+    ValueError
+        For another name.
+
+    Notes
+    -----
+    In the paper: the tasks of Table E.1.
+
+    Examples
+    --------
+    >>> from sheaflib.companion.tasks import task
+    >>> data = task("paraboloid")
+    >>> data.X_train.shape, data.Y_test.shape
+    ((300, 2), (100, 1))
+    """
     if f"{name}/X_train" not in paper_inputs():
         raise ValueError(
             f"task {name!r} is unknown, expected paraboloid, saddle, circular or blobs"

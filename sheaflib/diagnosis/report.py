@@ -224,8 +224,8 @@ def report(
     x : array_like of shape (B, n_in) or (B, channels, height, width)
         The inputs; images where the network reads images. They may be a pandas table.
     y : array_like of shape (B, n_out) or (B,)
-        The labels: one column for one output, or classes 0, 1, … for a softmax. They may be a
-        pandas table.
+        The labels: a column for each output, or one number a sample for one output, or classes 0,
+        1, … for a softmax. They may be a pandas table.
     budget : int, default: 0
         How many passes over the weights to spend on a null of which every equilibrium is solved
         again: as many permutations as fit, at most 1000.

@@ -81,9 +81,9 @@ def equilibrium(
         The inputs, one sample a row.
     pins : Pin, sequence of Pin or Pins, optional
         Hard and soft pins on any coordinates. Pins on the ``a_out`` of a sigmoid or softmax add its
-        cross-entropy κ(ψ(z) − yᵀz), with κ the weight of the output edge: any pins on a sigmoid's;
-        on a softmax's a clamp of all of it, or one spring on all. Without pins there the output
-        edge is left out.
+        cross-entropy κ(ψ(z) − yᵀz), with κ the weight of the output edge, or κ = γw/(γ + w) of that
+        weight w and a spring γ: any pins on a sigmoid's; on a softmax's a clamp of all of it, or
+        one spring on all. Without pins there the output edge is left out.
     start : array_like of shape (B, N), optional
         Where to start, by default the forward pass. Only the coordinates without a kink count, and
         the sign of those with one.

@@ -36,12 +36,41 @@ def schematic(
     maps: Mapping[str, tuple[str, str]] | None = None,
     stalks: bool = True,
 ):
-    """Draw the sheaf of a network: vertices in topological order on a line, edges that skip
-    vertices below it.
+    """Draw a network as its sheaf.
 
-    Grey coordinates are boundary (x and the ones-blocks), white ones free, coloured ones belong to
-    edges. `maps` renames restriction maps, edge name -> (from the tail, from the head);
-    `stalks=False` leaves stalks and maps out, for long networks.
+    Vertices stand in topological order on a line, and edges that skip vertices lie below it. Grey
+    coordinates are boundary (x and the ones-blocks), white ones are free, and coloured ones belong
+    to edges.
+
+    Parameters
+    ----------
+    sheaf : NeuralSheaf
+        The sheaf of a network.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw, by default axes of a figure of its own, at one inch a unit.
+    maps : mapping of str to tuple of str, optional
+        Other names of restriction maps: edge -> (that from the tail, that from the head).
+    stalks : bool, default: True
+        Whether stalks and maps are drawn; leave them out for long networks.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        The axes.
+
+    Notes
+    -----
+    In the paper: the construction of the sheaf; how it is drawn is ours.
+
+    Examples
+    --------
+    >>> import matplotlib
+    >>> matplotlib.use("agg")
+    >>> from sheaflib import Network, NeuralSheaf
+    >>> from sheaflib.plots.schematic import schematic
+    >>> ax = schematic(NeuralSheaf(Network.mlp([[[1.0]], [[1.0]]])))
+    >>> [text.get_text() for text in ax.texts if str(text.get_gid()).startswith("vertex")]
+    ['$x$', '$z^{1}$', '$a^{1}$', '$z^{2}$']
     """
     step = 2.44 if stalks else 0.98
     names = sheaf.augmented_layout.names

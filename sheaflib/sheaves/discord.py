@@ -38,7 +38,7 @@ def per_neuron(
 
     Notes
     -----
-    In the paper: §6.3.
+    In the paper: §6.3, as reported.
 
     Examples
     --------
@@ -83,7 +83,7 @@ def per_edge(
 
     Notes
     -----
-    In the paper: §6.3.
+    In the paper: §6.3, as reported.
 
     Examples
     --------
@@ -126,7 +126,7 @@ def total(
 
     Notes
     -----
-    In the paper: §6.3.
+    In the paper: §6.3, as reported.
 
     Examples
     --------
@@ -170,7 +170,7 @@ def forward_deviation(sheaf: NeuralSheaf, w: ArrayLike, x: ArrayLike) -> dict[st
 
     Notes
     -----
-    In the paper: §6.3.
+    In the paper: §6.3, as reported.
 
     Examples
     --------
