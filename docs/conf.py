@@ -115,10 +115,17 @@ def plain_types(app, what, name, thing, options, signature, returns):
     return signature and re.sub(r"TypeAliasForwardRef\('(\w+)'\)", r"\1", signature), returns
 
 
+def leave_out_others(app, what, name, thing, skip, options):
+    """Leave out members that a class inherits from other libraries, which document them."""
+    module = getattr(getattr(thing, "fget", thing), "__module__", None) or "sheaflib"
+    return True if not module.startswith("sheaflib") else None
+
+
 def setup(app):
     """Called by Sphinx."""
     app.add_directive("explorer", Explorer)
     app.connect("autodoc-process-signature", plain_types)
+    app.connect("autodoc-skip-member", leave_out_others)
     app.connect("html-page-context", complete, priority=900)  # after the theme
     rows = json.loads((ROOT / "figures" / "ledger.json").read_text(encoding="utf-8"))
     app.claims = {row["id"] for row in rows}

@@ -16,8 +16,6 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
-import sheaflib
-
 ROOT = Path(__file__).resolve().parents[2]
 BOOK = ROOT / "build" / "book"
 PAGES = sorted(
@@ -331,12 +329,12 @@ def test_every_word_of_the_glossary_links_back():
         assert back == linked.get(anchor, set()), anchor
 
 
-def test_the_reference_has_every_public_name():
-    layers = [
-        f"layers.{n}"
-        for n, thing in vars(sheaflib.layers).items()
-        if getattr(thing, "__module__", "") == "sheaflib.layers" and n[0] != "_"
-    ]
-    for name in [*sheaflib.__all__, *layers]:
-        text = page(f"reference/sheaflib.{name}.html").text
-        assert "In the paper:" in text and ">>>" in text, name
+def test_the_reference_has_a_page_for_every_name_it_lists():
+    """What these pages say, tests/book/test_docstrings.py holds to numpydoc's validator."""
+    listed = re.findall(
+        r"(?m)^   (\w+)$", (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
+    )
+    pages = [name for name in PAGES if name.startswith("reference/")]
+    assert len(pages) == len(listed) > 80
+    for name in pages:
+        assert "In the paper:" in page(name).text and ">>>" in page(name).text, name
