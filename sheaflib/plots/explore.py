@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from sheaflib.flow.heat import default_step
+from sheaflib.linear.spectrum import bound
 from sheaflib.networks.graph import INPUT, Network, Node, check_network
 from sheaflib.networks.selection import Elementwise, MaxPool, Selection
 from sheaflib.plots.controls import controls, graph, legend, plot
@@ -80,7 +81,7 @@ class Explorer:
             "x": self.x[0].tolist(),
             "start": self.start[0].tolist(),
             "dt": self.dt,
-            "norm": _largest_norm(sheaf),
+            "bound": bound(sheaf),
             "weights": sheaf.row_weights.tolist(),
             "edges": edges,
             "rules": rules,
@@ -120,7 +121,7 @@ class Explorer:
         parts = [
             f"<style>{STYLESHEET.read_text(encoding='utf-8')}</style>" if inside else "",
             f'<div class="sheaf-still">{self._still(picture)}</div>',
-            f'<div class="sheaf-live" hidden>{graph(self.sheaf)}{legend()}',
+            f'<div class="sheaf-live" hidden>{graph(self.sheaf)}{legend(self.sheaf)}',
             controls(self.sheaf, self.x[0], self.dt),
             f"{plot()}</div>",
             f'<script type="application/json" class="sheaf-data">{_script(self.data)}</script>',
@@ -223,6 +224,8 @@ def explore(
     ValueError
         For a network that is too large, for x or start of another shape, and for numbers that are
         not finite.
+    OverflowError
+        Where the forward pass, or the bound of λ_max, leaves float64.
 
     Notes
     -----
@@ -311,16 +314,6 @@ def _rules(sheaf: NeuralSheaf, node: Node) -> list[dict[str, Any]]:
         }
         for row in range(operation.n_out)
     ]
-
-
-def _largest_norm(sheaf: NeuralSheaf) -> float:
-    """The largest norm of the maps that leave a free stalk, as in `spectrum.bound`."""
-    norms = dict.fromkeys(sheaf.layout.names, 0.0)
-    for node in sheaf.network.nodes:
-        for name in node.inputs:
-            if name in norms:
-                norms[name] = float(np.hypot(norms[name], node.operation.norm))
-    return max(norms.values())
 
 
 def _script(data: dict[str, Any]) -> str:
