@@ -24,7 +24,7 @@ from sheaflib.networks.graph import INPUT, Network, Node, check_network
 from sheaflib.networks.selection import Elementwise, MaxPool, Selection
 from sheaflib.plots.controls import controls, graph, legend, plot
 from sheaflib.sheaves.neural import NeuralSheaf
-from sheaflib.support.checks import batch, positive, whole
+from sheaflib.support.checks import batch, positive, real_array, whole
 
 SCRIPT, STYLESHEET = (Path(__file__).with_name(f"explore.{kind}") for kind in ("js", "css"))
 LARGEST = 100  # free coordinates: beyond, the eigenvalues take longer than a picture may
@@ -256,19 +256,19 @@ def explore(
             )
     rng = np.random.default_rng(whole("seed", seed, least=0))
     drawn_x, drawn_start = rng.standard_normal((1, n)), rng.standard_normal((1, sheaf.N))
-    given_x = batch(INPUT, _row(x), n) if x is not None else drawn_x
-    given = batch("start", _row(start), sheaf.N) if start is not None else drawn_start
-    for name, rows in ((INPUT, given_x), ("start", given)):
-        if len(rows) != 1:
-            raise ValueError(f"{name} has {len(rows)} rows, expected one: one state is shown")
-    dt = default_step(sheaf) if dt is None else positive("dt", dt)
-    sheaf.forward(given_x)  # OverflowError where it leaves float64
-    return Explorer(sheaf, given_x.copy(), given.copy(), dt)
+    x = drawn_x if x is None else _row(INPUT, x, n)
+    start = drawn_start if start is None else _row("start", start, sheaf.N)
+    sheaf.forward(x)  # OverflowError where it leaves float64
+    return Explorer(sheaf, x, start, default_step(sheaf) if dt is None else positive("dt", dt))
 
 
-def _row(values: ArrayLike) -> ArrayLike:
-    """One row of numbers as a batch of one."""
-    return np.asarray(values)[None] if np.ndim(values) == 1 else values
+def _row(name: str, values: ArrayLike, width: int) -> np.ndarray:
+    """A copy of one row of numbers, as a batch of one."""
+    values = real_array(name, values)
+    rows = batch(name, values[None] if values.ndim == 1 else values, width)
+    if len(rows) != 1:
+        raise ValueError(f"{name} has {len(rows)} rows, expected one: one state is shown")
+    return rows.copy()
 
 
 def _without_output(network: Network | NeuralSheaf) -> NeuralSheaf:
