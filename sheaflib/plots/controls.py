@@ -11,10 +11,11 @@ import numpy as np
 
 from sheaflib.linear.spectrum import bound
 from sheaflib.networks.graph import INPUT
+from sheaflib.networks.selection import Elementwise
 from sheaflib.sheaves.neural import NeuralSheaf
 
 SLIDERS = 4  # inputs that have one
-LONG = 9  # stalks, from which on they stand below each other on every screen
+ABREAST = 8  # stalks: more of them stand below each other on every screen
 
 
 def graph(sheaf: NeuralSheaf) -> str:
@@ -39,11 +40,13 @@ def graph(sheaf: NeuralSheaf) -> str:
             f'<div class="sheaf-stalk" style="--place:{at[name]}"><div class="sheaf-bars">{bars}'
             f'</div><b class="sheaf-name">{escape(name)}</b></div>'
         )
-    long = " sheaf-long" if len(names) > LONG else ""
-    return (
-        f'<div class="sheaf-graph{long}" style="--gaps:{len(names) - 1};--lanes:{max(lanes)}">'
+    gap = " minmax(3.4rem,3fr) "
+    columns = gap.join(f"minmax(2.2rem,{sizes[name]}fr)" for name in names)
+    shown = (
+        f'<div class="sheaf-graph" style="--columns:{columns};--lanes:{max(lanes)}">'
         f'<span class="sheaf-scale"></span>{"".join(parts)}</div>'
     )
+    return f'<div class="sheaf-long">{shown}</div>' if len(names) > ABREAST else shown
 
 
 def _edge(edge, at: dict[str, int], lane: int, nth: int) -> str:
@@ -61,30 +64,33 @@ def _edge(edge, at: dict[str, int], lane: int, nth: int) -> str:
 
 
 def lanes_of(ends: list[tuple[int, int]]) -> list[int]:
-    """A lane for each edge (tail, head) on a line: 0 between neighbours, 2 apart; beyond, one that
-    no other edge has over the same stretch.
+    """A lane for each edge (tail, head) on a line: 0 between neighbours, which are 2 apart; for
+    what skips others one that no other edge has over the same stretch.
 
-    >>> lanes_of([(1, 3), (1, 5), (3, 5), (1, 7)])
-    [0, 1, 0, 2]
+    >>> lanes_of([(1, 3), (1, 5), (3, 5), (1, 7), (5, 7), (5, 7)])
+    [0, 1, 0, 2, 0, 1]
     """
-    lanes = [0] * len(ends)
+    lanes: dict[int, int] = {}
     for k in sorted(range(len(ends)), key=lambda k: ends[k][1] - ends[k][0]):
         tail, head = ends[k]
-        if head - tail > 2:
-            taken = {lanes[i] for i, (t, h) in enumerate(ends) if t < head and tail < h}
-            lanes[k] = next(lane for lane in range(1, len(ends) + 1) if lane not in taken)
-    return lanes
+        taken = {lanes[i] for i in lanes if ends[i][0] < head and tail < ends[i][1]}
+        first = 0 if head - tail == 2 else 1
+        lanes[k] = next(lane for lane in range(first, len(ends) + 1) if lane not in taken)
+    return [lanes[k] for k in range(len(ends))]
 
 
-def legend() -> str:
+def legend(sheaf: NeuralSheaf) -> str:
     """What colours, lines and signs mean."""
+    kinks = [node.operation for node in sheaf.network.nodes if node.name in sheaf.pattern_layout]
+    neurons = all(isinstance(kink, Elementwise) and len(kink.breaks) == 1 for kink in kinks)
+    piece = "1 for a neuron that is on" if neurons else "the piece on which its selection is"
     blocks = "".join(f'<i data-level="{level}"></i>' for level in range(8))
     return (
-        '<p class="sheaf-legend"><span>discord of an edge: 1e-6 or less'
-        f' <span class="sheaf-blocks">{blocks}</span> 10 or more</span>'
+        '<p class="sheaf-legend"><span>discord of an edge: ≤ 1e-6'
+        f' <span class="sheaf-blocks">{blocks}</span> ≥ 10</span>'
         ' <span><i class="sheaf-pass"></i> forward pass</span>'
         ' <span><i class="sheaf-diamond"></i> pin</span>'
-        " <span>below a bar: the piece its selection is on, 1 for a neuron that is on</span></p>"
+        f" <span>below a bar: {piece}</span></p>"
     )
 
 

@@ -38,8 +38,8 @@
   }
 
   // ‖(δw − c)_e‖² of every edge, without weights and without ½ (discord.per_edge).
-  const discord = (net, e) =>
-    net.edges.map((edge) => e.slice(edge.start, edge.stop).reduce((sum, r) => sum + r * r, 0));
+  const squares = (e) => e.reduce((sum, r) => sum + r * r, 0);
+  const discord = (net, e) => net.edges.map((edge) => squares(e.slice(edge.start, edge.stop)));
 
   // The stiffness γ of the pin: that of its spring where it is soft.
   const stiffnessOf = (pin) => (pin.mode === "soft" ? pin.gamma : 0);
@@ -134,8 +134,7 @@
 
   // Why a step of dt is refused, "" where it is not (heat.check_step; the bound is spectrum.bound).
   function refusal(net, v, dt, pin) {
-    const bound = Math.max(...net.weights) * (1 + net.norm) ** 2 + stiffnessOf(pin);
-    const safe = 2 / bound, pinned = pin.mode !== "off";
+    const safe = 2 / (net.bound + stiffnessOf(pin)), pinned = pin.mode !== "off";
     if (dt < safe) return "";
     const at = pinned ? v : forward(net, v.slice(0, net.n));
     const largest = Math.max(0, ...eigenvalues(laplacian(net, at, pin))), limit = 2 / largest;
@@ -159,17 +158,16 @@
     // twice its value, more where that is rounding (energy_limit has a closer one).
     begin() {
       if (this.pin.mode === "hard") this.v[this.pin.at] = this.pin.value;
-      this.refused = refusal(this.net, this.v, this.dt, this.pin);
-      this.change = Infinity;
+      const { net, v, dt, pin } = this;
+      Object.assign(this, { change: Infinity, refused: refusal(net, v, dt, pin) });
       this.measure();
-      this.limit = 2 * this.energy + 1e-18 * this.v.reduce((sum, z) => sum + z * z, 1);
+      this.limit = 2 * this.energy + 1e-18 * (1 + squares(v));
     }
     measure() {
       const { rows, e } = discrepancy(this.net, this.v);
       this.pieces = rows.map((row) => row.piece); // the pattern, undefined where a row has none
       this.energy = energy(this.net, this.v, e, this.pin);
-      this.discord = discord(this.net, e);
-      this.total = this.discord.reduce((sum, d) => sum + d, 0);
+      Object.assign(this, { discord: discord(this.net, e), total: squares(e) });
       const every = 10 ** Math.max(0, Math.floor(Math.log10(this.step || 1)) - 2);
       if (this.step % every === 0) this.history.push([this.step, this.total]);
     }
@@ -188,9 +186,9 @@
     // λ₁ at the present pattern (spectrum.extremes), found once for each pattern and pin.
     get slowest() {
       const key = JSON.stringify([this.pattern, { ...this.pin, value: 0 }]);
-      const find = () => eigenvalues(laplacian(this.net, this.v, this.pin))[0] ?? Infinity;
-      if (this.known.key !== key) this.known = { key, value: find() };
-      return this.known.value;
+      const found = () => eigenvalues(laplacian(this.net, this.v, this.pin));
+      if (this.known.key !== key) this.known = { key, all: found() };
+      return this.known.all[0] ?? Infinity;
     }
     get state() {
       const { net, v, step, dt, change, pattern, energy, total, refused } = this;
@@ -206,6 +204,7 @@
   function start(root) {
     const find = (selector) => root.querySelector(selector);
     const read = (name) => find(`[name="${name}"]`).value;
+    const write = (place, text) => { if (place.textContent !== text) place.textContent = text; };
     const power = (text) => Number((10 ** text).toPrecision(3));
     const net = JSON.parse(find(".sheaf-data").textContent);
     const pin = () => ({ mode: read("pin"), at: net.n + Number(read("at")),
@@ -218,15 +217,15 @@
         place.textContent = digits(shown[place.dataset.of], 4);
         find(`[name="${place.dataset.of}"]`).setAttribute("aria-valuetext", place.textContent);
       }
-      find(".sheaf-alert").textContent = flow.refused ? `Refused: ${flow.refused}.` : "";
-      find("[name=play]").textContent = playing ? "Pause" : "Play";
+      write(find(".sheaf-alert"), flow.refused ? `Refused: ${flow.refused}.` : "");
+      write(find("[name=play]"), playing ? "Pause" : "Play");
       drawSheaf(root, flow);
       drawCurve(find(".sheaf-plot"), flow);
       if (playing && Date.now() - said < 1000) return; // what is read aloud changes once a second
       said = Date.now();
-      find(".sheaf-status").textContent = `Step ${flow.step}, total discord ` +
-        `${digits(flow.total, 3)}, λ₁ = ${digits(flow.slowest, 4)}. Pattern: ` +
-        `${flow.pattern.join(" ") || "none"}.${flow.change < 1e-13 ? " At rest." : ""}`;
+      write(find(".sheaf-status"), `Step ${flow.step}, total discord ${digits(flow.total, 3)}, ` +
+        `λ₁ = ${digits(flow.slowest, 4)}. Pattern: ${flow.pattern.join(" ") || "none"}.` +
+        `${flow.change < 1e-13 ? " At rest." : ""}`);
     };
     const noise = () => Math.sqrt(-2 * Math.log(1 - Math.random())) * Math.cos(7 * Math.random());
     const does = { // by the name of a button
@@ -258,7 +257,7 @@
     root.explorer = { get state() { return flow.state; }, advance(n) { flow.advance(n); show(); } };
     find(".sheaf-still").hidden = true;
     find(".sheaf-live").hidden = false;
-    new ResizeObserver(show).observe(root);
+    show();
   }
 
   // Drawing ======================================================================================
@@ -303,6 +302,6 @@
 
   const startAll = () => [...document.querySelectorAll(".sheaf-explorer")]
     .filter((root) => !root.explorer).forEach(start);
-  if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", startAll);
-  else startAll();
+  startAll();
+  document.addEventListener("DOMContentLoaded", startAll); // where the script stands above them
 })();

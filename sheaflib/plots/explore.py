@@ -19,11 +19,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from sheaflib.flow.heat import default_step
+from sheaflib.linear.spectrum import bound
 from sheaflib.networks.graph import INPUT, Network, Node, check_network
 from sheaflib.networks.selection import Elementwise, MaxPool, Selection
 from sheaflib.plots.controls import controls, graph, legend, plot
 from sheaflib.sheaves.neural import NeuralSheaf
-from sheaflib.support.checks import batch, positive, whole
+from sheaflib.support.checks import batch, positive, real_array, whole
 
 SCRIPT, STYLESHEET = (Path(__file__).with_name(f"explore.{kind}") for kind in ("js", "css"))
 LARGEST = 100  # free coordinates: beyond, the eigenvalues take longer than a picture may
@@ -80,7 +81,7 @@ class Explorer:
             "x": self.x[0].tolist(),
             "start": self.start[0].tolist(),
             "dt": self.dt,
-            "norm": _largest_norm(sheaf),
+            "bound": bound(sheaf),
             "weights": sheaf.row_weights.tolist(),
             "edges": edges,
             "rules": rules,
@@ -120,7 +121,7 @@ class Explorer:
         parts = [
             f"<style>{STYLESHEET.read_text(encoding='utf-8')}</style>" if inside else "",
             f'<div class="sheaf-still">{self._still(picture)}</div>',
-            f'<div class="sheaf-live" hidden>{graph(self.sheaf)}{legend()}',
+            f'<div class="sheaf-live" hidden>{graph(self.sheaf)}{legend(self.sheaf)}',
             controls(self.sheaf, self.x[0], self.dt),
             f"{plot()}</div>",
             f'<script type="application/json" class="sheaf-data">{_script(self.data)}</script>',
@@ -223,6 +224,8 @@ def explore(
     ValueError
         For a network that is too large, for x or start of another shape, and for numbers that are
         not finite.
+    OverflowError
+        Where the forward pass, or the bound of λ_max, leaves float64.
 
     Notes
     -----
@@ -253,19 +256,19 @@ def explore(
             )
     rng = np.random.default_rng(whole("seed", seed, least=0))
     drawn_x, drawn_start = rng.standard_normal((1, n)), rng.standard_normal((1, sheaf.N))
-    given_x = batch(INPUT, _row(x), n) if x is not None else drawn_x
-    given = batch("start", _row(start), sheaf.N) if start is not None else drawn_start
-    for name, rows in ((INPUT, given_x), ("start", given)):
-        if len(rows) != 1:
-            raise ValueError(f"{name} has {len(rows)} rows, expected one: one state is shown")
-    dt = default_step(sheaf) if dt is None else positive("dt", dt)
-    sheaf.forward(given_x)  # OverflowError where it leaves float64
-    return Explorer(sheaf, given_x.copy(), given.copy(), dt)
+    x = drawn_x if x is None else _row(INPUT, x, n)
+    start = drawn_start if start is None else _row("start", start, sheaf.N)
+    sheaf.forward(x)  # OverflowError where it leaves float64
+    return Explorer(sheaf, x, start, default_step(sheaf) if dt is None else positive("dt", dt))
 
 
-def _row(values: ArrayLike) -> ArrayLike:
-    """One row of numbers as a batch of one."""
-    return np.asarray(values)[None] if np.ndim(values) == 1 else values
+def _row(name: str, values: ArrayLike, width: int) -> np.ndarray:
+    """A copy of one row of numbers, as a batch of one."""
+    values = real_array(name, values)
+    rows = batch(name, values[None] if values.ndim == 1 else values, width)
+    if len(rows) != 1:
+        raise ValueError(f"{name} has {len(rows)} rows, expected one: one state is shown")
+    return rows.copy()
 
 
 def _without_output(network: Network | NeuralSheaf) -> NeuralSheaf:
@@ -311,16 +314,6 @@ def _rules(sheaf: NeuralSheaf, node: Node) -> list[dict[str, Any]]:
         }
         for row in range(operation.n_out)
     ]
-
-
-def _largest_norm(sheaf: NeuralSheaf) -> float:
-    """The largest norm of the maps that leave a free stalk, as in `spectrum.bound`."""
-    norms = dict.fromkeys(sheaf.layout.names, 0.0)
-    for node in sheaf.network.nodes:
-        for name in node.inputs:
-            if name in norms:
-                norms[name] = float(np.hypot(norms[name], node.operation.norm))
-    return max(norms.values())
 
 
 def _script(data: dict[str, Any]) -> str:

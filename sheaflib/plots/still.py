@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sheaflib.flow.euler import EulerStepper
-from sheaflib.flow.heat import heat
+from sheaflib.flow.heat import default_step, heat
 from sheaflib.plots import STYLE
 from sheaflib.plots.palette import DISCORD
 from sheaflib.sheaves import discord
@@ -51,15 +51,14 @@ def still(explorer: Explorer) -> bytes:
         bar = fig.colorbar(
             ScalarMappable(norm, DISCORD), ax=ax, label="discord of an edge", shrink=0.8
         )
-        bar.set_ticks(LEVELS[:-1] * 10**0.5, labels=[f"{t:.0e}" for t in LEVELS[:-1] * 10**0.5])
+        middles = (LEVELS[:-1] * 10**0.5).tolist()
+        bar.set_ticks(middles, labels=[f"{middle:.0e}" for middle in middles])
         bar.ax.minorticks_off()
         return shown(fig)
 
 
 def _step(explorer: Explorer) -> float:
     """The explorer's step, or the default where that would be refused."""
-    from sheaflib.flow.heat import default_step
-
     return min(explorer.dt, default_step(explorer.sheaf))
 
 

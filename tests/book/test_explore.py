@@ -32,7 +32,7 @@ from sheaflib.plots.explore import SCRIPT, STYLESHEET
 from sheaflib.sheaves import discord
 
 RUNS = ("2x4x1", "2x6x4x4x1")
-WIDTHS = {"wide": 1280, "phone": 390}
+WIDTHS = {"wide": 1280, "column": 760, "narrow": 690, "phone": 390}
 
 
 def dot():
@@ -67,6 +67,15 @@ def advance(page, n, which=0):
         "([which, n]) => document.querySelectorAll('.sheaf-explorer')[which].explorer.advance(n)",
         [which, n],
     )
+
+
+def settle(page):
+    """Take steps until none moves anything by more than rounding."""
+    page.evaluate(
+        "() => { const { explorer } = document.querySelector('.sheaf-explorer');"
+        " for (let k = 0; k < 100 && explorer.state.change > 1e-14; k++) explorer.advance(1000); }"
+    )
+    assert state(page)["change"] <= 1e-14
 
 
 def put(page, label, value):
@@ -205,19 +214,17 @@ def pinned(page, mode, coordinate, value, gamma=None):
 @pytest.mark.parametrize("mode", ("soft", "hard"))
 @pytest.mark.parametrize("stalk, at, value", [("z2", 0, 1.5), ("a1", 1, -0.75), ("z1", 2, 0.5)])
 def test_a_pin_moves_heat_as_relax_does(opened, name, mode, stalk, at, value):
-    sheaf, x, start, shown = recorded(name, dt=0.05)
+    sheaf, x, start, shown = recorded(name, dt=0.1)
     page = opened(shown.html())
     pin = hard(stalk, value, at) if mode == "hard" else soft(stalk, value, 10.0, at)
     pinned(page, mode, f"{stalk}[{at}]", value, 10.0)
     advance(page, 25)
-    flow = heat(sheaf, x, start, dt=0.05, pins=pin, every=25)
+    flow = heat(sheaf, x, start, dt=0.1, pins=pin, every=25)
     close(state(page)["w"], next(islice(flow, 1, None)).cochain[0])
-    solution = relax(sheaf, x, start, dt=0.05, pins=pin, tol=1e-13, max_steps=60_000)
+    solution = relax(sheaf, x, start, dt=0.1, pins=pin, tol=1e-13, max_steps=60_000)
     assert solution.converged.all()
-    advance(page, 60_000)
+    settle(page)
     close(state(page)["w"], solution.cochain[0], 1e-8)
-    at_rest = relax(sheaf, x, [state(page)["w"]], dt=0.05, pins=pin, tol=1e-11, max_steps=10)
-    assert at_rest.converged.all() and at_rest.history.steps[0] == 0
 
 
 @pytest.mark.parametrize("mode", ("soft", "hard"))
@@ -236,7 +243,7 @@ def test_where_there_is_one_minimum_a_pin_leads_to_it(opened, mode):
             click(page, "Start from the forward pass")
             pinned(page, mode, f"{stalk}[{at}]", value, 3.16)
             assert state(page)["pin"]["gamma"] == 3.16
-            advance(page, 20_000)
+            settle(page)
             close(state(page)["w"], minima[0], 1e-8)
     assert met >= 8
 
@@ -400,7 +407,7 @@ def test_every_operation_has_the_limit_and_the_slope_of_sheaflib(opened, name):
 
 
 def test_random_chains_step_as_in_heat(opened):
-    for seed in range(12):
+    for seed in range(6):
         rng = np.random.default_rng(seed)
         dims = [2, *rng.integers(1, 7, rng.integers(1, 5)).tolist(), 1]
         sheaf = NeuralSheaf(Network.he(dims, rng))
@@ -493,10 +500,12 @@ def test_nothing_is_wider_than_the_page(opened, name, width):
     advance(page, 200)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     frame = page.locator(".sheaf-explorer").bounding_box()
-    for part in page.locator(".sheaf-live :is(.sheaf-bar, span, b, input, select, button)").all():
-        box = part.bounding_box()
-        if box and box["width"]:
-            assert box["x"] >= frame["x"] and box["x"] + box["width"] <= frame["x"] + frame["width"]
+    parts = page.locator(".sheaf-live :is(.sheaf-bar, span, b, input, select, button)")
+    boxes = parts.evaluate_all("all => all.map(part => part.getBoundingClientRect().toJSON())")
+    shown_boxes = [box for box in boxes if box["width"]]
+    assert len(shown_boxes) > 20
+    assert min(box["left"] for box in shown_boxes) >= frame["x"]
+    assert max(box["right"] for box in shown_boxes) <= frame["x"] + frame["width"]
 
 
 SWITCHES = {"light": "light", "dark": "dark", "auto": "light"}

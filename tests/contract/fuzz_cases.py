@@ -886,6 +886,16 @@ CIRCUITS = [
         {"X": X, "y": LABELS, "sample_weight": np.ones(4)},
     ),
 ]
+PLOTS = [
+    Case(
+        "plots.explore.explore",
+        sheaflib.explore,
+        {"network": SHEAF, "x": X[:1], "start": START[:1], "seed": 0, "dt": 0.1},
+    ),
+    method(
+        sheaflib.explore(SHEAF, X[:1]), "plots.explore.Explorer.html", {"picture": "network.png"}
+    ),
+]
 DIAGNOSIS = [
     Case("diagnosis.report.report", sheaflib.report, REPORT),
     Case(
@@ -896,7 +906,17 @@ DIAGNOSIS = [
     ),
     method(REPORTED, "diagnosis.report.Report.to_frame", {"of": "edges"}),
 ]
-CASES = [*NETWORKS, *SHEAVES, *LINEAR, *EQUILIBRIA, *FLOWS, *TRAININGS, *CIRCUITS, *DIAGNOSIS]
+CASES = [
+    *NETWORKS,
+    *SHEAVES,
+    *LINEAR,
+    *EQUILIBRIA,
+    *FLOWS,
+    *TRAININGS,
+    *CIRCUITS,
+    *PLOTS,
+    *DIAGNOSIS,
+]
 
 
 # What is not called here, and why; * stands for any text
@@ -945,6 +965,7 @@ INSIDE = {
         "sheaves.pins.Pin",
         "sheaves.pins.Pins",
         "linear.resistance.Resistance",
+        "plots.explore.Explorer",
         "linear.solution.Solution",
         "linear.spectrum.Extremes",
         "equilibria.certificate.Basin",
@@ -1072,9 +1093,10 @@ INSIDE = {
         "diagnosis.measures.*",
     ),
 }
-# Packages that are left out: what is for the notebooks of this repository, and pictures of data
-# that the library has made.
+# What is left out: what is for the notebooks of this repository, and pictures of data that the
+# library has made.
 LEFT_OUT = ("companion", "plots")
+BUT = "sheaflib.plots.explore"  # a person calls it
 CALLED = ("__call__", "__getitem__", "__contains__")  # methods that a person calls by a sign
 
 
@@ -1120,7 +1142,7 @@ def offered():
     """Everything in sheaflib that can be called with arguments: path -> their names."""
     found = {}
     for module in pkgutil.walk_packages(sheaflib.__path__, "sheaflib."):
-        if module.name.split(".")[1] in LEFT_OUT:
+        if module.name.split(".")[1] in LEFT_OUT and module.name != BUT:
             continue
         for name, thing in vars(importlib.import_module(module.name)).items():
             own = getattr(thing, "__module__", None) == module.name and not name.startswith("_")

@@ -43,6 +43,9 @@ found = report(sheaf, x, y)
 print(found)
 assert "<table>" in found._repr_html_()
 assert 'No picture: the picture of a report needs matplotlib: pip install' in found._repr_html_()
+shown = sheaflib.explore(sheaf)._repr_mimebundle_()
+assert "No picture: the picture of an explorer needs matplotlib" in shown["text/html"]
+assert sorted(shown) == ["text/html", "text/plain"]
 """)
     assert done.returncode == 0, done.stderr
     assert "total" in done.stdout and done.stderr == ""
@@ -52,6 +55,7 @@ SAYING = [
     ("report(sheaf, x, y).figure()", "the picture of a report needs matplotlib", "plots"),
     ("report(sheaf, x, y).to_frame()", "the table of a report needs pandas", "plots"),
     ("import sheaflib.plots.spectra", "sheaflib.plots needs matplotlib", "plots"),
+    ("sheaflib.explore(sheaf).png()", "the picture of an explorer needs matplotlib", "plots"),
     (
         "import sheaflib.companion.record.gallery",
         "sheaflib.companion.record.gallery needs matplotlib",

@@ -109,6 +109,9 @@ MEANT_HERE = {  # (path, argument, * for any path): more of them
     ("networks.selection.PReLU", "slope"): ANY_NUMBER | NEGATIVE,  # one for all
     ("networks.selection.Clamp", "low"): {"minus infinity"},  # no bound
     ("networks.selection.Clamp", "high"): {"infinity"},
+    ("plots.explore.explore", "x"): {"flat"},  # one row
+    ("plots.explore.explore", "start"): {"flat"},
+    ("plots.explore.Explorer.html", "picture"): NAMES,  # an address
     ("sheaves.cellular.CellularSheaf", "vertices"): {  # a name may be anything that has a hash
         "with a number for a key",
         "with None for a key",

@@ -129,6 +129,8 @@ def test_the_wheel_holds_the_library_and_nothing_else(wheel):
     assert {
         "sheaflib/py.typed",
         "sheaflib/plots/sheaflib.mplstyle",
+        "sheaflib/plots/explore.js",
+        "sheaflib/plots/explore.css",
         "sheaflib/companion/data/paper_inputs.npz",
     } <= library
     assert {name.split("/")[0] for name in inside - library} == {"sheaflib-0.2.0.dist-info"}
