@@ -111,7 +111,7 @@ def with_back_links(texts, every):
     titles = {f"notebooks/{n.file}": f"{n.number} {n.title}" for n in every}
     pages: dict[str, list] = {}
     for name, text in sorted(texts.items()):
-        title = titles.get(name) or re.search(r"# (.+)", text)[1]
+        title = titles.get(name) or re.findall(r"# (.+)", text)[0]
         for anchor in set(re.findall(r"glossary\.md#([\w-]+)", text)):
             link = name.removeprefix("notebooks/")
             link = link if link != name else f"../{name}"
