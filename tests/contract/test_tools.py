@@ -452,7 +452,7 @@ def test_the_check_lints_and_takes_a_file_of_each_kind(monkeypatch):
     )
     assert commands.check(Project(), None) == 9 and asked == ["ruff", "ruff", "mypy", "pytest"]
     kinds = {path.name for path in (REPOSITORY / "tests").iterdir() if any(path.glob("test_*.py"))}
-    kinds -= {"book"}  # `make browser` runs those
+    kinds -= {"book"}  # its tests run in the book's own environment
     assert {name.split("/")[1] for name in commands.KINDS} == kinds
     assert all((REPOSITORY / name).is_file() for name in commands.KINDS)
 
