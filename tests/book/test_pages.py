@@ -11,10 +11,15 @@ import threading
 import tomllib
 from html.parser import HTMLParser
 from importlib.resources import files
+from itertools import islice
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+import numpy as np
 import pytest
+
+from sheaflib import hard, heat, relax
+from sheaflib.companion import tasks
 
 ROOT = Path(__file__).resolve().parents[2]
 BOOK = ROOT / "build" / "book"
@@ -338,3 +343,34 @@ def test_the_reference_has_a_page_for_every_name_it_lists():
     assert len(pages) == len(listed) > 80
     for name in pages:
         assert "In the paper:" in page(name).text and ">>>" in page(name).text, name
+
+
+@pytest.mark.parametrize(
+    "name, run",
+    [("index.html", "2x4x1"), ("notebooks/04-heat-finds-the-forward-pass.html", "2x6x4x4x1")],
+)
+def test_the_live_network_of_a_page_is_the_recorded_run(browser, name, run):
+    """1000 steps of it, and then a hard pin moved to -1, are those of `heat` and of `relax`; the
+    other tests of it are in test_explore.py. Without a script a picture stands there.
+    """
+    sheaf, x, start = tasks.heat_run(run)
+    opened = browser.new_page()
+    opened.goto((BOOK / name).as_uri())
+    explorer = opened.locator(".sheaf-explorer")
+    state = "(e) => e.explorer.state.w"
+    explorer.evaluate("(e) => e.explorer.advance(1000)")
+    heated = next(islice(heat(sheaf, x, start, dt=0.01, every=1000), 1, None))
+    np.testing.assert_allclose(explorer.evaluate(state), heated.cochain[0], rtol=1e-9, atol=1e-9)
+    last = sheaf.network.output_name
+    explorer.get_by_label("Pinned coordinate").select_option(f"{last}[0]")
+    explorer.get_by_label("Value of the pin").fill("-1")
+    explorer.get_by_label("Pin", exact=True).select_option("hard")
+    explorer.evaluate("(e) => e.explorer.advance(3000)")
+    held = relax(sheaf, x, heated.cochain, dt=0.01, pins=hard(last, -1), max_steps=3000, tol=1e-15)
+    np.testing.assert_allclose(explorer.evaluate(state), held.cochain[0], rtol=1e-9, atol=1e-9)
+    opened.close()
+    still = browser.new_context(java_script_enabled=False).new_page()
+    still.goto((BOOK / name).as_uri())
+    assert still.locator(".sheaf-explorer img").is_visible()
+    assert not still.get_by_role("button", name="Play").is_visible()
+    still.context.close()
