@@ -10,6 +10,7 @@ from pathlib import Path
 
 from docutils import nodes
 from numpydoc import xref
+from sphinx import addnodes
 from sphinx.util.docutils import SphinxDirective
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -64,9 +65,13 @@ html_static_path = [
 ]
 html_css_files = [STYLESHEET.name, "book.css"]
 html_js_files = [("book.js", {"defer": "defer"}), (SCRIPT.name, {"defer": "defer"})]
+html_search_scorer = str(ROOT / "docs" / "scorer.js")
+html_show_search_summary = False  # a page opened as a file may not read others
 html_copy_source = False
 html_show_sourcelink = False
 mathjax_path = Path(MATHJAX).name
+mathjax3_config = {"options": {"enableMenu": False}}
+mathjax_config_path = "mathjax.js"
 
 
 class Explorer(SphinxDirective):
@@ -85,19 +90,25 @@ class Explorer(SphinxDirective):
         return [nodes.raw("", shown.html(f"{to_top}_images/explorer-{name}.png"), format="html")]
 
 
-def link_claims(app, tree, page):
-    """Make the name of a claim, where it stands as code, a link to its row of the ledger."""
-    if page == "figures/LEDGER":
-        return
-    there = app.builder.get_relative_uri(page, "figures/LEDGER")
+def link_literals(app, tree, page):
+    """Make the name of a claim or of a part of the library, where it stands as code, a link."""
+    ledger = app.builder.get_relative_uri(page, "figures/LEDGER")
+    objects = app.env.domains.python_domain.objects
     for literal in list(tree.findall(nodes.literal)):
-        name = literal.astext()
-        if name in app.claims and not isinstance(literal.parent, nodes.reference):
-            link = nodes.reference(
-                "", "", refuri=f"{there}#{name.replace('.', '-')}", internal=True
-            )
-            literal.replace_self(link)
-            link += literal
+        name, inside = literal.astext(), literal.parent
+        if isinstance(inside, nodes.reference | nodes.title | addnodes.pending_xref):
+            continue
+        full = name if name in objects else f"sheaflib.{name}"
+        if name in app.claims and page != "figures/LEDGER":
+            target = f"{ledger}#{name.replace('.', '-')}"
+        elif full in objects and objects[full].docname != page:
+            found = objects[full]
+            target = f"{app.builder.get_relative_uri(page, found.docname)}#{found.node_id}"
+        else:
+            continue
+        link = nodes.reference("", "", refuri=target, internal=True)
+        literal.replace_self(link)
+        link += literal
 
 
 def complete(app, page, template, context, tree):
@@ -129,4 +140,4 @@ def setup(app):
     app.connect("html-page-context", complete, priority=900)  # after the theme
     rows = json.loads((ROOT / "figures" / "ledger.json").read_text(encoding="utf-8"))
     app.claims = {row["id"] for row in rows}
-    app.connect("doctree-resolved", link_claims)
+    app.connect("doctree-resolved", link_literals)

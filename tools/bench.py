@@ -31,7 +31,7 @@ PYTEST = [
     "--benchmark-columns=median,iqr,rounds",
 ]
 HEAD = """\
-# Speed, as measured by `make bench`
+# Benchmarks: speed, as measured by `make bench`
 
 The ratio is how many times faster ours is than the other side: of medians, the two sides timed one
 after the other in one run, one thread each. Machines differ, ratios less so; in the row "backprop"

@@ -13,7 +13,7 @@ import nbformat
 from tools import ledgers, notebooks
 from tools.commands import own_environment, run
 from tools.environment import interpreter
-from tools.project import write_whole
+from tools.project import Refusal, write_whole
 from tools.surroundings import cores
 
 PAGES = (
@@ -22,7 +22,7 @@ PAGES = (
     "CITATION.cff",
     "LICENSE",
     "docs/*.md",
-    "notebooks/*",
+    "notebooks/*.[!i]*",  # those of the index come besides
     "figures/bench.md",
     "figures/scoreboard.svg",
     "figures/*/*.*",
@@ -57,21 +57,21 @@ def browser(project, options):
 
 def stage(project):
     """Copy what the book is made of into build/pages, with what only the book has."""
-    folder, texts = project.build / "pages", {}
+    folder, every, texts = project.build / "pages", notebooks.load(project), {}
     shutil.rmtree(folder, ignore_errors=True)
-    for pattern in PAGES:
-        for path in project.root.glob(pattern):
-            name = path.relative_to(project.root).as_posix()
-            if path.suffix in (".md", ".ipynb"):
-                texts[moved(name)] = at_top(name, path.read_text(encoding="utf-8"))
-            elif path.is_file():
-                write_whole(folder / name, path.read_bytes())
-    every = notebooks.load(project)
+    found = [path for pattern in PAGES for path in project.root.glob(pattern) if path.is_file()]
+    for path in [*found, *(notebook.path for notebook in every)]:
+        name = path.relative_to(project.root).as_posix()
+        if path.suffix in (".md", ".ipynb"):
+            texts[moved(name)] = at_top(name, path.read_text(encoding="utf-8"))
+        else:
+            write_whole(folder / name, path.read_bytes())
     texts["index.md"] = texts["index.md"].replace("\nnotebooks\n", listed(every))
     texts["figures/LEDGER.md"] = ledger(project, every)
     texts[GLOSSARY] = with_back_links(texts, every)
-    for name, alt in alt_texts(every).items():
-        texts[name] = described(texts[name], alt)
+    for notebook in every:
+        name = f"notebooks/{notebook.file}"
+        texts[name] = described(notebook, texts[name])
     for name, text in texts.items():
         write_whole(folder / name, text)
 
@@ -111,29 +111,31 @@ def with_back_links(texts, every):
     titles = {f"notebooks/{n.file}": f"{n.number} {n.title}" for n in every}
     pages: dict[str, list] = {}
     for name, text in sorted(texts.items()):
-        title = titles.get(name) or re.findall(r"# (.+)", text)[0]
+        title = titles.get(name) or text.partition("\n")[0].removeprefix("# ")
         for anchor in set(re.findall(r"glossary\.md#([\w-]+)", text)):
             link = name.removeprefix("notebooks/")
             link = link if link != name else f"../{name}"
-            pages.setdefault(anchor, []).append(f"[{title}]({link})")
+            pages.setdefault(anchor, []).append(f"[{title}](<{link}>)")
     head, *entries = re.split(r"(?m)^(?=## )", texts[GLOSSARY])
     for i, entry in enumerate(entries):
         anchor = entry[3:].partition("\n")[0].lower().replace(" ", "-").replace("'", "")
-        if anchor in pages:
-            entries[i] = f"{entry.rstrip()}\n\n*Used in* {', '.join(pages[anchor])}.\n\n"
+        if links := pages.pop(anchor, None):
+            entries[i] = f"{entry.rstrip()}\n\n*Used in* {', '.join(links)}.\n\n"
+    if pages:
+        raise Refusal(f"{GLOSSARY} has no entry for what pages link to: {', '.join(pages)}")
     return head + "".join(entries)
 
 
-def alt_texts(every):
-    """Return for the path of every notebook what its figures show: name -> text."""
-    return {f"notebooks/{n.file}": {k: f["alt"] for k, f in n.figures.items()} for n in every}
-
-
-def described(text, alt):
-    """Return a notebook with the alternative text of the figure that each of its cells saves."""
-    notebook = nbformat.reads(text, as_version=4)
-    for cell in notebook.cells:
+def described(notebook, text):
+    """Return a notebook with its number and title as its heading, as lists of contents have them,
+    and with the alternative text of the figure that each of its cells saves.
+    """
+    alt = {name: said.get("alt", said["caption"]) for name, said in notebook.figures.items()}
+    made = nbformat.reads(text, as_version=4)
+    title = f"# {notebook.number} {notebook.title}"
+    made.cells[0].source = re.sub(r"^# .*", title.replace("\\", r"\\"), made.cells[0].source)
+    for cell in made.cells:
         for name in re.findall(r'"(\d\d-[\w-]+)"', cell.source if "outputs" in cell else ""):
             if name in alt:
                 cell.metadata["mystnb"] = {"image": {"alt": alt[name]}}
-    return nbformat.writes(notebook)
+    return nbformat.writes(made)

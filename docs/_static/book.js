@@ -1,5 +1,4 @@
 /* What scrolls sideways can be reached by the keyboard: code and tables wider than the page. */
-
 function markScrolling() {
   for (const box of document.querySelectorAll("pre, .table-wrapper, .cell_output > .output")) {
     if (box.scrollWidth > box.clientWidth) box.tabIndex = 0;
@@ -7,5 +6,16 @@ function markScrolling() {
   }
 }
 
+/* A picture is a link to itself, to be seen larger. */
+function linkPictures() {
+  for (const picture of document.querySelectorAll("article img:not(a img, .sheaf-explorer img)")) {
+    const link = document.createElement("a");
+    link.href = picture.src;
+    picture.replaceWith(link);
+    link.append(picture);
+  }
+}
+
+linkPictures();
 markScrolling();
 window.addEventListener("resize", markScrolling);

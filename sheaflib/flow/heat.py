@@ -224,6 +224,8 @@ def heat(
         "velocity".
     HeatUnstable
         When the energy of a sample exceeds twice its value at the start.
+    OverflowError
+        When the weights are so large or so small that no step is a number of float64.
 
     Notes
     -----
@@ -297,8 +299,8 @@ def relax(
 ) -> Solution:
     """Run the heat flow until every sample has arrived.
 
-    It takes the arguments of ``heat``, whose notes explain the rule of rest and the steppers, and
-    one more, ``max_steps``.
+    It takes the arguments of `heat`, whose notes explain the rule of rest and the steppers, and one
+    more, ``max_steps``. N is the number of free coordinates, ``sheaf.N``.
 
     Parameters
     ----------
@@ -319,18 +321,22 @@ def relax(
     every : int, default: 100
         How many steps lie between two records of the discord.
     tol : float, default: 1e-12
-        How little must be left where a sample has arrived; more than 0.
+        How little must be left where a sample has arrived; more than 0. What is measured, ``rest``
+        says.
     stepper : str or type of Stepper, optional
-        How steps are taken. By default "prox-euler" with pins and "euler" without.
+        "euler", "prox-euler", "implicit-euler", "minimising-movements", "chebyshev", or a class.
+        By default "prox-euler" with pins and "euler" without.
     max_steps : int, default: 1000000
         After how many steps the run ends in any case.
     rest : {"velocity", "step"}, default: "velocity"
-        What it means to have arrived.
+        When a sample has arrived: when its velocity is small beside the terms that it is a sum of,
+        or, as in the paper, when no value moved by more than ``tol`` in a step.
 
     Returns
     -------
     Solution
-        Its ``history`` is a ``HeatHistory``: the discord at every ``every``-th step and at the
+        The state at the end is ``cochain``, and ``converged`` says which samples have arrived. Its
+        ``history`` is a ``HeatHistory``: the discord at every ``every``-th step and at the
         last, every switch, and which samples have arrived. Its ``reason`` says why the run ended,
         and its ``method`` names the stepper where it is not Euler.
 
@@ -341,6 +347,8 @@ def relax(
         range.
     HeatUnstable
         When the energy of a sample exceeds twice its value at the start.
+    OverflowError
+        When the weights are so large or so small that no step is a number of float64.
 
     Notes
     -----

@@ -397,16 +397,26 @@ def test_what_verify_computes_from_empty_caches_is_computed_no_second_time(sweep
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="the script is for bash")
 @pytest.mark.parametrize(
-    "checked, verified, tested, worst",
-    [(0, 0, 0, 0), (0, 2, 0, 2), (0, 0, 2, 2), (2, 0, 0, 2), (1, 1, 2, 2), (1, 3, 2, 3)],
+    "checked, verified, tried, tested, worst",
+    [
+        (0, 0, 0, 0, 0),
+        (0, 2, 0, 0, 2),
+        (0, 0, 0, 2, 2),
+        (2, 0, 0, 0, 2),
+        (0, 0, 2, 0, 2),
+        (1, 1, 0, 2, 2),
+        (1, 3, 1, 2, 3),
+    ],
 )
 def test_the_script_runs_all_commands_and_ends_as_the_worst(
-    tmp_path, checked, verified, tested, worst
+    tmp_path, checked, verified, tried, tested, worst
 ):
-    make = tmp_path / "make"
+    make, browser = tmp_path / "make", tmp_path / "chromium"
+    browser.write_text("#!/bin/sh\n")  # so that none is installed
+    browser.chmod(0o755)
     make.write_text(
-        '#!/bin/sh\necho "$(pwd) $*"\ncase $1 in\ntorch|browser) exit 0;;\n'
-        f"check) exit {checked};;\n"
+        '#!/bin/sh\necho "$(pwd) $*"\ncase $1 in\ntorch) exit 0;;\n'
+        f"check) exit {checked};;\nbrowser) exit {tried};;\n"
         f"verify) exit {verified};;\ntest) exit {tested};;\n*) exit 9;;\nesac\n"
     )
     make.chmod(0o755)
