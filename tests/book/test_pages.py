@@ -217,7 +217,7 @@ def test_a_server_may_have_it_in_any_folder(browser, tmp_path):
     [
         ("discord", "notebooks/glossary.html#discord"),
         ("kappa", "notebooks/glossary.html#kappa"),
-        ("PyTorch", "your-own-network.html#a-module-of-pytorch"),
+        ("PyTorch", "your-own-network.html#from-pytorch"),
         ("refuted", "figures/LEDGER.html"),
         ("benchmarks", "figures/bench.html"),
         ("relax", "reference/sheaflib.relax.html#sheaflib.relax"),
@@ -275,7 +275,7 @@ def test_the_landing_page_answers_first_questions():
     assert {
         "notebooks/glossary.html#discord",
         "notebooks/glossary.html#kappa",
-        "your-own-network.html#a-module-of-pytorch",
+        "your-own-network.html#from-pytorch",
         "figures/LEDGER.html",
         "reading.html",
         "reference.html",
