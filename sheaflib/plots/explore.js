@@ -180,7 +180,7 @@
         this.change = Math.max(...this.v.map((z, c) => Math.abs(z - before[c])));
         this.step++;
         this.measure();
-        if (!(this.energy <= this.limit)) this.refused = `energy grew to ${digits(this.energy, 3)}`;
+        if (!(this.energy <= this.limit)) this.refused = "the energy grew beyond twice its value";
       }
     }
     // λ₁ at the present pattern (spectrum.extremes), found once for each pattern and pin.

@@ -354,7 +354,7 @@ def test_the_live_network_of_a_page_is_the_recorded_run(browser, name, run):
     other tests of it are in test_explore.py. Without a script a picture stands there.
     """
     sheaf, x, start = tasks.heat_run(run)
-    opened = browser.new_page()
+    opened = browser.new_page(reduced_motion="reduce")  # so that nothing plays by itself
     opened.goto((BOOK / name).as_uri())
     explorer = opened.locator(".sheaf-explorer")
     state = "(e) => e.explorer.state.w"
@@ -362,9 +362,9 @@ def test_the_live_network_of_a_page_is_the_recorded_run(browser, name, run):
     heated = next(islice(heat(sheaf, x, start, dt=0.01, every=1000), 1, None))
     np.testing.assert_allclose(explorer.evaluate(state), heated.cochain[0], rtol=1e-9, atol=1e-9)
     last = sheaf.network.output_name
+    explorer.get_by_label("Pin", exact=True).select_option("hard")
     explorer.get_by_label("Pinned coordinate").select_option(f"{last}[0]")
     explorer.get_by_label("Value of the pin").fill("-1")
-    explorer.get_by_label("Pin", exact=True).select_option("hard")
     explorer.evaluate("(e) => e.explorer.advance(3000)")
     held = relax(sheaf, x, heated.cochain, dt=0.01, pins=hard(last, -1), max_steps=3000, tol=1e-15)
     np.testing.assert_allclose(explorer.evaluate(state), held.cochain[0], rtol=1e-9, atol=1e-9)
