@@ -56,7 +56,7 @@ def _edge(edge, at: dict[str, int], lane: int, nth: int) -> str:
     skips = " sheaf-skip" if lane else ""
     places = f"--begin:{begin};--end:{end};--lane:{lane};--row:{2 + lane}"
     return (
-        f'<div class="sheaf-edge sheaf-{edge.kind}{skips}"'
+        f'<div class="sheaf-edge{skips}"'
         f' style="{places};--last:{3 + lane};--gap:{head - 1};--nth:{nth}">'
         f'<i class="sheaf-line"></i><span class="sheaf-label">{edge.name.replace("_", " ")}</span>'
         '<span class="sheaf-number"></span></div>'
