@@ -56,7 +56,7 @@ def _edge(edge, at: dict[str, int], lane: int, nth: int) -> str:
     skips = " sheaf-skip" if lane else ""
     places = f"--begin:{begin};--end:{end};--lane:{lane};--row:{2 + lane}"
     return (
-        f'<div class="sheaf-edge sheaf-{edge.kind}{skips}"'
+        f'<div class="sheaf-edge{skips}"'
         f' style="{places};--last:{3 + lane};--gap:{head - 1};--nth:{nth}">'
         f'<i class="sheaf-line"></i><span class="sheaf-label">{edge.name.replace("_", " ")}</span>'
         '<span class="sheaf-number"></span></div>'
@@ -79,27 +79,53 @@ def lanes_of(ends: list[tuple[int, int]]) -> list[int]:
     return [lanes[k] for k in range(len(ends))]
 
 
-def legend(sheaf: NeuralSheaf) -> str:
-    """What colours, lines and signs mean."""
+def hint() -> str:
+    """What to do first, in one line above the drawing."""
+    return '<p class="sheaf-hint">Press Play. Then choose Pin: hard, and move its value.</p>'
+
+
+def buttons() -> str:
+    """The buttons, which stand directly under the drawing."""
+    return "".join(
+        [
+            '<div class="sheaf-buttons">',
+            _button("play", "Play"),
+            _button("steps", "Step", 1),
+            _button("steps", "100 steps", 100),
+            _button("again", "Start again"),
+            _button("noise", "Start from noise"),
+            _button("pass", "Start from the forward pass"),
+            "</div>",
+        ]
+    )
+
+
+def _piece(sheaf: NeuralSheaf) -> str:
+    """What a number of the pattern says."""
     kinks = [node.operation for node in sheaf.network.nodes if node.name in sheaf.pattern_layout]
     neurons = all(isinstance(kink, Elementwise) and len(kink.breaks) == 1 for kink in kinks)
-    piece = "1 for a neuron that is on" if neurons else "the piece on which its selection is"
+    return "1: the neuron is on" if neurons else "a number: the piece of its selection"
+
+
+def legend(sheaf: NeuralSheaf) -> str:
+    """What colours, lines and signs mean."""
     blocks = "".join(f'<i data-level="{level}"></i>' for level in range(8))
     return (
         '<p class="sheaf-legend"><span>discord of an edge: ≤ 1e-6'
         f' <span class="sheaf-blocks">{blocks}</span> ≥ 10</span>'
         ' <span><i class="sheaf-pass"></i> forward pass</span>'
         ' <span><i class="sheaf-diamond"></i> pin</span>'
-        f" <span>below a bar: {piece}</span></p>"
+        f" <span>below a bar: {_piece(sheaf)}</span></p>"
     )
 
 
 def controls(sheaf: NeuralSheaf, x: np.ndarray, dt: float) -> str:
-    """Sliders, selects and buttons. Sliders of γ and dt are logarithmic; that of dt ends beyond
-    every limit of stability, as λ_max is at least the least edge weight.
+    """Sliders and selects, and below them the state in words, or why a step is refused. Sliders of
+    γ and dt are logarithmic; that of dt ends beyond every limit of stability, as λ_max is at least
+    the least edge weight.
     """
     far = float(np.ceil(max(3.0, *(2 * np.abs(x)), 2 * np.abs(sheaf.forward(x[None])).max())))
-    labels = [sheaf.layout.label(i) for i in range(sheaf.N)]
+    places = [(str(i), sheaf.layout.label(i)) for i in range(sheaf.N)]
     last = sheaf.N - 1
     least, most = min(dt, 2 / bound(sheaf)) / 100, 2.5 / float(min(sheaf.edge_weights.values()))
     inputs = [
@@ -112,32 +138,36 @@ def controls(sheaf: NeuralSheaf, x: np.ndarray, dt: float) -> str:
             '<div class="sheaf-controls">',
             *inputs,
             _select("Pin", "pin", [("off", "off"), ("soft", "soft, γ"), ("hard", "hard")], "off"),
-            _select("Pinned coordinate", "at", list(zip(map(str, range(sheaf.N)), labels)), last),
-            _slider("Value of the pin", "value", -far, far, 0.01, 1.0),
-            _slider("Stiffness γ", "gamma", -2, 4, 0.01, 0.0),
+            _select("Pinned coordinate", "at", places, last, "soft hard"),
+            _slider("Value of the pin", "value", -far, far, 0.01, 1.0, "soft hard"),
+            _slider("Stiffness γ", "gamma", -2, 4, 0.01, 0.0, "soft"),
             _slider("Step dt", "dt", np.log10(least), np.log10(max(most, dt)), "any", np.log10(dt)),
             _select("Steps a frame", "speed", steps, 10),
-            '</div><div class="sheaf-buttons">',
-            _button("play", "Play"),
-            _button("one", "Step"),
-            _button("hundred", "100 steps"),
-            _button("noise", "Start from noise"),
-            _button("pass", "Start from the forward pass"),
-            '</div><p class="sheaf-alert" role="alert"></p>',
-            '<p class="sheaf-status" role="status"></p>',
+            '</div><div class="sheaf-said"><p class="sheaf-alert" role="alert"><b></b>',
+            '<small></small></p><p><span class="sheaf-status" role="status"></span>',
+            f" <small>({_piece(sheaf)})</small></p></div>",
         ]
     )
 
 
-def _slider(label: str, name: str, low: float, high: float, step: float | str, at: float) -> str:
+def _slider(
+    label: str, name: str, low: float, high: float, step: float | str, at: float, modes: str = ""
+) -> str:
+    """A slider and the place of its number; with modes of the pin, it is for those alone."""
     return (
         f'<label class="sheaf-control"><span>{label}</span><input type="range" name="{name}"'
-        f' aria-label="{label}" autocomplete="off" min="{float(low):.6g}" max="{float(high):.6g}"'
-        f' step="{step}" value="{float(at):.9g}"><b data-of="{name}"></b></label>'
+        f' aria-label="{label}" autocomplete="off"{_only(modes)} min="{float(low):.6g}"'
+        f' max="{float(high):.6g}" step="{step}" value="{float(at):.9g}"><b></b></label>'
     )
 
 
-def _select(label: str, name: str, options: list[tuple[str, str]], chosen: object) -> str:
+def _only(modes: str) -> str:
+    return f' data-for="{modes}"' if modes else ""
+
+
+def _select(
+    label: str, name: str, options: list[tuple[str, str]], chosen: object, modes: str = ""
+) -> str:
     shown = "".join(
         f'<option value="{value}"{" selected" if value == str(chosen) else ""}>{escape(text)}'
         "</option>"
@@ -145,24 +175,24 @@ def _select(label: str, name: str, options: list[tuple[str, str]], chosen: objec
     )
     return (
         f'<label class="sheaf-control"><span>{label}</span><select name="{name}"'
-        f' aria-label="{label}" autocomplete="off">{shown}</select></label>'
+        f' aria-label="{label}" autocomplete="off"{_only(modes)}>{shown}</select></label>'
     )
 
 
-def _button(name: str, text: str) -> str:
-    return f'<button type="button" name="{name}">{text}</button>'
+def _button(name: str, text: str, value: int = 0) -> str:
+    return f'<button type="button" name="{name}" value="{value}">{text}</button>'
 
 
 def plot() -> str:
     """The place of the curve, total discord against steps on a log axis, and what it says."""
     return (
-        '<figure class="sheaf-plot"><b>total discord</b><span class="sheaf-high"></span>'
-        '<span class="sheaf-low"></span><svg viewBox="0 0 1 1" preserveAspectRatio="none"'
+        '<figure class="sheaf-plot"><b>total discord</b><span class="sheaf-marks"></span>'
+        '<svg viewBox="0 0 1 1" preserveAspectRatio="none"'
         ' role="img" aria-label="Total discord against steps on a log axis, and the predicted'
         ' slope"><polyline class="sheaf-predicted"/><polyline class="sheaf-total"/></svg>'
         '<span class="sheaf-first">0</span><span>step</span><span class="sheaf-last"></span>'
         "<figcaption>Line: total discord. Dashed: the slope that λ₁ predicts without a pin,"
         " 2 ln|1 − dt λ₁| a step, through the last point; λ₁ is the smallest eigenvalue of the"
         " sheaf Laplacian at the present pattern. With a pin discord stays, and no slope is drawn."
-        "</figcaption></figure>"
+        " What is below 1e-20 is rounding, and is drawn at the foot.</figcaption></figure>"
     )

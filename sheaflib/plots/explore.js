@@ -37,9 +37,7 @@
     return { rows, e: rows.map((row, i) => v[net.n + i] - applied(row, v)) };
   }
 
-  // ‖(δw − c)_e‖² of every edge, without weights and without ½ (discord.per_edge).
   const squares = (e) => e.reduce((sum, r) => sum + r * r, 0);
-  const discord = (net, e) => net.edges.map((edge) => squares(e.slice(edge.start, edge.stop)));
 
   // The stiffness γ of the pin: that of its spring where it is soft.
   const stiffnessOf = (pin) => (pin.mode === "soft" ? pin.gamma : 0);
@@ -91,14 +89,8 @@
     });
   }
 
-  // V = ½ Σ w_e ‖(δw − c)_e‖² and ½ γ (w − v*)² of a soft pin (euler.flow_energy).
-  function energy(net, v, e, pin) {
-    const spring = stiffnessOf(pin) * (v[pin.at] - pin.value) ** 2;
-    return 0.5 * e.reduce((sum, r, i) => sum + net.weights[i] * r * r, spring);
-  }
-
   // L = δᵀ diag(w_e) δ + γ on the coordinates that are not clamped (NeuralSheaf.laplacian, Frozen).
-  function laplacian(net, v, pin) {
+  function laplacian({ net, v, pin }) {
     const L = net.rules.map(() => net.rules.map(() => 0));
     discrepancy(net, v).rows.forEach((row, i) => {
       const delta = [[net.n + i, 1], ...row.at.map((c, k) => [c, -row.by[k]])];
@@ -132,16 +124,21 @@
   // A number with so many digits, without zeros at its end.
   const digits = (value, n) => String(Number(value.toPrecision(n)));
 
-  // Why a step of dt is refused, "" where it is not (heat.check_step; the bound is spectrum.bound).
-  function refusal(net, v, dt, pin) {
+  // Why a step of dt is refused, in the words of sheaflib and, as advice, in plain ones; nothing
+  // where it is not (heat.check_step; the bound is spectrum.bound), but advice if the energy grows.
+  // A step that only a stiff pin makes too large is safe for every pattern without one.
+  function refusal({ net, v, dt, pin }) {
     const safe = 2 / (net.bound + stiffnessOf(pin)), pinned = pin.mode !== "off";
-    if (dt < safe) return "";
     const at = pinned ? v : forward(net, v.slice(0, net.n));
-    const largest = Math.max(0, ...eigenvalues(laplacian(net, at, pin))), limit = 2 / largest;
-    if (dt < limit) return "";
-    return `dt=${digits(dt, 6)} is unstable: Euler needs dt < 2/(α·λ_max) = ${digits(limit, 3)}` +
-      ` here (α = 1, λ_max = ${digits(largest, 4)} at the ${pinned ? "start" : "forward pass"}); ` +
-      `use dt=${digits(0.95 * limit, 2)}, or dt < ${digits(safe, 3)}, safe for every pattern`;
+    const largest = dt < safe ? 0 : Math.max(0, ...eigenvalues(laplacian({ net, v: at, pin })));
+    if (dt < 2 / largest) return { refused: "", advice: "This dt is too large: lower it." };
+    const limit = digits(2 / largest, 3), next = digits(0.95 * (2 / largest), 2);
+    const advice = `This step is too large: dt must be below ${limit} here. Try ${next}` +
+      `${dt < 2 / net.bound ? ", or a softer pin" : ""}.`;
+    const refused = `dt=${digits(dt, 6)} is unstable: Euler needs dt < 2/(α·λ_max) = ${limit} ` +
+      `here (α = 1, λ_max = ${digits(largest, 4)} at the ${pinned ? "start" : "forward pass"}); ` +
+      `use dt=${next}, or dt < ${digits(safe, 3)}, safe for every pattern`;
+    return { refused, advice };
   }
 
   // A flow: a state, how it moves, and the total discord on its way.
@@ -151,23 +148,27 @@
       this.restart([...net.x, ...net.start]);
     }
     restart(v) {
-      Object.assign(this, { v, step: 0, history: [] });
+      Object.assign(this, { v, step: 0, history: [], scale: 0 }); // scale: that of the bars shown
       this.begin();
     }
     // As a call of `heat` from here: the pin is imposed, dt is checked, and the energy has a limit,
     // twice its value, more where that is rounding (energy_limit has a closer one).
     begin() {
       if (this.pin.mode === "hard") this.v[this.pin.at] = this.pin.value;
-      const { net, v, dt, pin } = this;
-      Object.assign(this, { change: Infinity, refused: refusal(net, v, dt, pin) });
+      Object.assign(this, { change: Infinity, ...refusal(this) });
       this.measure();
-      this.limit = 2 * this.energy + 1e-18 * (1 + squares(v));
+      this.limit = 2 * this.energy + 1e-18 * (1 + squares(this.v));
     }
     measure() {
-      const { rows, e } = discrepancy(this.net, this.v);
+      const { net, v, pin } = this, { rows, e } = discrepancy(net, v);
       this.pieces = rows.map((row) => row.piece); // the pattern, undefined where a row has none
-      this.energy = energy(this.net, this.v, e, this.pin);
-      Object.assign(this, { discord: discord(this.net, e), total: squares(e) });
+      // ‖(δw − c)_e‖² of every edge, without weights and without ½ (discord.per_edge).
+      const own = net.edges.map((edge) => [edge.name, squares(e.slice(edge.start, edge.stop))]);
+      this.discord = Object.fromEntries(own);
+      this.total = squares(e);
+      // V = ½ Σ w_e ‖(δw − c)_e‖² and ½ γ (w − v*)² of a soft pin (euler.flow_energy).
+      const spring = stiffnessOf(pin) * (v[pin.at] - pin.value) ** 2;
+      this.energy = 0.5 * e.reduce((sum, r, i) => sum + net.weights[i] * r * r, spring);
       const every = 10 ** Math.max(0, Math.floor(Math.log10(this.step || 1)) - 2);
       if (this.step % every === 0) this.history.push([this.step, this.total]);
     }
@@ -179,23 +180,19 @@
         this.change = Math.max(...this.v.map((z, c) => Math.abs(z - before[c])));
         this.step++;
         this.measure();
-        if (!(this.energy <= this.limit)) this.refused = `the energy grew to ` +
-          `${digits(this.energy, 3)} at step ${this.step}; lower dt=${digits(this.dt, 6)}`;
+        if (!(this.energy <= this.limit)) this.refused = "the energy grew beyond twice its value";
       }
     }
     // λ₁ at the present pattern (spectrum.extremes), found once for each pattern and pin.
     get slowest() {
       const key = JSON.stringify([this.pattern, { ...this.pin, value: 0 }]);
-      const found = () => eigenvalues(laplacian(this.net, this.v, this.pin));
-      if (this.known.key !== key) this.known = { key, all: found() };
-      return this.known.all[0] ?? Infinity;
+      return this.known[key] ??= eigenvalues(laplacian(this))[0] ?? Infinity;
     }
     get state() {
-      const { net, v, step, dt, change, pattern, energy, total, refused } = this;
-      const x = v.slice(0, net.n), named = net.edges.map((edge, i) => [edge.name, this.discord[i]]);
-      return { step, dt, change, pattern, energy, total, refused, x, w: v.slice(net.n),
-        forward: forward(net, x).slice(net.n), discord: Object.fromEntries(named),
-        lambda_1: this.slowest, pin: { ...this.pin, at: this.pin.at - net.n } };
+      const { net, v, step, dt, change, pattern, energy, total, discord, refused } = this;
+      const x = v.slice(0, net.n), pin = { ...this.pin, at: this.pin.at - net.n };
+      return { step, dt, change, pattern, energy, total, discord, refused, x, w: v.slice(net.n),
+        forward: forward(net, x).slice(net.n), lambda_1: this.slowest, pin };
     }
   }
 
@@ -210,53 +207,56 @@
     const pin = () => ({ mode: read("pin"), at: net.n + Number(read("at")),
       value: Number(read("value")), gamma: power(read("gamma")) });
     const flow = new Flow(net, pin()), inputs = () => flow.v.slice(0, net.n);
-    let playing = false, noises = 0, said = 0;
+    let frame = 0, said = 0; // frame: the next one while the explorer plays, else 0
     const show = () => {
-      const { value, gamma } = flow.pin, shown = { ...inputs(), value, gamma, dt: flow.dt };
-      for (const place of root.querySelectorAll("[data-of]")) {
-        place.textContent = digits(shown[place.dataset.of], 4);
-        find(`[name="${place.dataset.of}"]`).setAttribute("aria-valuetext", place.textContent);
-      }
-      write(find(".sheaf-alert"), flow.refused ? `Refused: ${flow.refused}.` : "");
-      write(find("[name=play]"), playing ? "Pause" : "Play");
+      const { mode, value, gamma } = flow.pin, shown = { ...inputs(), value, gamma, dt: flow.dt };
+      for (const slider of root.querySelectorAll("[type=range]"))
+        slider.nextSibling.textContent = slider.ariaValueText = digits(shown[slider.name], 4);
+      for (const part of root.querySelectorAll("[data-for]"))
+        part.disabled = !part.dataset.for.includes(mode); // what does nothing now
+      write(find(".sheaf-alert b"), flow.refused && flow.advice);
+      write(find(".sheaf-alert small"), flow.refused);
+      write(find("[name=play]"), frame ? "Pause" : "Play");
       drawSheaf(root, flow);
       drawCurve(find(".sheaf-plot"), flow);
-      if (playing && Date.now() - said < 1000) return; // what is read aloud changes once a second
+      if (frame && Date.now() - said < 1000) return; // what is read aloud changes once a second
       said = Date.now();
-      write(find(".sheaf-status"), `Step ${flow.step}, total discord ${digits(flow.total, 3)}, ` +
-        `λ₁ = ${digits(flow.slowest, 4)}. Pattern: ${flow.pattern.join(" ") || "none"}.` +
-        `${flow.change < 1e-13 ? " At rest." : ""}`);
+      write(find(".sheaf-status"), `${flow.change < 1e-13 ? "At rest. " : ""}Step ${flow.step}, ` +
+        `total discord ${digits(flow.total, 3)}, λ₁ = ${digits(flow.slowest, 4)}. ` +
+        `Pattern: ${flow.pattern.join(" ") || "none"}.`);
+    };
+    const play = (on) => {
+      cancelAnimationFrame(frame);
+      frame = on ? requestAnimationFrame(tick) : 0;
+    };
+    const tick = () => { // playing ends by itself at rest, and at a refusal
+      flow.advance(Number(read("speed")));
+      play(root.isConnected && flow.change >= 1e-13 && !flow.refused);
+      show();
     };
     const noise = () => Math.sqrt(-2 * Math.log(1 - Math.random())) * Math.cos(7 * Math.random());
     const does = { // by the name of a button
-      noise: () => flow.restart([...inputs(), ...net.start.map((z) => (noises ? noise() : z))]),
+      play: () => play(!frame),
+      steps: (n) => { play(false); flow.advance(n); },
+      again: () => flow.restart([...inputs(), ...net.start]),
+      noise: () => flow.restart([...inputs(), ...net.start.map(noise)]),
       pass: () => flow.restart(forward(net, inputs())),
-      one: () => flow.advance(1),
-      hundred: () => flow.advance(100),
-      play: () => { playing = !playing; if (playing) requestAnimationFrame(tick); },
-    };
-    const tick = () => {
-      if (!playing || !root.isConnected) return;
-      if (flow.change >= 1e-13) flow.advance(Number(read("speed")));
-      show();
-      requestAnimationFrame(tick);
     };
     root.addEventListener("input", ({ target: { name, value } }) => {
       flow.pin = pin();
       if (name === "dt") flow.dt = power(value);
       if (name in net.x) flow.v[name] = Number(value); // the slider of x1 has the name 0
       flow.begin();
+      // Another input or pin is followed at once, unless the reader wishes for less motion.
+      if (!/dt|speed/.test(name) && !matchMedia("(prefers-reduced-motion)").matches) play(true);
       show();
     });
-    root.addEventListener("click", ({ target: { name } }) => {
-      if (!(name in does)) return;
-      does[name]();
-      noises += name === "noise";
+    root.addEventListener("click", ({ target: { name, value } }) => {
+      does[name]?.(Number(value));
       show();
     });
     root.explorer = { get state() { return flow.state; }, advance(n) { flow.advance(n); show(); } };
-    find(".sheaf-still").hidden = true;
-    find(".sheaf-live").hidden = false;
+    find(".sheaf-live").hidden = false; // explore.css then takes the picture away
     show();
   }
 
@@ -264,13 +264,13 @@
   // The sheaf is made of the page's own elements: here they get their numbers, explore.css draws.
   // The level of an edge is the power of ten of its discord, from 0 for 1e-6 to 7 for 10.
 
-  function drawSheaf(root, { net, v, pin, pieces, discord }) {
-    const pass = forward(net, v.slice(0, net.n)), top = Math.max(...[...v, ...pass].map(Math.abs));
-    const power = 10 ** Math.floor(Math.log10(top || 1));
-    const scale = [1, 2, 5, 10].map((k) => k * power).find((limit) => limit >= top);
+  function drawSheaf(root, flow) {
+    const { net, v, pin, pieces } = flow, pass = forward(net, v.slice(0, net.n));
+    const top = Math.max(...[...v, ...pass].map(Math.abs)), discord = Object.values(flow.discord);
+    flow.scale = Math.max(flow.scale, 2 ** Math.ceil(Math.log2(top || 1))); // a new start lowers it
     root.querySelectorAll(".sheaf-bar").forEach((bar, c) => {
       const shown = { value: v[c], pass: pass[c], pin: pin.value };
-      for (const name in shown) bar.style.setProperty(`--${name}`, shown[name] / scale);
+      for (const name in shown) bar.style.setProperty(`--${name}`, shown[name] / flow.scale);
       bar.dataset.pin = c === pin.at ? pin.mode : "off";
       bar.dataset.piece = pieces[c - net.n] ?? "";
     });
@@ -278,30 +278,33 @@
       edge.dataset.level = Math.min(Math.max(Math.round(Math.log10(discord[k])) + 6, 0), 7);
       edge.querySelector(".sheaf-number").textContent = digits(discord[k], 2);
     });
-    root.querySelector(".sheaf-scale").textContent = `±${digits(scale, 1)}`;
+    root.querySelector(".sheaf-scale").textContent = `±${flow.scale}`;
   }
 
   // Total discord on a log axis against steps; dashed, the slope 2 ln|1 − dt λ₁| that λ₁ predicts
-  // for the end of a run without a pin, laid through the last point.
+  // for the end of a run without a pin, laid through the last point. The axis has the decades in
+  // use, in eight or fewer parts; what is below 1e-20 is rounding, and is drawn at its foot.
   function drawCurve(plot, { history, step, total, dt, pin, slowest }) {
-    const points = [...history, [step, total]].map(([s, d]) => [s, Math.log10(d + 1e-40)]);
-    const logs = points.map(([, log]) => log), high = Math.ceil(Math.max(...logs));
-    const low = Math.min(Math.floor(Math.min(...logs)), high - 2), most = Math.max(step, 100);
-    const line = (all) => all.map(([s, l]) => `${s / most},${(high - l) / (high - low)}`).join(" ");
-    const slope = 2 * Math.log10(Math.abs(1 - dt * slowest)), [s0, l0] = points.at(-1);
-    const predicted = [0, most].map((s) => [s, l0 + slope * (s - s0)]);
-    const set = (name, ends) => plot.querySelector(name).setAttribute("points", line(ends));
-    set(".sheaf-total", points);
-    set(".sheaf-predicted", pin.mode === "off" ? predicted : []);
-    plot.style.setProperty("--decades", high - low);
-    const texts = { high: `1e${high}`, low: `1e${low}`, last: most };
-    for (const name in texts) plot.querySelector(`.sheaf-${name}`).textContent = texts[name];
+    const points = [...history, [step, total]].map(([s, d]) => [s, Math.log10(d)]);
+    const used = points.map(([, log]) => log).filter((log) => log > -20);
+    const high = Math.max(-18, ...used.map(Math.ceil)), most = Math.max(step, 100);
+    const decades = high - Math.min(high - 2, ...used.map(Math.floor));
+    const part = Math.ceil(decades / 8), parts = Math.ceil(decades / part), whole = part * parts;
+    const set = (name, all) => plot.querySelector(name).setAttribute("points",
+      all.map(([s, log]) => `${s / most},${(high - log) / whole}`).join(" "));
+    set(".sheaf-total", points.map(([s, log]) => [s, Math.max(log, high - whole)]));
+    const slope = 2 * Math.log10(Math.abs(1 - dt * slowest) || 1e-9), [s0, last] = points.at(-1);
+    const predicted = [0, most].map((s) => [s, last + slope * (s - s0)]);
+    set(".sheaf-predicted", pin.mode === "off" && last > -20 ? predicted : []);
+    plot.style.setProperty("--parts", parts);
+    const marks = Array.from({ length: parts + 1 }, (_, k) => `1e${high - part * k}`);
+    plot.querySelector(".sheaf-marks").textContent = marks.join("\n");
+    plot.querySelector(".sheaf-last").textContent = most;
   }
 
   // Start =========================================================================================
 
-  const startAll = () => [...document.querySelectorAll(".sheaf-explorer")]
-    .filter((root) => !root.explorer).forEach(start);
+  const startAll = () => document.querySelectorAll(".sheaf-explorer:has([hidden])").forEach(start);
   startAll();
   document.addEventListener("DOMContentLoaded", startAll); // where the script stands above them
 })();

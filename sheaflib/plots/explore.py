@@ -22,7 +22,7 @@ from sheaflib.flow.heat import default_step
 from sheaflib.linear.spectrum import bound
 from sheaflib.networks.graph import INPUT, Network, Node, check_network
 from sheaflib.networks.selection import Elementwise, MaxPool, Selection
-from sheaflib.plots.controls import controls, graph, legend, plot
+from sheaflib.plots.controls import buttons, controls, graph, hint, legend, plot
 from sheaflib.sheaves.neural import NeuralSheaf
 from sheaflib.support.checks import batch, positive, real_array, whole
 
@@ -121,7 +121,8 @@ class Explorer:
         parts = [
             f"<style>{STYLESHEET.read_text(encoding='utf-8')}</style>" if inside else "",
             f'<div class="sheaf-still">{self._still(picture)}</div>',
-            f'<div class="sheaf-live" hidden>{graph(self.sheaf)}{legend(self.sheaf)}',
+            f'<div class="sheaf-live" hidden>{hint()}{graph(self.sheaf)}{buttons()}',
+            legend(self.sheaf),
             controls(self.sheaf, self.x[0], self.dt),
             f"{plot()}</div>",
             f'<script type="application/json" class="sheaf-data">{_script(self.data)}</script>',

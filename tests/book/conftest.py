@@ -38,8 +38,8 @@ def browser():
 
 @pytest.fixture
 def opened(browser, tmp_path):
-    """A function that opens the body of a page as a file, offline; afterwards, no request has left
-    the page and no script has failed.
+    """A function that opens the body of a page as a file, offline, for a reader who wishes for no
+    motion unless told otherwise; afterwards, no request has left the page and no script has failed.
     """
     contexts, faults = [], []
 
@@ -51,7 +51,7 @@ def opened(browser, tmp_path):
             f"<body><main>{body}</main></body></html>",
             encoding="utf-8",
         )
-        context = browser.new_context(offline=True, **options)
+        context = browser.new_context(offline=True, **{"reduced_motion": "reduce", **options})
         contexts.append(context)
         page = context.new_page()
         page.on("pageerror", lambda error: faults.append(f"script: {error}"))

@@ -87,6 +87,11 @@ def click(page, name):
     page.get_by_role("button", name=name, exact=True).click()
 
 
+def says_play(page):
+    """Whether the first button says "Play", as it does while nothing plays."""
+    return page.locator("[name=play]").inner_text() == "Play"
+
+
 def close(found, expected, relative=1e-9):
     """Equal, relative to the largest number of what is expected."""
     found, expected = np.asarray(found, dtype=float), np.asarray(expected, dtype=float)
@@ -143,6 +148,7 @@ def test_what_is_read_are_the_numbers_of_the_state(opened):
     assert f"Step 1000, total discord {discord.total(sheaf, w, x)[0]:.3g}" in said
     pattern = " ".join(map(str, sheaf.pattern(w, x)[0].astype(int)))
     assert f"Pattern: {pattern}." in said
+    assert page.get_by_text("(1: the neuron is on)").is_visible()
     numbers = page.locator(".sheaf-number").all_inner_texts()
     assert [float(text) for text in numbers] == pytest.approx(
         list(found["discord"].values()), rel=0.06
@@ -162,7 +168,7 @@ def test_play_runs_heat_until_it_rests_at_the_forward_pass(opened):
     assert state(page)["step"] == 0  # nothing plays by itself
     click(page, "Play")
     page.get_by_role("status").filter(has_text="At rest").wait_for()
-    click(page, "Pause")
+    assert says_play(page)  # it has stopped by itself
     close(state(page)["w"], sheaf.forward(x)[0])
 
 
@@ -176,16 +182,64 @@ def test_play_stops_where_it_is_paused(opened):
     assert state(page)["step"] == step
 
 
-def test_starts_are_the_recorded_noise_other_noise_and_the_forward_pass(opened):
+@pytest.mark.parametrize("motion", ("no-preference", "reduce"))
+def test_another_pin_or_input_is_followed_until_rest(opened, motion):
+    """Nothing plays before it; and it does not where the reader wishes for no motion."""
+    sheaf, x, _, shown = recorded("2x4x1", dt=0.2)
+    page = opened(shown.html(), reduced_motion=motion)
+    page.get_by_label("Steps a frame").select_option("100")
+    put(page, "Step dt", float(np.log10(0.2)))
+    page.wait_for_timeout(200)
+    assert state(page)["step"] == 0 and says_play(page)
+    click(page, "Start from the forward pass")
+    moves = {
+        "pin": (lambda: page.get_by_label("Pin", exact=True).select_option("hard"), 1.0, x),
+        "value": (lambda: put(page, "Value of the pin", -0.5), -0.5, x),
+        "input": (lambda: put(page, "Input x2", -1.0), -0.5, np.array([[x[0, 0], -1.0]])),
+    }
+    for move, value, at in moves.values():
+        before = state(page)["w"]
+        move()
+        if motion == "reduce":
+            page.wait_for_timeout(200)
+            assert state(page)["step"] == 0 and says_play(page)
+            assert state(page)["w"][:-1] == before[:-1]
+            continue
+        page.get_by_role("status").filter(has_text="At rest").wait_for()
+        page.get_by_role("button", name="Play", exact=True).wait_for()
+        w = np.array([before])
+        w[0, -1] = value
+        solution = relax(sheaf, at, w, dt=0.2, pins=hard("z2", value), tol=1e-13, max_steps=9000)
+        close(state(page)["w"], solution.cochain[0], 1e-8)
+        assert np.abs(np.subtract(state(page)["w"], before)[:-1]).max() > 0.01
+
+
+def test_a_refusal_ends_playing_and_a_step_by_hand_does(opened):
+    page = opened(recorded("2x4x1")[3].html())
+    click(page, "Play")
+    assert not says_play(page)
+    page.get_by_label("Step dt").press("End")
+    page.get_by_role("button", name="Play", exact=True).wait_for()
+    assert page.get_by_role("alert").is_visible()
+    put(page, "Step dt", -2.0)
+    click(page, "Play")
+    assert not says_play(page)
+    click(page, "Step")
+    assert says_play(page)
+
+
+def test_starts_are_the_recorded_one_noise_and_the_forward_pass(opened):
     sheaf, x, start, shown = recorded("2x4x1")
     page = opened(shown.html())
-    advance(page, 50)
-    click(page, "Start from noise")
-    is_at(state(page), sheaf, x, start)
-    assert state(page)["step"] == 0
     click(page, "Start from noise")
     other = state(page)["w"]
     assert not np.allclose(other, start[0]) and np.abs(other).max() < 7
+    advance(page, 50)
+    click(page, "Start from noise")
+    assert state(page)["step"] == 0 and not np.allclose(state(page)["w"], other)
+    click(page, "Start again")
+    is_at(state(page), sheaf, x, start)
+    assert state(page)["step"] == 0
     click(page, "Start from the forward pass")
     close(state(page)["w"], sheaf.forward(x)[0])
     assert state(page)["total"] < 1e-28
@@ -201,13 +255,24 @@ def test_starts_are_the_recorded_noise_other_noise_and_the_forward_pass(opened):
 # --------------------------------------------------------------------------------------------------
 
 
-def pinned(page, mode, coordinate, value, gamma=None):
-    """Set a pin as a reader does."""
+def pinned(page, mode, coordinate, value, gamma, start="Start again"):
+    """Set a pin as a reader does, and start: what other pins have moved is back in its place."""
+    page.get_by_label("Pin", exact=True).select_option(mode)
     page.get_by_label("Pinned coordinate").select_option(coordinate)
     put(page, "Value of the pin", value)
-    if gamma is not None:
+    if mode == "soft":
         put(page, "Stiffness γ", float(np.log10(gamma)))
-    page.get_by_label("Pin", exact=True).select_option(mode)
+    click(page, start)
+
+
+def test_controls_that_do_nothing_are_off(opened):
+    page = opened(recorded("2x4x1")[3].html())
+    labels = ("Pinned coordinate", "Value of the pin", "Stiffness γ")
+    expected = {"off": [False] * 3, "soft": [True] * 3, "hard": [True, True, False]}
+    for mode in ("off", "soft", "hard", "off"):
+        page.get_by_label("Pin", exact=True).select_option(mode)
+        found = [page.get_by_label(label, exact=True).is_enabled() for label in labels]
+        assert found == expected[mode]
 
 
 @pytest.mark.parametrize("name", RUNS)
@@ -239,10 +304,8 @@ def test_where_there_is_one_minimum_a_pin_leads_to_it(opened, mode):
             if len(minima) != 1:
                 continue
             met += 1
-            page.get_by_label("Pin", exact=True).select_option("off")
-            click(page, "Start from the forward pass")
-            pinned(page, mode, f"{stalk}[{at}]", value, 3.16)
-            assert state(page)["pin"]["gamma"] == 3.16
+            pinned(page, mode, f"{stalk}[{at}]", value, 3.16, "Start from the forward pass")
+            assert mode == "hard" or state(page)["pin"]["gamma"] == 3.16
             settle(page)
             close(state(page)["w"], minima[0], 1e-8)
     assert met >= 8
@@ -273,14 +336,15 @@ def test_a_step_beyond_the_limit_is_refused_with_heats_own_numbers(opened, name)
     page.get_by_label("Step dt").press("End")
     found = state(page)
     said = page.get_by_role("alert").inner_text()
-    assert said.startswith("Refused: dt=")
     assert limit_of(said) == refused(sheaf, x, start, dt=found["dt"])
+    plain = r"This step is too large: dt must be below (\S+) here\. Try (\S+)\.\n"
+    below, tried = map(float, re.match(plain, said).groups())
+    assert below == limit_of(said)[0] and 0.9 * below < tried < below
     for name in ("Step", "100 steps"):
         click(page, name)
     assert state(page)["step"] == 0
     close(state(page)["w"], start[0], 0)
-    limit = limit_of(said)[0]
-    put(page, "Step dt", float(np.log10(0.9 * limit)))
+    put(page, "Step dt", float(np.log10(tried)))
     assert not page.get_by_role("alert").is_visible()
     click(page, "Step")
     dt = state(page)["dt"]
@@ -303,13 +367,128 @@ def test_a_pin_that_is_too_stiff_is_refused_with_heats_own_numbers(opened):
     page = opened(shown.html())
     pinned(page, "soft", "z1[2]", 0.5, 1000.0)
     expected = refused(sheaf, x, start, dt=0.01, pins=soft("z1", 0.5, 1000.0, 2))
-    assert limit_of(page.get_by_role("alert").inner_text()) == expected
+    said = page.get_by_role("alert").inner_text()
+    assert limit_of(said) == expected
+    assert re.search(r"Try \S+, or a softer pin\.\n", said)
     click(page, "100 steps")
     assert state(page)["step"] == 0
     put(page, "Stiffness γ", 2.0)
     assert not page.get_by_role("alert").is_visible()
     click(page, "Step")
     assert state(page)["step"] == 1
+
+
+@pytest.mark.parametrize("width", WIDTHS.values(), ids=WIDTHS)
+def test_a_refusal_moves_nothing(opened, width):
+    page = opened(recorded("2x4x1")[3].html(), viewport={"width": width, "height": 900})
+    page.get_by_label("Pin", exact=True).select_option("soft")
+    before = page.locator(".sheaf-plot").bounding_box()
+    put(page, "Stiffness γ", 4.0)
+    alert = page.get_by_role("alert").bounding_box()
+    assert page.locator(".sheaf-plot").bounding_box() == before
+    assert alert["y"] + alert["height"] <= before["y"]
+    put(page, "Stiffness γ", 0.0)
+    assert page.locator(".sheaf-plot").bounding_box() == before
+
+
+# What is drawn
+# --------------------------------------------------------------------------------------------------
+
+
+def axis(page):
+    """The numbers at the lines of the plot's grid, from the highest to the lowest."""
+    return [float(mark) for mark in page.locator(".sheaf-marks").inner_text().split()]
+
+
+def drawn(page, line="total"):
+    """The corners of a line of the plot, whose width and height are 1, the foot being at 1."""
+    points = page.locator(f".sheaf-{line}").get_attribute("points").split()
+    return np.array([[float(part) for part in point.split(",")] for point in points])
+
+
+def check_axis(page, totals):
+    """The axis has few marks in equal steps, and no more decades than these totals need; the last
+    of them is drawn where it belongs.
+    """
+    logs = np.log10(axis(page))
+    highest, lowest = np.log10(max(totals)), np.log10(min(totals))
+    part = logs[0] - logs[1]
+    assert 3 <= len(logs) <= 9
+    np.testing.assert_allclose(np.diff(logs), -part)
+    assert highest <= logs[0] < highest + 1 + 1e-9 and logs[-1] <= lowest
+    assert logs[0] - logs[-1] <= max(2, np.ceil(highest - lowest) + 1 + part)
+    place = (logs[0] - np.log10(totals[-1])) / (logs[0] - logs[-1])
+    assert drawn(page)[-1, 1] == pytest.approx(place)
+    assert (drawn(page) >= 0).all() and (drawn(page) <= 1).all()
+
+
+def test_the_axis_has_the_decades_in_use(opened):
+    """Also after the forward pass, whose total discord is 0 or rounding."""
+    page = opened(recorded("2x4x1", dt=0.2)[3].html())
+    totals = [state(page)["total"]]
+    check_axis(page, totals)
+    for _ in range(20):
+        advance(page, 50)
+        totals.append(state(page)["total"])
+        if totals[-1] < 1e-19:
+            break
+        check_axis(page, totals)
+    advance(page, 1000)
+    assert state(page)["total"] < 1e-20 and drawn(page)[-1, 1] > 0.8
+    assert axis(page)[-1] >= 1e-22 and len(axis(page)) <= 9
+    assert drawn(page, "predicted").size == 0
+    click(page, "Start from the forward pass")
+    assert state(page)["total"] < 1e-20
+    assert axis(page) == pytest.approx([1e-18, 1e-19, 1e-20])
+    assert (drawn(page) == [0, 1]).all() and drawn(page, "predicted").size == 0
+    put(page, "Input x1", -1.0)
+    totals = [state(page)["total"]]
+    check_axis(page, totals)
+    for _ in range(4):
+        advance(page, 10)
+        totals.append(state(page)["total"])
+        check_axis(page, totals)
+
+
+def test_a_start_begins_a_curve_and_another_pin_goes_on_with_it(opened):
+    page = opened(recorded("2x4x1")[3].html())
+    advance(page, 60)
+    page.get_by_label("Pin", exact=True).select_option("hard")
+    put(page, "Input x1", 0.5)
+    advance(page, 60)
+    assert len(drawn(page)) > 120 and drawn(page)[-1, 0] == 1
+    for name in ("Start again", "Start from noise", "Start from the forward pass"):
+        advance(page, 10)
+        click(page, name)
+        assert (drawn(page)[:, 0] == 0).all()
+
+
+def test_the_scale_of_the_bars_grows_and_a_start_chooses_it_anew(opened):
+    page = opened(recorded("2x4x1")[3].html())
+    scale = page.locator(".sheaf-scale")
+    page.get_by_label("Pin", exact=True).select_option("hard")
+    found = []
+    for value in (1.0, -3.0, 2.0, 0.5):
+        put(page, "Value of the pin", value)
+        found.append(float(scale.inner_text().removeprefix("bars: ").removeprefix("±")))
+        assert found[-1] >= np.abs(state(page)["x"] + state(page)["w"]).max()
+    assert found[0] < 3 <= found[1] == found[2] == found[3]
+    click(page, "Start again")
+    assert float(scale.inner_text().removeprefix("±")) == found[0]
+
+
+def test_an_edge_has_the_colour_of_its_discord_alone(opened):
+    page = opened(recorded("2x6x4x4x1")[3].html())
+    edges = page.locator(".sheaf-line")
+    colours = edges.evaluate_all(
+        "all => all.map(line => [getComputedStyle(line).borderTopColor,"
+        " getComputedStyle(line).backgroundColor, line.parentElement.dataset.level])"
+    )
+    assert len({rim for rim, _, _ in colours}) == 1
+    by_level = {}
+    for _, colour, level in colours:
+        assert by_level.setdefault(level, colour) == colour
+    assert len(by_level) > 1
 
 
 # Every operation
@@ -448,11 +627,28 @@ def test_several_explorers_share_a_page(opened, inside):
     assert len(ids) == len(set(ids))
 
 
+@pytest.mark.parametrize("width", WIDTHS.values(), ids=WIDTHS)
+def test_the_buttons_stand_under_the_drawing(opened, width):
+    """On a phone the drawing and the button "Play" are seen together."""
+    page = opened(recorded("2x4x1")[3].html(), viewport={"width": width, "height": 800})
+    graph = page.locator(".sheaf-graph").bounding_box()
+    buttons = page.locator(".sheaf-buttons").bounding_box()
+    below = buttons["y"] - graph["y"] - graph["height"]
+    assert 0 <= below < 20 and graph["height"] <= 420
+    play = page.get_by_role("button", name="Play", exact=True).bounding_box()
+    assert play["y"] + play["height"] < 600
+    controls = page.locator(".sheaf-controls").bounding_box()
+    assert controls["y"] >= buttons["y"] + buttons["height"]
+    hint = page.get_by_text("Press Play. Then choose Pin: hard, and move its value.")
+    assert hint.bounding_box()["y"] < graph["y"]
+
+
 def test_without_a_script_the_picture_stands_there(opened):
     page = opened(*linked(recorded("2x4x1")[3]), java_script_enabled=False)
     picture = page.locator(".sheaf-still img")
     assert picture.is_visible() and "x, z1, a1, z2" in picture.get_attribute("alt")
     assert page.get_by_role("button").count() == 0
+    assert not page.get_by_text("Press Play").is_visible()
     with_script = opened(*linked(recorded("2x4x1")[3]))
     assert not with_script.locator(".sheaf-still img").is_visible()
 
@@ -461,21 +657,26 @@ def test_a_keyboard_is_enough(opened):
     sheaf, x, start, shown = recorded("2x4x1")
     page = opened(shown.html())
     names = []
-    for _ in range(13):
+    for _ in range(11):
         page.keyboard.press("Tab")
         names.append(page.evaluate("document.activeElement.name"))
-    sliders = ["0", "1", "pin", "at", "value", "gamma", "dt", "speed"]
-    assert names == [*sliders, "play", "one", "hundred", "noise", "pass"]
+    buttons = ["play", "steps", "steps", "again", "noise", "pass"]
+    assert names == [*buttons, "0", "1", "pin", "dt", "speed"]
     page.get_by_label("Input x1", exact=True).focus()
     page.keyboard.press("ArrowRight")
     assert state(page)["x"][0] == pytest.approx(x[0, 0] + 0.01)
-    for _ in range(9):
-        page.keyboard.press("Tab")
+    for _ in range(5):
+        page.keyboard.press("Shift+Tab")
     page.keyboard.press("Enter")  # the button "Step"
     assert state(page)["step"] == 1
     page.get_by_label("Pin", exact=True).focus()
     page.keyboard.press("ArrowDown")
     assert state(page)["pin"]["mode"] == "soft"
+    names = []
+    for _ in range(5):
+        page.keyboard.press("Tab")
+        names.append(page.evaluate("document.activeElement.name"))
+    assert names == ["at", "value", "gamma", "dt", "speed"]
 
 
 def test_a_finger_is_enough(opened):

@@ -384,7 +384,7 @@ def test_the_live_network_of_a_page_is_the_recorded_run(browser, name, run):
     tests of it are in test_explore.py. Without a script a picture stands there.
     """
     sheaf, x, start = tasks.heat_run(run)
-    opened = browser.new_page()
+    opened = browser.new_page(reduced_motion="reduce")  # so that nothing plays by itself
     opened.goto((BOOK / name).as_uri())
     explorer = opened.locator(".sheaf-explorer")
     assert explorer.get_by_role("button", name="Play").is_visible()
@@ -395,9 +395,9 @@ def test_the_live_network_of_a_page_is_the_recorded_run(browser, name, run):
         w = states[step].cochain[0]
         np.testing.assert_allclose(explorer.evaluate(state), w, rtol=0, atol=1e-9 * abs(w).max())
     last = sheaf.network.output_name
+    explorer.get_by_label("Pin", exact=True).select_option("hard")
     explorer.get_by_label("Pinned coordinate").select_option(f"{last}[0]")
     explorer.get_by_label("Value of the pin").fill("-1")
-    explorer.get_by_label("Pin", exact=True).select_option("hard")
     explorer.evaluate("(e) => e.explorer.advance(3000)")
     held = relax(
         sheaf, x, states[-1].cochain, dt=0.01, pins=hard(last, -1), max_steps=3000, tol=1e-15

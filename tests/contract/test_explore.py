@@ -204,8 +204,7 @@ def test_colours_mean_what_they_mean_in_all_figures():
     plasma = matplotlib.colormaps[DISCORD]
     for level, place in enumerate(np.linspace(0, 1, 8)):
         assert f'[data-level="{level}"] {{ --colour: {to_hex(plasma(place))};' in STYLE
-    for kind in ("affine", "activation", "projection", "penalty"):
-        assert f"--{kind}: {EDGE_COLOURS[kind].lower()};" in STYLE
+    assert f"--penalty: {EDGE_COLOURS['penalty'].lower()};" in STYLE
 
 
 def test_each_function_of_sheaflib_that_the_script_names_is_there():
