@@ -35,7 +35,7 @@ INPUTS = 1000  # numbers of an input
 class Explorer:
     """A small network as a live part of a page, made by `explore`.
 
-    Attributes
+    Parameters
     ----------
     sheaf : NeuralSheaf
         The network that is shown; a sigmoid or softmax is left off its end.
@@ -48,8 +48,17 @@ class Explorer:
 
     Notes
     -----
+    In the paper: Thm 4.1, and §5.1 for pins.
+
     JupyterLab, and what else shows HTML, shows the live part; a stored notebook keeps the picture
-    beside it. `html` is that part, `png` the picture.
+    beside it. ``html`` is that part, ``png`` the picture. Parameters are kept as attributes.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> shown = explore(Network.he([2, 3, 1], np.random.default_rng(0)), dt=0.1)
+    >>> shown.dt, shown.start.shape
+    (0.1, (1, 7))
     """
 
     sheaf: NeuralSheaf
@@ -194,8 +203,9 @@ def explore(
     seed: int = 0,
     dt: float | None = None,
 ) -> Explorer:
-    """Show heat on the sheaf of a small network, live: inputs, a pin and the step are in the
-    reader's hands.
+    """Show heat on the sheaf of a small network, live.
+
+    The reader moves the inputs, holds a value by a pin, chooses the step, and plays.
 
     Parameters
     ----------
@@ -230,6 +240,8 @@ def explore(
 
     Notes
     -----
+    In the paper: Thm 4.1, and §5.1 for pins.
+
     The script takes the steps of `relax`: Euler's without a pin (Thm 4.1 of the paper), and
     prox-Euler's with one (pinned neurons, §5.1; prox-Euler is derived), with max-pools explicit as
     there. A step beyond 2/λ_max is refused as `heat` refuses it. Layers may be affine, stacks and
