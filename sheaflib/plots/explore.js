@@ -148,7 +148,7 @@
       this.restart([...net.x, ...net.start]);
     }
     restart(v) {
-      Object.assign(this, { v, step: 0, history: [], scale: 0 }); // scale: that of the bars shown
+      Object.assign(this, { v, step: 0, history: new Map(), scale: 0 }); // of the bars
       this.begin();
     }
     // As a call of `heat` from here: the pin is imposed, dt is checked, and the energy has a limit,
@@ -170,7 +170,7 @@
       const spring = stiffnessOf(pin) * (v[pin.at] - pin.value) ** 2;
       this.energy = 0.5 * e.reduce((sum, r, i) => sum + net.weights[i] * r * r, spring);
       const every = 10 ** Math.max(0, Math.floor(Math.log10(this.step || 1)) - 2);
-      if (this.step % every === 0) this.history.push([this.step, this.total]);
+      if (this.step % every === 0) this.history.set(this.step, this.total);
     }
     get pattern() { return this.pieces.filter((piece) => piece !== undefined); }
     advance(n) {
@@ -221,9 +221,9 @@
       drawCurve(find(".sheaf-plot"), flow);
       if (frame && Date.now() - said < 1000) return; // what is read aloud changes once a second
       said = Date.now();
-      write(find(".sheaf-status"), `${flow.change < 1e-13 ? "At rest. " : ""}Step ${flow.step}, ` +
-        `total discord ${digits(flow.total, 3)}, λ₁ = ${digits(flow.slowest, 4)}. ` +
-        `Pattern: ${flow.pattern.join(" ") || "none"}.`);
+      write(find(".sheaf-status"), `${flow.change < 1e-13 * flow.scale ? "At rest. " : ""}` +
+        `Step ${flow.step}, total discord ${digits(flow.total, 3)}, ` +
+        `λ₁ = ${digits(flow.slowest, 4)}. Pattern: ${flow.pattern.join(" ") || "none"}.`);
     };
     const play = (on) => {
       cancelAnimationFrame(frame);
@@ -231,7 +231,7 @@
     };
     const tick = () => { // playing ends by itself at rest, and at a refusal
       flow.advance(Number(read("speed")));
-      play(root.isConnected && flow.change >= 1e-13 && !flow.refused);
+      play(root.isConnected && flow.change >= 1e-13 * flow.scale && !flow.refused);
       show();
     };
     const noise = () => Math.sqrt(-2 * Math.log(1 - Math.random())) * Math.cos(7 * Math.random());
@@ -245,7 +245,7 @@
     root.addEventListener("input", ({ target: { name, value } }) => {
       flow.pin = pin();
       if (name === "dt") flow.dt = power(value);
-      if (name in net.x) flow.v[name] = Number(value); // the slider of x1 has the name 0
+      if (name < net.n) flow.v[name] = Number(value); // the slider of x1 has the name 0
       flow.begin();
       // Another input or pin is followed at once, unless the reader wishes for less motion.
       if (!/dt|speed/.test(name) && !matchMedia("(prefers-reduced-motion)").matches) play(true);

@@ -28,6 +28,9 @@ FLOOR = 0.52  # where stalks stand, above the line of the graph
 CLEAR = FLOOR + 2 * CELL  # below this the names of the maps are
 LANE = 0.82  # depth of one lane of skip edges below the graph
 BOUNDARY, FREE, INK = "#c9c9c9", "#ffffff", "#222222"
+ESCAPED = str.maketrans(  # what mathtext reads as its own, in a name
+    {**{c: f"\\{c}" for c in "#$%{}_"}, "\\": r"\backslash ", "^": r"\wedge ", "~": r"\sim "}
+)
 
 
 def schematic(
@@ -120,16 +123,16 @@ def _letter(operation: Operation) -> str:
 
 def math_name(name: str) -> str:
     """A stalk's name in mathtext, without dollars: z1 -> z^{1}, a_out -> a_{out}; anything else
-    stays.
+    stays, and what mathtext would read as its own is shown as it is.
 
     >>> math_name("z12"), math_name("a_out")
     ('z^{12}', 'a_{\\\\mathrm{out}}')
     """
     parts = re.fullmatch(r"([A-Za-z]+)(\d*)(.*)", name)
     if not parts:
-        return name
+        return name.translate(ESCAPED)
     letters, digits, rest = parts.groups()
-    rest = rf"_{{\mathrm{{{rest.strip('_')}}}}}" if rest else ""
+    rest = rf"_{{\mathrm{{{rest.strip('_').translate(ESCAPED)}}}}}" if rest else ""
     return letters + (f"^{{{digits}}}" if digits else "") + rest
 
 

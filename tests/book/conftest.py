@@ -18,7 +18,7 @@ QUIET = (  # nothing that a browser asks the world on its own
 )
 MISSING = (
     "these tests need Chromium, and none was found: install it with `apt-get install chromium` (on"
-    " Debian and Ubuntu), or with `python -m playwright install chromium`"
+    " Debian and Ubuntu), or with `build/sphinx/bin/python -m playwright install chromium`"
 )
 
 

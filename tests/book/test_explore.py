@@ -18,6 +18,7 @@ from sheaflib import (
     PReLU,
     ReLU,
     Stack,
+    equilibrium,
     explore,
     hard,
     heat,
@@ -304,10 +305,13 @@ def test_where_there_is_one_minimum_a_pin_leads_to_it(opened, mode):
             if len(minima) != 1:
                 continue
             met += 1
+            found = equilibrium(sheaf, x, pins=pin)
+            assert found.converged.all()
+            close(found.cochain[0], minima[0], 1e-8)
             pinned(page, mode, f"{stalk}[{at}]", value, 3.16, "Start from the forward pass")
             assert mode == "hard" or state(page)["pin"]["gamma"] == 3.16
             settle(page)
-            close(state(page)["w"], minima[0], 1e-8)
+            close(state(page)["w"], found.cochain[0], 1e-8)
     assert met >= 8
 
 
@@ -743,3 +747,42 @@ def test_axe_finds_nothing(opened, scheme):
     page.get_by_label("Step dt").press("End")  # a refusal is shown
     found = Axe().run(page, options={"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]})
     assert found.violations_count == 0, found.generate_report()
+
+
+def test_the_smallest_network_has_a_curve_and_no_slope_where_nothing_is_free(opened):
+    """One free coordinate, which the default step takes home at once: dt λ₁ = 1. Then it is
+    pinned, and nothing is free; the page makes no error.
+    """
+    sheaf = NeuralSheaf(Network(1, [("y", Affine([[2.0]], [1.0]))]))
+    page = opened(explore(sheaf, [3.0], start=[0.5]).html())
+    advance(page, 1)
+    close(state(page)["w"], [7.0])
+    page.get_by_label("Pin", exact=True).select_option("hard")
+    put(page, "Value of the pin", 1.0)
+    advance(page, 10)
+    close(state(page)["w"], [1.0])
+    close([state(page)["total"]], [36.0])
+
+
+def test_a_slider_that_is_dragged_adds_no_points_to_the_curve(opened):
+    page = opened(recorded("2x4x1")[3].html())
+    for value in np.linspace(-1, 1, 30).round(2).tolist():
+        put(page, "Input x1", value)
+    points = page.locator(".sheaf-total").get_attribute("points").split()
+    assert state(page)["step"] == 0 and len(set(points)) == 1 and len(points) <= 2
+
+
+def test_rest_is_judged_beside_the_size_of_the_values(opened):
+    """A network with values around 1e6 comes to rest, and one with values around 1e-16 does not
+    stand still at once.
+    """
+    for scale in (1e6, 1e-16):
+        sheaf = NeuralSheaf(Network.he([2, 3, 1], np.random.default_rng(3)))
+        x, start = np.array([[scale, 0.5 * scale]]), np.full((1, sheaf.N), scale)
+        page = opened(explore(sheaf, x, start=start).html())
+        click(page, "Step")
+        assert "At rest" not in page.get_by_role("status").inner_text()
+        page.get_by_label("Steps a frame").select_option("100")
+        click(page, "Play")
+        page.get_by_role("status").filter(has_text="At rest").wait_for()
+        close(state(page)["w"], sheaf.forward(x)[0])

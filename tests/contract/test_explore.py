@@ -179,6 +179,13 @@ def test_more_inputs_than_four_have_four_sliders():
     ]
 
 
+@pytest.mark.parametrize("name", [*"#$%&{}_^~\\<", "a^b^c", "a_b_c_d", "z1$", "a.b", "δ"])
+def test_a_picture_shows_any_name(name):
+    """Also what mathtext, which writes the names, would read as its own."""
+    shown = explore(Network(1, [(name, Affine([[1.0]])), ("y", ReLU(1))]))
+    assert shown.png().startswith(b"\x89PNG") and "text/html" in shown._repr_mimebundle_()
+
+
 def test_a_name_ends_no_element():
     odd = '</script><b title="&'
     shown = explore(Network(1, [(odd, Affine([[1.0]])), ("y", Affine([[2.0]]))]))
