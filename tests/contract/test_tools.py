@@ -88,7 +88,8 @@ def test_a_first_run_leaves_figures_ledger_and_the_files_that_quote_it(finished)
     assert verdicts == {"toy.00": "holds", "toy.01": "holds"}
     texts = {name: (finished.root / name).read_text() for name in ledgers.GENERATED}
     assert "2 claims measured: 2 hold, 0 refuted." in texts["README.md"]
-    links = "[As PDF](../figures/00/00-line.pdf), [numbers](../figures/00/00-line.json)."
+    links = "From [00](../notebooks/00-first.ipynb). [As PDF](../figures/00/00-line.pdf), "
+    links += "[numbers](../figures/00/00-line.json)."
     pictures = (
         f"Claims: `toy.00`.\n\n![a (line)](../figures/00/00-line.png)\n\n*a [line]* {links}\n"
     )
