@@ -35,12 +35,23 @@ HEAD = """\
 
 The ratio is how many times faster ours is than the other side: of medians, the two sides timed one
 after the other in one run, one thread each. Machines differ, ratios less so; in the row "backprop"
-both sides are the same, and what its ratio differs from 1 by is noise.
+both sides are the same, and what its ratio differs from 1 by is noise. The other side is what the
+note names: another method, another library, or a number of forward passes, which a goal bounds.
+"""
+GROUPS = {  # the first word of a row's name: the heading that it stands under
+    "equilibrium": "States at rest under pins",
+    "joint-flow": "A step of joint training",
+    "update": "An update by currents, against backpropagation's",
+    "run": "Whole runs of training",
+}
+OTHERS = "Passes, spectra and memory"
+TABLE = """
+## {title}
 
-| what | ratio | ours, µs | theirs, µs | note |
+| what | ratio | ours | theirs | note |
 |---|---|---|---|---|
 """
-LINE = "| {name} | {ratio:g} | {ours_us:g} | {theirs_us:g} | {note} |\n"
+LINE = "| {name} | {ratio:g} | {ours} | {theirs} | {note} |\n"
 
 
 def bench(project, options):
@@ -79,7 +90,21 @@ def rows(report):
 
 def write(found, folder):
     """Write bench.json and bench.md into a folder, and print the table."""
-    table = HEAD + "".join(LINE.format(**row) for row in found)
+    table = HEAD
+    for title in (*GROUPS.values(), OTHERS):
+        rows = [row for row in found if GROUPS.get(row["name"].split()[0], OTHERS) == title]
+        table += TABLE.format(title=title) if rows else ""
+        for row in rows:
+            ours, theirs = (shown(row[side]) for side in ("ours_us", "theirs_us"))
+            table += LINE.format(**row, ours=ours, theirs=theirs)
     write_whole(folder / "bench.json", json.dumps(found, indent=1, ensure_ascii=False) + "\n")
     write_whole(folder / "bench.md", table)
     print(table)
+
+
+def shown(microseconds):
+    """Return a time with the unit that fits it."""
+    for size, unit in ((1e6, "s"), (1e3, "ms")):
+        if microseconds >= size:
+            return f"{microseconds / size:.3g} {unit}"
+    return f"{microseconds:.3g} µs"

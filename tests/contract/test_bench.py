@@ -102,9 +102,14 @@ def test_both_sides_of_a_row_make_a_ratio(checkout, measure, capfd):
     assert other["note"] == "another note"
     assert 1 < other["ours_us"] < 1e5  # microseconds, for 30 000 additions
     table = (checkout / "figures" / "bench.md").read_text(encoding="utf-8")
-    for row in (both, other):
-        numbers = f"{row['ratio']:g} | {row['ours_us']:g} | {row['theirs_us']:g}"
-        assert f"|\n| {row['name']} | {numbers} | {row['note']} |\n" in table
+    assert f"\n## {bench.OTHERS}\n" in table and table.count("\n## ") == 1
+    lines = [line.strip("| ").split(" | ") for line in table.splitlines() if "note" in line[-8:]]
+    for row, (name, ratio, ours, theirs, note) in zip((both, other), lines[-2:], strict=True):
+        assert (name, float(ratio), note) == (row["name"], row["ratio"], row["note"])
+        for time, side in ((ours, "ours_us"), (theirs, "theirs_us")):
+            number, unit = time.split()
+            microseconds = float(number) * {"s": 1e6, "ms": 1e3, "µs": 1}[unit]
+            assert microseconds == pytest.approx(row[side], rel=0.005)
     assert "no PyTorch in build/torch" in capfd.readouterr().out
 
 
