@@ -106,5 +106,5 @@ def shown(microseconds):
     """Return a time with the unit that fits it."""
     for size, unit in ((1e6, "s"), (1e3, "ms")):
         if microseconds >= size:
-            return f"{microseconds / size:.3g} {unit}"
-    return f"{microseconds:.3g} µs"
+            return f"{microseconds / size:.3g}\u00a0{unit}"  # a space that ends no line
+    return f"{microseconds:.3g}\u00a0µs"
