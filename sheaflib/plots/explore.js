@@ -164,8 +164,7 @@
       this.pieces = rows.map((row) => row.piece); // the pattern, undefined where a row has none
       // ‖(δw − c)_e‖² of every edge, without weights and without ½ (discord.per_edge).
       const own = net.edges.map((edge) => [edge.name, squares(e.slice(edge.start, edge.stop))]);
-      this.discord = Object.fromEntries(own);
-      this.total = squares(e);
+      Object.assign(this, { discord: Object.fromEntries(own), total: squares(e) });
       // V = ½ Σ w_e ‖(δw − c)_e‖² and ½ γ (w − v*)² of a soft pin (euler.flow_energy).
       const spring = stiffnessOf(pin) * (v[pin.at] - pin.value) ** 2;
       this.energy = 0.5 * e.reduce((sum, r, i) => sum + net.weights[i] * r * r, spring);
@@ -204,6 +203,7 @@
     const write = (place, text) => { if (place.textContent !== text) place.textContent = text; };
     const power = (text) => Number((10 ** text).toPrecision(3));
     const net = JSON.parse(find(".sheaf-data").textContent);
+    root.insertAdjacentHTML("beforeend", net.live); // explore.css then takes the picture away
     const pin = () => ({ mode: read("pin"), at: net.n + Number(read("at")),
       value: Number(read("value")), gamma: power(read("gamma")) });
     const flow = new Flow(net, pin()), inputs = () => flow.v.slice(0, net.n);
@@ -256,7 +256,6 @@
       show();
     });
     root.explorer = { get state() { return flow.state; }, advance(n) { flow.advance(n); show(); } };
-    find(".sheaf-live").hidden = false; // explore.css then takes the picture away
     show();
   }
 
@@ -304,7 +303,8 @@
 
   // Start =========================================================================================
 
-  const startAll = () => document.querySelectorAll(".sheaf-explorer:has([hidden])").forEach(start);
+  const startAll = () =>
+    document.querySelectorAll(".sheaf-explorer:not(:has(.sheaf-live))").forEach(start);
   startAll();
   document.addEventListener("DOMContentLoaded", startAll); // where the script stands above them
 })();

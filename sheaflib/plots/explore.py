@@ -95,7 +95,18 @@ class Explorer:
             "edges": edges,
             "rules": rules,
             "readers": readers,
+            "live": self._live(),
         }
+
+    def _live(self) -> str:
+        """The elements that the script puts in the picture's place.
+
+        They stand among its numbers: where no script may run, as in a stored notebook that is not
+        trusted, nothing of them is seen.
+        """
+        parts = (hint(), graph(self.sheaf), buttons(), legend(self.sheaf))
+        below = controls(self.sheaf, self.x[0], self.dt), plot()
+        return f'<div class="sheaf-live">{"".join((*parts, *below))}</div>'
 
     def html(self, picture: str | None = None) -> str:
         """The live part of a page, with the picture in it until the script has started.
@@ -130,10 +141,6 @@ class Explorer:
         parts = [
             f"<style>{STYLESHEET.read_text(encoding='utf-8')}</style>" if inside else "",
             f'<div class="sheaf-still">{self._still(picture)}</div>',
-            f'<div class="sheaf-live" hidden>{hint()}{graph(self.sheaf)}{buttons()}',
-            legend(self.sheaf),
-            controls(self.sheaf, self.x[0], self.dt),
-            f"{plot()}</div>",
             f'<script type="application/json" class="sheaf-data">{_script(self.data)}</script>',
         ]
         script = f"<script>{SCRIPT.read_text(encoding='utf-8')}</script>" if inside else ""
