@@ -1,6 +1,8 @@
-/* What scrolls sideways can be reached by the keyboard: code and tables wider than the page. */
+/* What scrolls sideways can be reached by the keyboard: what is wider than the page. */
+const PARTS = "pre, .table-wrapper, .math-wrapper, .cell_output > .output";
+
 function markScrolling() {
-  for (const box of document.querySelectorAll("pre, .table-wrapper, .cell_output > .output")) {
+  for (const box of document.querySelectorAll(PARTS)) {
     if (box.scrollWidth > box.clientWidth) box.tabIndex = 0;
     else box.removeAttribute("tabindex");
   }
@@ -19,3 +21,4 @@ function linkPictures() {
 linkPictures();
 markScrolling();
 window.addEventListener("resize", markScrolling);
+window.addEventListener("load", () => window.MathJax?.startup?.promise?.then(markScrolling));
