@@ -9,7 +9,8 @@ force := $(if $(findstring B,$(firstword -$(MAKEFLAGS))), --force)
 quoted = '$(subst ','\'',$(1))'
 
 .DEFAULT_GOAL := help
-.PHONY: help env figures quick batch check test verify fuzz lab bench mutants torch readers book browser clean
+.PHONY: help env figures quick batch check test verify fuzz lab bench mutants torch readers \
+	book browser clean
 
 help:
 	@$(PYTHON) -m tools help

@@ -20,11 +20,9 @@ PAGES = (
     "README.md",
     "CHANGELOG.md",
     "CITATION.cff",
-    "LICENSE",
     "docs/*.md",
     "notebooks/*.[!i]*",  # those of the index come besides
     "figures/bench.md",
-    "figures/scoreboard.svg",
     "figures/*/*.*",
     "sheaflib/README.md",
     "sheaflib/companion/data/README.md",

@@ -1,6 +1,6 @@
 """The book in build/book: it needs nothing from elsewhere, every link of it leads somewhere, every
-page can be read on a telephone, in light and dark and by a screen reader, and what the issue of a
-page is stands there: the claims, the words, the figures, the names of the library.
+page can be read on a telephone, in light and dark and by a screen reader, and every claim, word of
+the glossary, figure and public name stands where a reader looks for it.
 """
 
 import functools
